@@ -1,0 +1,215 @@
+"""The configuration of one trial: frozen, closed to unknown keys, and the content of the trial's identity.
+
+Imports no torch, so a plan is made in milliseconds. Illegal combinations cannot be written: every choice that carries
+its own settings is a tagged union, dispatched with `match` where it is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+Scalar = bool | int | float | str
+Precision = Literal["float32", "bfloat16", "float16"]
+Sharding = Literal["block", "stripe"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Frozen(BaseModel):
+    """Base of every configuration and result: immutable, no unknown keys, no infinities or NaN smuggled in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TaskConfig(Frozen):
+    """What is trained, on what. `data` and `code` are fingerprints: they make the trial's id change with either."""
+
+    name: str  # a built-in name, or "package.module:Class"
+    options: dict[str, Scalar] = {}  # keyword arguments of the task's constructor
+    data: str  # fingerprint of the content of the task's data
+    code: str  # revision of the code that decides the result: our own and the user's module
+
+
+# -- optimisers -------------------------------------------------------------------------------------------------------
+
+
+class Sgd(Frozen):
+    name: Literal["sgd"] = "sgd"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class Adam(Frozen):
+    name: Literal["adam"] = "adam"
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class AdamW(Frozen):
+    name: Literal["adamw"] = "adamw"
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: float = Field(0.01, ge=0)
+
+
+Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="name")]
+
+
+# -- learning-rate schedules ------------------------------------------------------------------------------------------
+
+
+class Constant(Frozen):
+    name: Literal["constant"] = "constant"
+
+
+class WarmupCosine(Frozen):
+    """Linear warm-up over the first `warmup_fraction` of the budget, then half a cosine to `final_fraction` of the peak."""
+
+    name: Literal["warmup_cosine"] = "warmup_cosine"
+    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    final_fraction: float = Field(0.0, ge=0, le=1)
+
+
+Schedule = Annotated[Constant | WarmupCosine, Field(discriminator="name")]
+
+
+# -- training ---------------------------------------------------------------------------------------------------------
+
+
+class Budget(Frozen):
+    """How much a trial trains. `examples` is the fair unit: it is the same work at every batch size."""
+
+    unit: Literal["examples", "steps", "epochs", "seconds"]
+    amount: PositiveFloat
+
+
+class Training(Frozen):
+    """One training run. `batch_size` is the effective batch of one optimiser step, over all workers."""
+
+    batch_size: PositiveInt
+    micro_batch_size: PositiveInt  # rows in one forward pass on one worker
+    accumulation_steps: PositiveInt = 1
+    num_workers: PositiveInt = 1
+    learning_rate: PositiveFloat
+    optimizer: Optimizer = Sgd()
+    schedule: Schedule = Constant()
+    gradient_clip_norm: PositiveFloat | None = None
+    precision: Precision = "float32"
+    budget: Budget
+    sharding: Sharding = "stripe"
+    evaluations: PositiveInt = 10  # readings of the validation data, evenly spread over the budget
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _factors(self) -> Training:
+        product = self.micro_batch_size * self.accumulation_steps * self.num_workers
+        if product != self.batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not micro_batch_size {self.micro_batch_size} x "
+                f"accumulation_steps {self.accumulation_steps} x num_workers {self.num_workers} = {product}"
+            )
+        return self
+
+
+# -- compression: one class per method, one file per method in trainables/compression ----------------------------------
+
+
+class FineTune(Frozen):
+    """More training at a lower rate: after pruning, or alone, as the control that a fine-tuned variant is judged against."""
+
+    method: Literal["fine_tune"] = "fine_tune"
+    budget_fraction: float = Field(0.25, gt=0, le=10)  # of the parent's budget
+    learning_rate_factor: float = Field(0.1, gt=0, le=10)  # of the parent's learning rate
+
+
+class Int8(Frozen):
+    """8-bit integers: `dynamic` for models of Linear layers, `static` (calibrated) for convolutions; `auto` looks."""
+
+    method: Literal["int8"] = "int8"
+    mode: Literal["auto", "dynamic", "static"] = "auto"
+    calibration_examples: PositiveInt = 256
+
+
+class Prune(Frozen):
+    """Structured pruning: removes `ratio` of the channels, then fine-tunes."""
+
+    method: Literal["prune"] = "prune"
+    ratio: float = Field(0.5, gt=0, lt=1)
+    round_to: PositiveInt = 4
+    fine_tune: FineTune = FineTune()
+
+
+class Distill(Frozen):
+    """A student `width` times as wide as the parent, trained on the parent's outputs and the labels."""
+
+    method: Literal["distill"] = "distill"
+    width: float = Field(0.5, gt=0, le=1)
+    temperature: PositiveFloat = 2.0
+    alpha: float = Field(0.5, ge=0, le=1)  # share of the teacher in the loss; 1 - alpha is the labels'
+    budget_fraction: float = Field(1.0, gt=0, le=10)  # of the parent's budget
+
+
+Compression = Annotated[FineTune | Int8 | Prune | Distill, Field(discriminator="method")]
+
+
+class Measure(Frozen):
+    """How the exported model is measured: on which device, with how many threads, at which batch sizes."""
+
+    device: Device = "auto"
+    threads: PositiveInt = 1
+    batch_sizes: tuple[PositiveInt, PositiveInt] = (1, 64)
+    rounds: PositiveInt = 20  # alternations between the variant and its parent
+
+
+# -- trials -----------------------------------------------------------------------------------------------------------
+
+
+class BaselineConfig(Frozen):
+    """A trial that trains a model."""
+
+    kind: Literal["baseline"] = "baseline"
+    task: TaskConfig
+    training: Training
+
+
+class VariantConfig(Frozen):
+    """A trial that compresses a baseline's model. An empty chain is the parent itself, exported and measured."""
+
+    kind: Literal["variant"] = "variant"
+    task: TaskConfig
+    parent: str  # trial id of the baseline
+    training: Training  # the parent's: budgets and rates of a chain are fractions of it
+    chain: tuple[Compression, ...]
+    measure: Measure = Measure()
+
+
+TrialConfig = Annotated[BaselineConfig | VariantConfig, Field(discriminator="kind")]
+
+
+def trial_id(config: BaselineConfig | VariantConfig) -> str:
+    """Identity is content: twelve hexadecimal digits of the SHA-256 of the configuration's canonical JSON."""
+    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def describe_chain(chain: tuple[Compression, ...]) -> str:
+    """A chain in a few words, for tables and run names: `prune 0.5 + int8`, or `uncompressed`."""
+    words = []
+    for step in chain:
+        match step:
+            case FineTune(budget_fraction=fraction):
+                words.append(f"fine_tune {fraction:g}")
+            case Int8(mode=mode):
+                words.append("int8" if mode == "auto" else f"int8 {mode}")
+            case Prune(ratio=ratio):
+                words.append(f"prune {ratio:g}")
+            case Distill(width=width):
+                words.append(f"distill {width:g}")
+    return " + ".join(words) or "uncompressed"

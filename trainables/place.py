@@ -1,0 +1,25 @@
+"""Where a trial runs: which worker this is, on which device, and which folders it may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trainables.storage import Storage
+
+
+@dataclass(frozen=True)
+class Place:
+    """One worker of the group that runs a trial. Rank 0 alone writes files."""
+
+    storage: Storage
+    cache: Path  # this node's scratch folder, shared by all trials and workers on it
+    rank: int = 0
+    num_workers: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0

@@ -1,0 +1,122 @@
+"""What a trial says: its status, its readings, its figures with their intervals. Imports no torch.
+
+Names of metrics (the keys of `TrialResult.metrics` and `Report.metrics`):
+    val_<m>, train_<m>            at the end of training, for <m> = loss and every metric of the task
+    best_val_<m>                  the best reading over the history (a reading is biased upwards by the choice)
+    examples_per_second, train_seconds, steps, examples, gradient_norm_mean, gradient_norm_max
+    parameters, artifact_bytes, converted_fraction           of the exported model, as a file on disk
+    latency_p50_ms_batch_<b>, latency_p95_ms_batch_<b>        of the exported model, compiled, in a fresh process
+    latency_ratio_batch_<b>       its p50 over the p50 of its parent compiled, measured in alternation; lower is faster
+    val_<m>_change                variant minus parent on the same validation rows, paired row by row
+    reference_*                   the parent's figures from the same measuring process (eager, compiled, bfloat16)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from trainables.config import TrialConfig
+
+Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
+
+
+class Status(StrEnum):
+    """How a trial ended. All of these are data, not errors: a sweep with an out-of-memory trial in it is a good sweep."""
+
+    COMPLETED = "completed"
+    STOPPED_EARLY = "stopped_early"
+    OUT_OF_MEMORY = "out_of_memory"
+    DIVERGED = "diverged"
+    GOAL_MISSED = "goal_missed"
+    PARENT_FAILED = "parent_failed"
+    FAILED = "failed"
+
+
+class Frozen(BaseModel):
+    """Like the configurations', but a result may hold an infinity or a NaN that was really seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Estimate(Frozen):
+    """A number with its 95 % interval, or the reason why it has none."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None  # independent observations behind it
+    note: str | None = None  # why there is no interval, or what the interval leaves out
+
+    @classmethod
+    def exact(cls, value: float, note: str = "counted, not estimated") -> Estimate:
+        return cls(value=value, note=note)
+
+    @classmethod
+    def of_mean(cls, total: float, total_of_squares: float, n: int) -> Estimate:
+        """Mean of `n` independent observations, from their sum and sum of squares; normal interval."""
+        mean = total / n
+        if n < 2:
+            return cls(value=mean, n=n, note="one observation")
+        variance = max(0.0, (total_of_squares - n * mean * mean) / (n - 1))
+        half = Z_95 * math.sqrt(variance / n)
+        return cls(value=mean, low=mean - half, high=mean + half, n=n)
+
+
+class Report(Frozen):
+    """One reading during a trial. `seconds` is time spent training, without evaluations, over all resumptions."""
+
+    step: int
+    examples: int
+    seconds: float
+    metrics: dict[str, float]
+
+
+class TrialResult(Frozen):
+    """All that comes of one trial. Written once, atomically, by the driver."""
+
+    id: str
+    config: TrialConfig
+    status: Status
+    reason: str | None = None  # one sentence for a person; the traceback goes to `details`
+    details: str | None = None
+    history: tuple[Report, ...] = ()
+    metrics: dict[str, Estimate] = {}
+    environment: dict[str, str] = {}  # device, threads, versions: what the figures hold for
+    files: dict[str, str] = {}  # what the trial left in its directory: {"model": "model.pt2", ...}
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Literal["baseline", "variant"]:
+        return self.config.kind
+
+    @property
+    def parent(self) -> str | None:
+        return self.config.parent if self.config.kind == "variant" else None
+
+
+class Reached(Frozen):
+    """Where a metric first reached a target: it happened after `previous_step` and no later than `step`."""
+
+    step: int
+    examples: int
+    seconds: float
+    previous_step: int
+
+
+def first_reach(history: Iterable[Report], metric: str, mode: Literal["min", "max"], target: float) -> Reached | None:
+    """First reading at which `metric` is at least (`max`) or at most (`min`) the target; None if it never was.
+
+    The resolution is that of the readings, so the step before is given too. A NaN never reaches anything.
+    """
+    previous = 0
+    for report in history:
+        value = report.metrics.get(metric)
+        if value is not None and (value >= target if mode == "max" else value <= target):
+            return Reached(step=report.step, examples=report.examples, seconds=report.seconds, previous_step=previous)
+        previous = report.step
+    return None

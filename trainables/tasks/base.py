@@ -1,0 +1,58 @@
+"""The one interface a user writes: a task is a model, three sets of data, a loss and metrics.
+
+    class Wine(Task):
+        train, validation, test = "wine/train.parquet", "wine/validation.parquet", "wine/test.parquet"
+        inputs = ("features",)
+        metrics = {"accuracy": "max"}
+
+        def build_model(self, width: float = 1.0) -> nn.Module: ...
+        def losses(self, outputs, batch): return F.cross_entropy(outputs, batch["label"], reduction="none")
+        def scores(self, outputs, batch): return {"accuracy": (outputs.argmax(1) == batch["label"]).float()}
+
+Training uses `train` alone; every choice is made on `validation`; `test` is read once, for the recommendation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+Batch = Mapping[str, Tensor]  # column name -> tensor of shape [rows, ...]
+Source = str | Path  # Parquet or Arrow IPC: a file, a folder of files, or a pyarrow.fs URI
+
+
+class Task(ABC):
+    """A user's subclass sets the class attributes as literals, so that a plan can read them without importing torch."""
+
+    train: Source
+    validation: Source
+    test: Source
+    """Where the data is. A relative path starts at the folder of the module that defines the class."""
+    inputs: ClassVar[tuple[str, ...]] = ("features",)
+    """The columns given to the model, in order, as positional arguments."""
+    metrics: ClassVar[Mapping[str, Literal["min", "max"]]] = {}
+    """What `scores` returns, and which way is better. `loss` (min) always exists."""
+
+    @abstractmethod
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        """A new model with random weights. `width` scales its layers: distillation asks for narrower students."""
+
+    @abstractmethod
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The loss of every item, not reduced: shape [items]. Items are rows, or tokens for a language model.
+
+        The mean over all items of the effective batch is what is minimised, however the batch is divided.
+        """
+
+    def scores(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """For every name in `metrics`, one value per item, shape [items]; their mean over the data is the metric."""
+        return {}
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The model's outputs for a batch."""
+        outputs: Tensor = model(*(batch[name] for name in self.inputs))
+        return outputs
