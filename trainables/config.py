@@ -70,7 +70,7 @@ class Constant(Frozen):
 
 
 class WarmupCosine(Frozen):
-    """Linear warm-up over the first `warmup_fraction` of the budget, then half a cosine to `final_fraction` of the peak."""
+    """Linear warm-up over `warmup_fraction` of the budget, then half a cosine down to `final_fraction` of the peak."""
 
     name: Literal["warmup_cosine"] = "warmup_cosine"
     warmup_fraction: float = Field(0.05, ge=0, lt=1)
@@ -122,7 +122,7 @@ class Training(Frozen):
 
 
 class FineTune(Frozen):
-    """More training at a lower rate: after pruning, or alone, as the control that a fine-tuned variant is judged against."""
+    """More training at a lower rate: after pruning, or alone, as the control for a variant that was fine-tuned."""
 
     method: Literal["fine_tune"] = "fine_tune"
     budget_fraction: float = Field(0.25, gt=0, le=10)  # of the parent's budget

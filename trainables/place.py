@@ -9,6 +9,8 @@ import torch
 
 from trainables.storage import Storage
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -18,7 +20,7 @@ class Place:
     cache: Path  # this node's scratch folder, shared by all trials and workers on it
     rank: int = 0
     num_workers: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     @property
     def is_first(self) -> bool:

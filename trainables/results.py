@@ -26,7 +26,7 @@ Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
 class Status(StrEnum):
-    """How a trial ended. All of these are data, not errors: a sweep with an out-of-memory trial in it is a good sweep."""
+    """How a trial ended. All are data, not errors: a sweep with an out-of-memory trial in it is a good sweep."""
 
     COMPLETED = "completed"
     STOPPED_EARLY = "stopped_early"

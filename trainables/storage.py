@@ -20,7 +20,7 @@ class Storage:
     """Whole files, written atomically. A reader sees the old content or the new, never a part of either."""
 
     def __init__(self, uri: str) -> None:
-        """`uri`: a path (made absolute, `~` expanded) or a URI that `pyarrow.fs` knows. Raises ValueError if it knows none."""
+        """`uri`: a path (made absolute, `~` expanded) or a URI that `pyarrow.fs` knows. Raises ValueError otherwise."""
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
         try:
             self._fs, self.root = fs.FileSystem.from_uri(self.uri)
@@ -36,7 +36,7 @@ class Storage:
     def exists(self, name: str) -> bool:
         return bool(self._fs.get_file_info(self.path(name)).type != fs.FileType.NotFound)
 
-    def list(self, folder: str) -> list[str]:
+    def names(self, folder: str) -> list[str]:
         """Names (not paths) of the files and folders directly in `folder`, sorted; empty if there is no such folder."""
         selector = fs.FileSelector(self.path(folder), allow_not_found=True)
         return sorted(info.base_name for info in self._fs.get_file_info(selector))
@@ -66,7 +66,7 @@ class Storage:
             Path(temporary).unlink(missing_ok=True)
 
     def append_lines(self, name: str, lines: Iterable[str]) -> None:
-        """Add lines to a log that one process writes. Where files cannot grow, each call adds a numbered part beside it.
+        """Add lines to a log that one process writes. Where files cannot grow, each call adds a numbered part.
 
         A line that a crash tore is cut off before the next one is written.
         """
@@ -75,7 +75,7 @@ class Storage:
             return
         if not self.is_local:
             folder, base = os.path.split(name)
-            count = sum(entry.startswith(f"{base}.part") for entry in self.list(folder))
+            count = sum(entry.startswith(f"{base}.part") for entry in self.names(folder))
             self.write(f"{name}.part{count:08d}", content)
             return
         Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
@@ -89,9 +89,9 @@ class Storage:
             os.fsync(file.fileno())
 
     def read_lines(self, name: str) -> list[str]:
-        """All whole lines of a log, in the order they were written; empty if there is none. A torn last line is left out."""
+        """All whole lines of a log, in the order of writing; empty if there is none. A torn last line is left out."""
         folder, base = os.path.split(name)
-        parts = [entry for entry in self.list(folder) if entry == base or entry.startswith(f"{base}.part")]
+        parts = [entry for entry in self.names(folder) if entry == base or entry.startswith(f"{base}.part")]
         content = b"".join(self.read(f"{folder}/{part}" if folder else part) for part in parts)
         return content[: content.rfind(b"\n") + 1].decode().splitlines()
 
