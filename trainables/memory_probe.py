@@ -1,0 +1,108 @@
+"""Which micro-batch fits: decided from a few measured peaks, before a sweep depends on it.
+
+Peak memory of a training step is close to a line in the micro-batch, M(b) = M0 + m b: weights, gradients and optimiser
+state do not depend on b, activations do. So two small probes draw the line, the line says where `FILL` of the capacity
+lies, and a probe there verifies it. A jump is never more than `MAX_JUMP` times the largest size seen to fit: a line drawn
+from two small sizes may be wrong far away, and a failed probe can take the device down with it.
+
+`next_move` only decides; whoever calls it measures, in a fresh process, after an optimiser step, at the longest input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+FILL = 0.97  # of the room that activations have: the rest is for fragmentation and what a longer run adds
+MAX_JUMP = 16
+CLOSE_ENOUGH = 1.02  # the line promises less than 2 % more than what is verified
+FIRST, SECOND = 1, 4
+MAX_PROBES = 24  # a bound for devices that follow no line
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Measure this micro-batch next."""
+
+    micro_batch_size: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """The largest micro-batch that was seen to fit within `FILL` of the capacity; 0 when not even one row fits."""
+
+    micro_batch_size: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """M(b) = fixed_bytes + bytes_per_row b, through the two largest sizes that fit."""
+
+    fixed_bytes: float
+    bytes_per_row: float
+
+    def rows_within(self, capacity_bytes: float) -> int:
+        """The largest b with M(b) <= capacity; a flat line promises a doubling beyond anything (2**62)."""
+        if self.bytes_per_row <= 0:
+            return 2**62
+        return max(0, int((capacity_bytes - self.fixed_bytes) / self.bytes_per_row))
+
+
+def next_move(peaks: Mapping[int, int | None], capacity_bytes: int, max_rows: int) -> Probe | Found:
+    """What to do after the probes so far: `peaks` maps a micro-batch to its peak bytes, or None where memory ran out.
+
+    `max_rows`: no larger micro-batch makes sense (the batch, or the data set). Raises ValueError unless both limits are
+    positive.
+    """
+    if capacity_bytes <= 0 or max_rows <= 0:
+        raise ValueError(f"capacity ({capacity_bytes} bytes) and max_rows ({max_rows}) must be positive")
+    fits = {b: peak for b, peak in peaks.items() if peak is not None and peak <= capacity_bytes}
+    largest = max(fits, default=0)
+    failed = min((b for b in peaks if b not in fits and b > largest), default=None)
+    ceiling = max_rows if failed is None else min(max_rows, failed - 1)
+
+    if not peaks:
+        return Probe(FIRST, "the smallest step there is")
+    if largest == 0:
+        return Found(0, "a single row does not fit")
+    if largest >= ceiling:
+        return Found(largest, "the next size does not fit" if failed else "nothing larger makes sense")
+    if len(peaks) >= MAX_PROBES:
+        return Found(largest, f"stopped after {MAX_PROBES} probes")
+    if len(fits) < 2:
+        return Probe(min(SECOND, ceiling) if failed is None else (largest + failed) // 2, "a second point for the line")
+    line = line_through(fits)
+    promised = max(int(FILL * line.rows_within(capacity_bytes)), line.rows_within(FILL * capacity_bytes))
+    if promised <= CLOSE_ENOUGH * largest:
+        return Found(largest, f"verified, and the line promises less than {CLOSE_ENOUGH - 1:.0%} more")
+    if failed is not None and promised > ceiling:
+        return Probe((largest + failed) // 2, "the line promised too much: halve the gap")
+    if promised > MAX_JUMP * largest:
+        return Probe(
+            min(MAX_JUMP * largest, ceiling), f"towards the line's promise, in a jump of at most {MAX_JUMP} times"
+        )
+    return Probe(min(promised, ceiling), f"the line reaches {FILL:.0%} of the room for activations there")
+
+
+def line_through(fits: Mapping[int, int]) -> Line:
+    """The line through the two largest sizes. Raises ValueError for fewer than two."""
+    if len(fits) < 2:
+        raise ValueError(f"a line needs two points, not {len(fits)}")
+    (b1, m1), (b2, m2) = sorted(fits.items())[-2:]
+    slope = (m2 - m1) / (b2 - b1)
+    return Line(fixed_bytes=m2 - slope * b2, bytes_per_row=slope)
+
+
+def find_limit(
+    measure: Callable[[int], int | None], capacity_bytes: int, max_rows: int
+) -> tuple[Found, dict[int, int | None]]:
+    """Probe until the limit is found. `measure(b)` returns the peak bytes of a step with b rows, None if memory ran out."""
+    peaks: dict[int, int | None] = {}
+    while True:
+        match next_move(peaks, capacity_bytes, max_rows):
+            case Found() as found:
+                return found, peaks
+            case Probe(micro_batch_size=size):
+                peaks[size] = measure(size)
