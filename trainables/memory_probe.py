@@ -1,9 +1,9 @@
 """Which micro-batch fits: decided from a few measured peaks, before a sweep depends on it.
 
 Peak memory of a training step is close to a line in the micro-batch, M(b) = M0 + m b: weights, gradients and optimiser
-state do not depend on b, activations do. So two small probes draw the line, the line says where `FILL` of the capacity
-lies, and a probe there verifies it. A jump is never more than `MAX_JUMP` times the largest size seen to fit: a line drawn
-from two small sizes may be wrong far away, and a failed probe can take the device down with it.
+state do not depend on b, activations do. So two small probes draw the line, the line says where `FILL` of the room
+lies, and a probe there verifies it. A jump is never more than `MAX_JUMP` times the largest size seen to fit: a line
+drawn from two small sizes may be wrong far away, and a failed probe can take the device down with it.
 
 `next_move` only decides; whoever calls it measures, in a fresh process, after an optimiser step, at the longest input.
 """
@@ -98,7 +98,7 @@ def line_through(fits: Mapping[int, int]) -> Line:
 def find_limit(
     measure: Callable[[int], int | None], capacity_bytes: int, max_rows: int
 ) -> tuple[Found, dict[int, int | None]]:
-    """Probe until the limit is found. `measure(b)` returns the peak bytes of a step with b rows, None if memory ran out."""
+    """Probe until the limit is found. `measure(b)`: peak bytes of a step with b rows, None if memory ran out."""
     peaks: dict[int, int | None] = {}
     while True:
         match next_move(peaks, capacity_bytes, max_rows):
