@@ -1,0 +1,225 @@
+"""A value of the sweep file together with its place in it: reading from it collects problems and never raises.
+
+Every reader returns None (or leaves the item out) where the file is wrong, and has noted why. So one pass over the
+file finds everything, and the rules that span several keys can still be checked on the parts that are right.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.problems import Path, Problem, join_path, listing, nearest
+from orchestrator.schema import explain, upper_bound_problems
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass
+class Findings:
+    """The problems found so far, and the line of every key."""
+
+    lines: dict[Path, int] = field(default_factory=dict)
+    problems: list[tuple[Path, Problem]] = field(default_factory=list)
+
+    def line(self, path: Path) -> int | None:
+        """The line of the key, or of the closest one around it (a missing key has no line of its own)."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path)
+
+    def in_file_order(self) -> list[Problem]:
+        """Sorted by line, without repetitions."""
+        unique = dict.fromkeys(((problem.line or 0), problem.path, problem) for _, problem in self.problems)
+        return [problem for _, _, problem in sorted(unique, key=lambda entry: entry[0])]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One value of the file."""
+
+    value: Any
+    path: Path
+    findings: Findings
+
+    def fail(self, message: str, *, allowed: str = "", close_to: Iterable[str] = (), at: Path = ()) -> None:
+        """Note a problem with this value, or with the value `at` a path below it."""
+        path = (*self.path, *at)
+        value = self.value
+        for part in at:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                value = None
+        near = nearest(value, close_to) if isinstance(value, str) else None
+        shown = value if isinstance(value, bool | int | float | str | type(None)) else json.dumps(value, default=str)
+        problem = Problem(join_path(path), shown, message, allowed, near, self.findings.line(path))
+        self.findings.problems.append((path, problem))
+
+    def child(self, *at: str | int) -> Node:
+        """The value at a path below this one. Raises KeyError or IndexError."""
+        value = self.value
+        for part in at:
+            value = value[part]
+        return Node(value, (*self.path, *at), self.findings)
+
+    def mapping(self, allowed: Iterable[str], required: Iterable[str] = ()) -> dict[str, Node] | None:
+        """The keys of a mapping that are known; unknown and missing ones are noted. None if it is no mapping."""
+        allowed = list(allowed)
+        if not isinstance(self.value, dict):
+            self.fail("must be a mapping" if self.value is not None else "is empty", allowed=listing(allowed))
+            return None
+        for key in self.value:
+            if key not in allowed:
+                path = (*self.path, key)
+                line = self.findings.line(path)
+                problem = Problem(join_path(path), None, "unknown key", listing(allowed), nearest(key, allowed), line)
+                self.findings.problems.append((path, problem))
+        for key in required:
+            if key not in self.value:
+                self.fail("is missing", allowed=_ALLOWED_WHEN_MISSING.get(key, ""), at=(key,))
+        return {key: self.child(key) for key in self.value if key in allowed}
+
+    def items(self) -> list[Node] | None:
+        """The items of a list that is not empty."""
+        if not isinstance(self.value, list):
+            self.fail("must be a list, written [a, b, c]")
+            return None
+        if not self.value:
+            self.fail("is an empty list; give at least one item, or leave the key out")
+            return None
+        return [self.child(index) for index in range(len(self.value))]
+
+    def text(self) -> str | None:
+        if isinstance(self.value, str) and self.value.strip():
+            return self.value
+        self.fail("must be text that is not empty")
+        return None
+
+    def choice(self, names: Iterable[str]) -> str | None:
+        """One of `names`."""
+        names = list(names)
+        if isinstance(self.value, str) and self.value in names:
+            return self.value
+        self.fail("is not one of the choices", allowed=listing(names), close_to=names)
+        return None
+
+    def integer(self, low: int, high: int) -> int | None:
+        """A whole number from `low` to `high`; `1e4` is one too, `true` is not."""
+        number = whole(self.value)
+        if isinstance(number, int) and not isinstance(number, bool) and low <= number <= high:
+            return number
+        self.fail(_not_in_range(number, whole_number=True), allowed=f"whole numbers from {low} to {high}")
+        return None
+
+    def number(self, above: float, high: float) -> float | None:
+        """A number greater than `above`, at most `high`."""
+        if _is_number(self.value) and above < self.value <= high:
+            return float(self.value)
+        self.fail(_not_in_range(self.value, whole_number=False), allowed=f"numbers above {above:g}, up to {high:g}")
+        return None
+
+    def model(self, cls: type[M], *, without: Iterable[str] = ()) -> M | None:
+        """A mapping read into a configuration class; every error of the class becomes a problem with its own path."""
+        fields = [name for name in cls.model_fields if name not in set(without)]
+        known = self.mapping(fields)
+        if known is None:
+            return None
+        content = {key: whole(node.value) for key, node in known.items()}
+        try:
+            read = cls.model_validate_json(json.dumps(content), strict=True)
+        except ValidationError as error:
+            for path, message, allowed, names in explain(error, cls):
+                self.fail(message, allowed=allowed, close_to=names, at=path)
+            return None
+        too_big = list(upper_bound_problems(read, content))
+        for path, message, allowed in too_big:
+            self.fail(message, allowed=allowed, at=path)
+        return None if too_big else read
+
+
+@dataclass(frozen=True)
+class Given(Generic[T]):
+    """A value that was read, and where it stands, for the rules that are checked later."""
+
+    value: T
+    node: Node
+
+
+def read_axis(node: Node, read: Callable[[Node], T | None], default: T | None = None) -> list[Given[T]]:
+    """A scalar, or `{values: [...]}`: the values that are right. Duplicates are noted."""
+    if isinstance(node.value, list):
+        node.fail("must be one value or a mapping; several values are written {values: [...]}")
+        return []
+    if not (isinstance(node.value, dict) and "values" in node.value):
+        value = read(node)
+        return [] if value is None else [Given(value, node)]
+    keys = node.mapping(["values"])
+    items = keys["values"].items() if keys else None
+    given = [Given(value, item) for item in items or () if (value := read(item)) is not None]
+    refuse_duplicates(given)
+    return given
+
+
+def refuse_duplicates(given: Iterable[Given[Any]]) -> None:
+    """Note every value that equals an earlier one: it would be the same trial under the same id."""
+    seen: dict[str, Node] = {}
+    for entry in given:
+        key = repr(entry.value)
+        if key in seen:
+            entry.node.fail(f"is a duplicate of {join_path(seen[key].path)}; remove one")
+        else:
+            seen[key] = entry.node
+
+
+def whole(value: Any) -> Any:
+    """`1e4` is how people write 10000: floats that are whole numbers become integers, at any depth."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, list):
+        return [whole(item) for item in value]
+    if isinstance(value, dict):
+        return {key: whole(item) for key, item in value.items()}
+    return value
+
+
+def walk(value: Any) -> Iterator[Any]:
+    """Every leaf of a nested value."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from walk(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from walk(item)
+    else:
+        yield value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _not_in_range(value: Any, *, whole_number: bool) -> str:
+    kind = "a whole number" if whole_number else "a number"
+    if isinstance(value, str) and value.strip():
+        return f"is text and must be {kind}; write it without quotes" if value[0].isdigit() else f"must be {kind}"
+    if isinstance(value, float) and whole_number:
+        return "must be a whole number"
+    return "is out of range" if _is_number(value) else f"must be {kind}"
+
+
+_ALLOWED_WHEN_MISSING = {
+    "name": "a name for the sweep, for example digits",
+    "task": "a built-in task, or package.module:Class",
+    "objective": "{metric: val_loss}, or another metric on validation data",
+    "budget": "one of {examples: 40000}, {steps: 1000}, {epochs: 10}, {seconds: 60}",
+    "parameters": "a mapping with batch_size and learning_rate",
+    "batch_size": "a whole number, or {values: [16, 64, 256]}",
+    "learning_rate": "a number, {values: [...]}, or {base: 0.1, at_batch_size: 64, rule: linear}",
+}

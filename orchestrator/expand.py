@@ -1,0 +1,154 @@
+"""From a sweep to its plan: the grid of baselines, and the variants that wait for a parent."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from orchestrator.plan import Choice, PendingVariant, Plan, Trial
+from orchestrator.scaling import scaled_rates, usual_rule
+from orchestrator.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
+from trainables.batching import split_batch
+from trainables.config import (
+    BaselineConfig,
+    Compression,
+    Optimizer,
+    TaskConfig,
+    Training,
+    VariantConfig,
+    describe_chain,
+    trial_id,
+)
+
+Configuration = tuple[Trial, ...]  # one trial per seed
+
+
+def expand(sweep: Sweep) -> Plan:
+    """Every trial of a sweep. Pure: the same sweep gives the same plan, in the same order."""
+    configurations = _configurations(sweep)
+    trials = tuple(trial for configuration in configurations for trial in configuration)
+    pending = tuple(_pending(sweep, configurations))
+    return Plan(sweep, trials, pending, tuple(_notes(sweep)))
+
+
+def variant_trial(parent: Trial, chain: tuple[Compression, ...], plan: Plan) -> Trial:
+    """The trial that compresses one baseline."""
+    config = VariantConfig(
+        task=parent.config.task,
+        parent=parent.id,
+        training=parent.config.training,
+        chain=chain,
+        measure=plan.sweep.measure,
+    )
+    return Trial(trial_id(config), config, parent.learning_rate_source)
+
+
+def _configurations(sweep: Sweep) -> list[Configuration]:
+    """The grid, batch size outermost and seed innermost; each configuration once."""
+    axes = sweep.parameters
+    task = TaskConfig(name=sweep.task.name, options=sweep.task.options, data=sweep.facts.data, code=sweep.facts.code)
+    result: dict[str, Configuration] = {}
+    for batch_size, num_workers, precision, sharding, optimizer, schedule, clip in itertools.product(
+        axes.batch_size,
+        axes.num_workers,
+        axes.precision,
+        axes.sharding,
+        axes.optimizer,
+        axes.schedule,
+        axes.gradient_clip_norm,
+    ):
+        micro_batch_size, accumulation_steps = split_batch(batch_size, num_workers, axes.micro_batch_size)
+        for learning_rate, source in learning_rates(sweep, batch_size):
+            training = Training(
+                batch_size=batch_size,
+                micro_batch_size=micro_batch_size,
+                accumulation_steps=accumulation_steps,
+                num_workers=num_workers,
+                learning_rate=learning_rate,
+                optimizer=optimizer,
+                schedule=schedule,
+                gradient_clip_norm=clip,
+                precision=precision,
+                budget=sweep.budget,
+                sharding=sharding,
+                evaluations=sweep.evaluations,
+            )
+            configuration = tuple(_baseline(task, training, seed, source) for seed in axes.seed)
+            result.setdefault(configuration[0].id, configuration)
+    return list(result.values())
+
+
+def _baseline(task: TaskConfig, training: Training, seed: int, source: str) -> Trial:
+    config = BaselineConfig(task=task, training=training.model_copy(update={"seed": seed}))
+    return Trial(trial_id(config), config, source)
+
+
+def learning_rates(sweep: Sweep, batch_size: int) -> list[tuple[float, str]]:
+    """(learning rate, where it comes from) for one batch size."""
+    rates = sweep.parameters.learning_rate
+    if isinstance(rates, ScaledLearningRate):
+        return scaled_rates(rates, batch_size)
+    return [(rate, "as given" if len(rates) == 1 else "one of the values given") for rate in rates]
+
+
+# -- variants ---------------------------------------------------------------------------------------------------------
+
+
+def _pending(sweep: Sweep, configurations: list[Configuration]) -> Iterator[PendingVariant]:
+    if sweep.compression is None:
+        return
+    seeds = range(len(sweep.parameters.seed)) if sweep.compression.seeds == "all" else [None]
+    for choice in _choices(sweep.compression, configurations):
+        for seed_index in seeds:
+            for chain in ((), *sweep.compression.variants):
+                seed = "" if seed_index is None else f" / seed {sweep.parameters.seed[seed_index]}"
+                key = f"{choice.rule}{seed} / {describe_chain(chain)} / {len(chain)}"
+                yield PendingVariant(key, choice, seed_index, chain, sweep.measure)
+
+
+def _choices(compression: CompressionPlan, configurations: list[Configuration]) -> Iterator[Choice]:
+    match compression.parents:
+        case "all":
+            for configuration in configurations:
+                yield _choice(f"baseline {configuration[0].id}", [configuration])
+        case "best_per_batch_size":
+            for batch_size, group in itertools.groupby(
+                configurations, lambda configuration: configuration[0].config.training.batch_size
+            ):
+                yield _choice(f"best of batch_size {batch_size}", list(group))
+        case TopParents(top=top):
+            for rank in range(1, top + 1):
+                yield _choice("best of all" if rank == 1 else f"number {rank} of all", configurations, rank)
+
+
+def _choice(what: str, configurations: list[Configuration], rank: int = 1) -> Choice:
+    ids = tuple(tuple(trial.id for trial in configuration) for configuration in configurations)
+    count = sum(len(configuration) for configuration in ids)
+    return Choice(f"{what}, after {count} trial{'s' if count > 1 else ''}", ids, rank)
+
+
+# -- notes ------------------------------------------------------------------------------------------------------------
+
+
+def _notes(sweep: Sweep) -> Iterator[str]:
+    """What is legal and may still mislead."""
+    axes = sweep.parameters
+    rates = axes.learning_rate
+    if isinstance(rates, ScaledLearningRate):
+        rule = rates.rule
+        odd = [optimizer for optimizer in axes.optimizer if rule not in ("none", usual_rule(optimizer))]
+        for optimizer in odd:
+            yield _odd_rule(rule, optimizer)
+    else:
+        rule = "none"
+    if rule == "none" and len(axes.batch_size) > 1:
+        yield (
+            "all batch sizes train at the same learning rates, so what they show is the batch size and the rate "
+            "together; a rule (linear for sgd, sqrt for adam and adamw) with multipliers separates them"
+        )
+    if not sweep.facts.complete:
+        yield "the task's source does not tell everything without being imported: ids may change when it is run"
+
+
+def _odd_rule(rule: str, optimizer: Optimizer) -> str:
+    return f"the {rule} rule is unusual for {optimizer.name}; the literature gives {usual_rule(optimizer)}"

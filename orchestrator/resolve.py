@@ -1,0 +1,135 @@
+"""From results to variants: which baselines are compressed. Pure, so that a resumed sweep decides the same.
+
+A choice waits until every one of its candidates has ended. Then configurations are ranked by the mean of the
+objective over the seeds that completed. Only validation figures take part; a configuration of which a seed failed
+(diverged, ran out of memory) ranks after all those that are sound, because the mean of the lucky seeds alone flatters
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from statistics import fmean
+
+from orchestrator.expand import variant_trial
+from orchestrator.plan import Choice, PendingVariant, Plan, Trial
+from orchestrator.spec import Objective
+from trainables.results import Status, TrialResult
+
+Results = Mapping[str, TrialResult]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The parent cannot be chosen yet: these candidates have not ended."""
+
+    pending: PendingVariant
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The parent is chosen, and so the variant is a trial."""
+
+    pending: PendingVariant
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """There will be no such variant: nothing is left to compress. Its status is `parent_failed`."""
+
+    pending: PendingVariant
+    reason: str
+
+
+Decision = Waiting | Ready | Dropped
+
+
+def decide(plan: Plan, results: Results) -> tuple[Decision, ...]:
+    """What has become of every pending variant, in the order of the plan."""
+    ranked: dict[Choice, list[tuple[str, ...]]] = {}
+    trials = {trial.id: trial for trial in plan.trials}
+    decisions: list[Decision] = []
+    for pending in plan.pending:
+        missing = tuple(trial for trial in pending.candidates if trial not in results)
+        if missing:
+            decisions.append(Waiting(pending, missing))
+            continue
+        choice = pending.choice
+        if choice not in ranked:
+            ranked[choice] = rank_configurations(choice.configurations, results, plan.sweep.objective)
+        parent = _parent(pending, ranked[choice], results)
+        if parent is None:
+            decisions.append(Dropped(pending, _why_none(pending, ranked[choice], results)))
+        else:
+            decisions.append(Ready(pending, variant_trial(trials[parent], pending.chain, plan)))
+    return tuple(decisions)
+
+
+def resolve(plan: Plan, results: Results) -> tuple[Trial, ...]:
+    """The variants that can run now, each once, given the results of finished baselines (by trial id)."""
+    ready = {made.trial.id: made.trial for made in decide(plan, results) if isinstance(made, Ready)}
+    return tuple(ready.values())
+
+
+def settled(plan: Plan, results: Results) -> bool:
+    """Whether nothing waits any more: `resolve` will give no further variants, whatever else happens."""
+    return not any(isinstance(decision, Waiting) for decision in decide(plan, results))
+
+
+def dropped(plan: Plan, results: Results) -> tuple[Dropped, ...]:
+    """The variants that will never exist, each with the reason."""
+    return tuple(decision for decision in decide(plan, results) if isinstance(decision, Dropped))
+
+
+def rank_configurations(
+    configurations: tuple[tuple[str, ...], ...], results: Results, objective: Objective
+) -> list[tuple[str, ...]]:
+    """The configurations that have at least one completed trial, best first; ties go to the earlier in the plan.
+
+    All their trials must be in `results`.
+    """
+
+    def order(configuration: tuple[str, ...]) -> tuple[int, float, int]:
+        values = [value for trial in configuration if (value := _score(results[trial], objective)) is not None]
+        failures = sum(results[trial].status not in (Status.COMPLETED, Status.STOPPED_EARLY) for trial in configuration)
+        mean = fmean(values)
+        return failures, (-mean if objective.mode == "max" else mean), -len(values)
+
+    sound = [
+        configuration
+        for configuration in configurations
+        if any(_score(results[trial], objective) is not None for trial in configuration)
+    ]
+    return sorted(sound, key=order)
+
+
+def _score(result: TrialResult, objective: Objective) -> float | None:
+    """The objective of a completed trial; None where there is no finite figure to choose by."""
+    estimate = result.metrics.get(objective.metric)
+    if result.status is not Status.COMPLETED or estimate is None or not isfinite(estimate.value):
+        return None
+    return estimate.value
+
+
+def _parent(pending: PendingVariant, ranked: list[tuple[str, ...]], results: Results) -> str | None:
+    if len(ranked) < pending.choice.rank:
+        return None
+    configuration = ranked[pending.choice.rank - 1]
+    trials = configuration if pending.seed_index is None else (configuration[pending.seed_index],)
+    return next((trial for trial in trials if results[trial].status is Status.COMPLETED), None)
+
+
+def _why_none(pending: PendingVariant, ranked: list[tuple[str, ...]], results: Results) -> str:
+    if len(ranked) >= pending.choice.rank and pending.seed_index is not None:
+        trial = ranked[pending.choice.rank - 1][pending.seed_index]
+        return f"its parent {trial} ended as {results[trial].status.value}"
+    endings: dict[str, int] = {}
+    for trial in pending.candidates:
+        status = results[trial].status.value
+        endings[status] = endings.get(status, 0) + 1
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(endings.items()))
+    return f"no configuration is left to compress ({pending.rule}: {counts})"

@@ -1,0 +1,145 @@
+"""The sweep: what one YAML file says, with every default filled in. Frozen, and true to itself once it exists.
+
+`load_sweep` is the way to get one; the reading of the file's sections is in `orchestrator.sections`, the rules that
+span several keys in `orchestrator.checks`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from trainables.config import (
+    Budget,
+    Compression,
+    Frozen,
+    Measure,
+    Optimizer,
+    Precision,
+    Scalar,
+    Schedule,
+    Sharding,
+)
+
+Mode = Literal["min", "max"]
+Rule = Literal["linear", "sqrt", "none"]
+GoalType = Literal[
+    "threshold", "min-improvement", "percent-min-improvement", "max-degradation", "percent-max-degradation"
+]
+
+
+class TaskChoice(Frozen):
+    """The task as the file names it: a built-in name, or `package.module:Class`."""
+
+    name: str
+    options: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class TaskFacts(Frozen):
+    """What was found out about the task without training anything."""
+
+    metrics: dict[str, Mode]  # every metric of the task, `loss` among them, and which way is better
+    train_rows: int | None  # None: not known without importing the user's module
+    data: str  # fingerprint of the train, validation and test data
+    code: str  # revision of the code that decides a result
+    search_path: tuple[str, ...] = ()  # folders in which a user's module is looked for, before sys.path
+    complete: bool = True  # False: only importing the user's module can tell the rest, so ids may still change
+
+
+class Objective(Frozen):
+    """What is optimised: a metric on validation data. `target` is the value whose first reach is recorded."""
+
+    metric: str
+    mode: Mode
+    target: float | None = None
+
+
+class ScaledLearningRate(Frozen):
+    """A rate that is known to be good at one batch size, carried to the others by a rule, times each multiplier."""
+
+    base: PositiveFloat
+    at_batch_size: PositiveInt | None = None
+    rule: Rule
+    multipliers: tuple[PositiveFloat, ...] = (1.0,)
+
+
+class Parameters(Frozen):
+    """The grid. Every tuple is one axis; the sweep runs their product."""
+
+    batch_size: tuple[PositiveInt, ...]
+    micro_batch_size: PositiveInt | None = None  # upper limit of one forward pass on one worker, not an axis
+    learning_rate: ScaledLearningRate | tuple[PositiveFloat, ...]
+    optimizer: tuple[Optimizer, ...]
+    schedule: tuple[Schedule, ...]
+    gradient_clip_norm: tuple[PositiveFloat | None, ...] = (None,)
+    precision: tuple[Precision, ...] = ("float32",)
+    num_workers: tuple[PositiveInt, ...] = (1,)
+    sharding: tuple[Sharding, ...] = ("stripe",)
+    seed: tuple[int, ...] = (0,)
+
+
+class EarlyStopping(Frozen):
+    """ASHA on examples seen, within one batch size: at each rung, the best 1/`reduction_factor` of the trials go on."""
+
+    grace_fraction: float = Field(0.2, gt=0, lt=1)  # of the budget, before a trial can be stopped
+    reduction_factor: float = Field(3, gt=1, le=100)
+
+
+class TopParents(Frozen):
+    """The `top` best configurations of the whole sweep are compressed."""
+
+    top: PositiveInt
+
+
+class CompressionPlan(Frozen):
+    """Which baselines are compressed, and how. The empty chain is added to every parent by itself."""
+
+    parents: Literal["best_per_batch_size", "all"] | TopParents = "best_per_batch_size"
+    seeds: Literal["first", "all"] = "first"
+    variants: tuple[tuple[Compression, ...], ...] = ()
+
+
+class Goal(Frozen):
+    """A limit on a metric. All types but `threshold` compare a variant with its uncompressed parent."""
+
+    metric: str
+    type: GoalType
+    value: float
+
+
+class Resources(Frozen):
+    """What one worker of a trial takes of its node."""
+
+    cpus_per_worker: PositiveInt = 1
+
+
+class Sweep(Frozen):
+    """One sweep file, read and found to be right."""
+
+    name: str
+    task: TaskChoice
+    facts: TaskFacts
+    objective: Objective
+    budget: Budget
+    parameters: Parameters
+    evaluations: PositiveInt = 10
+    early_stopping: EarlyStopping | None = None
+    compression: CompressionPlan | None = None
+    measure: Measure = Measure()
+    goals: tuple[Goal, ...] = ()
+    resources: Resources = Resources()
+
+
+def load_sweep(path: str | Path, *, import_task: bool = False) -> Sweep:
+    """Read, check and complete a sweep file. Raises SweepError with everything that is wrong with it.
+
+    A user's own task is looked up without being imported, as far as its source tells. With `import_task` it is imported
+    as well (and torch with it): what `run` does before the first trial.
+    """
+    from orchestrator.sections import read_sweep  # it builds the types above
+    from orchestrator.yaml_file import read_yaml
+
+    path = Path(path)
+    return read_sweep(read_yaml(path), path, import_task=import_task)
