@@ -1,0 +1,61 @@
+"""The arithmetic of batches: budgets in steps, the factors of a batch, and where on the way the readings are taken.
+
+Imports no torch: a plan uses it to say, before anything runs, how many steps every trial takes.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from trainables.config import Budget
+
+
+def steps_for(budget: Budget, batch_size: int, train_rows: int | None = None) -> int | None:
+    """Whole optimiser steps that fit the budget, rounded down; None for a budget in seconds, where only time tells.
+
+    `train_rows` is needed for epochs alone. Raises ValueError if it is missing or if not one step fits.
+    """
+    amount = Fraction(str(budget.amount))  # as written: 0.1 epochs of 1000 rows are 100 rows, not 99.999...
+    match budget.unit:
+        case "seconds":
+            return None
+        case "steps":
+            steps = int(amount)
+        case "examples":
+            steps = int(amount / batch_size)
+        case "epochs":
+            if train_rows is None:
+                raise ValueError("a budget in epochs needs the number of training rows")
+            steps = int(amount * train_rows / batch_size)
+    if steps < 1:
+        raise ValueError(f"a budget of {budget.amount:g} {budget.unit} ends before one step of batch size {batch_size}")
+    return steps
+
+
+def split_batch(batch_size: int, num_workers: int, micro_batch_limit: int | None = None) -> tuple[int, int]:
+    """(micro_batch_size, accumulation_steps): the largest micro-batch within the limit that divides a worker's share.
+
+    Raises ValueError if the batch cannot be shared equally among the workers, or if the limit is below 1.
+    """
+    if batch_size < 1 or num_workers < 1:
+        raise ValueError(f"batch size {batch_size} and number of workers {num_workers} must be at least 1")
+    if batch_size % num_workers:
+        raise ValueError(f"batch size {batch_size} is not a multiple of {num_workers} workers")
+    if micro_batch_limit is not None and micro_batch_limit < 1:
+        raise ValueError(f"micro-batch limit {micro_batch_limit} must be at least 1")
+    share = batch_size // num_workers
+    limit = min(share, micro_batch_limit or share)
+    # The largest divisor within the limit is `share` over the smallest divisor that is at least share / limit.
+    accumulation_steps = next(count for count in range(-(-share // limit), share + 1) if share % count == 0)
+    return share // accumulation_steps, accumulation_steps
+
+
+def report_steps(total_steps: int, evaluations: int) -> tuple[int, ...]:
+    """The steps after which a reading is taken: evenly spread, the last at the end, never two at one step."""
+    return tuple(sorted({-(-total_steps * i // evaluations) for i in range(1, evaluations + 1)}))
+
+
+def micro_batch_rows(rows: int, micro_batch_size: int) -> list[int]:
+    """Rows of each micro-batch when `rows` rows are divided; the last one is smaller if they do not divide."""
+    full, rest = divmod(rows, micro_batch_size)
+    return [micro_batch_size] * full + ([rest] if rest else [])

@@ -1,0 +1,67 @@
+"""The state of a training run between two readings, as one file. What was reported is never lost by a kill."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.place import Place
+from trainables.results import Report
+
+
+@dataclass
+class TrainingState:
+    """All that a training run carries from one reading to the next.
+
+    `step` is also the position in the data (see `data.shards`), and the random generators are seeded anew from it after
+    every reading, so neither needs a place of its own.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    seconds: float = 0.0
+    history: list[Report] = field(default_factory=list)
+
+    def save(self, place: Place, name: str) -> None:
+        """Write the state to the storage, atomically; the first worker's, which is everyone's."""
+        if not place.is_first:
+            return
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": [report.model_dump() for report in self.history],
+        }
+        place.storage.write(name, to_bytes(state))
+
+    def resume(self, place: Place, name: str) -> None:
+        """Take over the saved state, if there is one; otherwise nothing changes."""
+        if not place.storage.exists(name):
+            return
+        saved = from_bytes(place.storage.read(name), place.device)
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+        self.step, self.seconds = saved["step"], saved["seconds"]
+        self.history = [Report.model_validate(report) for report in saved["history"]]
+
+
+def to_bytes(state: dict[str, Any]) -> bytes:
+    """Tensors and plain values, as `torch.save` writes them."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    return content.getvalue()
+
+
+def from_bytes(content: bytes, device: torch.device) -> dict[str, Any]:
+    """What `to_bytes` wrote, tensors on `device`; a file that would run code is refused."""
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    return state

@@ -1,0 +1,98 @@
+"""The mean of the loss and of every metric of a task over a table, each with its 95 % interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from trainables.config import Precision
+from trainables.place import Place
+from trainables.results import Estimate
+from trainables.tasks.base import Batch, Task
+
+if TYPE_CHECKING:
+    from trainables.data import Table
+
+AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+SUMS = ("items", "sum", "rows", "row_mean_sum", "row_mean_square_sum")  # kept of every metric
+SAMPLE_SEED = 0  # of the fixed sample of rows: the same rows in every trial, so that trials can be compared
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """The context in which a forward pass runs at this precision; parameters stay float32."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=AUTOCAST[precision])
+
+
+def evaluate(
+    model: nn.Module,
+    task: Task,
+    table: Table,
+    place: Place,
+    batch_rows: int = 1024,
+    limit: int | None = None,
+    precision: Precision = "float32",
+) -> dict[str, Estimate]:
+    """Mean of "loss" and of every metric of the task, over all rows or over a fixed sample of `limit` rows.
+
+    The rows are shared among the workers and every worker returns the figures of all of them. Means are over items, as
+    in training; intervals take rows as the independent observations, because the items of a row (the tokens of a text)
+    are not. The model is in eval mode meanwhile and is left in the mode in which it was found.
+    """
+    names = ["loss", *task.metrics]
+    totals = torch.zeros(len(names), len(SUMS), dtype=torch.float64, device=place.device)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad(), autocast(precision, place.device):
+            for rows in _batches(_own_rows(table.n_rows, limit, place), batch_rows):
+                batch = {name: tensor.to(place.device) for name, tensor in table.gather(rows).items()}
+                totals += _moments(model, task, batch, len(rows), names)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    if place.num_workers > 1:
+        dist.all_reduce(totals)
+    return {name: _estimate(row) for name, row in zip(names, totals.tolist(), strict=True)}
+
+
+def _own_rows(n_rows: int, limit: int | None, place: Place) -> np.ndarray:
+    rows = np.arange(n_rows)
+    if limit is not None and limit < n_rows:
+        rows = np.sort(np.random.default_rng(SAMPLE_SEED).choice(n_rows, limit, replace=False))
+    return np.array_split(rows, place.num_workers)[place.rank]
+
+
+def _batches(rows: np.ndarray, batch_rows: int) -> Sequence[np.ndarray]:
+    return [rows[start : start + batch_rows] for start in range(0, len(rows), batch_rows)]
+
+
+def _moments(model: nn.Module, task: Task, batch: Batch, rows: int, names: list[str]) -> Tensor:
+    outputs = task.forward(model, batch)
+    values = {"loss": task.losses(outputs, batch), **task.scores(outputs, batch)}
+    if missing := [name for name in names if name not in values]:
+        raise ValueError(f"{type(task).__name__}.scores() returned {sorted(values)}, without {missing} of its metrics")
+    return torch.stack([_sums(values[name].double(), rows) for name in names])
+
+
+def _sums(values: Tensor, rows: int) -> Tensor:
+    """Sums of one batch. `values`: [items]; the items of a row stand together when every row has as many."""
+    regular = values.numel() % rows == 0
+    means = values.reshape(rows, -1).mean(1) if regular else values  # unknown borders: items pass for observations
+    count = values.new_tensor([values.numel(), means.numel()])
+    return torch.stack([count[0], values.sum(), count[1], means.sum(), means.square().sum()])
+
+
+def _estimate(sums: list[float]) -> Estimate:
+    items, total, rows, row_mean_sum, row_mean_square_sum = sums
+    if not items:
+        return Estimate(value=float("nan"), n=0, note="no rows to evaluate")
+    estimate = Estimate.of_mean(row_mean_sum, row_mean_square_sum, int(rows))
+    return estimate.model_copy(update={"value": total / items})

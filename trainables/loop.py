@@ -1,0 +1,167 @@
+"""The training loop of one trial, on every one of its workers.
+
+effective batch = micro_batch_size x accumulation_steps x num_workers
+gradient        = the mean over all items of the effective batch, exactly, however it is divided
+BN statistics   = the first worker's: each worker keeps its own, and the first one's are copied to all before every
+                  reading, so that what is evaluated, kept in a checkpoint and given back is one and the same model
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from trainables.batching import micro_batch_rows
+from trainables.checkpoint import TrainingState
+from trainables.clean import seed_everything
+from trainables.config import Training
+from trainables.data.shards import Shard
+from trainables.evaluate import evaluate
+from trainables.optim import build_optimizer, learning_rate_factor
+from trainables.pace import pace_of
+from trainables.place import Place
+from trainables.results import Report
+from trainables.step import Objective, OptimizerStep, Readings
+from trainables.tasks.base import Batch, Task
+
+if TYPE_CHECKING:
+    from trainables.data import Table, TaskData
+
+GATHER_BYTES = 4 << 20  # rows of consecutive steps are gathered together, up to this size
+
+
+class Diverged(Exception):  # noqa: N818 - an expected ending, not an error
+    """The loss is infinite or NaN; every worker raises this, with the same step and loss."""
+
+    def __init__(self, step: int, loss: float, history: tuple[Report, ...]) -> None:
+        super().__init__(f"the loss was {loss} at step {step}")
+        self.step = step
+        self.loss = loss
+        self.history = history
+
+
+def train(
+    model: nn.Module,
+    task: Task,
+    data: TaskData,
+    training: Training,
+    place: Place,
+    *,
+    objective: Objective | None = None,
+    checkpoint: str | None = None,
+) -> Generator[Report, None, tuple[Report, ...]]:
+    """Train `model` in place; yield a reading after each evaluation; return all readings, of earlier processes too.
+
+    `objective(model, batch)` gives the loss of every item, shape [items]; by default it is the task's. `checkpoint`
+    names a file in the storage that is written before each yield and resumed from if it exists: the resumed run ends
+    with the same bits as one that was not interrupted, unless the budget is in seconds.
+    Raises Diverged, and ValueError if the budget ends before one step or the place does not fit the configuration.
+    """
+    _check(training, place)
+    model.to(place.device).train()
+    optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
+    update = OptimizerStep(model, optimizer, objective or _task_objective(task), training, place)
+    state = TrainingState(model, optimizer, update.scaler)
+    if checkpoint is not None:
+        state.resume(place, checkpoint)
+    shard = Shard(data.train.n_rows, place.rank, place.num_workers, training.sharding, training.seed)
+    pace = pace_of(training, data.train.n_rows, place)
+
+    while not pace.is_over(reports := len(state.history)):
+        seed_everything(training.seed, place.rank, state.step)
+        readings = Readings(place)
+        learning_rate = training.learning_rate
+        while (block := pace.next_block(reports, state.step, state.seconds)).steps:
+            started = time.perf_counter()
+            for i, micro_batches in enumerate(_steps(data.train, shard, state.step, block.steps, training, place)):
+                progress = block.progress + (i + 0.5) * block.progress_per_step
+                learning_rate = training.learning_rate * learning_rate_factor(training.schedule, progress)
+                readings.append(*update(micro_batches, learning_rate))
+            state.step += block.steps
+            bad = readings.look()  # waits for the device, so the clock below is right
+            state.seconds += time.perf_counter() - started
+            if bad is not None:
+                raise Diverged(state.step - block.steps + bad[0], bad[1], tuple(state.history))
+        _copy_buffers_from_first(model, place)
+        figures = readings.metrics(training.batch_size, state.seconds - _seconds_before(state))
+        figures |= {"learning_rate": learning_rate} | _evaluate_both(model, task, data, training, place)
+        if not math.isfinite(figures["val_loss"]):
+            raise Diverged(state.step, figures["val_loss"], tuple(state.history))
+        report = Report(
+            step=state.step, examples=state.step * training.batch_size, seconds=state.seconds, metrics=figures
+        )
+        state.history.append(report)
+        if checkpoint is not None:
+            state.save(place, checkpoint)
+        yield report
+    return tuple(state.history)
+
+
+def _check(training: Training, place: Place) -> None:
+    if training.num_workers != place.num_workers:
+        raise ValueError(f"the trial wants num_workers {training.num_workers}, the group has {place.num_workers}")
+    if training.precision == "float16" and place.device.type != "cuda":
+        raise ValueError("precision float16 needs loss scaling, so a CUDA device; use bfloat16 or float32 here")
+
+
+def _task_objective(task: Task) -> Objective:
+    return lambda model, batch: task.losses(task.forward(model, batch), batch)
+
+
+def _steps(
+    table: Table, shard: Shard, first_step: int, steps: int, training: Training, place: Place
+) -> Iterator[Sequence[Batch]]:
+    """The micro-batches of consecutive steps, on the device. Rows of several steps are gathered in one go.
+
+    One large gather, and on CUDA one large copy, costs far less than many small ones; the steps get views of it.
+    """
+    rows_per_step = training.batch_size // place.num_workers
+    sizes = micro_batch_rows(rows_per_step, training.micro_batch_size)
+    at_once = max(1, GATHER_BYTES // max(1, rows_per_step * _row_bytes(table)))
+    for start in range(0, steps, at_once):
+        count = min(at_once, steps - start)
+        rows = shard.rows((first_step + start) * rows_per_step, count * rows_per_step)
+        columns = {name: _to_device(column, place.device) for name, column in table.gather(rows).items()}
+        parts = zip(*(torch.split(column, sizes * count) for column in columns.values()), strict=True)
+        micro_batches: list[Batch] = [dict(zip(columns, part, strict=True)) for part in parts]
+        for first in range(0, len(micro_batches), len(sizes)):
+            yield micro_batches[first : first + len(sizes)]
+
+
+def _row_bytes(table: Table) -> int:
+    return sum(column.nbytes for column in table.gather(np.zeros(1, dtype=np.int64)).values())
+
+
+def _to_device(column: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cpu":
+        return column
+    return column.pin_memory().to(device, non_blocking=True)
+
+
+def _copy_buffers_from_first(model: nn.Module, place: Place) -> None:
+    if place.num_workers > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+def _seconds_before(state: TrainingState) -> float:
+    return state.history[-1].seconds if state.history else 0.0
+
+
+def _evaluate_both(model: nn.Module, task: Task, data: TaskData, training: Training, place: Place) -> dict[str, float]:
+    """val_<m> on the validation data; train_<m> on as many training rows, evaluated alike: is it over- or underfit?
+
+    `train_loss` of a reading is that of the training steps themselves, so the evaluated one is left out.
+    """
+    precision = training.precision
+    validation = evaluate(model, task, data.validation, place, precision=precision)
+    train = evaluate(model, task, data.train, place, limit=data.validation.n_rows, precision=precision)
+    figures = {f"val_{name}": estimate.value for name, estimate in validation.items()}
+    return figures | {f"train_{name}": estimate.value for name, estimate in train.items() if name != "loss"}

@@ -1,0 +1,172 @@
+"""One optimiser step over micro-batches and workers, and the readings taken of many of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trainables.config import Training
+from trainables.evaluate import autocast
+from trainables.place import Place
+from trainables.tasks.base import Batch
+
+Objective = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
+
+
+class OptimizerStep:
+    """Forward, backward and update for one effective batch.
+
+    With L_i the loss of item i, n the items of the effective batch and R the rows of it on one of K workers, each
+    worker back-propagates the sum of its L_i / R; DistributedDataParallel averages that over workers; the gradients are
+    then multiplied by K R / n. The result is the gradient of the mean of L_i over all n items, also when workers or
+    micro-batches hold different numbers of items, which is known only after their forward passes.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        objective: Objective,
+        training: Training,
+        place: Place,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.objective = objective
+        self.precision = training.precision
+        self.clip_norm = training.gradient_clip_norm
+        self.place = place
+        self.rows = training.batch_size // training.num_workers
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.scaler = torch.amp.GradScaler(place.device.type, enabled=training.precision == "float16")
+        if place.num_workers > 1:
+            devices = [place.device] if place.device.type == "cuda" else None
+            self.model = DistributedDataParallel(model, device_ids=devices)
+
+    def __call__(self, micro_batches: Sequence[Batch], learning_rate: float) -> tuple[Tensor, int, Tensor]:
+        """Take one step; return this worker's sum of losses and number of items, and the norm of the gradient.
+
+        The norm is that before clipping, the same on all workers. Tensors stay on the device: nothing waits for it.
+        """
+        for parameter in self.parameters:
+            parameter.grad = None
+        loss_sums: list[Tensor] = []
+        count = ItemCount(self.place)
+        for number, batch in enumerate(micro_batches, start=1):
+            is_last = number == len(micro_batches)
+            with self._gradient_exchange(is_last):
+                with autocast(self.precision, self.place.device):
+                    losses = _per_item(self.objective(self.model, batch))
+                loss_sum = losses.sum()
+                count.add(losses.numel(), is_last)
+                self.scaler.scale(loss_sum / self.rows).backward()  # type: ignore[no-untyped-call]
+            loss_sums.append(loss_sum.detach())
+        norm = self._finish_gradients(count.mean_per_worker() / self.rows)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss_sums[0] if len(loss_sums) == 1 else torch.stack(loss_sums).sum(), count.own, norm
+
+    def _gradient_exchange(self, is_last: bool) -> AbstractContextManager[None]:
+        """Gradients travel between workers with the last micro-batch alone."""
+        if isinstance(self.model, DistributedDataParallel) and not is_last:
+            return self.model.no_sync()
+        return nullcontext()
+
+    def _finish_gradients(self, items_per_row: float | Tensor) -> Tensor:
+        """Unscale, turn sums per row into means per item, take the norm, clip."""
+        if self.scaler.is_enabled():
+            self.scaler.unscale_(self.optimizer)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if isinstance(items_per_row, Tensor) or items_per_row != 1.0:
+            torch._foreach_div_(gradients, items_per_row)
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
+        return norm
+
+
+class ItemCount:
+    """Items of the effective batch, summed over micro-batches and, beside the last backward pass, over workers."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.own = 0
+        self._total: Tensor | None = None
+        self._work: dist.Work | None = None
+
+    def add(self, items: int, is_last: bool) -> None:
+        self.own += items
+        if is_last and self.place.num_workers > 1:
+            self._total = torch.tensor(self.own, dtype=torch.float64, device=self.place.device)
+            self._work = dist.all_reduce(self._total, async_op=True)
+
+    def mean_per_worker(self) -> float | Tensor:
+        """A number where that needs no waiting for a device, else a tensor; never 0, since it divides."""
+        if self._total is None or self._work is None:
+            return float(max(self.own, 1))
+        self._work.wait()
+        mean = self._total.clamp(min=1) / self.place.num_workers
+        return mean if mean.is_cuda else float(mean)
+
+
+def _per_item(losses: Tensor) -> Tensor:
+    if losses.ndim != 1:
+        raise ValueError(f"a loss must be given for every item, shape [items], not reduced; got {list(losses.shape)}")
+    return losses if losses.dtype in (torch.float32, torch.float64) else losses.float()
+
+
+class Readings:
+    """What the steps since the last reading have shown."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.steps = 0
+        self._items = 0
+        self._loss_sum = 0.0
+        self._norms: list[float] = []
+        self._pending: list[tuple[Tensor, Tensor]] = []  # losses and norms still on the device
+
+    def append(self, loss_sum: Tensor, items: int, norm: Tensor) -> None:
+        self._pending.append((loss_sum, norm))
+        self._items += items
+
+    def look(self) -> tuple[int, float] | None:
+        """Fetch what is pending, waiting for the device: which of these steps had the first bad loss, and that loss.
+
+        All workers get the same answer, whichever of them met the infinity or NaN.
+        """
+        losses = torch.stack([loss for loss, _ in self._pending]).tolist()
+        norms = torch.stack([norm for _, norm in self._pending]).tolist()
+        self._pending = []
+        self.steps += len(losses)
+        self._loss_sum += math.fsum(losses) if all(map(math.isfinite, losses)) else math.nan
+        self._norms += [norm for norm in norms if math.isfinite(norm)]  # loss scaling skips the others' steps
+        bad = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+        first = int(self._reduced([bad], dist.ReduceOp.MIN)[0])
+        return None if first == len(losses) else (first, self._reduced([losses[first]], dist.ReduceOp.SUM)[0])
+
+    def metrics(self, batch_size: int, seconds: float) -> dict[str, float]:
+        """The figures of all steps since the last reading, of all workers; `seconds` is the time they took."""
+        loss_sum, items = self._reduced([self._loss_sum, float(self._items)], dist.ReduceOp.SUM)
+        return {
+            "train_loss": loss_sum / max(items, 1.0),
+            "gradient_norm_mean": math.fsum(self._norms) / len(self._norms) if self._norms else math.nan,
+            "gradient_norm_max": max(self._norms, default=math.nan),
+            "examples_per_second": self.steps * batch_size / seconds,
+        }
+
+    def _reduced(self, values: list[float], operation: dist.ReduceOp.RedOpType) -> list[float]:
+        if self.place.num_workers == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.place.device)
+        dist.all_reduce(tensor, op=operation)
+        reduced: list[float] = tensor.tolist()
+        return reduced

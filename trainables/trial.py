@@ -1,0 +1,166 @@
+"""The story of one trial, told to every worker of its group: train a baseline, or compress one into a variant."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.artifact import ArtifactError, export_model
+from trainables.checkpoint import to_bytes
+from trainables.clean import seed_everything
+from trainables.config import BaselineConfig, VariantConfig
+from trainables.data import TaskData, open_data
+from trainables.evaluate import evaluate
+from trainables.loop import Diverged, train
+from trainables.place import Place
+from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.storage import trial_file
+from trainables.tasks import load_task
+from trainables.tasks.base import Task
+
+WEIGHTS, MODEL, CHECKPOINT = "weights.pt", "model.pt2", "checkpoint.pt"
+
+
+def run_trial(trial: str, config: BaselineConfig | VariantConfig, place: Place) -> Iterator[Report | TrialResult]:
+    """Run one trial, or what is left of it: its readings as they come, and last its one TrialResult.
+
+    A loss that is not finite is a result (`diverged`); whatever else goes wrong is raised, out-of-memory included.
+    """
+    task = load_task(config.task.name, config.task.options, ())
+    data = open_data(task, place.cache)
+    match config:
+        case BaselineConfig():
+            yield from train_baseline(trial, config, task, data, place)
+        case VariantConfig():
+            from trainables.compression import compress  # brings in torchao, seconds that baselines need not wait
+
+            yield from compress(trial, config, task, data, place)
+
+
+def train_baseline(
+    trial: str, config: BaselineConfig, task: Task, data: TaskData, place: Place
+) -> Iterator[Report | TrialResult]:
+    """Build the model from its seed, train it, judge it, keep it."""
+    checkpoint = trial_file(trial, CHECKPOINT)
+    seed_everything(config.training.seed, 0, 0)  # the same on every worker
+    model = task.build_model()
+    environment = describe_environment(place, config)
+    status, reason, kept = Status.COMPLETED, "", Kept()
+    try:
+        history = yield from train(model, task, data, config.training, place, checkpoint=checkpoint)
+    except Diverged as error:
+        status, reason, history = Status.DIVERGED, str(error), error.history
+        metrics = summary(task, history)
+    else:
+        metrics = summary(task, history) | final_metrics(model, task, data, config, place)
+        kept = keep(model, task, data, trial, place)
+    yield TrialResult(
+        id=trial,
+        config=config,
+        status=status,
+        reason=reason or None,
+        history=history,
+        metrics=metrics | kept.figures,
+        environment=environment,
+        files=kept.files,
+        warnings=kept.warnings,
+    )
+    if place.is_first:  # only now: a kill before the result was taken must not cost the training
+        place.storage.remove(checkpoint)
+
+
+def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
+    """What the readings alone tell: the best of each validation metric, and what the training cost."""
+    if not history:
+        return {}
+    last = history[-1]
+    spread = "statistics of the training steps, not an estimate"
+    norms = [report.metrics["gradient_norm_mean"] for report in history]
+    figures = {
+        "steps": Estimate.exact(last.step),
+        "examples": Estimate.exact(last.examples),
+        "train_seconds": Estimate.exact(last.seconds, "one run, timed"),
+        "examples_per_second": Estimate.exact(last.examples / last.seconds, "one run, timed"),
+        "gradient_norm_mean": Estimate.exact(float(np.mean(norms)), spread),
+        "gradient_norm_max": Estimate.exact(max(r.metrics["gradient_norm_max"] for r in history), spread),
+    }
+    for name, mode in {"loss": "min", **task.metrics}.items():
+        readings = [report.metrics[f"val_{name}"] for report in history]
+        best = min(readings) if mode == "min" else max(readings)
+        note = f"best of {len(readings)} readings, so biased towards good by the choice"
+        figures[f"best_val_{name}"] = Estimate.exact(best, note)
+    return figures
+
+
+def final_metrics(
+    model: nn.Module, task: Task, data: TaskData, config: BaselineConfig, place: Place
+) -> dict[str, Estimate]:
+    """val_<m> and train_<m> of the trained model; the latter on a fixed sample, sized like validation."""
+    precision = config.training.precision
+    validation = evaluate(model, task, data.validation, place, precision=precision)
+    train = evaluate(model, task, data.train, place, precision=precision, limit=data.validation.n_rows)
+    return {f"val_{name}": value for name, value in validation.items()} | {
+        f"train_{name}": value for name, value in train.items()
+    }
+
+
+@dataclass
+class Kept:
+    """What a trial leaves in the storage, and how large it is."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, Estimate] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def keep(model: nn.Module, task: Task, data: TaskData, trial: str, place: Place) -> Kept:
+    """Write weights and exported model to the storage; the first worker's work.
+
+    A model that torch cannot export is a fine baseline all the same: it only cannot be compressed.
+    """
+    if not place.is_first:
+        return Kept()
+    parameters = Estimate.exact(sum(parameter.numel() for parameter in model.parameters()))
+    place.storage.write(trial_file(trial, WEIGHTS), to_bytes(model.state_dict()))
+    example = data.validation.gather(np.arange(1))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL
+        try:
+            export_model(model, tuple(example[name] for name in task.inputs), path)
+        except ArtifactError as error:
+            return Kept({"weights": WEIGHTS}, {"parameters": parameters}, (str(error),))
+        content = path.read_bytes()
+    place.storage.write(trial_file(trial, MODEL), content)
+    artifact_bytes = Estimate.exact(len(content))
+    return Kept({"weights": WEIGHTS, "model": MODEL}, {"parameters": parameters, "artifact_bytes": artifact_bytes})
+
+
+def describe_environment(place: Place, config: BaselineConfig) -> dict[str, str]:
+    """What the figures of a trial hold for."""
+    on_cuda = place.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(place.device) if on_cuda else "cpu",
+        "cpu": cpu_name(),
+        "threads": str(torch.get_num_threads()),
+        "num_workers": str(place.num_workers),
+        "precision": config.training.precision,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def cpu_name() -> str:
+    """The processor as it calls itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
