@@ -1,0 +1,197 @@
+"""Parquet or Arrow IPC files -> one Arrow IPC file with one record batch, to be mapped into memory.
+
+One record batch, so that every column is one contiguous piece and its tensor a view. The rows stream through: each
+column is appended to a raw file of its own, and the raw files are mapped and joined, so memory stays small.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import ipc
+
+from trainables.data.sources import DataError, SourceFile, list_files, open_file
+
+BATCH_BYTES = 32 << 20  # of rows in memory at a time, where the files allow it
+WIDENED: dict[Any, np.dtype[Any]] = {
+    np.dtype(np.uint16): np.dtype(np.int32),
+    np.dtype(np.uint32): np.dtype(np.int64),
+}  # torch cannot compute on them
+BOOLEAN = b"boolean"  # Arrow packs booleans into bits; the mapped file holds bytes, and this mark
+
+
+@dataclass
+class _Column:
+    dtype: np.dtype[Any]
+    row_shape: tuple[int, ...]
+    file: IO[bytes]
+    path: Path
+
+    @property
+    def row_size(self) -> int:
+        return math.prod(self.row_shape)
+
+
+def convert(source: str, target: Path) -> None:
+    """Write the mapped form of `source` to `target`, which appears when it is whole. The caller holds a lock.
+
+    Raises DataError: nulls, text, dates, rows of unequal length, files that differ in their columns, no rows.
+    """
+    partial = target.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
+    partial.mkdir(parents=True)
+    try:
+        with ExitStack() as stack:
+            columns, n_rows = _spool(source, partial, stack)
+        _join(columns, n_rows, partial / "joined")
+        os.replace(partial / "joined", target)
+    except OSError as error:
+        raise DataError(f"the mapped copy of {source!r} cannot be written to {target.parent}: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _spool(source: str, folder: Path, stack: ExitStack) -> tuple[dict[str, _Column], int]:
+    columns: dict[str, _Column] = {}
+    schema: Any = None
+    n_rows = 0
+    for file in list_files(source):
+        where = f"{source} ({file.name})" if file.name != os.path.basename(source) else source
+        for batch in _batches(source, file, where):
+            if schema is None:
+                schema = batch.schema
+                _check_names(schema, where)
+            elif not schema.equals(batch.schema):
+                raise DataError(
+                    f"data {where!r} has columns {_names(batch.schema)}, the files before it {_names(schema)}"
+                )
+            for index, name in enumerate(batch.schema.names):
+                values = dense(batch.column(index), f"column {name!r} of {where}")
+                if name not in columns:
+                    path = folder / f"{index}.raw"
+                    columns[name] = _Column(values.dtype, values.shape[1:], stack.enter_context(path.open("wb")), path)
+                _append(columns[name], values, f"column {name!r} of {where}")
+            n_rows += batch.num_rows
+    if n_rows == 0:
+        raise DataError(f"data {source!r} has no rows")
+    return columns, n_rows
+
+
+def _append(column: _Column, values: np.ndarray[Any, Any], what: str) -> None:
+    if values.shape[1:] != column.row_shape:
+        raise DataError(
+            f"{what} holds rows of shape {list(values.shape[1:])} after rows of shape {list(column.row_shape)}; "
+            f"pad or cut them to one shape"
+        )
+    values.tofile(column.file)
+
+
+def _batches(source: str, file: SourceFile, where: str) -> Iterator[Any]:
+    """Record batches of one file, told by its first bytes. Empty ones are left out, except for their schema's check."""
+    with open_file(source, file) as stream:
+        magic = stream.read(6)
+        stream.seek(0)
+        try:
+            if magic.startswith(b"PAR1"):
+                yield from _parquet_batches(stream)
+            elif magic == b"ARROW1":
+                reader = ipc.open_file(stream)
+                yield from (reader.get_batch(index) for index in range(reader.num_record_batches))
+            else:
+                raise DataError(f"data {where!r} is neither a Parquet nor an Arrow IPC file")
+        except pa.ArrowException as error:
+            raise DataError(f"data {where!r} cannot be read: {error}") from error
+
+
+def _parquet_batches(stream: Any) -> Iterator[Any]:
+    file = pq.ParquetFile(stream)
+    size = sum(file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups))
+    rows = BATCH_BYTES * file.metadata.num_rows // max(size, 1)
+    yield from file.iter_batches(batch_size=min(max(rows, 1), 1 << 16))
+
+
+def dense(array: Any, what: str) -> np.ndarray[Any, Any]:
+    """An Arrow array as numpy, shape [rows, ...]: numbers, booleans, lists of one length, fixed-shape tensors.
+
+    `what` names it in a DataError. uint16 and uint32 become int32 and int64: torch cannot compute on them.
+    """
+    kind = array.type
+    if array.null_count:
+        raise DataError(f"{what} holds {array.null_count} null values; fill them or drop their rows")
+    if isinstance(kind, pa.FixedShapeTensorType):
+        order = kind.permutation
+        if order is not None and list(order) != sorted(order):
+            raise DataError(f"{what} holds tensors with permuted dimensions; write them in the order of their shape")
+        return dense(array.storage, what).reshape(len(array), *kind.shape)
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _dense_list(array, what)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise DataError(
+            f"{what} is of type {kind}; a column holds numbers, booleans, or lists or tensors of one shape: "
+            f"encode it as numbers, or leave it out of the file"
+        )
+    if pa.types.is_uint64(kind):
+        raise DataError(f"{what} is of type uint64, which torch cannot compute on; write it as int64")
+    values: np.ndarray[Any, Any] = array.to_numpy(zero_copy_only=False)
+    wide = WIDENED.get(values.dtype)
+    return values if wide is None else values.astype(wide)
+
+
+def _dense_list(array: Any, what: str) -> np.ndarray[Any, Any]:
+    rows = len(array)
+    if pa.types.is_fixed_size_list(array.type):
+        length = array.type.list_size
+    else:
+        lengths = np.unique(np.asarray(array.value_lengths()))
+        if len(lengths) > 1:
+            raise DataError(
+                f"{what} holds lists of {lengths[0]} to {lengths[-1]} elements; pad or cut them to one length"
+            )
+        length = int(lengths[0]) if rows else 0
+    if rows and not length:
+        raise DataError(f"{what} holds empty lists")
+    inner = dense(array.flatten(), what)
+    return inner.reshape(rows, length, *inner.shape[1:])
+
+
+def _check_names(schema: Any, where: str) -> None:
+    if not schema.names:
+        raise DataError(f"data {where!r} has no columns")
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise DataError(f"data {where!r} has more than one column named {', '.join(map(repr, twice))}")
+
+
+def _names(schema: Any) -> str:
+    return ", ".join(f"{field.name}: {field.type}" for field in schema)
+
+
+def _join(columns: dict[str, _Column], n_rows: int, target: Path) -> None:
+    fields, arrays = [], []
+    for name, column in columns.items():
+        is_boolean = column.dtype == np.bool_
+        kind = pa.uint8() if is_boolean else pa.from_numpy_dtype(column.dtype)
+        content = pa.memory_map(str(column.path)).read_buffer()
+        array = pa.Array.from_buffers(kind, n_rows * column.row_size, [None, content])
+        if column.row_shape:
+            tensor = pa.fixed_shape_tensor(kind, column.row_shape)
+            array = pa.ExtensionArray.from_storage(tensor, pa.FixedSizeListArray.from_arrays(array, column.row_size))
+        fields.append(pa.field(name, array.type, nullable=False, metadata={BOOLEAN: b"1"} if is_boolean else None))
+        arrays.append(array)
+    schema = pa.schema(fields)
+    options = ipc.IpcWriteOptions(allow_64bit=True)  # more than 2^31 elements in a column
+    with open(target, "wb") as file:
+        with ipc.new_file(file, schema, options=options) as writer:
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,73 @@
+"""The content of data as a short text, so that a trial's identity changes when its data does. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from pathlib import Path
+
+from trainables.data import builtin
+from trainables.data.sources import DataError, SourceFile, list_files, local_path
+
+SETTLED_SECONDS = 2.0  # a file touched more recently may change again without its time stamp showing it
+
+__all__ = ["DataError", "default_cache", "fingerprint"]
+
+
+def default_cache() -> Path:
+    """This node's cache: PARETUNE_CACHE, or ~/.cache/paretune."""
+    return Path(os.environ.get("PARETUNE_CACHE") or "~/.cache/paretune").expanduser().absolute()
+
+
+def fingerprint(source: str | Path, cache: Path | None = None) -> str:
+    """32 hexadecimal digits that stand for the content of one source (an absolute path or a URI; see `resolve`).
+
+    Local files are read and hashed, in the order of their names; where they lie and what they are called does not
+    count. The hash of a file is kept in `cache` under its size and times, so asking again reads nothing. Behind a
+    network, reading everything would cost too much: there, place, names, sizes and times stand for the content.
+    Raises DataError.
+    """
+    text = str(source)
+    if text.startswith(builtin.SCHEME):
+        return builtin.fingerprint(text)
+    digest = hashlib.sha256()
+    is_local = local_path(text) is not None
+    for file in list_files(text):
+        entry = (
+            _content(file, cache or default_cache()) if is_local else f"{text} {file.name} {file.size} {file.mtime_ns}"
+        )
+        digest.update(f"{entry}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _content(file: SourceFile, cache: Path) -> str:
+    """SHA-256 of a local file, from the cache if size, times and inode are those it had when it was hashed."""
+    path = os.path.realpath(file.path)
+    status = os.stat(path)
+    key = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    entry = cache / "fingerprints" / f"{hashlib.sha256(path.encode()).hexdigest()[:32]}.json"
+    try:
+        known = json.loads(entry.read_text())
+        if known["key"] == key:
+            return str(known["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or torn: hash again
+    with open(path, "rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    if time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_SECONDS:
+        _keep(entry, {"key": key, "sha256": sha256, "path": path})
+    return sha256
+
+
+def _keep(entry: Path, value: dict[str, object]) -> None:
+    """A cache is a convenience: a disk that is full or read-only costs time, not the answer."""
+    temporary = entry.with_name(f"{entry.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(value))
+        os.replace(temporary, entry)
+    except OSError:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,121 @@
+"""Rows of tensors: columns that are views on a memory-mapped file, copied only when a batch is gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pyarrow import ipc
+from torch import Tensor
+
+from trainables.data import builtin
+from trainables.data.convert import BOOLEAN, convert
+from trainables.data.fingerprint import fingerprint
+from trainables.data.lock import locked
+from trainables.data.sources import DataError, resolve
+
+if TYPE_CHECKING:
+    from trainables.tasks.base import Task
+
+FORMAT = 1  # of the mapped files; raise it when `convert` writes something else
+
+
+class Table:
+    """Columns of the same number of rows. `Table(tensors)` holds what it is given; `Table.map` maps a file."""
+
+    def __init__(self, columns: Mapping[str, Tensor]) -> None:
+        """`columns`: name -> tensor of shape [rows, ...], on the CPU. Raises DataError when their rows differ."""
+        self._columns = dict(columns)
+        sizes = {name: len(column) for name, column in self._columns.items()}
+        if len(set(sizes.values())) != 1:
+            raise DataError(f"columns of one table have the same number of rows, these have {sizes}")
+        self.n_rows = next(iter(sizes.values()))
+
+    @classmethod
+    def map(cls, path: Path) -> Table:
+        """The file that `convert` wrote, mapped into memory: processes of a node share its pages."""
+        with pa.memory_map(str(path)) as file:
+            batch = ipc.open_file(file).get_batch(0)
+        return cls({field.name: _view(batch.column(index), field) for index, field in enumerate(batch.schema)})
+
+    @property
+    def columns(self) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+        """Name -> element type and shape of one row."""
+        return {name: (column.dtype, tuple(column.shape[1:])) for name, column in self._columns.items()}
+
+    def column(self, name: str) -> Tensor:
+        """All rows of a column, shape [rows, ...], without a copy. Read only: writing to it ends the process."""
+        return self._columns[name]
+
+    def gather(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Tensor]:
+        """Copies of the rows with these numbers, in this order: name -> tensor of shape [len(rows), ...]."""
+        index = torch.from_numpy(rows)
+        return {name: column.index_select(0, index) for name, column in self._columns.items()}
+
+
+def _view(array: Any, field: Any) -> Tensor:
+    shape: tuple[int, ...] = ()
+    if isinstance(array.type, pa.FixedShapeTensorType):
+        shape = tuple(array.type.shape)
+        array = array.storage.values
+    flat = torch.utils.dlpack.from_dlpack(
+        array
+    )  # unlike from_numpy, takes memory that must not be written without a warning
+    column = flat.reshape(-1, *shape)
+    return column.view(torch.bool) if field.metadata and BOOLEAN in field.metadata else column
+
+
+@dataclass
+class TaskData:
+    """What a task trains on (`train`), is chosen by (`validation`) and is judged by, once, at the end (`test`)."""
+
+    train: Table
+    validation: Table
+    open_test: Callable[[], Table]
+
+    @cached_property
+    def test(self) -> Table:
+        """Opened when it is asked for: only the recommendation does."""
+        return self.open_test()
+
+
+def open_table(source: str, cache: Path) -> Table:
+    """The rows of a source (absolute path or URI), mapped; converted first if this node has not done so yet.
+
+    Processes that ask at the same time wait for the one that converts. Raises DataError.
+    """
+    if source.startswith(builtin.SCHEME):
+        source = str(builtin.materialise(source, cache))
+    path = cache / "tables" / f"{fingerprint(source, cache)}-{FORMAT}.arrow"
+    if not path.exists():
+        with locked(path.with_suffix(".lock")):
+            if not path.exists():
+                convert(source, path)
+    return Table.map(path)
+
+
+def open_data(task: Task, cache: Path) -> TaskData:
+    """The three tables of a task. Raises DataError, also when a split lacks a column that the model is given."""
+    from trainables.tasks.load import home_folder
+
+    def opened(split: str) -> Table:
+        source = resolve(getattr(task, split), home_folder(task, split))
+        table = open_table(source, cache)
+        missing = [name for name in task.inputs if name not in table.columns]
+        if missing:
+            raise DataError(
+                f"the {split} data {source!r} has no column {', '.join(map(repr, missing))}, "
+                f"which `inputs` names; it has {', '.join(map(repr, table.columns))}"
+            )
+        return table
+
+    train, validation = opened("train"), opened("validation")
+    if train.columns != validation.columns:
+        raise DataError(f"train has columns {train.columns}, validation {validation.columns}; they must be the same")
+    return TaskData(train, validation, lambda: opened("test"))

@@ -1,0 +1,136 @@
+"""A task by its name: a built-in one, or a user's `module:Class`. Imports torch only when a task is really loaded."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.machinery
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from trainables.data.sources import resolve
+from trainables.tasks.catalog import BUILTIN, Option
+
+if TYPE_CHECKING:
+    from trainables.tasks.base import Task
+
+SPLITS = ("train", "validation", "test")
+
+
+class TaskError(ValueError):
+    """A task that cannot be used: the message names it, what is wrong and the way out."""
+
+
+def load_task(name: str, options: Mapping[str, Option] | None = None, search_path: Sequence[str | Path] = ()) -> Task:
+    """The task `name`, made with `options`. `search_path`: folders where a user's module is looked for first.
+
+    Raises TaskError: no such task, module or class; an import that fails; options that do not fit; a class without
+    its data, or with the same data twice.
+    """
+    task_class = _find_class(name, search_path)
+    try:
+        inspect.signature(task_class).bind(**(options or {}))
+    except TypeError as error:
+        allowed = ", ".join(inspect.signature(task_class).parameters) or "none"
+        raise TaskError(
+            f"task {name!r} cannot be made with options {dict(options or {})}: {error}; it takes {allowed}"
+        ) from None
+    try:
+        task = task_class(**(options or {}))
+    except Exception as error:
+        raise TaskError(f"task {name!r} cannot be made with options {dict(options or {})}: {error}") from error
+    _check(task, name)
+    return task
+
+
+def home_folder(task: Task, attribute: str) -> Path:
+    """The folder where a relative path in this attribute of a task starts: that of the module that set it."""
+    owner = next((base for base in type(task).__mro__ if attribute in vars(base)), type(task))
+    file = getattr(sys.modules.get(owner.__module__), "__file__", None)
+    return Path(file).absolute().parent if file else Path.cwd()
+
+
+def _find_class(name: str, search_path: Sequence[str | Path]) -> type[Task]:
+    from trainables.tasks.base import Task
+
+    target = BUILTIN[name].target if name in BUILTIN else name
+    module_name, colon, class_name = target.partition(":")
+    if not (colon and module_name and class_name):
+        near = difflib.get_close_matches(name, BUILTIN, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"built in are {', '.join(BUILTIN)}"
+        raise TaskError(f"task {name!r} is neither built in nor of the form module:Class; {hint}")
+    module = _import(module_name, name, search_path)
+    found = getattr(module, class_name, None)
+    if found is None:
+        classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Task)]
+        near = difflib.get_close_matches(class_name, classes, n=1) or [key for key in classes if key != "Task"]
+        hint = f"; it has {', '.join(near)}" if near else ""
+        raise TaskError(f"task {name!r}: {module.__file__} has no {class_name!r}{hint}")
+    if not (isinstance(found, type) and issubclass(found, Task)):
+        raise TaskError(f"task {name!r}: {class_name} is not a subclass of trainables.tasks.Task")
+    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        raise TaskError(f"task {name!r}: {class_name} does not define {', '.join(missing)}")
+    return found
+
+
+def _import(module_name: str, task_name: str, search_path: Sequence[str | Path]) -> ModuleType:
+    folders = [str(Path(folder).absolute()) for folder in search_path]
+    root = module_name.partition(".")[0]
+    spec = importlib.machinery.PathFinder.find_spec(root, folders) if folders else None
+    if spec is not None:
+        if root in sys.stdlib_module_names:
+            raise TaskError(f"task {task_name!r}: {root!r} is a module of Python itself; rename {spec.origin}")
+        _forget_namesake(root, spec)
+    try:
+        with _first_on_path(folders):
+            return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            where = ", ".join(folders) or "the Python path"
+            raise TaskError(f"task {task_name!r}: there is no module {error.name!r} in {where}") from None
+        raise TaskError(f"task {task_name!r}: {module_name} needs {error.name!r}, which is not installed") from error
+    except Exception as error:
+        raise TaskError(
+            f"task {task_name!r}: importing {module_name} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _forget_namesake(root: str, spec: importlib.machinery.ModuleSpec) -> None:
+    """A worker that lives on may know another module by this name, from another sweep's folder."""
+    known = sys.modules.get(root)
+    if known is not None and getattr(known, "__file__", None) != spec.origin:
+        for name in [name for name in sys.modules if name == root or name.startswith(f"{root}.")]:
+            del sys.modules[name]
+
+
+@contextmanager
+def _first_on_path(folders: Sequence[str]) -> Iterator[None]:
+    sys.path[:0] = folders
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for folder in folders:
+            sys.path.remove(folder)
+
+
+def _check(task: Task, name: str) -> None:
+    if missing := [split for split in SPLITS if not hasattr(task, split)]:
+        raise TaskError(f"task {name!r} does not say where its {' and '.join(missing)} data is: set {missing[0]} = ...")
+    sources = {split: resolve(getattr(task, split), home_folder(task, split)) for split in SPLITS}
+    if len(set(sources.values())) < len(SPLITS):
+        raise TaskError(f"task {name!r} uses the same data twice, so its results would mean nothing: {sources}")
+    inputs: object = task.inputs
+    if not isinstance(inputs, tuple | list) or not inputs:
+        raise TaskError(f"task {name!r}: inputs is a tuple of column names such as ('features',), not {inputs!r}")
+    for metric, mode in task.metrics.items():
+        if mode not in ("min", "max"):
+            raise TaskError(f"task {name!r}: metric {metric!r} is 'min' or 'max', not {mode!r}")
+    if "loss" in task.metrics:
+        raise TaskError(f"task {name!r}: the metric 'loss' exists already, from losses(); leave it out of metrics")
