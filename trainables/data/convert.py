@@ -97,11 +97,11 @@ def _append(column: _Column, values: np.ndarray[Any, Any], what: str) -> None:
 
 
 def _batches(source: str, file: SourceFile, where: str) -> Iterator[Any]:
-    """Record batches of one file, told by its first bytes. Empty ones are left out, except for their schema's check."""
-    with open_file(source, file) as stream:
-        magic = stream.read(6)
-        stream.seek(0)
-        try:
+    """Record batches of one file, whose format its first bytes tell."""
+    try:
+        with open_file(source, file) as stream:
+            magic = stream.read(6)
+            stream.seek(0)
             if magic.startswith(b"PAR1"):
                 yield from _parquet_batches(stream)
             elif magic == b"ARROW1":
@@ -109,8 +109,8 @@ def _batches(source: str, file: SourceFile, where: str) -> Iterator[Any]:
                 yield from (reader.get_batch(index) for index in range(reader.num_record_batches))
             else:
                 raise DataError(f"data {where!r} is neither a Parquet nor an Arrow IPC file")
-        except pa.ArrowException as error:
-            raise DataError(f"data {where!r} cannot be read: {error}") from error
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"data {where!r} cannot be read: {error}") from error
 
 
 def _parquet_batches(stream: Any) -> Iterator[Any]:
