@@ -13,18 +13,23 @@ The fit reads numbers; it does not know where they came from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
+
+from orchestrator.analysis.step_time import StepTime
 
 Floats = NDArray[np.float64]
 
 MAX_RMS_LOG = 0.1  # a worse fit than 10 % in steps is no description of the curve
 MIN_SPREAD = 2.0  # a sampled branch: at its end, the curve is within this factor of the asymptote
 KNEE_GAIN = 0.5  # the three-parameter knee must halve the residual to be preferred
+SHARPNESSES = np.geomspace(0.25, 8, 201)
+GRID_MARGIN = math.log(1000)  # B_c is looked for this far beyond the smallest and the largest batch size
+GRID_STEP = 0.005
 
 
 @dataclass(frozen=True)
@@ -61,53 +66,59 @@ def fit_critical_batch(
     """
     order = np.lexsort((np.asarray(steps, float), np.asarray(batch_sizes, float)))
     sizes, observed = np.asarray(batch_sizes, float)[order], np.log(np.asarray(steps, float)[order])
-    if len(np.unique(sizes)) < 3:
-        return _undetermined(f"{len(np.unique(sizes))} batch sizes reached the target; three, well spread, are needed")
+    distinct = len(np.unique(sizes))
+    if distinct < 3:
+        return _undetermined(f"{distinct} batch sizes reached the target; three, well spread, are needed")
     log_sizes = np.log(sizes)
-    hyperbola, residuals = _solve(log_sizes, observed, sharpness=1.0)
-    if len(np.unique(sizes)) > 4:
-        knee, knee_residuals = _solve(log_sizes, observed, sharpness=None)
-        if _rms(knee_residuals) < KNEE_GAIN * _rms(residuals) and _rms(residuals) > MAX_RMS_LOG / 2:
-            hyperbola, residuals = knee, knee_residuals
-    log_critical, log_min, log_sharpness = hyperbola
-    critical, sharpness, rms = float(np.exp(log_critical)), float(np.exp(log_sharpness)), _rms(residuals)
+    sharpness, fitted = 1.0, _fit(log_sizes, observed, 1.0)
+    if distinct > 4 and _rms(observed - fitted) > MAX_RMS_LOG / 2:
+        knee = min(SHARPNESSES, key=lambda a: _rms(observed - _fit(log_sizes, observed, a)))
+        knee_fitted = _fit(log_sizes, observed, knee)
+        if _rms(observed - knee_fitted) < KNEE_GAIN * _rms(observed - fitted):
+            sharpness, fitted = float(knee), knee_fitted
+    residuals = observed - fitted
+    log_critical, log_min = (float(p[0]) for p in _profile(log_sizes, observed[None], sharpness))
+    critical, rms = math.exp(log_critical), _rms(residuals)
     if (reason := _why_not(sizes, critical, rms)) is not None:
         return _undetermined(reason, rms)
 
     # Residuals are smaller than the errors by the parameters spent on them: scale them up before drawing.
     parameters = 2 if sharpness == 1.0 else 3
     inflated = residuals * np.sqrt(len(sizes) / max(1, len(sizes) - parameters))
-    inflated -= inflated.mean()
-    fitted = observed - residuals
-    generator = np.random.default_rng(seed)
-    fixed = 1.0 if sharpness == 1.0 else None
-    draws = [
-        _solve(log_sizes, fitted + generator.choice(inflated, len(sizes)), fixed, start=hyperbola)[0][0]
-        for _ in range(resamples)
-    ]
-    low, high = np.exp(np.quantile(draws, [0.05, 0.95]))
-    return CriticalBatch(critical, float(low), float(high), float(np.exp(log_min)), sharpness, rms, None)
+    draws = np.random.default_rng(seed).choice(inflated - inflated.mean(), (resamples, len(sizes)))
+    low, high = np.exp(np.quantile(_profile(log_sizes, fitted + draws, sharpness)[0], [0.05, 0.95]))
+    return CriticalBatch(critical, float(low), float(high), math.exp(log_min), sharpness, rms, None)
 
 
-def _solve(
-    log_sizes: Floats, observed: Floats, sharpness: float | None, start: Floats | None = None
-) -> tuple[Floats, Floats]:
-    """Parameters (log B_c, log S_min, log a) and residuals (observed - fitted) of log S."""
+def _shape(log_sizes: Floats, log_critical: Floats, sharpness: float) -> Floats:
+    """log(S / S_min): shape [len(log_critical), len(log_sizes)]."""
+    curve: Floats = np.logaddexp(0.0, sharpness * (log_critical[:, None] - log_sizes)) / sharpness
+    return curve
 
-    def curve(p: Floats) -> Floats:
-        a = np.exp(p[2]) if sharpness is None else sharpness
-        fitted: Floats = p[1] + np.logaddexp(0.0, a * (p[0] - log_sizes)) / a
-        return fitted
 
-    def distance(p: Floats) -> Floats:
-        return curve(p) - observed
+def _profile(log_sizes: Floats, observed: Floats, sharpness: float) -> tuple[Floats, Floats]:
+    """Least-squares log B_c and log S_min for many resamples at once. observed: [resamples, points] of log S.
 
-    free = 3 if sharpness is None else 2
-    if start is None:
-        start = np.array([log_sizes.mean(), observed.min(), 0.0])
-    solution = least_squares(distance, start[:free], x_scale=1.0, max_nfev=200)
-    parameters = np.append(solution.x, np.log(sharpness or 1.0))[:3]
-    return parameters, observed - curve(solution.x)
+    For a given B_c the best S_min is a mean, so one dimension is left: a fine grid, then a parabola through the best
+    three points of it.
+    """
+    grid = np.arange(log_sizes.min() - GRID_MARGIN, log_sizes.max() + GRID_MARGIN, GRID_STEP)
+    shapes = _shape(log_sizes, grid, sharpness)
+    centred = shapes - shapes.mean(axis=1, keepdims=True)
+    error = (centred**2).sum(axis=1) - 2 * (observed - observed.mean(axis=1, keepdims=True)) @ centred.T
+    best = error.argmin(axis=1).clip(1, len(grid) - 2)
+    left, middle, right = (np.take_along_axis(error, best[:, None] + i, axis=1)[:, 0] for i in (-1, 0, 1))
+    curvature = left - 2 * middle + right
+    offset = np.divide(0.5 * (left - right), curvature, out=np.zeros_like(curvature), where=curvature > 0).clip(-1, 1)
+    log_critical: Floats = grid[best] + offset * GRID_STEP
+    log_min: Floats = (observed - _shape(log_sizes, log_critical, sharpness)).mean(axis=1)
+    return log_critical, log_min
+
+
+def _fit(log_sizes: Floats, observed: Floats, sharpness: float) -> Floats:
+    log_critical, log_min = _profile(log_sizes, observed[None], sharpness)
+    fitted: Floats = _shape(log_sizes, log_critical, sharpness)[0] + log_min
+    return fitted
 
 
 def _rms(residuals: Floats) -> float:
@@ -131,18 +142,6 @@ def _undetermined(reason: str, rms: float = float("nan")) -> CriticalBatch:
     return CriticalBatch(None, None, None, None, 1.0, rms, reason)
 
 
-@dataclass(frozen=True)
-class StepTime:
-    """Seconds of one optimiser step: t(B) = fixed + per_example B/K + communication, on K workers."""
-
-    fixed: float
-    per_example: float
-    communication: float = 0.0
-
-    def seconds(self, batch_size: float, num_workers: int = 1) -> float:
-        return self.fixed + self.per_example * batch_size / num_workers + (self.communication if num_workers > 1 else 0)
-
-
 def fastest_batch(curve: CriticalBatch, step_time: StepTime, num_workers: int = 1) -> tuple[float, float]:
     """The batch size with the least seconds to the target, and those seconds, for the hyperbola (a = 1).
 
@@ -153,7 +152,7 @@ def fastest_batch(curve: CriticalBatch, step_time: StepTime, num_workers: int = 
     """
     if curve.batch_size is None or curve.min_steps is None:
         raise ValueError(f"the critical batch size is not determined: {curve.undetermined}")
-    overhead = step_time.fixed + (step_time.communication if num_workers > 1 else 0.0)
+    overhead = step_time.overhead(num_workers)
     per_example = step_time.per_example / num_workers
     best = float(np.sqrt(overhead * curve.batch_size / per_example))
     seconds = curve.min_steps * float(np.sqrt(overhead) + np.sqrt(per_example * curve.batch_size)) ** 2

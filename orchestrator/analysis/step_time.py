@@ -1,0 +1,133 @@
+"""How long one optimiser step takes, over batch sizes and numbers of workers, and where throughput levels off.
+
+    t(B, K) = a + b B / K + c(K),    c(1) = 0        seconds of a step of B examples on K workers
+
+a is what a step costs however small it is (kernel launches, Python, the optimiser), b is the time of one example, c(K)
+is communication. Throughput B / t(B) rises with B towards K / b; half of that is reached where the overhead equals the
+work, at B = (a + c) K / b. The line is a description: caches, tiling and memory pressure bend it, and the residuals say
+how much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from scipy.stats import t as student_t
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """The fitted constants, in seconds; `communication` maps a number of workers (above 1) to c(K)."""
+
+    fixed: float
+    per_example: float
+    communication: Mapping[int, float] = field(default_factory=dict)
+    rms_relative: float = 0.0  # scatter of the measured times around the fit, as a share of them
+
+    def overhead(self, num_workers: int = 1) -> float:
+        """a + c(K). Raises KeyError for a number of workers that was not measured."""
+        return self.fixed + (self.communication[num_workers] if num_workers > 1 else 0.0)
+
+    def seconds(self, batch_size: float, num_workers: int = 1) -> float:
+        return self.overhead(num_workers) + self.per_example * batch_size / num_workers
+
+    def batch_for_share(self, share: float, num_workers: int = 1) -> float:
+        """The batch size at which throughput is `share` (between 0 and 1) of what it tends to; 0.5 is the knee."""
+        if not 0 < share < 1:
+            raise ValueError(f"share must lie between 0 and 1, not {share}")
+        return share / (1 - share) * self.overhead(num_workers) * num_workers / self.per_example
+
+
+@dataclass(frozen=True)
+class StepTimeFit:
+    """The fit and its 95 % intervals."""
+
+    step_time: StepTime
+    fixed_interval: tuple[float, float]
+    per_example_interval: tuple[float, float]
+    knee_interval: tuple[float, float]  # of the batch size at half the throughput, on one worker
+
+
+def fit_step_time(
+    batch_sizes: Sequence[float],
+    num_workers: Sequence[int],
+    seconds: Sequence[float],
+    *,
+    resamples: int = 400,
+    seed: int = 0,
+) -> StepTimeFit:
+    """Non-negative least squares on relative errors, as timings scatter in proportion; residual bootstrap.
+
+    Arguments: shape [measurements], medians or single timings of steps, warm-up dropped and the device synchronised.
+    Raises ValueError for fewer than three measurements or one batch size per worker only.
+    """
+    sizes, workers = np.asarray(batch_sizes, float), np.asarray(num_workers, int)
+    times = np.asarray(seconds, float)
+    groups = sorted(set(workers.tolist()) - {1})
+    if len(times) < 3 or len(np.unique(sizes / workers)) < 2:
+        raise ValueError("a step-time line needs at least 3 measurements at 2 different batch sizes per worker")
+    columns = [np.ones_like(sizes), sizes / workers, *((workers == k).astype(float) for k in groups)]
+    design = np.stack(columns, axis=1)
+
+    def solve(observed: Floats) -> Floats:
+        # Columns are brought to one scale: seconds per example are thousands of times smaller than seconds per step.
+        weighted = design / observed[:, None]
+        scale = np.linalg.norm(weighted, axis=0)
+        solution: Floats = nnls(weighted / scale, np.ones_like(observed))[0] / scale
+        return solution
+
+    best = solve(times)
+    fitted = design @ best
+    relative = times / fitted - 1
+    rms = float(np.sqrt(np.mean(relative**2)))
+    spread = relative * np.sqrt(len(times) / max(1, len(times) - design.shape[1]))
+    generator = np.random.default_rng(seed)
+    draws = np.array(
+        [solve(fitted * (1 + generator.choice(spread - spread.mean(), len(times)))) for _ in range(resamples)]
+    )
+    knees = draws[:, 0] / np.maximum(draws[:, 1], np.finfo(float).tiny)
+    low, high = (np.quantile(np.column_stack([draws[:, :2], knees]), q, axis=0) for q in (0.025, 0.975))
+    step_time = StepTime(float(best[0]), float(best[1]), dict(zip(groups, best[2:].tolist(), strict=True)), rms)
+    intervals = [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+    return StepTimeFit(step_time, intervals[0], intervals[1], intervals[2])
+
+
+@dataclass(frozen=True)
+class PowerOfTwo:
+    """Seconds at a power of two over those its neighbours predict, with a 95 % interval; below 1 it is faster."""
+
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        if self.low > 1:
+            return "slower than its neighbours"
+        if self.high < 1:
+            return "faster than its neighbours"
+        return "no detectable difference from its neighbours"
+
+
+def power_of_two_effect(
+    seconds_at: Sequence[float], seconds_below: Sequence[float], seconds_above: Sequence[float]
+) -> PowerOfTwo:
+    """Is a step at a power of two faster than a line through its neighbours, one gap below and one above, predicts?
+
+    Each sequence holds timings of the same rounds, taken in alternation: shape [rounds]. The neighbours' mean is what
+    the line t = a + b B predicts in the middle. The interval is Student's over the rounds, on the logarithm of the
+    ratio. Raises ValueError for fewer than 3 rounds.
+    """
+    at, below, above = (np.asarray(s, float) for s in (seconds_at, seconds_below, seconds_above))
+    if len(at) < 3:
+        raise ValueError(f"an interval needs at least 3 rounds, not {len(at)}")
+    logs = np.log(at / ((below + above) / 2))
+    half = float(student_t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)))
+    mean = float(logs.mean())
+    return PowerOfTwo(float(np.exp(mean)), float(np.exp(mean - half)), float(np.exp(mean + half)))
