@@ -20,8 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ipc
 
+from trainables.data import builtin
+from trainables.data.fingerprint import fingerprint
+from trainables.data.lock import locked
 from trainables.data.sources import DataError, SourceFile, list_files, open_file
 
+FORMAT = 1  # of the mapped files; raise it when something else is written below
 BATCH_BYTES = 32 << 20  # of rows in memory at a time, where the files allow it
 WIDENED: dict[Any, np.dtype[Any]] = {
     np.dtype(np.uint16): np.dtype(np.int32),
@@ -42,11 +46,23 @@ class _Column:
         return math.prod(self.row_shape)
 
 
-def convert(source: str, target: Path) -> None:
-    """Write the mapped form of `source` to `target`, which appears when it is whole. The caller holds a lock.
+def mapped_file(source: str, cache: Path) -> Path:
+    """The file in this node's cache that holds a source (absolute path or URI) in the form to be mapped.
 
+    Written if it is not there yet; processes that ask at the same time wait for the one that writes.
     Raises DataError: nulls, text, dates, rows of unequal length, files that differ in their columns, no rows.
     """
+    if source.startswith(builtin.SCHEME):
+        source = str(builtin.materialise(source, cache))
+    target = cache / "tables" / f"{fingerprint(source, cache)}-{FORMAT}.arrow"
+    if not target.exists():
+        with locked(target.with_suffix(".lock")):
+            if not target.exists():
+                _convert(source, target)
+    return target
+
+
+def _convert(source: str, target: Path) -> None:
     partial = target.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     partial.mkdir(parents=True)

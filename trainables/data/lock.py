@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trainables.data.sources import DataError
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Wait for the lock file `path` (made if missing, with its folder), hold it in the block."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
+    """Wait for the lock file `path` in the node's cache, hold it in the block. Raises DataError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise DataError(f"the cache {path.parent} cannot be written: {error}; set PARETUNE_CACHE") from error
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield  # closing the file lets go

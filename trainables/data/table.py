@@ -14,16 +14,11 @@ import torch
 from pyarrow import ipc
 from torch import Tensor
 
-from trainables.data import builtin
-from trainables.data.convert import BOOLEAN, convert
-from trainables.data.fingerprint import fingerprint
-from trainables.data.lock import locked
+from trainables.data.convert import BOOLEAN, mapped_file
 from trainables.data.sources import DataError, resolve
 
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
-
-FORMAT = 1  # of the mapped files; raise it when `convert` writes something else
 
 
 class Table:
@@ -88,23 +83,16 @@ class TaskData:
 def open_table(source: str, cache: Path) -> Table:
     """The rows of a source (absolute path or URI), mapped; converted first if this node has not done so yet.
 
-    Processes that ask at the same time wait for the one that converts. Raises DataError.
+    Raises DataError.
     """
-    if source.startswith(builtin.SCHEME):
-        source = str(builtin.materialise(source, cache))
-    path = cache / "tables" / f"{fingerprint(source, cache)}-{FORMAT}.arrow"
-    if not path.exists():
-        with locked(path.with_suffix(".lock")):
-            if not path.exists():
-                convert(source, path)
-    return Table.map(path)
+    return Table.map(mapped_file(source, cache))
 
 
 def open_data(task: Task, cache: Path) -> TaskData:
-    """The three tables of a task. Raises DataError, also when a split lacks a column that the model is given."""
+    """The three tables of a task. Raises DataError, also when their columns differ or lack one of `inputs`."""
     from trainables.tasks.load import home_folder
 
-    def opened(split: str) -> Table:
+    def opened(split: str, like: Table | None = None) -> Table:
         source = resolve(getattr(task, split), home_folder(task, split))
         table = open_table(source, cache)
         missing = [name for name in task.inputs if name not in table.columns]
@@ -113,9 +101,16 @@ def open_data(task: Task, cache: Path) -> TaskData:
                 f"the {split} data {source!r} has no column {', '.join(map(repr, missing))}, "
                 f"which `inputs` names; it has {', '.join(map(repr, table.columns))}"
             )
+        if like and like.columns != table.columns:
+            raise DataError(
+                f"the {split} data {source!r} has columns {_described(table)}, "
+                f"the train data {_described(like)}; they must be the same"
+            )
         return table
 
-    train, validation = opened("train"), opened("validation")
-    if train.columns != validation.columns:
-        raise DataError(f"train has columns {train.columns}, validation {validation.columns}; they must be the same")
-    return TaskData(train, validation, lambda: opened("test"))
+    train = opened("train")
+    return TaskData(train, opened("validation", train), lambda: opened("test", train))
+
+
+def _described(table: Table) -> str:
+    return ", ".join(f"{name}: {str(dtype)[6:]} {list(shape)}" for name, (dtype, shape) in table.columns.items())
