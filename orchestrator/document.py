@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.problems import Path, Problem, join_path, listing, nearest
-from orchestrator.schema import explain, upper_bound_problems
+from orchestrator.schema import MAX_AXIS_VALUES, explain, upper_bound_problems
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -48,7 +48,15 @@ class Node:
     path: Path
     findings: Findings
 
-    def fail(self, message: str, *, allowed: str = "", close_to: Iterable[str] = (), at: Path = ()) -> None:
+    def fail(
+        self,
+        message: str,
+        *,
+        allowed: str = "",
+        close_to: Iterable[str] = (),
+        near: str | None = None,
+        at: Path = (),
+    ) -> None:
         """Note a problem with this value, or with the value `at` a path below it."""
         path = (*self.path, *at)
         value = self.value
@@ -57,7 +65,7 @@ class Node:
                 value = value[part]
             except (KeyError, IndexError, TypeError):
                 value = None
-        near = nearest(value, close_to) if isinstance(value, str) else None
+        near = near or (nearest(value, close_to) if isinstance(value, str) else None)
         shown = value if isinstance(value, bool | int | float | str | type(None)) else json.dumps(value, default=str)
         problem = Problem(join_path(path), shown, message, allowed, near, self.findings.line(path))
         self.findings.problems.append((path, problem))
@@ -152,7 +160,7 @@ class Given(Generic[T]):
     node: Node
 
 
-def read_axis(node: Node, read: Callable[[Node], T | None], default: T | None = None) -> list[Given[T]]:
+def read_axis(node: Node, read: Callable[[Node], T | None]) -> list[Given[T]]:
     """A scalar, or `{values: [...]}`: the values that are right. Duplicates are noted."""
     if isinstance(node.value, list):
         node.fail("must be one value or a mapping; several values are written {values: [...]}")
@@ -162,6 +170,9 @@ def read_axis(node: Node, read: Callable[[Node], T | None], default: T | None = 
         return [] if value is None else [Given(value, node)]
     keys = node.mapping(["values"])
     items = keys["values"].items() if keys else None
+    if items and len(items) > MAX_AXIS_VALUES:
+        node.fail(f"has {len(items)} values", allowed=f"at most {MAX_AXIS_VALUES}")
+        return []
     given = [Given(value, item) for item in items or () if (value := read(item)) is not None]
     refuse_duplicates(given)
     return given

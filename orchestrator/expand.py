@@ -100,9 +100,9 @@ def _pending(sweep: Sweep, configurations: list[Configuration]) -> Iterator[Pend
     seeds = range(len(sweep.parameters.seed)) if sweep.compression.seeds == "all" else [None]
     for choice in _choices(sweep.compression, configurations):
         for seed_index in seeds:
-            for chain in ((), *sweep.compression.variants):
+            for number, chain in enumerate(((), *sweep.compression.variants)):
                 seed = "" if seed_index is None else f" / seed {sweep.parameters.seed[seed_index]}"
-                key = f"{choice.rule}{seed} / {describe_chain(chain)} / {len(chain)}"
+                key = f"{choice.rule}{seed} / {number} {describe_chain(chain)}"
                 yield PendingVariant(key, choice, seed_index, chain, sweep.measure)
 
 

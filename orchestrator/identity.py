@@ -39,41 +39,53 @@ def own_revision() -> str:
     return digest.hexdigest()
 
 
-def module_sources(module: Path) -> list[Path]:
-    """A user's module and the modules in the same folder that it imports, directly or through one another.
+def module_sources(file: Path, module: str) -> list[Path]:
+    """A user's module and the modules around it that it imports, directly or through one another.
 
+    Around it is the folder where the module's first package lies; among installed packages, that package alone.
     Imports that only happen in code that runs (importlib, exec) are not seen.
     """
-    found: list[Path] = []
-    waiting = [module]
+    depth = module.count(".") + (file.name == "__init__.py")
+    root = file.parents[depth]
+    installed = "site-packages" in root.parts
+    first = module.split(".")[0]
+    found: dict[Path, None] = {}
+    waiting = [file]
     while waiting:
         path = waiting.pop()
-        if path in found:
-            continue
-        found.append(path)
-        waiting += [sibling for name in _imported(path) if (sibling := _beside(module.parent, name)) is not None]
+        if path not in found:
+            found[path] = None
+            for name in _imported(path, root):
+                if not installed or name.split(".")[0] == first:
+                    waiting += _files_of(root, name)
     return sorted(found)
 
 
-def _imported(path: Path) -> list[str]:
-    """First parts of the names that a source file imports."""
+def _imported(file: Path, root: Path) -> list[str]:
+    """Full names of all that a source file may import: of `from a import b` both `a` and `a.b`."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
         return []  # the lookup of the task reports it
     names: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names += [alias.name.split(".")[0] for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            module = (node.module or "").split(".")[0]
-            names += [module] if module else [alias.name for alias in node.names]
+            package = file.relative_to(root).parts[: -node.level] if node.level else ()
+            base = [*package, *([node.module] if node.module else [])]
+            names += [".".join(base), *(".".join([*base, alias.name]) for alias in node.names)]
     return names
 
 
-def _beside(folder: Path, name: str) -> Path | None:
-    candidates = (folder / f"{name}.py", folder / name / "__init__.py")
-    return next((path for path in candidates if path.is_file()), None)
+def _files_of(root: Path, name: str) -> list[Path]:
+    """The source files that importing a module runs: its own, and the `__init__.py` of every package around it."""
+    parts = [part for part in name.split(".") if part and part != "*"]
+    files: list[Path] = []
+    for count in range(1, len(parts) + 1):
+        stem = root.joinpath(*parts[:count])
+        files += [path for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py") if path.is_file()]
+    return files
 
 
 def _digest(path: Path) -> str:

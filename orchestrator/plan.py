@@ -39,7 +39,7 @@ class Choice:
 class PendingVariant:
     """A variant whose parent is not chosen yet. An empty chain is the parent itself, exported and measured."""
 
-    key: str  # unique within the plan: "best of batch_size 32 / seed 0 / prune 0.5 + int8"
+    key: str  # unique within the plan: "best of batch_size 32, after 6 trials / seed 0 / 4 prune 0.5 + int8"
     choice: Choice
     seed_index: int | None  # which seed of the chosen configuration; None: the first that completed
     chain: tuple[Compression, ...]

@@ -1,7 +1,6 @@
 """The sweep: what one YAML file says, with every default filled in. Frozen, and true to itself once it exists.
 
-`load_sweep` is the way to get one; the reading of the file's sections is in `orchestrator.sections`, the rules that
-span several keys in `orchestrator.checks`.
+`load_sweep` is the way to get one; how a file is read is told in `orchestrator.load`.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ class ScaledLearningRate(Frozen):
     base: PositiveFloat
     at_batch_size: PositiveInt | None = None
     rule: Rule
-    multipliers: tuple[PositiveFloat, ...] = (1.0,)
+    multipliers: tuple[PositiveFloat, ...] = Field((1.0,), min_length=1)
 
 
 class Parameters(Frozen):
@@ -138,8 +137,6 @@ def load_sweep(path: str | Path, *, import_task: bool = False) -> Sweep:
     A user's own task is looked up without being imported, as far as its source tells. With `import_task` it is imported
     as well (and torch with it): what `run` does before the first trial.
     """
-    from orchestrator.sections import read_sweep  # it builds the types above
-    from orchestrator.yaml_file import read_yaml
+    from orchestrator.load import load  # it builds the types above
 
-    path = Path(path)
-    return read_sweep(read_yaml(path), path, import_task=import_task)
+    return load(Path(path), import_task=import_task)

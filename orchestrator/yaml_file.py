@@ -77,6 +77,10 @@ def parse_yaml(text: str, source: str = "the sweep file") -> Document:
     return Document(content, reader.lines)
 
 
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
 def _events(text: str) -> Iterator[Any]:
     events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
     return events
@@ -103,7 +107,7 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    line = event.start_mark.line + 1
+                    line = _line(event)
                     self.problems.append(Problem("", None, "holds more than one YAML document; keep one", line=line))
                     break
                 content = self.value(next(events), events, ())
@@ -112,7 +116,7 @@ class _Reader:
         return content
 
     def value(self, event: Any, events: Iterator[Any], path: Path) -> Any:
-        line = event.start_mark.line + 1
+        line = _line(event)
         self.count(1, path, line)
         if len(path) > MAX_DEPTH:
             raise _TooMuchError(Problem(join_path(path[:4]), None, f"is nested deeper than {MAX_DEPTH}", line=line))
@@ -148,7 +152,7 @@ class _Reader:
         result: dict[str, Any] = {}
         first_lines: dict[str, int] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
-            line = event.start_mark.line + 1
+            line = _line(event)
             if not isinstance(event, yaml.ScalarEvent):
                 key_value = self.value(event, events, (*path, "?"))
                 self.fail(path, key_value, "has a key that is not plain text", line)
@@ -169,7 +173,7 @@ class _Reader:
         result: list[Any] = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
             here = (*path, len(result))
-            self.lines[here] = event.start_mark.line + 1
+            self.lines[here] = _line(event)
             result.append(self.value(event, events, here))
         return result
 

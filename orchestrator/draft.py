@@ -1,0 +1,71 @@
+"""A sweep file half read: the sections that are right, with their places, for the rules that span several of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.document import Given, Node
+from orchestrator.spec import (
+    CompressionPlan,
+    EarlyStopping,
+    Goal,
+    Mode,
+    Resources,
+    ScaledLearningRate,
+    TaskChoice,
+    TaskFacts,
+)
+from trainables.config import Budget, Frozen, Measure, Optimizer, Precision, Schedule, Sharding
+
+
+class ObjectiveDraft(Frozen):
+    """The objective as written: the direction may be left to the task, which knows it."""
+
+    metric: str
+    mode: Mode | None = None
+    target: float | None = None
+
+
+@dataclass
+class Axes:
+    """The values of `parameters` that are right; an axis of which nothing is right is empty."""
+
+    batch_size: list[Given[int]] = field(default_factory=list)
+    micro_batch_size: int | None = None
+    learning_rate: list[Given[float]] = field(default_factory=list)
+    scaled_learning_rate: Given[ScaledLearningRate] | None = None
+    optimizer: list[Given[Optimizer]] = field(default_factory=list)
+    schedule: list[Given[Schedule]] = field(default_factory=list)
+    gradient_clip_norm: list[Given[float | None]] = field(default_factory=list)
+    precision: list[Given[Precision]] = field(default_factory=list)
+    num_workers: list[Given[int]] = field(default_factory=list)
+    sharding: list[Given[Sharding]] = field(default_factory=list)
+    seed: list[Given[int]] = field(default_factory=list)
+
+    def number_of_configurations(self) -> int:
+        """Baselines without regard to seeds; an axis that could not be read counts once."""
+        scaled = self.scaled_learning_rate
+        rates = len(scaled.value.multipliers) if scaled else len(self.learning_rate)
+        product = max(1, rates)
+        for axis in (self.batch_size, self.num_workers, self.precision, self.sharding):
+            product *= max(1, len(axis))
+        return product * max(1, len(self.optimizer)) * max(1, len(self.schedule)) * max(1, len(self.gradient_clip_norm))
+
+
+@dataclass
+class Draft:
+    """One field per section of the file; None, or the default, where it is absent or wrong."""
+
+    root: Node
+    name: str | None = None
+    task: TaskChoice | None = None
+    facts: TaskFacts | None = None
+    objective: Given[ObjectiveDraft] | None = None
+    budget: Given[Budget] | None = None
+    axes: Axes = field(default_factory=Axes)
+    evaluations: int = 10
+    early_stopping: Given[EarlyStopping] | None = None
+    compression: Given[CompressionPlan] | None = None
+    measure: Given[Measure] | None = None
+    goals: list[Given[Goal]] = field(default_factory=list)
+    resources: Resources = field(default_factory=Resources)

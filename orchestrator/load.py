@@ -1,0 +1,80 @@
+"""From a file to a sweep, or to the list of everything that is wrong with it.
+
+yaml_file   text -> plain values, with the line of every key
+sections    plain values -> a draft: each section read on its own
+lookup      what is known about the task without importing it
+checks      the rules that span several sections
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from orchestrator.checks import check
+from orchestrator.document import Findings, Node
+from orchestrator.draft import Draft
+from orchestrator.metrics import objective_metrics
+from orchestrator.problems import SweepError
+from orchestrator.sections import read_draft
+from orchestrator.spec import Objective, Parameters, Sweep
+from orchestrator.yaml_file import Document, read_yaml
+from trainables.config import Measure
+
+T = TypeVar("T")
+
+
+def load(path: Path, *, import_task: bool = False) -> Sweep:
+    """Read, check and complete a sweep file. Raises SweepError with all problems."""
+    return load_document(read_yaml(path), path, import_task=import_task)
+
+
+def load_document(document: Document, path: Path, *, import_task: bool = False) -> Sweep:
+    """Like `load`, for content that was read already; `path` says where relative places start."""
+    findings = Findings(document.lines)
+    draft = read_draft(Node(document.content, (), findings), path.absolute().parent, import_task=import_task)
+    check(draft)
+    if findings.problems:
+        raise SweepError(findings.in_file_order(), str(path))
+    return _complete(draft)
+
+
+def _complete(draft: Draft) -> Sweep:
+    """The sweep of a draft in which nothing is wrong, so that nothing required is missing."""
+    axes, written, facts = draft.axes, _present(draft.objective).value, _present(draft.facts)
+    scaled = axes.scaled_learning_rate
+    return Sweep(
+        name=_present(draft.name),
+        task=_present(draft.task),
+        facts=facts,
+        objective=Objective(
+            metric=written.metric,
+            mode=written.mode or objective_metrics(facts.metrics)[written.metric],
+            target=written.target,
+        ),
+        budget=_present(draft.budget).value,
+        parameters=Parameters(
+            batch_size=tuple(given.value for given in axes.batch_size),
+            micro_batch_size=axes.micro_batch_size,
+            learning_rate=scaled.value if scaled else tuple(given.value for given in axes.learning_rate),
+            optimizer=tuple(given.value for given in axes.optimizer),
+            schedule=tuple(given.value for given in axes.schedule),
+            gradient_clip_norm=tuple(given.value for given in axes.gradient_clip_norm),
+            precision=tuple(given.value for given in axes.precision),
+            num_workers=tuple(given.value for given in axes.num_workers),
+            sharding=tuple(given.value for given in axes.sharding),
+            seed=tuple(given.value for given in axes.seed),
+        ),
+        evaluations=draft.evaluations,
+        early_stopping=draft.early_stopping.value if draft.early_stopping else None,
+        compression=draft.compression.value if draft.compression else None,
+        measure=draft.measure.value if draft.measure else Measure(),
+        goals=tuple(goal.value for goal in draft.goals),
+        resources=draft.resources,
+    )
+
+
+def _present(value: T | None) -> T:
+    if value is None:
+        raise AssertionError("a required section is absent, and no problem was noted")
+    return value

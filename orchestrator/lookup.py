@@ -1,0 +1,227 @@
+"""Finds out about a task without importing it: its metrics, how many training rows, fingerprints of its data and code.
+
+A built-in task is known from the catalogue. A user's `package.module:Class` is found as a file on the search path and
+parsed; what its source does not say literally is left to `run`, which imports it before the first trial.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.document import Node
+from orchestrator.identity import code_revision, module_sources
+from orchestrator.problems import listing, nearest
+from orchestrator.source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
+from orchestrator.spec import TaskChoice, TaskFacts
+from trainables.config import Scalar
+from trainables.data.fingerprint import fingerprint
+from trainables.data.sources import DataError, list_files, open_file, resolve
+from trainables.tasks.catalog import BUILTIN, Builtin
+
+SPLITS = ("train", "validation", "test")
+NOT_READ = "not read: known only after importing the task"
+
+
+def look_up(node: Node, task: TaskChoice, folder: Path, *, import_task: bool = False) -> TaskFacts | None:
+    """What is known about a task; None if it cannot be used: the reasons are noted at `node`, the value of `task`.
+
+    `folder` is the sweep file's: a user's module is looked for there first, then in the current folder, then wherever
+    Python looks. With `import_task` a user's task is also imported and made, and its own word is taken.
+    """
+    name = node.child("name") if isinstance(node.value, dict) else node
+    if ":" not in task.name:
+        if task.name in BUILTIN:
+            return _builtin_facts(node, task, BUILTIN[task.name])
+        allowed = f"{listing(BUILTIN)}, or package.module:Class"
+        name.fail("is not a built-in task", allowed=allowed, close_to=BUILTIN)
+        return None
+    search_path = tuple(dict.fromkeys((str(folder.absolute()), str(Path.cwd()))))
+    facts = _user_facts(node, name, task, search_path)
+    return _imported_facts(name, task, facts) if facts and import_task else facts
+
+
+def _builtin_facts(node: Node, task: TaskChoice, builtin: Builtin) -> TaskFacts | None:
+    wrong = [key for key, value in task.options.items() if not _option_fits(node, key, value, builtin.options)]
+    if wrong:
+        return None
+    try:
+        data = builtin.fingerprint()
+    except DataError as error:
+        node.fail(str(error))
+        return None
+    return TaskFacts(
+        metrics={"loss": "min", **builtin.metrics}, train_rows=builtin.train_rows(), data=data, code=code_revision()
+    )
+
+
+def _option_fits(node: Node, key: str, value: Scalar, defaults: Mapping[str, Scalar]) -> bool:
+    option = node.child("options", key)
+    if key not in defaults:
+        option.fail("unknown option", allowed=listing(defaults) or "no options", near=nearest(key, defaults))
+        return False
+    wanted = type(defaults[key])
+    if type(value) is wanted or (wanted is float and type(value) is int):
+        if isinstance(value, bool | str) or value > 0:
+            return True
+        option.fail("must be greater than 0", allowed=f"{wanted.__name__}, by default {defaults[key]!r}")
+        return False
+    option.fail("has the wrong type", allowed=f"{wanted.__name__}, by default {defaults[key]!r}")
+    return False
+
+
+# -- a user's own task ------------------------------------------------------------------------------------------------
+
+
+def _user_facts(node: Node, name: Node, task: TaskChoice, search_path: tuple[str, ...]) -> TaskFacts | None:
+    module_name, _, class_name = task.name.partition(":")
+    try:
+        file = find_module(module_name, [*search_path, *(entry or "." for entry in sys.path)])
+        found = find_class(file, class_name) if file else None
+    except SourceError as error:
+        name.fail(str(error), allowed=error.allowed, near=error.nearest)
+        return None
+    code = code_revision(module_sources(file, module_name)) if file else code_revision()
+    unknown = TaskFacts(metrics={}, train_rows=None, data=NOT_READ, code=code, search_path=search_path, complete=False)
+    if file is None or found is None:
+        return unknown
+    if not (_class_is_whole(name, class_name, found) and _options_fit(node, task, found)):
+        return None
+    return _literal_facts(name, class_name, found, file.parent, unknown)
+
+
+def _class_is_whole(name: Node, class_name: str, found: FoundClass) -> bool:
+    """Whether the class is a task with everything it needs, as far as its source tells."""
+    if found.open_ended:
+        return True
+    lacks = [method for method in ("build_model", "losses") if method not in found.methods]
+    if found.attributes.get("metrics") and "scores" not in found.methods:
+        lacks.append("scores")  # it gives what `metrics` names
+    lacks += [split for split in SPLITS if split not in found.methods | found.attributes.keys()]
+    if not found.is_task:
+        name.fail(f"{class_name} does not derive from trainables.tasks.Task")
+    if lacks:
+        name.fail(f"{class_name} does not define {', '.join(lacks)}", allowed="see trainables/tasks/base.py")
+    return found.is_task and not lacks
+
+
+def _options_fit(node: Node, task: TaskChoice, found: FoundClass) -> bool:
+    """Whether the options are arguments of the constructor, and none that it needs is missing."""
+    if found.open_ended:
+        return True
+    init = found.init or ast.arguments([], [ast.arg("self")], None, [], [], None, [])
+    positional = [argument.arg for argument in (*init.posonlyargs, *init.args)][1:]
+    needed = positional[: len(positional) - len(init.defaults)] if init.defaults else positional
+    needed += [arg.arg for arg, default in zip(init.kwonlyargs, init.kw_defaults, strict=True) if default is None]
+    names = [*positional, *(argument.arg for argument in init.kwonlyargs)]
+    fits = True
+    for key in task.options:
+        if key not in names and init.kwarg is None:
+            allowed = listing(names) or "no options: the class has no __init__ that takes any"
+            node.child("options", key).fail("unknown option", allowed=allowed, near=nearest(key, names))
+            fits = False
+    if missing := [key for key in needed if key not in task.options]:
+        node.fail(f"needs the option{'s' if len(missing) > 1 else ''} {', '.join(missing)}", allowed=listing(names))
+        fits = False
+    return fits
+
+
+def _literal_facts(
+    name: Node, class_name: str, found: FoundClass, folder: Path, unknown: TaskFacts
+) -> TaskFacts | None:
+    """The facts that the class states as literals; what it leaves to be computed stays unknown."""
+    default: Any = NOT_LITERAL if found.open_ended or "metrics" in found.methods else {}
+    metrics = found.attributes.get("metrics", default)
+    sources = {split: found.attributes.get(split, NOT_LITERAL) for split in SPLITS}
+    if metrics is not NOT_LITERAL:
+        if not _metrics_fit(name, class_name, metrics):
+            return None
+        unknown = unknown.model_copy(update={"metrics": {"loss": "min", **metrics}})
+    if any(source is NOT_LITERAL for source in sources.values()):
+        return unknown
+    if wrong := [split for split, source in sources.items() if not isinstance(source, str) or not source]:
+        name.fail(f"{class_name}.{wrong[0]} must be a path or a URI, not {sources[wrong[0]]!r}")
+        return None
+    paths = {split: resolve(source, folder) for split, source in sources.items()}
+    read = _read_data(name, class_name, paths)
+    if read is None:
+        return None
+    data, train_rows = read
+    update = {"data": data, "train_rows": train_rows, "complete": metrics is not NOT_LITERAL}
+    return unknown.model_copy(update=update)
+
+
+def _metrics_fit(name: Node, class_name: str, metrics: Any) -> bool:
+    if not isinstance(metrics, dict) or not all(isinstance(key, str) for key in metrics):
+        name.fail(f"{class_name}.metrics must be a dict of names, not {metrics!r}", allowed='{"accuracy": "max"}')
+        return False
+    wrong = [f"{key}: {mode!r}" for key, mode in metrics.items() if mode not in ("min", "max")]
+    if wrong:
+        name.fail(f"{class_name}.metrics has {', '.join(wrong)}", allowed="'min' or 'max'")
+    if "loss" in metrics:
+        name.fail(f"{class_name}.metrics must not hold 'loss'; it exists already, from losses()")
+    return not wrong and "loss" not in metrics
+
+
+def _read_data(name: Node, class_name: str, paths: dict[str, str]) -> tuple[str, int] | None:
+    """(fingerprint of the three sets together, rows of the first)."""
+    if len(set(paths.values())) < len(SPLITS):
+        name.fail(f"{class_name} uses the same data twice: {paths}", allowed="three different places")
+        return None
+    errors = []
+    prints = {}
+    for split, path in paths.items():
+        try:
+            prints[split] = fingerprint(path)
+        except (DataError, OSError) as error:
+            errors.append(f"{split}: {error}")
+    try:
+        rows = 0 if errors else count_rows(paths["train"])
+    except (DataError, OSError, ValueError) as error:  # pyarrow's own errors are both
+        errors.append(f"train: {error}")
+    for message in errors:
+        name.fail(message)
+    if errors:
+        return None
+    return hashlib.sha256(json.dumps(prints, sort_keys=True).encode()).hexdigest()[:32], rows
+
+
+def count_rows(source: str) -> int:
+    """Rows of a Parquet or Arrow IPC source, from the files' metadata. Raises DataError, OSError or ArrowException."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from pyarrow import ipc
+
+    rows = 0
+    for file in list_files(source):
+        with open_file(source, file) as stream:
+            if stream.read(4) == b"PAR1":
+                rows += pq.read_metadata(stream).num_rows
+            else:
+                first_column = ipc.IpcReadOptions(included_fields=[0])
+                reader: Any = pa.ipc.open_file(stream, options=first_column)
+                rows += sum(reader.get_batch(index).num_rows for index in range(reader.num_record_batches))
+    return rows
+
+
+def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts) -> TaskFacts | None:
+    """The facts as the imported task states them. Brings in torch."""
+    from trainables.tasks import TaskError, load_task
+    from trainables.tasks.load import home_folder
+
+    try:
+        made = load_task(task.name, task.options, facts.search_path)
+    except TaskError as error:
+        name.fail(str(error))
+        return None
+    paths = {split: resolve(getattr(made, split), home_folder(made, split)) for split in SPLITS}
+    read = _read_data(name, type(made).__name__, paths)
+    if read is None:
+        return None
+    update = {"metrics": {"loss": "min", **made.metrics}, "data": read[0], "train_rows": read[1], "complete": True}
+    return facts.model_copy(update=update)

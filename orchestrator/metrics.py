@@ -1,0 +1,55 @@
+"""The names of all metrics that a sweep can speak of, and which way each is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.spec import Mode
+from trainables.config import Measure
+
+# Already a comparison with the parent, or without a meaning there: a goal on them can only be a threshold.
+RELATIVE_PREFIXES = ("latency_ratio_batch_", "converted_fraction")
+RELATIVE_SUFFIX = "_change"
+
+
+def objective_metrics(task_metrics: Mapping[str, Mode]) -> dict[str, Mode]:
+    """What can be optimised: readings of validation data, because every choice is made there."""
+    names: dict[str, Mode] = {}
+    for prefix in ("val", "best_val"):
+        names |= {f"{prefix}_{name}": mode for name, mode in task_metrics.items()}
+    return names
+
+
+def training_metrics(task_metrics: Mapping[str, Mode]) -> dict[str, Mode]:
+    """What every baseline reports (see trainables.results)."""
+    return objective_metrics(task_metrics) | {
+        **{f"train_{name}": mode for name, mode in task_metrics.items()},
+        "examples_per_second": "max",
+        "train_seconds": "min",
+        "steps": "min",
+        "examples": "min",
+        "parameters": "min",
+        "artifact_bytes": "min",
+    }
+
+
+def variant_metrics(task_metrics: Mapping[str, Mode], measure: Measure) -> dict[str, Mode]:
+    """What only an exported and measured model reports; latencies exist at the batch sizes that are measured."""
+    names: dict[str, Mode] = {"converted_fraction": "max"}
+    for batch in measure.batch_sizes:
+        names |= {
+            f"latency_p50_ms_batch_{batch}": "min",
+            f"latency_p95_ms_batch_{batch}": "min",
+            f"latency_ratio_batch_{batch}": "min",
+        }
+    return names | {f"val_{name}_change": mode for name, mode in task_metrics.items()}
+
+
+def known_metrics(task_metrics: Mapping[str, Mode], measure: Measure) -> dict[str, Mode]:
+    """Every metric that a goal can name."""
+    return training_metrics(task_metrics) | variant_metrics(task_metrics, measure)
+
+
+def is_relative(metric: str) -> bool:
+    """Whether a metric compares with the parent already."""
+    return metric.startswith(RELATIVE_PREFIXES) or metric.endswith(RELATIVE_SUFFIX)

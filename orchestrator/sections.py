@@ -1,0 +1,208 @@
+"""The sections of a sweep file, each read on its own, so that a mistake in one hides nothing in another."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel
+
+from orchestrator.chains import read_compression, union_members
+from orchestrator.document import Given, Node, read_axis, refuse_duplicates
+from orchestrator.draft import Axes, Draft, ObjectiveDraft
+from orchestrator.lookup import look_up
+from orchestrator.schema import (
+    MAX_BATCH_SIZE,
+    MAX_BUDGET,
+    MAX_EVALUATIONS,
+    MAX_LEARNING_RATE,
+    MAX_NORM,
+    MAX_SEED,
+    MAX_WORKERS,
+)
+from orchestrator.spec import EarlyStopping, Goal, Resources, ScaledLearningRate, TaskChoice
+from trainables.config import Budget, Constant, Measure, Optimizer, Precision, Schedule, Sgd, Sharding
+
+B = TypeVar("B", bound=BaseModel)
+
+SECTIONS = (
+    "name",
+    "task",
+    "objective",
+    "budget",
+    "parameters",
+    "evaluations",
+    "early_stopping",
+    "compression",
+    "measure",
+    "goals",
+    "resources",
+)
+PARAMETERS = (
+    "batch_size",
+    "micro_batch_size",
+    "learning_rate",
+    "optimizer",
+    "schedule",
+    "gradient_clip_norm",
+    "precision",
+    "num_workers",
+    "sharding",
+    "seed",
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it becomes the name of a folder and of an experiment
+
+
+def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
+    """All sections of a file. What is wrong is noted in the root's findings and left out."""
+    draft = Draft(root)
+    given = root.mapping(SECTIONS, required=("name", "task", "objective", "budget", "parameters"))
+    for key, node in (given or {}).items():
+        match key:
+            case "name":
+                draft.name = _read_name(node)
+            case "task":
+                draft.task = _read_task(node)
+                if draft.task:
+                    draft.facts = look_up(node, draft.task, folder, import_task=import_task)
+            case "objective":
+                draft.objective = _given(node, ObjectiveDraft)
+            case "budget":
+                budget = _read_budget(node)
+                draft.budget = Given(budget, node) if budget else None
+            case "parameters":
+                draft.axes = _read_parameters(node)
+            case "evaluations":
+                draft.evaluations = node.integer(1, MAX_EVALUATIONS) or draft.evaluations
+            case "early_stopping":
+                draft.early_stopping = _given(node, EarlyStopping)
+            case "compression":
+                compression = read_compression(node)
+                draft.compression = Given(compression, node) if compression else None
+            case "measure":
+                draft.measure = _given(node, Measure)
+            case "goals":
+                draft.goals = [goal for item in node.items() or [] if (goal := _given(item, Goal))]
+            case "resources":
+                draft.resources = node.model(Resources) or draft.resources
+    return draft
+
+
+def _given(node: Node, cls: type[B]) -> Given[B] | None:
+    value = node.model(cls)
+    return None if value is None else Given(value, node)
+
+
+def _read_name(node: Node) -> str | None:
+    if isinstance(node.value, str) and _NAME.fullmatch(node.value):
+        return node.value
+    what = "must be text" if not isinstance(node.value, str) else "cannot be the name of a folder"
+    node.fail(what, allowed="up to 64 letters, digits, '.', '_' and '-', beginning with a letter or a digit")
+    return None
+
+
+def _read_task(node: Node) -> TaskChoice | None:
+    if isinstance(node.value, str):
+        return TaskChoice(name=node.value) if node.text() else None
+    keys = node.mapping(["name", "options"], required=["name"])
+    name = keys["name"].text() if keys and "name" in keys else None
+    options: dict[str, Any] = {}
+    if keys and "options" in keys and keys["options"].value is not None:
+        if not isinstance(keys["options"].value, dict):
+            keys["options"].fail("must be a mapping of the task's options to their values")
+            return None
+        options = keys["options"].value
+        nested = [key for key, value in options.items() if not isinstance(value, bool | int | float | str)]
+        for key in nested:
+            keys["options"].child(key).fail("must be one value", allowed="a number, text, true or false")
+        name = None if nested else name
+    return TaskChoice(name=name, options=options) if name else None
+
+
+def _read_budget(node: Node) -> Budget | None:
+    keys = node.mapping(MAX_BUDGET)
+    if keys is None:
+        return None
+    if len(node.value) != 1:
+        what = f"has {len(node.value)} keys and must have one" if node.value else "is empty"
+        node.fail(what, allowed="one of {examples: 40000}, {steps: 1000}, {epochs: 10}, {seconds: 60}")
+        return None
+    for unit, amount in keys.items():
+        high = MAX_BUDGET[unit]
+        number = amount.integer(1, int(high)) if unit in ("examples", "steps") else amount.number(0, high)
+        return Budget.model_validate({"unit": unit, "amount": number}) if number else None
+    return None
+
+
+def _read_parameters(node: Node) -> Axes:
+    axes = Axes()
+    keys = node.mapping(PARAMETERS, required=("batch_size", "learning_rate")) or {}
+    if "batch_size" in keys:
+        axes.batch_size = read_axis(keys["batch_size"], _read_batch_size)
+    if "micro_batch_size" in keys:
+        axes.micro_batch_size = keys["micro_batch_size"].integer(1, MAX_BATCH_SIZE)
+    if "learning_rate" in keys:
+        _read_learning_rate(keys["learning_rate"], axes)
+    axes.optimizer = _axis(keys, node, "optimizer", lambda item: _read_tagged(item, Optimizer), Sgd())
+    axes.schedule = _axis(keys, node, "schedule", lambda item: _read_tagged(item, Schedule), Constant())
+    if "gradient_clip_norm" in keys:
+        axes.gradient_clip_norm = _read_clip_norms(keys["gradient_clip_norm"])
+    else:
+        axes.gradient_clip_norm = [Given(None, node)]
+    axes.precision = _axis(keys, node, "precision", lambda item: item.choice(get_args(Precision)), "float32")
+    axes.num_workers = _axis(keys, node, "num_workers", lambda item: item.integer(1, MAX_WORKERS), 1)
+    axes.sharding = _axis(keys, node, "sharding", lambda item: item.choice(get_args(Sharding)), "stripe")
+    axes.seed = _axis(keys, node, "seed", lambda item: item.integer(0, MAX_SEED), 0)
+    return axes
+
+
+def _axis(keys: dict[str, Node], parameters: Node, key: str, read: Any, default: Any) -> list[Given[Any]]:
+    """The values of an axis that is given, else its default."""
+    return read_axis(keys[key], read) if key in keys else [Given(default, parameters)]
+
+
+def _read_batch_size(node: Node) -> int | None:
+    if node.value == "auto":
+        node.fail("'auto' is not available yet; give sizes", allowed="a whole number, or {values: [16, 64, 256]}")
+        return None
+    return node.integer(1, MAX_BATCH_SIZE)
+
+
+def _read_learning_rate(node: Node, axes: Axes) -> None:
+    if not isinstance(node.value, dict) or "values" in node.value:
+        axes.learning_rate = read_axis(node, lambda item: item.number(0, MAX_LEARNING_RATE))
+        return
+    scaled = node.model(ScaledLearningRate)
+    if scaled is None:
+        return
+    if scaled.rule != "none" and scaled.at_batch_size is None:
+        message = f"is missing: the {scaled.rule} rule needs the batch size at which base is good"
+        node.fail(message, allowed=f"whole numbers from 1 to {MAX_BATCH_SIZE}", at=("at_batch_size",))
+        return
+    if "multipliers" in node.value:
+        items = node.child("multipliers").items() or []
+        refuse_duplicates(Given(value, item) for value, item in zip(scaled.multipliers, items, strict=True))
+    axes.scaled_learning_rate = Given(scaled, node)
+
+
+def _read_clip_norms(node: Node) -> list[Given[float | None]]:
+    """Limits of the gradient's norm; `null` is no clipping, which deserves a place on the axis."""
+    if node.value is None:
+        return [Given(None, node)]
+    off = 0.0  # stands for null while reading: there, None means that a value is wrong
+    given = read_axis(node, lambda item: off if item.value is None else item.number(0, MAX_NORM))
+    return [Given(entry.value or None, entry.node) for entry in given]
+
+
+def _read_tagged(node: Node, union: Any) -> BaseModel | None:
+    """An optimiser or schedule: its name, or a mapping with `name` and its settings."""
+    members = union_members(union, "name")
+    if isinstance(node.value, str):
+        name = node.choice(members)
+        return members[name]() if name else None
+    if not isinstance(node.value, dict) or "name" not in node.value:
+        node.fail("must be a name, or a mapping with the key name", allowed=", ".join(members))
+        return None
+    name = node.child("name").choice(members)
+    return node.model(members[name]) if name else None
