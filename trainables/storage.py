@@ -12,8 +12,11 @@ import shutil
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from pyarrow import fs
+
+PART_BYTES = 256 * 1024  # of a log in an object store: few enough parts to read, small enough to write again
 
 
 class Storage:
@@ -29,6 +32,7 @@ class Storage:
                 f"storage {uri!r} is neither a path nor a URI that pyarrow.fs can open: {error}"
             ) from error
         self.is_local = isinstance(self._fs, fs.LocalFileSystem)
+        self._last_part: dict[str, tuple[int, bytes]] = {}  # of each log written here: number and content so far
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -65,35 +69,46 @@ class Storage:
         finally:
             Path(temporary).unlink(missing_ok=True)
 
-    def append_lines(self, name: str, lines: Iterable[str]) -> None:
-        """Add lines to a log that one process writes. Where files cannot grow, each call adds a numbered part.
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        if self.exists(name):
+            self._fs.delete_file(self.path(name))
 
-        A line that a crash tore is cut off before the next one is written.
+    def append_lines(self, name: str, lines: Iterable[str]) -> None:
+        """Add lines to a log that one process writes; the cost does not grow with the log.
+
+        Locally, a line that a crash tore is cut off before the next one is written. Where files cannot grow, the log
+        is a row of numbered parts, of which the last is written anew until it is full.
         """
         content = "".join(f"{line}\n" for line in lines).encode()
         if not content:
             return
         if not self.is_local:
-            folder, base = os.path.split(name)
-            count = sum(entry.startswith(f"{base}.part") for entry in self.names(folder))
-            self.write(f"{name}.part{count:08d}", content)
+            self._append_to_parts(name, content)
             return
         Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
         with open(self.path(name), "a+b") as file:
-            file.seek(0)
-            existing = file.read()
-            if existing and not existing.endswith(b"\n"):
-                file.truncate(existing.rfind(b"\n") + 1)
+            _cut_torn_line(file)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+
+    def _append_to_parts(self, name: str, content: bytes) -> None:
+        if name not in self._last_part:
+            folder, base = os.path.split(name)
+            self._last_part[name] = sum(entry.startswith(f"{base}.part") for entry in self.names(folder)), b""
+        number, written = self._last_part[name]
+        self.write(f"{name}.part{number:08d}", written + content)
+        full = len(written) + len(content) >= PART_BYTES
+        self._last_part[name] = (number + 1, b"") if full else (number, written + content)
 
     def read_lines(self, name: str) -> list[str]:
         """All whole lines of a log, in the order of writing; empty if there is none. A torn last line is left out."""
         folder, base = os.path.split(name)
         parts = [entry for entry in self.names(folder) if entry == base or entry.startswith(f"{base}.part")]
         content = b"".join(self.read(f"{folder}/{part}" if folder else part) for part in parts)
-        return content[: content.rfind(b"\n") + 1].decode().splitlines()
+        whole = content[: content.rfind(b"\n") + 1].decode()
+        return whole.split("\n")[:-1]  # not splitlines: a line may hold other characters that break lines
 
     def fetch(self, name: str, destination: Path) -> Path:
         """A local path with the file's content: the file itself if it is local, else a copy at `destination`."""
@@ -105,6 +120,20 @@ class Storage:
             shutil.copyfileobj(source, target)
         os.replace(temporary, destination)
         return destination
+
+
+def _cut_torn_line(file: BinaryIO) -> None:
+    """Truncate after the last newline and stay at the end; reads backwards, so only as much as was torn."""
+    end = file.seek(0, os.SEEK_END)
+    position, tail = end, b""
+    while position and b"\n" not in tail:
+        position = max(0, position - 4096)
+        file.seek(position)
+        tail = file.read(4096)
+    whole = position + tail.rfind(b"\n") + 1
+    if whole < end:
+        file.truncate(whole)
+    file.seek(whole)
 
 
 def trial_file(trial: str, name: str) -> str:
