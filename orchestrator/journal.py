@@ -1,0 +1,237 @@
+"""What happened in one sweep, in the order it happened: an append-only log of JSON lines on the sweep's storage.
+
+    <storage>/sweeps/<name>/journal.jsonl      started, reported, ended; each with the time at which it was written
+    <storage>/sweeps/<name>/lock               held by the one driver that may write the journal
+
+The journal is the truth that MLflow is filled from. A record's time is frozen when it is first written, so sending it
+again is the same sending. A driver that was killed and started again may be told things a second time: the journal
+keeps the first report of every (trial, step), and of a trial's end only what is new.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import IO, Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from orchestrator.plan import Trial
+from trainables.config import TrialConfig
+from trainables.results import Frozen, Report, TrialResult
+from trainables.storage import Storage, sweep_file
+
+
+class SweepIsRunningError(RuntimeError):
+    """Another driver is running this sweep."""
+
+
+class JournalError(RuntimeError):
+    """A line of the journal cannot be read."""
+
+
+class Started(Frozen):
+    event: Literal["started"] = "started"
+    time_ms: int  # since 1970, UTC
+    trial: str
+    config: TrialConfig
+    learning_rate_source: str | None = None  # None: the trial came from another sweep
+
+
+class Reported(Frozen):
+    event: Literal["reported"] = "reported"
+    time_ms: int
+    trial: str
+    report: Report
+
+
+class Ended(Frozen):
+    """`result` is kept without its history: the reports are in the journal already."""
+
+    event: Literal["ended"] = "ended"
+    time_ms: int
+    trial: str
+    result: TrialResult
+
+
+Record = Started | Reported | Ended
+_RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="event")])
+
+
+@dataclass
+class TrialLog:
+    """Everything the journal knows of one trial."""
+
+    started: Started
+    reports: list[Reported] = field(default_factory=list)  # in the order of arrival, each step once
+    ended: Ended | None = None
+    steps: set[int] = field(default_factory=set)  # of the reports
+
+    @property
+    def start_ms(self) -> int:
+        return min([self.started.time_ms, *(reported.time_ms for reported in self.reports)])
+
+    def result(self) -> TrialResult | None:
+        """How the trial ended, with its whole history; None while it has not."""
+        if self.ended is None:
+            return None
+        history = sorted((reported.report for reported in self.reports), key=lambda report: report.step)
+        return self.ended.result.model_copy(update={"history": tuple(history)})
+
+
+@dataclass
+class JournalView:
+    """The journal's records, gathered by trial in the order in which the trials started."""
+
+    trials: dict[str, TrialLog] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        """Raises KeyError for a report or an end without a start."""
+        match record:
+            case Started():
+                self.trials.setdefault(record.trial, TrialLog(record))
+            case Reported():
+                log = self.trials[record.trial]
+                if record.report.step not in log.steps:
+                    log.steps.add(record.report.step)
+                    log.reports.append(record)
+            case Ended():
+                self.trials[record.trial].ended = record
+
+
+def read(storage: Storage, sweep: str) -> JournalView:
+    """The journal of a sweep, also while it is running; empty if there is none. Raises JournalError."""
+    view = JournalView()
+    name = sweep_file(sweep, "journal.jsonl")
+    for number, line in enumerate(storage.read_lines(name), start=1):
+        try:
+            view.add(_RECORD.validate_json(line))
+        except (ValidationError, KeyError) as error:
+            problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"trial {error} never started"
+            raise JournalError(f"{storage.path(name)}: line {number} is not a record of a journal: {problem}") from None
+    return view
+
+
+class Journal:
+    """The writing end. It observes a sweep: what it is told is on the storage when the call returns."""
+
+    def __init__(self, storage: Storage, sweep: str) -> None:
+        """Loads what is there. Raises SweepIsRunningError if another process writes it, JournalError if it is broken.
+
+        The lock is a local file's: on an object store nothing keeps two drivers of one sweep apart.
+        """
+        self.storage, self.sweep = storage, sweep
+        self._lock = _lock(storage, sweep) if storage.is_local else None
+        try:
+            self._view = read(storage, sweep)
+        except BaseException:
+            self._unlock()
+            raise
+        self._listeners: list[Callable[[str], None]] = []
+        self._writing = threading.Lock()
+
+    @property
+    def trials(self) -> dict[str, TrialLog]:
+        return self._view.trials
+
+    def subscribe(self, listener: Callable[[str], None]) -> None:
+        """`listener` is called with a trial's id whenever the journal was told of it; it must return at once."""
+        self._listeners.append(listener)
+
+    def started(self, trial: Trial) -> None:
+        record = Started(
+            time_ms=_now_ms(), trial=trial.id, config=trial.config, learning_rate_source=trial.learning_rate_source
+        )
+        self._append(trial.id, [] if trial.id in self.trials else [record])
+
+    def report(self, trial_id: str, report: Report) -> None:
+        """Raises KeyError unless the trial was started: a report does not say what was run."""
+        known = report.step in self.trials[trial_id].steps
+        self._append(trial_id, [] if known else [Reported(time_ms=_now_ms(), trial=trial_id, report=report)])
+
+    def ended(self, result: TrialResult) -> None:
+        """Also records what was never told, as when another sweep has run the trial: its start and its history."""
+        end = Ended(time_ms=_now_ms(), trial=result.id, result=result.model_copy(update={"history": ()}))
+        records: list[Record] = []
+        log = self.trials.get(result.id)
+        if log is None:
+            start = Started(time_ms=end.time_ms, trial=result.id, config=result.config)
+            log = TrialLog(start)
+            records.append(start)
+        records += _untold(log, result.history, end.time_ms)
+        if log.ended is None or _canonical(log.ended.result) != _canonical(end.result):
+            records.append(end)
+        self._append(result.id, records)
+
+    def close(self) -> None:
+        self._unlock()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _append(self, trial: str, records: list[Record]) -> None:
+        with self._writing:
+            lines = [record.model_dump_json() for record in records]
+            self.storage.append_lines(sweep_file(self.sweep, "journal.jsonl"), lines)
+            for record in records:
+                self._view.add(record)
+        for listener in self._listeners:
+            listener(trial)
+
+    def _unlock(self) -> None:
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+
+def _untold(log: TrialLog, history: Iterable[Report], end_ms: int) -> list[Reported]:
+    """The missing reports, dated back from the end by the training time between; never before one already told."""
+    history = tuple(history)
+    missing = [report for report in history if report.step not in log.steps]
+    last_told_ms = log.reports[-1].time_ms if log.reports else 0
+    return [
+        Reported(
+            time_ms=max(last_told_ms, end_ms - round(1000 * (history[-1].seconds - report.seconds))),
+            trial=log.started.trial,
+            report=report,
+        )
+        for report in missing
+    ]
+
+
+def _canonical(result: TrialResult) -> str:
+    """Equal for equal results; `==` would not do, since a NaN differs from itself."""
+    return json.dumps(result.model_dump(mode="json"), sort_keys=True)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _lock(storage: Storage, sweep: str) -> IO[str]:
+    """Take the sweep's lock; the kernel gives it back when this process ends, however it ends."""
+    path = storage.path(sweep_file(sweep, "lock"))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the journal
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise SweepIsRunningError(
+            f"sweep {sweep!r} in {storage.uri} is being run by {holder}; wait until it has ended, or end it"
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    return file

@@ -1,0 +1,239 @@
+"""The journal: told anything twice, killed anywhere, it holds every event once, in order, with its first time."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.journal import Journal, JournalError, SweepIsRunningError, read
+from orchestrator.plan import Trial
+from trainables.config import BaselineConfig, Budget, TaskConfig, Training, trial_id
+from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.storage import Storage, sweep_file
+
+
+def make_trial(seed: int = 0) -> Trial:
+    budget = Budget(unit="steps", amount=10)
+    training = Training(batch_size=8, micro_batch_size=8, learning_rate=0.1, budget=budget, seed=seed)
+    config = BaselineConfig(task=TaskConfig(name="digits_cnn", data="d", code="c"), training=training)
+    return Trial(trial_id(config), config, "as given")
+
+
+def make_report(step: int, loss: float = 1.0) -> Report:
+    return Report(step=step, examples=8 * step, seconds=step / 10, metrics={"val_loss": loss})
+
+
+def make_result(trial: Trial, steps: list[int], status: Status = Status.COMPLETED) -> TrialResult:
+    metrics = {"val_loss": Estimate(value=1.0, low=0.9, high=1.1)}
+    history = tuple(make_report(step) for step in steps)
+    return TrialResult(id=trial.id, config=trial.config, status=status, history=history, metrics=metrics)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path))
+
+
+def lines(storage: Storage) -> list[str]:
+    return storage.read_lines(sweep_file("s", "journal.jsonl"))
+
+
+def test_what_was_told_is_read_back(storage):
+    trial = make_trial()
+    before = time.time_ns() // 1_000_000
+    with Journal(storage, "s") as journal:
+        journal.started(trial)
+        journal.report(trial.id, make_report(1))
+        assert read(storage, "s").trials[trial.id].result() is None
+        journal.report(trial.id, make_report(2))
+        journal.ended(make_result(trial, [1, 2]))
+    log = read(storage, "s").trials[trial.id]
+    assert log.started.config == trial.config
+    assert log.started.learning_rate_source == "as given"
+    assert log.result() == make_result(trial, [1, 2])
+    times = [log.started.time_ms, *(reported.time_ms for reported in log.reports), log.ended.time_ms]
+    assert times == sorted(times)
+    assert before <= times[0] <= times[-1] <= time.time_ns() // 1_000_000
+
+
+def test_a_sweep_without_a_journal_reads_as_empty(storage):
+    assert read(storage, "s").trials == {}
+
+
+TRIALS = [make_trial(seed) for seed in range(3)]
+EVENTS = st.lists(st.tuples(st.sampled_from(["start", "report", "end", "kill"]), st.integers(0, 2), st.integers(1, 5)))
+
+
+@settings(deadline=None)  # it writes files
+@given(events=EVENTS)
+def test_whatever_is_told_twice_is_kept_once(tmp_path_factory, events):
+    """Against a model: sets of what was told, through any number of deaths of the driver."""
+    storage = Storage(str(tmp_path_factory.mktemp("sweep")))
+    journal = Journal(storage, "s")
+    steps: dict[str, list[int]] = {}
+    ended = set()
+    for event, number, step in events:
+        trial = TRIALS[number]
+        match event:
+            case "start":
+                journal.started(trial)
+                steps.setdefault(trial.id, [])
+            case "report" if trial.id in steps:
+                journal.report(trial.id, make_report(step))
+                if step not in steps[trial.id]:
+                    steps[trial.id].append(step)
+            case "end":
+                journal.ended(make_result(trial, sorted(steps.setdefault(trial.id, []))))
+                ended.add(trial.id)
+            case "kill":
+                before = lines(storage)
+                journal.close()  # all that a death does: the kernel drops the lock
+                journal = Journal(storage, "s")
+                assert lines(storage) == before
+    view = read(storage, "s")
+    assert {trial: [each.report.step for each in log.reports] for trial, log in view.trials.items()} == steps
+    assert {trial for trial, log in view.trials.items() if log.result()} == ended
+    assert len(lines(storage)) == len(steps) + sum(map(len, steps.values())) + len(ended)
+    assert view == journal._view
+    journal.close()
+
+
+def test_a_journal_torn_at_any_byte_can_be_continued(storage):
+    trial = make_trial()
+    with Journal(storage, "s") as journal:
+        journal.started(trial)
+        journal.report(trial.id, make_report(1))
+        journal.ended(make_result(trial, [1, 2, 3]))
+    path = Path(storage.path(sweep_file("s", "journal.jsonl")))
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 7):
+        path.write_bytes(whole[:size])
+        with Journal(storage, "s") as journal:
+            journal.started(trial)
+            journal.ended(make_result(trial, [1, 2, 3]))
+        assert read(storage, "s").trials[trial.id].result() == make_result(trial, [1, 2, 3])
+        assert path.read_bytes().count(b"\n") == 5
+
+
+def test_a_trial_of_another_sweep_is_recorded_with_its_history(storage):
+    trial = make_trial()
+    with Journal(storage, "s") as journal:
+        journal.ended(make_result(trial, [5, 10, 20]))
+    log = read(storage, "s").trials[trial.id]
+    assert log.result() == make_result(trial, [5, 10, 20])
+    assert [log.ended.time_ms - reported.time_ms for reported in log.reports] == [1500, 1000, 0]  # by its training time
+    assert log.start_ms == log.reports[0].time_ms
+
+
+def test_an_end_fills_in_reports_that_a_crash_swallowed(storage):
+    trial = make_trial()
+    with Journal(storage, "s") as journal:
+        journal.started(trial)
+        journal.report(trial.id, make_report(1))
+        journal.report(trial.id, make_report(3))
+        journal.ended(make_result(trial, [1, 2, 3]))
+    log = read(storage, "s").trials[trial.id]
+    assert [report.step for report in log.result().history] == [1, 2, 3]
+    assert log.reports[-1].time_ms >= log.reports[-2].time_ms
+
+
+def test_a_trial_that_is_run_again_after_a_failure_has_its_last_end(storage):
+    trial = make_trial()
+    with Journal(storage, "s") as journal:
+        journal.started(trial)
+        journal.ended(make_result(trial, [], Status.FAILED))
+        journal.ended(make_result(trial, [1], Status.COMPLETED))
+        journal.ended(make_result(trial, [1], Status.COMPLETED))
+    assert read(storage, "s").trials[trial.id].result().status is Status.COMPLETED
+    assert len(lines(storage)) == 4
+
+
+def test_infinity_and_nan_survive(storage):
+    trial = make_trial()
+    result = make_result(trial, [1], Status.DIVERGED).model_copy(
+        update={"metrics": {"val_loss": Estimate(value=float("nan")), "train_loss": Estimate(value=float("inf"))}}
+    )
+    with Journal(storage, "s") as journal:
+        journal.started(trial)
+        journal.report(trial.id, make_report(1, loss=float("nan")))
+        journal.ended(result)
+        journal.ended(result)
+    log = read(storage, "s").trials[trial.id]
+    assert repr(log.reports[0].report.metrics["val_loss"]) == "nan"
+    assert repr(log.result().metrics["train_loss"].value) == "inf"
+    assert len(lines(storage)) == 3  # a NaN equals itself here
+
+
+def test_text_with_every_kind_of_line_break_stays_on_one_line(storage):
+    trial = make_trial()
+    details = "".join(map(chr, range(0x20))) + "\x85\u2028\u2029 ünïcode 🙂"
+    result = make_result(trial, [], Status.FAILED).model_copy(update={"details": details})
+    with Journal(storage, "s") as journal:
+        journal.ended(result)
+    assert read(storage, "s").trials[trial.id].result().details == details
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{}", "line 2 is not a record of a journal"),
+        ("not json", "line 2 is not a record of a journal"),
+        ('{"event":"reported","time_ms":1,"trial":"x","report":{"step":1,"examples":1,"seconds":1,"metrics":{}}}',
+         "trial 'x' never started"),
+    ],
+)  # fmt: skip
+def test_a_broken_line_is_named(storage, line, message):
+    with Journal(storage, "s") as journal:
+        journal.started(make_trial())
+    storage.append_lines(sweep_file("s", "journal.jsonl"), [line])
+    with pytest.raises(JournalError, match=message):
+        read(storage, "s")
+    with pytest.raises(JournalError, match=r"journal\.jsonl"):
+        Journal(storage, "s")
+    storage.write(sweep_file("s", "journal.jsonl"), b"")
+    Journal(storage, "s").close()  # the failure did not keep the lock
+
+
+def test_listeners_hear_of_every_telling_after_it_was_written(storage):
+    trial = make_trial()
+    heard = []
+    with Journal(storage, "s") as journal:
+        journal.subscribe(lambda name: heard.append((name, len(lines(storage)))))
+        journal.started(trial)
+        journal.report(trial.id, make_report(1))
+        journal.report(trial.id, make_report(1))
+    assert heard == [(trial.id, 1), (trial.id, 2), (trial.id, 2)]
+
+
+HOLDER = """
+import sys, time
+from orchestrator.journal import Journal
+from trainables.storage import Storage
+with Journal(Storage(sys.argv[1]), "s"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_two_drivers_cannot_run_one_sweep_and_a_killed_one_leaves_no_lock(storage):
+    command = [sys.executable, "-c", HOLDER, storage.uri]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(SweepIsRunningError, match=f"sweep 's' .* is being run by process {holder.pid} on "):
+                Journal(storage, "s")
+            Journal(storage, "another").close()
+        finally:
+            holder.kill()
+    Journal(storage, "s").close()
+
+
+def test_a_sweep_can_be_opened_again_in_the_same_process(storage):
+    with Journal(storage, "s"), pytest.raises(SweepIsRunningError):
+        Journal(storage, "s")
+    Journal(storage, "s").close()
