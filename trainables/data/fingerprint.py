@@ -27,7 +27,7 @@ def fingerprint(source: str | Path, cache: Path | None = None) -> str:
 
     Local files are read and hashed, in the order of their names; where they lie and what they are called does not
     count. The hash of a file is kept in `cache` under its size and times, so asking again reads nothing. Behind a
-    network, reading everything would cost too much: there, place, names, sizes and times stand for the content.
+    network, reading everything would cost too much: there, paths, sizes and times stand for the content.
     Raises DataError.
     """
     text = str(source)
@@ -36,11 +36,14 @@ def fingerprint(source: str | Path, cache: Path | None = None) -> str:
     digest = hashlib.sha256()
     is_local = local_path(text) is not None
     for file in list_files(text):
-        entry = (
-            _content(file, cache or default_cache()) if is_local else f"{text} {file.name} {file.size} {file.mtime_ns}"
-        )
+        entry = _content(file, cache or default_cache()) if is_local else _stamp(text, file)
         digest.update(f"{entry}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def _stamp(source: str, file: SourceFile) -> str:
+    """Without the URI's user and query: a password that was changed, or another endpoint, is the same data."""
+    return f"{source.partition(':')[0]} {file.path} {file.size} {file.mtime_ns}"
 
 
 def _content(file: SourceFile, cache: Path) -> str:
