@@ -95,7 +95,7 @@ def _import(module_name: str, task_name: str, search_path: Sequence[str | Path])
             where = ", ".join(folders) or "the Python path"
             raise TaskError(f"task {task_name!r}: there is no module {error.name!r} in {where}") from None
         raise TaskError(f"task {task_name!r}: {module_name} needs {error.name!r}, which is not installed") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that was meant to be run, not imported, may exit
         raise TaskError(
             f"task {task_name!r}: importing {module_name} failed: {type(error).__name__}: {error}"
         ) from error
@@ -121,8 +121,9 @@ def _first_on_path(folders: Sequence[str]) -> Iterator[None]:
 
 
 def _check(task: Task, name: str) -> None:
-    if missing := [split for split in SPLITS if not hasattr(task, split)]:
-        raise TaskError(f"task {name!r} does not say where its {' and '.join(missing)} data is: set {missing[0]} = ...")
+    missing = [split for split in SPLITS if not isinstance(getattr(task, split, None), str | Path)]
+    if missing:
+        raise TaskError(f"task {name!r} does not say where its data is: set {', '.join(missing)} to a path or a URI")
     sources = {split: resolve(getattr(task, split), home_folder(task, split)) for split in SPLITS}
     if len(set(sources.values())) < len(SPLITS):
         raise TaskError(f"task {name!r} uses the same data twice, so its results would mean nothing: {sources}")
