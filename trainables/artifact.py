@@ -6,16 +6,24 @@ What is measured and recommended is this file, reloaded, never the object that w
 from __future__ import annotations
 
 import copy
+import importlib
+import logging
 import os
 import tempfile
+import warnings
+import zipfile
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
+from torch.export.graph_signature import InputKind
 from torch.export.passes import move_to_device_pass
 
 Inputs = tuple[Tensor, ...]
+
+# What torch.export notes about where a node comes from: lines of the user's code, paths on this machine.
+ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 
 
 class ArtifactError(RuntimeError):
@@ -36,15 +44,19 @@ def export_model(model: nn.Module, example_inputs: Inputs, path: Path) -> Path:
 def export_program(model: nn.Module, example_inputs: Inputs) -> ExportedProgram:
     """The program of `model` in evaluation mode on the CPU, with a dynamic first dimension shared by all inputs."""
     # A copy: switching modes and devices of the caller's model, even for a moment, would disturb its training.
-    model = copy.deepcopy(model).cpu().eval()
+    return trace(copy.deepcopy(model).cpu().eval(), example_inputs)
+
+
+def trace(module: nn.Module, example_inputs: Inputs) -> ExportedProgram:
+    """The program of a module as it stands, which must be on the CPU. Raises ArtifactError."""
     batch = Dim("batch", min=1)
+    shapes = tuple({0: batch} for _ in example_inputs)
     try:
-        return export(
-            model, two_rows(example_inputs), dynamic_shapes=tuple({0: batch} for _ in example_inputs), strict=False
-        )
+        with KnownWarnings():
+            return export(module, two_rows(example_inputs), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch.export raises many types; to the user they are one: this model does not export
         raise ArtifactError(
-            f"torch.export cannot export {type(model).__name__} with a free number of rows: {first_line(error)}"
+            f"torch.export cannot export {type(module).__name__} with a free number of rows: {first_line(error)}"
         ) from error
 
 
@@ -58,20 +70,91 @@ def two_rows(inputs: Inputs) -> Inputs:
 
 
 def save_program(program: ExportedProgram, path: Path) -> Path:
-    """Write an exported program to `path`, atomically."""
+    """Write an exported program to `path`, atomically, without what running it does not need (removed in place)."""
+    _tidy(program)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        temporary = Path(folder) / path.name  # the archive holds its own name, so that must be the final one
-        torch.export.save(program, temporary)
-        os.replace(temporary, path)
+        verbose, packed = Path(folder) / path.name, Path(folder) / "packed"
+        torch.export.save(program, verbose)
+        _deflate_descriptions(verbose, packed)
+        os.replace(packed, path)
     return path
+
+
+def _deflate_descriptions(source: Path, target: Path) -> None:
+    """Copy an archive with its JSON deflated, which torch reads as well; weights stay as they are, to be mapped.
+
+    The text that describes a small quantised model is larger than its weights, and shrinks to a tenth.
+    """
+    with zipfile.ZipFile(source) as verbose, zipfile.ZipFile(target, "w") as packed:
+        for entry in verbose.infolist():
+            how = zipfile.ZIP_DEFLATED if entry.filename.endswith(".json") else zipfile.ZIP_STORED
+            packed.writestr(zipfile.ZipInfo(entry.filename), verbose.read(entry), how)
+
+
+def _tidy(program: ExportedProgram) -> None:
+    """Remove origins, type assertions and weights that no node uses.
+
+    Quantised programs still hold the float weights they were made from; assertions on types would forbid autocast.
+    """
+    for graph_module in program.graph_module.modules():
+        if isinstance(graph_module, torch.fx.GraphModule):
+            for node in list(graph_module.graph.nodes):
+                for key in ORIGIN:
+                    node.meta.pop(key, None)
+                if node.target is torch.ops.aten._assert_tensor_metadata.default:
+                    graph_module.graph.erase_node(node)
+    signature = program.graph_signature
+    unused = {node.name for node in program.graph.nodes if node.op == "placeholder" and not node.users}
+    weights = (InputKind.PARAMETER, InputKind.BUFFER)
+    specs = [spec for spec in signature.input_specs if spec.kind in weights and spec.arg.name in unused]
+    for spec in specs:
+        program.graph.erase_node(next(node for node in program.graph.nodes if node.name == spec.arg.name))
+        signature.input_specs.remove(spec)
+        program.state_dict.pop(spec.target or "", None)
+    program.graph_module.recompile()
 
 
 def load_program(path: Path) -> ExportedProgram:
     """Read a file of `export_model`. Raises ArtifactError if it is none."""
     try:
+        if _is_quantized(path):
+            import_torchao()
         return torch.export.load(path)
     except Exception as error:
         raise ArtifactError(f"{path} is not an exported model that this version reads: {first_line(error)}") from error
+
+
+def _is_quantized(path: Path) -> bool:
+    """Whether the program uses operators that torchao registers. Importing it takes seconds, so only then."""
+    with zipfile.ZipFile(path) as archive:
+        graphs = [archive.read(name) for name in archive.namelist() if name.endswith("models/model.json")]
+    return any(b"quantized_decomposed" in graph or b"torchao" in graph for graph in graphs)
+
+
+def import_torchao() -> None:
+    """Import torchao and its operators, without what it logs on every machine: about kernels for other GPUs."""
+    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with KnownWarnings():
+            importlib.import_module("torchao.quantization.pt2e")
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class KnownWarnings(warnings.catch_warnings):
+    """A context that hides what torch and torchao say about their own use of deprecated parts of each other.
+
+    No caller can change that; warnings about the user's code go through.
+    """
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"(torch|torchao)\.")
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> nn.Module:
