@@ -1,0 +1,5 @@
+"""Why a method could not be applied to a model: a result of the trial, not a failure of the sweep."""
+
+
+class CompressionError(Exception):
+    """One sentence that names the method, what stood in its way, and what to do instead."""

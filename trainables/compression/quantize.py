@@ -1,0 +1,149 @@
+"""8-bit integers for weights and activations, with torchao.
+
+dynamic     weights once, per output channel; activations anew in every call, per row. Linear layers only. No data.
+static      weights per output channel; activations with one scale per tensor, calibrated on training rows. Linear and
+            Conv2d layers, batch norm folded in. Kernels exist for the CPU alone.
+
+Source: Jacob et al. 2018, doi:10.1109/CVPR.2018.00286.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from trainables.artifact import Inputs, KnownWarnings, import_torchao, trace, two_rows
+from trainables.compression.errors import CompressionError
+from trainables.config import Int8
+from trainables.data import Table
+
+CALIBRATION_ROWS = 64  # of one forward pass
+Convolution = nn.modules.conv._ConvNd
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A program with 8-bit weights, on the CPU."""
+
+    program: ExportedProgram
+    mode: Literal["dynamic", "static"]
+    converted_fraction: float  # of the bytes of the model's parameters, those that are 8-bit integers now
+    warnings: tuple[str, ...] = ()
+
+
+def quantize(model: nn.Module, step: Int8, inputs: tuple[str, ...], train: Table, device: str, seed: int) -> Quantized:
+    """The program of `model` in 8-bit integers, to be run on `device` ("cpu" or "cuda"). The model is left as it is.
+
+    Static quantisation is calibrated on `step.calibration_examples` rows of `train`, drawn with `seed`.
+    Raises CompressionError if the method does not fit the device or converts nothing.
+    """
+    mode = choose_mode(model, step)
+    if mode == "static" and device != "cpu":
+        raise CompressionError(
+            "static int8 of convolutions has no CUDA kernels in torchao; measure on cpu with measure.device: cpu"
+        )
+    import_torchao()
+    bytes_before = parameter_bytes(model)
+    example = two_rows(tuple(train.gather(np.arange(min(2, train.n_rows)))[name] for name in inputs))
+    model = copy.deepcopy(model).cpu().eval()
+    match mode:
+        case "dynamic":
+            program, converted = _dynamic(model, example, device)
+        case "static":
+            rows = _sample(train.n_rows, step.calibration_examples, seed)
+            program, converted = _static(model, example, _batches(train, rows, inputs))
+    if converted == 0:
+        layers = "Linear" if mode == "dynamic" else "Conv2d or Linear"
+        raise CompressionError(
+            f"int8 ({mode}) converted nothing: torchao finds no {layers} layer; use prune or distill"
+        )
+    return Quantized(program, mode, converted / bytes_before, _doubts(device))
+
+
+def choose_mode(model: nn.Module, step: Int8) -> Literal["dynamic", "static"]:
+    """As asked, and for `auto`: static if there is any convolution, which dynamic quantisation would leave alone."""
+    if step.mode != "auto":
+        return step.mode
+    return "static" if any(isinstance(module, Convolution) for module in model.modules()) else "dynamic"
+
+
+def parameter_bytes(model: nn.Module) -> int:
+    """Bytes of the model's parameters; a parameter shared by several layers counts once."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
+def _dynamic(model: nn.Module, example: Inputs, device: str) -> tuple[ExportedProgram, int]:
+    """(program, bytes of the float weights that were converted)."""
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+    from torchao.utils import unwrap_tensor_subclass
+
+    # A weight that other modules use too (an embedding) would have to stay beside its 8-bit copy: a bigger file.
+    uses = Counter(
+        id(parameter) for module in model.modules() for parameter in module.parameters(recurse=False) for _ in "1"
+    )
+    layers = [module for module in model.modules() if type(module) is nn.Linear and uses[id(module.weight)] == 1]
+    converted = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
+    if not layers:
+        return trace(model, example), 0
+    config = Int8DynamicActivationInt8WeightConfig(
+        set_inductor_config=False,  # would change global settings of the compiler
+        reduce_range=_overflows(device),
+    )
+    quantize_(model, config, filter_fn=lambda module, _: any(module is layer for layer in layers))
+    unwrap_tensor_subclass(model)  # plain tensors: they load without unpickling torchao's classes
+    return trace(model, example), converted
+
+
+def _static(model: nn.Module, example: Inputs, calibration: Iterator[Inputs]) -> tuple[ExportedProgram, int]:
+    """(program, bytes of the float weights that were converted)."""
+    from torch._inductor import config as compiler
+
+    pass_before = compiler.pre_grad_custom_pass
+    with KnownWarnings():
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+        from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+    compiler.pre_grad_custom_pass = pass_before  # the import sets it for the whole process
+
+    quantizer = x86.X86InductorQuantizer()
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=_overflows("cpu")))
+    with KnownWarnings(), torch.no_grad():
+        prepared = prepare_pt2e(trace(model, example).module(), quantizer)
+        for batch in calibration:
+            prepared(*batch)
+        program = trace(convert_pt2e(prepared), example)
+    converted = [value for value in program.state_dict.values() if value.dtype == torch.int8]
+    return program, sum(4 * value.numel() for value in converted)  # they were float32
+
+
+def _overflows(device: str) -> bool:
+    """Whether sums of 8-bit products overflow their 16 bits: on CPUs without VNNI, so there 7 bits must do."""
+    from torchao.utils import should_reduce_range
+
+    return bool(should_reduce_range(torch.device(device)))
+
+
+def _doubts(device: str) -> tuple[str, ...]:
+    if not _overflows(device):
+        return ()
+    return (
+        "int8: this CPU has no 8-bit dot products (VNNI), so 7 bits are used and little speed is gained; "
+        "on a CPU that has them, measure again",
+    )
+
+
+def _sample(n_rows: int, count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(n_rows)[:count]
+
+
+def _batches(table: Table, rows: np.ndarray, inputs: tuple[str, ...]) -> Iterator[Inputs]:
+    for start in range(0, len(rows), CALIBRATION_ROWS):
+        columns = table.gather(rows[start : start + CALIBRATION_ROWS])
+        yield tuple(columns[name] for name in inputs)

@@ -1,0 +1,116 @@
+"""Latency of several models side by side: who is timed when, and what the numbers say.
+
+Speed of a machine drifts (clock, neighbours), so models are timed in turn, one short block of calls each, round after
+round. What a round's blocks share cancels in the ratio of two models. Calls within a block are not independent, so the
+rounds are the observations: an interval here covers the variation between rounds of one process, on one machine. It
+does not cover another machine, another process or another day.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainables.results import Estimate
+
+BLOCK_SECONDS = 0.02  # of one model in one round: long against timer and scheduler, short against drift
+MOST_CALLS, FEWEST_CALLS = 500, 1  # of one block
+CALLS_FOR_A_TAIL = 20  # a 95th percentile of fewer calls is just their maximum
+SECONDS_AT_MOST = 30.0  # for all rounds together; slow models get fewer rounds, and wider intervals
+
+Seconds = NDArray[np.float64]
+Call = Callable[[], object]  # one run of a model; returns when its result is there
+
+
+def time_in_turn(
+    calls: Mapping[str, Call], rounds: int, seconds_at_most: float = SECONDS_AT_MOST
+) -> dict[str, list[Seconds]]:
+    """Time every call of `calls` in turn: per name and round, the seconds of each call, shape [calls of the block].
+
+    The calls must be warm (compiled). At least one round is timed, and none is begun after `seconds_at_most`.
+    """
+    timed: dict[str, list[Seconds]] = {name: [] for name in calls}
+    with _no_garbage_collection():
+        lengths = {name: _calls_per_block(call) for name, call in calls.items()}
+        started = time.perf_counter()
+        for _ in range(rounds):
+            for name, call in calls.items():
+                timed[name].append(_block(call, lengths[name]))
+            if time.perf_counter() - started > seconds_at_most:
+                break
+    return timed
+
+
+def _calls_per_block(call: Call) -> int:
+    call()
+    typical = float(np.median(_block(call, 3)))
+    return min(MOST_CALLS, max(FEWEST_CALLS, math.ceil(BLOCK_SECONDS / max(typical, 1e-9))))
+
+
+def _block(call: Call, count: int) -> Seconds:
+    call()  # brings the model back into the caches that the one before it has filled
+    stamps = np.empty(count + 1)
+    stamps[0] = time.perf_counter()
+    for i in range(1, count + 1):
+        call()
+        stamps[i] = time.perf_counter()
+    return np.diff(stamps)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def latency_ms(rounds: list[Seconds], quantile: float) -> Estimate:
+    """A quantile of the seconds of a call, in milliseconds: the median over rounds of each round's own quantile.
+
+    A burst of someone else's work spoils a few rounds, not the median. Blocks too short for a tail are pooled instead.
+    """
+    if quantile > 0.5 and min(map(len, rounds)) < CALLS_FOR_A_TAIL:
+        pooled = np.concatenate(rounds)
+        note = f"over all {len(pooled)} calls, too few per round for an interval"
+        return Estimate(value=float(np.quantile(pooled, quantile)) * 1e3, n=len(rounds), note=note)
+    return median([float(np.quantile(block, quantile)) * 1e3 for block in rounds])
+
+
+def latency_ratio(rounds: list[Seconds], reference: list[Seconds]) -> Estimate:
+    """The median over rounds of (median of the model) / (median of the reference in the same round)."""
+    return median([float(np.median(own) / np.median(other)) for own, other in zip(rounds, reference, strict=True)])
+
+
+def median(values: list[float]) -> Estimate:
+    """Median of independent observations, with the interval between two of them that needs no distribution.
+
+    The k-th smallest and k-th largest of n enclose the true median with probability 1 - 2 P(Binomial(n, 1/2) < k); the
+    largest k with at least 95 % is taken, so the coverage is 95 % or more. Fewer than six observations cannot give it.
+    Source: David and Nagaraja, Order Statistics, 3rd edition, section 7.1.
+    """
+    ordered = sorted(values)
+    n = len(ordered)
+    value = float(np.median(ordered))
+    rank = _rank_of_limit(n)
+    if rank == 0:
+        return Estimate(value=value, n=n, note="no interval: it takes at least six rounds")
+    return Estimate(value=value, low=ordered[rank - 1], high=ordered[n - rank], n=n)
+
+
+def _rank_of_limit(n: int) -> int:
+    """The largest k with P(Binomial(n, 1/2) < k) <= 2.5 %; 0 if there is none."""
+    below, rank = 0, 0
+    while (below := below + math.comb(n, rank)) * 40 <= 2**n:
+        rank += 1
+    return rank
