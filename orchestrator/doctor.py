@@ -1,0 +1,212 @@
+"""What is wrong with this machine, and the way out. Looks and reports; changes nothing.
+
+Every check is a value. `doctor_nodes` runs the same checks on every node of a cluster.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import requests
+from packaging.requirements import Requirement
+
+from orchestrator.jobs import ClusterError, auth_token
+from trainables.storage import Storage
+
+OLDEST_PYTHON = (3, 11)
+LEAST_FREE_BYTES = 2 * 2**30  # of disk: the data, converted once, and the models of a small sweep
+ANSWER_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. A note is worth knowing; a problem will spoil a sweep, and says what to do about it."""
+
+    level: Literal["ok", "note", "problem"]
+    subject: str
+    finding: str
+    way_out: str = ""
+    node: str = ""  # of a cluster; empty for this machine
+
+    @property
+    def is_problem(self) -> bool:
+        return self.level == "problem"
+
+    def __str__(self) -> str:
+        where = f"{self.node}: " if self.node else ""
+        return f"{self.level:<8} {self.subject:<11} {where}{self.finding}" + (
+            f" -> {self.way_out}" * bool(self.way_out)
+        )
+
+
+def check_here(storage: str | None) -> Iterator[Check]:
+    """This machine alone: what `paretune run` would meet."""
+    yield from check_machine()
+    yield check_token()
+    yield check_mlflow(os.environ.get("MLFLOW_TRACKING_URI"))
+    if storage is not None:
+        yield check_storage(storage)
+
+
+# -- one machine ------------------------------------------------------------------------------------------------------
+
+
+def check_machine() -> list[Check]:
+    """Python, packages, compiler, accelerator and disk of the machine this runs on."""
+    cache = Path(os.environ.get("PARETUNE_CACHE") or Path.home() / ".cache" / "paretune")
+    return [check_python(), check_packages(), check_compiler(), check_accelerator(), check_disk(cache)]
+
+
+def check_python() -> Check:
+    version = platform.python_version()
+    if tuple(map(int, platform.python_version_tuple()[:2])) < OLDEST_PYTHON:
+        return Check("problem", "python", version, "install Python {}.{} or later".format(*OLDEST_PYTHON))
+    return Check("ok", "python", version)
+
+
+def check_packages() -> Check:
+    """Whether what is installed is what the project asks for."""
+    try:
+        required = [Requirement(text) for text in importlib.metadata.requires("paretune") or ()]
+    except importlib.metadata.PackageNotFoundError:
+        return Check(
+            "problem", "packages", "paretune is not installed", "pip install -c constraints.txt . in the clone"
+        )
+    wrong = []
+    for requirement in required:
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue  # of an extra, or of another platform
+        try:
+            installed = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            installed = "missing"
+        if installed == "missing" or not requirement.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{requirement.name} is {installed}, {requirement.specifier} is needed")
+    if wrong:
+        return Check("problem", "packages", "; ".join(wrong), "pip install -c constraints.txt . in the clone")
+    return Check(
+        "ok", "packages", f"ray {importlib.metadata.version('ray')}, torch {importlib.metadata.version('torch')}"
+    )
+
+
+def check_compiler() -> Check:
+    """torch.compile builds C++ while it runs, and compiled latency is what a sweep compares."""
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++")), None)
+    way_out = "install one (`apt-get install g++`), or name it in CXX"
+    if compiler is None or shutil.which(compiler) is None:
+        return Check("problem", "compiler", f"no C++ compiler ({compiler or 'g++'})", way_out)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "check.cpp")
+        source.write_text("#include <vector>\nint main() { return std::vector<int>(1).back(); }\n")
+        done = subprocess.run(
+            [compiler, str(source), "-o", str(source.with_suffix(".out"))], capture_output=True, text=True, check=False
+        )
+    if done.returncode != 0:
+        return Check("problem", "compiler", f"{compiler} cannot build a program: {done.stderr.strip()[-200:]}", way_out)
+    return Check("ok", "compiler", str(shutil.which(compiler)))
+
+
+def check_accelerator() -> Check:
+    """A GPU that the driver sees and torch does not is a wrong build of torch, or a wrong driver."""
+    import torch
+
+    if torch.cuda.is_available():
+        names = sorted({torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())})
+        return Check("ok", "accelerator", f"{torch.cuda.device_count()} x {', '.join(names)}")
+    if shutil.which("nvidia-smi"):
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+        if listed.returncode == 0 and "GPU" in listed.stdout:
+            way_out = "install a torch built for CUDA, or a driver that is new enough for this one"
+            return Check(
+                "problem", "accelerator", f"nvidia-smi sees a GPU, torch {torch.__version__} does not", way_out
+            )
+    return Check("note", "accelerator", f"none; trials run on {os.cpu_count()} CPU cores")
+
+
+def check_disk(folder: Path) -> Check:
+    """Free space where `folder` is, or will be."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    finding = f"{free / 2**30:.1f} GiB free for {folder}"
+    if not os.access(existing, os.W_OK):
+        return Check("problem", "disk", f"{existing} cannot be written", "set PARETUNE_CACHE to a folder that can")
+    if free < LEAST_FREE_BYTES:
+        return Check("problem", "disk", finding, "make room, or set PARETUNE_CACHE to a folder on a larger disk")
+    return Check("ok", "disk", finding)
+
+
+def check_token() -> Check:
+    """Where the token comes from, and who else may read it. Never the token itself."""
+    try:
+        token = auth_token()
+    except ClusterError as error:
+        return Check("problem", "token", str(error), "write it there, or unset RAY_AUTH_TOKEN_PATH")
+    if token is None:
+        return Check(
+            "note", "token", "none; a cluster that asks for one will refuse", "`ray get-auth-token --generate`"
+        )
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return Check("ok", "token", "from RAY_AUTH_TOKEN")
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    if path.stat().st_mode & 0o077:
+        return Check("note", "token", f"from {path}, which other users of this machine can read", f"chmod 600 {path}")
+    return Check("ok", "token", f"from {path}")
+
+
+def check_mlflow(tracking_uri: str | None) -> Check:
+    """Whether the tracking server answers, and takes the credentials."""
+    if not tracking_uri:
+        return Check("ok", "mlflow", "MLFLOW_TRACKING_URI is not set: a SQLite file beside each sweep")
+    shown = tracking_uri.split("@")[-1]  # without credentials
+    if not tracking_uri.startswith(("http://", "https://")):
+        return Check("note", "mlflow", f"{shown} is not a server; it is opened where the sweep's driver runs")
+    user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+    try:
+        answer = requests.post(
+            tracking_uri.rstrip("/") + "/api/2.0/mlflow/experiments/search",
+            json={"max_results": 1},
+            auth=(user, password) if user and password else None,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=ANSWER_TIMEOUT_S,
+        )
+    except requests.RequestException as error:
+        way_out = "start it, or correct MLFLOW_TRACKING_URI; a sweep goes on without it and catches up"
+        return Check("problem", "mlflow", f"{shown} does not answer ({type(error).__name__})", way_out)
+    if answer.status_code in (401, 403):
+        way_out = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and the server's --allowed-hosts"
+        return Check("problem", "mlflow", f"{shown} refuses ({answer.status_code})", way_out)
+    if not answer.ok:
+        return Check("problem", "mlflow", f"{shown} answers {answer.status_code}", "look at the server's log")
+    return Check("ok", "mlflow", shown)
+
+
+def check_storage(storage: str) -> Check:
+    """Write, read and delete a file there."""
+    name = f"doctor/{uuid.uuid4().hex}"
+    try:
+        place = Storage(storage)
+        place.write(name, b"probe")
+        content = place.read(name)
+        place.remove(name)
+    except (OSError, ValueError) as error:
+        return Check("problem", "storage", first_line(error), "choose another --storage, or mend its permissions")
+    if content != b"probe":
+        return Check("problem", "storage", f"{storage} gives back other bytes than were written", "choose another")
+    return Check("ok", "storage", f"{storage} can be written")
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line."""
+    lines: Iterable[str] = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)

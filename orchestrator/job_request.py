@@ -1,0 +1,153 @@
+"""What is asked of a cluster: a command, a folder to send along, an environment. Decided here, sent by `jobs`.
+
+Everyone who may look at the cluster's dashboard can read a job's command and environment, so nothing secret is put
+there: a password in an address or in `--env` is refused before anything is sent.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+LARGEST_FILE_BYTES = 50 * 2**20  # every node unpacks the folder: data belongs where all nodes reach it
+SKIPPED_FOLDERS = (
+    *(".git", ".venv", "venv", "__pycache__", "node_modules", "paretune-results"),
+    *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"),
+)
+SECRET_WORDS = {"PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "CREDENTIAL", "CREDENTIALS", "KEY", "APIKEY"}
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """One job. `left_out` are files of the folder, relative to it, that are too large to be sent."""
+
+    submission_id: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    working_dir: Path | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def entrypoint(self) -> str:
+        return shlex.join(self.command)
+
+    @property
+    def runtime_env(self) -> dict[str, Any]:
+        """The same in Ray's terms. What the folder's own .gitignore names is left out too, by Ray."""
+        environment = {"PYTHONUNBUFFERED": "1", **self.environment}  # or the log arrives in lumps
+        if self.working_dir is None:
+            return {"env_vars": environment}
+        excludes = [f"{name}/" for name in SKIPPED_FOLDERS] + [f"/{name}" for name in self.left_out]
+        return {"env_vars": environment, "working_dir": str(self.working_dir), "excludes": excludes}
+
+
+def request_for_sweep(
+    sweep_file: Path,
+    sweep: str,
+    storage: str | None,
+    *,
+    working_dir: Path | None = None,
+    env: Iterable[str] = (),
+    tracking_uri: str | None = None,
+    submission_id: str | None = None,
+) -> JobRequest:
+    """`paretune run` of the file, as the cluster will start it. Raises ValueError with a sentence for a person."""
+    folder = _folder_to_send(working_dir or sweep_file.parent)
+    try:
+        relative = sweep_file.resolve().relative_to(folder)
+    except ValueError as error:
+        raise ValueError(f"{sweep_file} is not inside the working directory {folder}") from error
+    return JobRequest(
+        submission_id=_checked_id(submission_id or f"{sweep}-{secrets.token_hex(4)}"),
+        command=(
+            *("python", "-m", "orchestrator.cli", "run", relative.as_posix()),
+            *("--storage", _cluster_storage(storage), "--address", "auto", "--plain"),
+        ),
+        environment=_environment(env, tracking_uri),
+        working_dir=folder,
+        left_out=tuple(_large_files(folder)),
+    )
+
+
+def request_for_doctor(storage: str | None) -> JobRequest:
+    """`paretune doctor`, from inside the cluster. Raises ValueError with a sentence for a person."""
+    command: tuple[str, ...] = ("python", "-m", "orchestrator.cli", "doctor", "--address", "auto")
+    if storage is not None:
+        command += ("--storage", _cluster_storage(storage))
+    return JobRequest(submission_id=f"doctor-{secrets.token_hex(4)}", command=command, environment={})
+
+
+def _cluster_storage(storage: str | None) -> str:
+    if not storage:
+        raise ValueError(
+            "--storage or PARETUNE_STORAGE is needed: a path or URI that every node of the cluster reaches"
+        )
+    if "://" not in storage and not storage.startswith(("/", "~")):
+        raise ValueError(
+            f"--storage {storage!r} is relative to no folder of a cluster; write an absolute path or a URI"
+        )
+    _refuse_password(storage, "--storage")
+    return storage
+
+
+def _folder_to_send(working_dir: Path) -> Path:
+    folder = working_dir.resolve()
+    if not folder.is_dir():
+        raise ValueError(f"the working directory {working_dir} is not a folder")
+    if folder in (Path("/"), Path.home().resolve()):
+        raise ValueError(f"{folder} is too much to send along; put the sweep and its modules in a folder of their own")
+    return folder
+
+
+def _environment(env: Iterable[str], tracking_uri: str | None) -> dict[str, str]:
+    variables = {}
+    if tracking_uri:
+        _refuse_password(tracking_uri, "MLFLOW_TRACKING_URI")
+        variables["MLFLOW_TRACKING_URI"] = tracking_uri
+    for assignment in env:
+        key, equals, value = assignment.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
+            raise ValueError(f"--env {key!r} is not of the form KEY=VALUE")
+        if SECRET_WORDS & set(key.upper().split("_")):
+            raise ValueError(
+                f"--env {key} looks like a secret, and a job's environment is shown in the dashboard; "
+                "set it in the environment of `ray start` on the cluster's nodes instead"
+            )
+        _refuse_password(value, f"--env {key}")
+        variables[key] = value
+    return variables
+
+
+def _refuse_password(uri: str, where: str) -> None:
+    try:
+        has_password = "://" in uri and urlsplit(uri).password is not None
+    except ValueError:  # not a URI after all: brackets that do not match
+        has_password = "@" in uri
+    if has_password:
+        raise ValueError(
+            f"{where} holds a password, and a job's command and environment are shown in the dashboard; leave it out "
+            "and set the credentials where the cluster's nodes find them (for MLflow: MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD in the environment of `ray start`)"
+        )
+
+
+def _large_files(folder: Path) -> list[str]:
+    large = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
+        paths = (Path(root, name) for name in files)
+        large += [path for path in paths if path.is_file() and path.stat().st_size > LARGEST_FILE_BYTES]
+    return sorted(path.relative_to(folder).as_posix() for path in large)
+
+
+def _checked_id(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
+        raise ValueError(f"--submission-id {name!r}: letters, digits, `_`, `.` and `-` are allowed, at most 100")
+    return name

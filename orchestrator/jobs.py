@@ -1,0 +1,195 @@
+"""Talks to a cluster's job server: with which token, how to submit a command, how to follow it to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import aiohttp
+import requests
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobSubmissionClient
+
+from orchestrator.job_request import JobRequest
+
+logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it reports every closed connection
+
+REQUEST_TIMEOUT_S = (5, 20)  # to connect, to answer
+STATUS_INTERVAL_S = 10.0  # a silent job is asked for its status this often, in case its log ended unseen
+OUTAGE_LIMIT_S = 120.0  # how long a server that stopped answering is waited for
+JobState = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
+
+
+class ClusterError(Exception):
+    """What went wrong between this machine and the cluster, and the way out, in words for a person."""
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended. `exit_code` is its driver's, None if it never ran or was stopped."""
+
+    state: JobState
+    exit_code: int | None
+    message: str
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in ("STOPPED", "SUCCEEDED", "FAILED")
+
+
+def auth_token(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The cluster's token from where Ray keeps it: RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token.
+
+    None if there is none, or with RAY_AUTH_MODE=disabled. Raises ClusterError if the named file cannot be read.
+    """
+    if environment.get("RAY_AUTH_MODE", "").lower() == "disabled":
+        return None
+    if token := environment.get("RAY_AUTH_TOKEN", "").strip():
+        return token
+    named = environment.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
+    try:
+        token = path.read_text().strip()
+    except OSError as error:
+        if named is None:
+            return None
+        raise ClusterError(f"the token file {named} (RAY_AUTH_TOKEN_PATH) cannot be read: {error.strerror}") from error
+    if named and not token:
+        raise ClusterError(f"the token file {named} (RAY_AUTH_TOKEN_PATH) is empty")
+    return token or None
+
+
+class JobServer:
+    """A cluster's job server at `address` (http or https), reached and authenticated when this returns."""
+
+    def __init__(self, address: str, token: str | None) -> None:
+        """Raises ClusterError if nothing answers there within seconds, or the token is missing or wrong."""
+        self.address = address.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.ray_version: str = self._get("/api/version").get("ray_version", "unknown")
+        with _without("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # Ray lets these two override its own argument
+            self._client = JobSubmissionClient(self.address, headers=dict(self._headers))
+
+    def submit(self, request: JobRequest) -> None:
+        """Upload the working directory and start the job. Raises ClusterError."""
+        try:
+            self._client.submit_job(
+                entrypoint=request.entrypoint, submission_id=request.submission_id, runtime_env=request.runtime_env
+            )
+        except (requests.RequestException, AuthenticationError, RuntimeError, ValueError, OSError) as error:
+            raise ClusterError(f"the job was not accepted: {_last_line(error)}") from error
+
+    def status(self, submission_id: str) -> JobEnd:
+        """How the job stands now. Raises ClusterError."""
+        job = self._get(f"/api/jobs/{submission_id}")
+        return JobEnd(job["status"], job.get("driver_exit_code"), job.get("message") or "")
+
+    def follow(self, submission_id: str, write: Callable[[str], object]) -> JobEnd:
+        """Hand the job's log to `write` as it grows, until the job has ended.
+
+        A lost connection is taken up again where it broke; ClusterError is raised when the server stays away.
+        """
+        return asyncio.run(self._follow(submission_id, write))
+
+    async def _follow(self, submission_id: str, write: Callable[[str], object]) -> JobEnd:
+        characters_written = 0
+        loop = asyncio.get_running_loop()
+        last_answer = loop.time()
+        while True:
+            to_skip = characters_written  # the server sends the log from its beginning each time
+            try:
+                async for chunk in self._tail(submission_id):
+                    last_answer = loop.time()
+                    fresh, to_skip = chunk[to_skip:], max(0, to_skip - len(chunk))
+                    characters_written += len(fresh)
+                    write(fresh)
+                end = self.status(submission_id)
+                last_answer = loop.time()
+                if end.is_final:
+                    return end
+            except (ClusterError, aiohttp.ClientError, RuntimeError, OSError) as error:
+                if loop.time() - last_answer > OUTAGE_LIMIT_S:
+                    raise ClusterError(f"lost the cluster at {self.address}: {_last_line(error)}") from error
+            await asyncio.sleep(1.0)
+
+    async def _tail(self, submission_id: str) -> AsyncIterator[str]:
+        """Chunks of the log from its beginning; ends when the server closes it, or the job is found to have ended."""
+        chunks = self._client.tail_job_logs(submission_id).__aiter__()
+        has_ended = False
+        try:
+            while True:
+                next_chunk = asyncio.ensure_future(anext(chunks))
+                while not (await asyncio.wait({next_chunk}, timeout=STATUS_INTERVAL_S))[0]:
+                    if has_ended:
+                        next_chunk.cancel()
+                        return
+                    has_ended = self.status(submission_id).is_final
+                try:
+                    yield next_chunk.result()
+                except StopAsyncIteration:
+                    return
+        finally:
+            with contextlib.suppress(RuntimeError):
+                await chunks.aclose()  # type: ignore[attr-defined]
+
+    def _get(self, path: str) -> dict[str, Any]:
+        try:
+            answer = requests.get(self.address + path, headers=self._headers, timeout=REQUEST_TIMEOUT_S)
+        except requests.RequestException as error:
+            raise ClusterError(
+                f"no job server answers at {self.address} ({type(error).__name__}); is the cluster up, "
+                "and the tunnel to it open (`ray dashboard cluster.yaml`)?"
+            ) from error
+        if answer.status_code == 401:
+            raise ClusterError(
+                f"the cluster at {self.address} asks for a token; set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, "
+                "or put it in ~/.ray/auth_token"
+            )
+        if answer.status_code == 403:
+            raise ClusterError(
+                f"the cluster at {self.address} refuses the token; it must be the one the cluster was started with "
+                "(RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token)"
+            )
+        try:
+            answer.raise_for_status()
+            content: dict[str, Any] = answer.json()
+        except requests.RequestException as error:
+            raise ClusterError(
+                f"{self.address} is not a Ray job server, or has trouble: {path} gave status {answer.status_code}"
+            ) from error
+        return content
+
+
+def check_address(address: str) -> str:
+    """The address, if it is one of a job server. Raises ValueError with a sentence otherwise."""
+    parts = urlsplit(address)
+    try:
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is not a number
+        is_good = False
+    if not is_good:
+        raise ValueError(f"{address!r} is not the address of a job server; write http://HOST:8265")
+    if parts.username or parts.password:
+        raise ValueError("the address holds a user name or password; the cluster wants its token (RAY_AUTH_TOKEN)")
+    return address
+
+
+@contextlib.contextmanager
+def _without(*names: str) -> Iterator[None]:
+    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,136 @@
+"""What `doctor` finds on machines that have something wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from orchestrator import doctor
+from orchestrator.doctor import Check
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Answers every POST with the server's `status`."""
+
+    server: Server
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Server(HTTPServer):
+    """On loopback, at a free port."""
+
+    status = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_a_check_is_one_line() -> None:
+    assert str(Check("ok", "python", "3.11.7")) == "ok       python      3.11.7"
+    assert str(Check("problem", "disk", "full", "make room", "node-1")).endswith("node-1: full -> make room")
+
+
+def test_this_machine_is_fit_to_run_the_tests() -> None:
+    assert [str(check) for check in doctor.check_machine() if check.is_problem] == []
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
+def test_a_compiler_that_is_missing_or_broken(monkeypatch: pytest.MonkeyPatch, compiler: str) -> None:
+    """torch.compile needs one that works, not one that is there."""
+    monkeypatch.setenv("CXX", compiler)
+    check = doctor.check_compiler()
+    assert check.is_problem
+    assert compiler in check.finding
+    assert "g++" in check.way_out
+
+
+def test_no_compiler_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert doctor.check_compiler().is_problem
+
+
+def test_too_little_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert doctor.check_disk(tmp_path / "not" / "there" / "yet").level == "ok"
+    monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 2**80)
+    assert doctor.check_disk(tmp_path).is_problem
+
+
+def test_the_token_is_found_and_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert doctor.check_token().level == "note"
+
+    file = tmp_path / ".ray" / "auth_token"
+    file.parent.mkdir()
+    file.write_text("hunter2\n")
+    file.chmod(0o644)
+    readable = doctor.check_token()
+    assert (readable.level, readable.way_out) == ("note", f"chmod 600 {file}")
+    file.chmod(0o600)
+    assert doctor.check_token().level == "ok"
+
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "elsewhere"))
+    assert doctor.check_token().is_problem
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "hunter2")
+    assert doctor.check_token().level == "ok"
+    assert "hunter2" not in str(readable) + str(doctor.check_token())
+
+
+@pytest.mark.parametrize(("status", "level"), [(200, "ok"), (401, "problem"), (403, "problem"), (500, "problem")])
+def test_mlflow_answers(server: Server, status: int, level: str) -> None:
+    server.status = status
+    assert doctor.check_mlflow(server.address).level == level
+
+
+def test_mlflow_is_away_or_not_a_server() -> None:
+    gone = doctor.check_mlflow("http://user:hunter2@127.0.0.1:1")
+    assert gone.is_problem
+    assert "hunter2" not in str(gone)
+    assert doctor.check_mlflow(None).level == "ok"
+    assert doctor.check_mlflow("sqlite:////tmp/mlflow.db").level == "note"
+
+
+def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert doctor.check_accelerator().level in ("note", "problem")  # the machine of the tests may have one or not
+    listing = tmp_path / "nvidia-smi"
+    listing.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA L4'\n")
+    listing.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    check = doctor.check_accelerator()
+    assert check.is_problem
+    assert "CUDA" in check.way_out
+
+
+def test_storage_is_written_and_left_clean(tmp_path: Path) -> None:
+    assert doctor.check_storage(str(tmp_path / "results")).level == "ok"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    (tmp_path / "a-file").touch()
+    assert doctor.check_storage(str(tmp_path / "a-file" / "results")).is_problem
+    assert doctor.check_storage("/proc/results").is_problem  # where not even root may write
+    assert doctor.check_storage("nosuchscheme://x").is_problem
