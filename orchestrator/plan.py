@@ -7,7 +7,9 @@ one into the other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from orchestrator.spec import Sweep
 from trainables.config import BaselineConfig, Compression, Measure, VariantConfig
@@ -64,9 +66,7 @@ class Plan:
     pending: tuple[PendingVariant, ...]
     notes: tuple[str, ...] = ()  # what a careful reader of the plan should know; not errors
 
-    def trial(self, trial_id: str) -> Trial:
-        """The baseline with this id. Raises KeyError."""
-        for trial in self.trials:
-            if trial.id == trial_id:
-                return trial
-        raise KeyError(trial_id)
+    @cached_property
+    def by_id(self) -> Mapping[str, Trial]:
+        """The baselines by their ids."""
+        return {trial.id: trial for trial in self.trials}

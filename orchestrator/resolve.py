@@ -51,7 +51,6 @@ Decision = Waiting | Ready | Dropped
 def decide(plan: Plan, results: Results) -> tuple[Decision, ...]:
     """What has become of every pending variant, in the order of the plan."""
     ranked: dict[Choice, list[tuple[str, ...]]] = {}
-    trials = {trial.id: trial for trial in plan.trials}
     decisions: list[Decision] = []
     for pending in plan.pending:
         missing = tuple(trial for trial in pending.candidates if trial not in results)
@@ -65,7 +64,7 @@ def decide(plan: Plan, results: Results) -> tuple[Decision, ...]:
         if parent is None:
             decisions.append(Dropped(pending, _why_none(pending, ranked[choice], results)))
         else:
-            decisions.append(Ready(pending, variant_trial(trials[parent], pending.chain, plan)))
+            decisions.append(Ready(pending, variant_trial(plan.by_id[parent], pending.chain, plan)))
     return tuple(decisions)
 
 

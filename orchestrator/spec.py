@@ -1,6 +1,6 @@
 """The sweep: what one YAML file says, with every default filled in. Frozen, and true to itself once it exists.
 
-`load_sweep` is the way to get one; how a file is read is told in `orchestrator.load`.
+`load_sweep` is the way to get one; how a file is read is told in `orchestrator.sweepfile`.
 """
 
 from __future__ import annotations
@@ -137,6 +137,6 @@ def load_sweep(path: str | Path, *, import_task: bool = False) -> Sweep:
     A user's own task is looked up without being imported, as far as its source tells. With `import_task` it is imported
     as well (and torch with it): what `run` does before the first trial.
     """
-    from orchestrator.load import load  # it builds the types above
+    from orchestrator.sweepfile.load import load  # it builds the types above
 
     return load(Path(path), import_task=import_task)

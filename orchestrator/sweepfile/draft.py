@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.document import Given, Node
 from orchestrator.spec import (
     CompressionPlan,
     EarlyStopping,
-    Goal,
+    GoalType,
     Mode,
     Resources,
     ScaledLearningRate,
     TaskChoice,
     TaskFacts,
 )
-from trainables.config import Budget, Frozen, Measure, Optimizer, Precision, Schedule, Sharding
+from orchestrator.sweepfile.document import Given, Node
+from trainables.config import Budget, Measure, Optimizer, Precision, Schedule, Sharding
 
 
-class ObjectiveDraft(Frozen):
+@dataclass
+class ObjectiveDraft:
     """The objective as written: the direction may be left to the task, which knows it."""
 
-    metric: str
+    node: Node
+    metric: str | None = None
     mode: Mode | None = None
     target: float | None = None
+
+
+@dataclass
+class GoalDraft:
+    """A goal as written; a field that is wrong is None, and the others are still checked."""
+
+    node: Node
+    metric: str | None = None
+    type: GoalType | None = None
+    value: float | None = None
 
 
 @dataclass
@@ -60,12 +72,12 @@ class Draft:
     name: str | None = None
     task: TaskChoice | None = None
     facts: TaskFacts | None = None
-    objective: Given[ObjectiveDraft] | None = None
+    objective: ObjectiveDraft | None = None
     budget: Given[Budget] | None = None
     axes: Axes = field(default_factory=Axes)
     evaluations: int = 10
     early_stopping: Given[EarlyStopping] | None = None
     compression: Given[CompressionPlan] | None = None
     measure: Given[Measure] | None = None
-    goals: list[Given[Goal]] = field(default_factory=list)
+    goals: list[GoalDraft] = field(default_factory=list)
     resources: Resources = field(default_factory=Resources)

@@ -11,10 +11,10 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from orchestrator.document import Given, Node, refuse_duplicates
 from orchestrator.problems import listing
-from orchestrator.schema import MAX_CHAIN
 from orchestrator.spec import CompressionPlan, TopParents
+from orchestrator.sweepfile.document import Given, Node, refuse_duplicates
+from orchestrator.sweepfile.schema import MAX_CHAIN
 from trainables.config import Compression, Distill, Int8
 
 Chain = tuple[Compression, ...]

@@ -1,24 +1,18 @@
-"""From a file to a sweep, or to the list of everything that is wrong with it.
-
-yaml_file   text -> plain values, with the line of every key
-sections    plain values -> a draft: each section read on its own
-lookup      what is known about the task without importing it
-checks      the rules that span several sections
-"""
+"""Reads a sweep file from beginning to end."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.checks import check
-from orchestrator.document import Findings, Node
-from orchestrator.draft import Draft
 from orchestrator.metrics import objective_metrics
 from orchestrator.problems import SweepError
-from orchestrator.sections import read_draft
-from orchestrator.spec import Objective, Parameters, Sweep
-from orchestrator.yaml_file import Document, read_yaml
+from orchestrator.spec import Goal, Objective, Parameters, Sweep
+from orchestrator.sweepfile.checks import check
+from orchestrator.sweepfile.document import Findings, Node
+from orchestrator.sweepfile.draft import Draft, GoalDraft
+from orchestrator.sweepfile.sections import read_draft
+from orchestrator.sweepfile.yaml_file import Document, read_yaml
 from trainables.config import Measure
 
 T = TypeVar("T")
@@ -41,15 +35,16 @@ def load_document(document: Document, path: Path, *, import_task: bool = False) 
 
 def _complete(draft: Draft) -> Sweep:
     """The sweep of a draft in which nothing is wrong, so that nothing required is missing."""
-    axes, written, facts = draft.axes, _present(draft.objective).value, _present(draft.facts)
+    axes, written, facts = draft.axes, _present(draft.objective), _present(draft.facts)
+    metric = _present(written.metric)
     scaled = axes.scaled_learning_rate
     return Sweep(
         name=_present(draft.name),
         task=_present(draft.task),
         facts=facts,
         objective=Objective(
-            metric=written.metric,
-            mode=written.mode or objective_metrics(facts.metrics)[written.metric],
+            metric=metric,
+            mode=written.mode or objective_metrics(facts.metrics)[metric],
             target=written.target,
         ),
         budget=_present(draft.budget).value,
@@ -69,9 +64,13 @@ def _complete(draft: Draft) -> Sweep:
         early_stopping=draft.early_stopping.value if draft.early_stopping else None,
         compression=draft.compression.value if draft.compression else None,
         measure=draft.measure.value if draft.measure else Measure(),
-        goals=tuple(goal.value for goal in draft.goals),
+        goals=tuple(_goal(goal) for goal in draft.goals),
         resources=draft.resources,
     )
+
+
+def _goal(draft: GoalDraft) -> Goal:
+    return Goal(metric=_present(draft.metric), type=_present(draft.type), value=_present(draft.value))
 
 
 def _present(value: T | None) -> T:

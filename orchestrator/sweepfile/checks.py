@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from orchestrator.document import Given
-from orchestrator.draft import Draft
 from orchestrator.metrics import is_relative, known_metrics, objective_metrics, training_metrics
 from orchestrator.problems import listing
 from orchestrator.scaling import scaled_rates
-from orchestrator.schema import MAX_LEARNING_RATE, MAX_TRIALS
-from orchestrator.spec import Goal, TopParents
+from orchestrator.spec import Mode, TopParents
+from orchestrator.sweepfile.draft import Draft, GoalDraft
+from orchestrator.sweepfile.schema import MAX_LEARNING_RATE, MAX_TRIALS
+from orchestrator.workload import budget_fractions, part_of
 from trainables.batching import steps_for
-from trainables.config import Measure
+from trainables.config import Budget, Measure
+
+POSITIVE = ("artifact_bytes", "parameters", "latency_", "examples", "steps", "train_seconds")  # and less is better
 
 
 def check(draft: Draft) -> None:
@@ -20,6 +20,7 @@ def check(draft: Draft) -> None:
     _batch_divides_by_workers(draft)
     _batch_fits_the_data(draft)
     _budget_takes_a_step(draft)
+    _chains_take_a_step(draft)
     _scaled_rates_are_sane(draft)
     _not_too_many_trials(draft)
     _objective_is_known(draft)
@@ -55,17 +56,41 @@ def _budget_takes_a_step(draft: Draft) -> None:
     budget, rows = draft.budget.value, draft.facts.train_rows if draft.facts else None
     if budget.unit == "epochs" and rows is None:
         return
-    too_big = []
-    for batch in draft.axes.batch_size:
-        try:
-            steps_for(budget, batch.value, rows)
-        except ValueError:
-            too_big.append(batch.value)
+    too_big = [batch.value for batch in draft.axes.batch_size if not _suffices(budget, batch.value, rows)]
     if too_big:
         draft.budget.node.child(budget.unit).fail(
             f"never finishes a step of batch_size {listing(map(str, too_big))}",
             allowed=f"enough for at least {max(too_big)} examples",
         )
+
+
+def _chains_take_a_step(draft: Draft) -> None:
+    """A fraction of the budget must suffice for a step too, or the method would train nothing."""
+    if draft.budget is None or draft.compression is None:
+        return
+    rows = draft.facts.train_rows if draft.facts else None
+    if draft.budget.value.unit == "epochs" and rows is None:
+        return
+    sizes = [batch.value for batch in draft.axes.batch_size]
+    for index, chain in enumerate(draft.compression.value.variants):
+        for fraction in budget_fractions(chain):
+            part = part_of(draft.budget.value, fraction)
+            too_big = [size for size in sizes if not _suffices(draft.budget.value, size, rows, fraction)]
+            if too_big and all(_suffices(draft.budget.value, size, rows) for size in too_big):
+                draft.compression.node.fail(
+                    f"trains for {fraction:g} of the budget, {part.amount:g} {part.unit}, which never finishes a step "
+                    f"of batch_size {listing(map(str, too_big))}",
+                    allowed="a larger budget or a larger budget_fraction",
+                    at=("variants", index),
+                )
+
+
+def _suffices(budget: Budget, batch_size: int, train_rows: int | None, fraction: float = 1.0) -> bool:
+    try:
+        steps_for(part_of(budget, fraction), batch_size, train_rows)
+    except ValueError:
+        return False
+    return True
 
 
 def _scaled_rates_are_sane(draft: Draft) -> None:
@@ -108,35 +133,35 @@ def _not_too_many_trials(draft: Draft) -> None:
 
 
 def _objective_is_known(draft: Draft) -> None:
-    if draft.objective is None:
+    if draft.objective is None or draft.objective.metric is None:
         return
-    objective, node = draft.objective.value, draft.objective.node
+    metric, mode, node = draft.objective.metric, draft.objective.mode, draft.objective.node
     metrics = draft.facts.metrics if draft.facts else {}
     names = objective_metrics(metrics)
-    if metrics and objective.metric not in names:
+    if metrics and metric not in names:
         message = "is not a metric of the task"
-        if objective.metric in training_metrics(metrics):
+        if metric in training_metrics(metrics):
             message = "cannot be optimised: choices are made on validation data"
         node.fail(message, allowed=listing(names), close_to=names, at=("metric",))
-    elif metrics and objective.mode not in (None, names[objective.metric]):
-        better = "higher" if names[objective.metric] == "max" else "lower"
-        message = f"is the wrong way round: {better} {objective.metric} is better"
-        node.fail(message, allowed=f"{names[objective.metric]}, or leave it out", at=("mode",))
-    elif draft.facts and not metrics and objective.mode is None:
+    elif metrics and mode not in (None, names[metric]):
+        better = "higher" if names[metric] == "max" else "lower"
+        message = f"is the wrong way round: {better} {metric} is better"
+        node.fail(message, allowed=f"{names[metric]}, or leave it out", at=("mode",))
+    elif draft.facts and not metrics and mode is None and "mode" not in node.value:
         node.fail("is missing: the task's source does not tell it", allowed="min, max", at=("mode",))
-    if objective.target is not None and objective.metric.startswith("best_val_"):
-        reading = objective.metric.removeprefix("best_")
-        message = f"needs an objective that is read while training; with {objective.metric} nothing can be reached"
-        node.fail(message, allowed=f"metric: {reading}", at=("target",))
+    if draft.objective.target is not None and metric.startswith("best_val_"):
+        message = f"needs an objective that is read while training; with {metric} nothing can be reached"
+        node.fail(message, allowed=f"metric: {metric.removeprefix('best_')}", at=("target",))
 
 
 def _early_stopping_can_work(draft: Draft) -> None:
     stopping = draft.early_stopping
     if stopping is None:
         return
-    if draft.objective and not draft.objective.value.metric.startswith("val_"):
+    metric = draft.objective.metric if draft.objective else None
+    if metric and not metric.startswith("val_"):
         stopping.node.fail(
-            f"needs an objective that is read while training, and {draft.objective.value.metric} is not",
+            f"needs an objective that is read while training, and {metric} is not",
             allowed="an objective whose metric begins with val_",
         )
     if draft.budget and draft.budget.value.unit == "seconds":
@@ -150,52 +175,48 @@ def _measured_batches_differ(draft: Draft) -> None:
         draft.measure.node.fail("holds duplicates", allowed="two different batch sizes", at=("batch_sizes",))
 
 
-def _goal_is_known(draft: Draft, goal: Given[Goal]) -> None:
+def _goal_is_known(draft: Draft, goal: GoalDraft) -> None:
     metrics = draft.facts.metrics if draft.facts else {}
-    metric, node = goal.value.metric, goal.node
     names = known_metrics(metrics, draft.measure.value if draft.measure else Measure())
-    if metrics and metric not in names:
-        node.fail("is not a metric", allowed=listing(names), close_to=names, at=("metric",))
-        return
-    if goal.value.type != "threshold" and is_relative(metric):
-        node.fail(
-            f"cannot be used: {metric} is a comparison with the parent already", allowed="threshold", at=("type",)
-        )
-    if "compression" in draft.root.value:
-        return
-    if goal.value.type != "threshold":
+    if goal.metric and metrics and goal.metric not in names:
+        goal.node.fail("is not a metric", allowed=listing(names), close_to=names, at=("metric",))
+    elif goal.metric and goal.type not in (None, "threshold") and is_relative(goal.metric):
+        message = f"cannot be used: {goal.metric} is a comparison with the parent already"
+        goal.node.fail(message, allowed="threshold", at=("type",))
+    elif "compression" not in draft.root.value:
+        _goal_needs_no_variant(goal, training_metrics(metrics) if metrics else {})
+
+
+def _goal_needs_no_variant(goal: GoalDraft, names: dict[str, Mode]) -> None:
+    """In a sweep without compression, only what a baseline itself reports can be asked for."""
+    if goal.type not in (None, "threshold"):
         message = "compares a variant with its parent, and the file has no compression"
-        node.fail(message, allowed="threshold, or add the section compression", at=("type",))
-    elif metrics and metric not in training_metrics(metrics):
-        names = training_metrics(metrics)
+        goal.node.fail(message, allowed="threshold, or add the section compression", at=("type",))
+    if goal.metric and names and goal.metric not in names:
         message = "is measured on exported models, and the file has no compression"
-        node.fail(message, allowed=f"{listing(names)}, or add the section compression", at=("metric",))
+        goal.node.fail(message, allowed=f"{listing(names)}, or add the section compression", at=("metric",))
 
 
-def _goal_value_is_sane(goal: Given[Goal]) -> None:
-    metric, kind, value = goal.value.metric, goal.value.type, goal.value.value
-    if kind == "threshold":
-        counted = ("artifact_bytes", "parameters", "latency_", "examples", "steps", "train_seconds")
-        if metric.startswith(counted) and value <= 0:
-            goal.node.fail(f"can never be met: {metric} is positive", allowed="numbers above 0", at=("value",))
+def _goal_value_is_sane(goal: GoalDraft) -> None:
+    metric, kind, value = goal.metric or "", goal.type, goal.value
+    if kind is None or value is None:
         return
-    if value < 0:
-        sign = "an improvement" if kind.endswith("improvement") else "a degradation"
-        goal.node.fail(f"must not be negative: it is the size of {sign}", allowed="numbers from 0", at=("value",))
-    elif kind == "percent-min-improvement" and value >= 100 and _shrinks(metric):
+    if kind == "threshold":
+        if metric.startswith(POSITIVE) and value <= 0:
+            goal.node.fail(f"can never be met: {metric} is positive", allowed="numbers above 0", at=("value",))
+    elif value < 0:
+        what = "an improvement" if kind.endswith("improvement") else "a degradation"
+        goal.node.fail(f"must not be negative: it is the size of {what}", allowed="numbers from 0", at=("value",))
+    elif kind == "percent-min-improvement" and value >= 100 and metric.startswith(POSITIVE):
         goal.node.fail("can never be met: nothing shrinks by 100 %", allowed="numbers below 100", at=("value",))
     elif kind.startswith("percent") and 0 < value < 0.01:
         goal.node.fail("is in percent: 1 is one hundredth", allowed="0, or numbers from 0.01", at=("value",))
 
 
-def _shrinks(metric: str) -> bool:
-    return metric.startswith(("artifact_bytes", "parameters", "latency_", "train_seconds"))
-
-
 def _goals_differ(draft: Draft) -> None:
-    seen: dict[tuple[Any, ...], int] = {}
-    for index, goal in enumerate(draft.goals):
-        key = (goal.value.metric, goal.value.type)
-        if key in seen:
-            goal.node.fail(f"is a duplicate: {key[1]} of {key[0]} has a goal already; keep one")
-        seen.setdefault(key, index)
+    seen = set()
+    for goal in draft.goals:
+        key = (goal.metric, goal.type)
+        if None not in key and key in seen:
+            goal.node.fail(f"is a duplicate: {goal.type} of {goal.metric} has a goal already; keep one")
+        seen.add(key)

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.document import Node
 from orchestrator.identity import code_revision, module_sources
 from orchestrator.problems import listing, nearest
-from orchestrator.source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from orchestrator.spec import TaskChoice, TaskFacts
+from orchestrator.sweepfile.document import Node
+from orchestrator.sweepfile.source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from trainables.config import Scalar
 from trainables.data.fingerprint import fingerprint
 from trainables.data.sources import DataError, list_files, open_file, resolve

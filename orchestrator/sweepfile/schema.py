@@ -15,6 +15,7 @@ MAX_WORKERS = 4096
 MAX_SEED = 2**32 - 1  # what NumPy takes
 MAX_LEARNING_RATE = 1e4
 MAX_EVALUATIONS = 10_000
+MAX_FIGURE = 1e18  # of a metric
 MAX_NORM = 1e12  # of a gradient
 MAX_AXIS_VALUES = 1000
 MAX_TRIALS = 100_000
@@ -35,6 +36,8 @@ _MAX_BY_FIELD: dict[str, float] = {
     "multipliers": 1e6,
     "top": MAX_TRIALS,
 }
+
+UNKNOWN_KEY = "unknown key"
 
 Explained = tuple[Path, str, str, list[str]]  # path below the model, message, what is allowed, names for a suggestion
 
@@ -60,8 +63,8 @@ def explain(error: ValidationError, cls: type[BaseModel]) -> Iterator[Explained]
             case "missing":
                 yield path, "is missing", "", []
             case "extra_forbidden":
-                names = list(_model_at(cls, path[:-1]).model_fields)
-                yield path, "unknown key", listing(names), [*names]
+                names = [name for name in _model_at(cls, path[:-1]).model_fields if name != "method"]
+                yield path, UNKNOWN_KEY, listing(names), names
             case "literal_error":
                 names = [name.strip("' ") for name in str(context["expected"]).replace(" or ", ", ").split(",")]
                 yield path, "is not one of the choices", listing(names), names

@@ -8,20 +8,21 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from orchestrator.chains import read_compression, union_members
-from orchestrator.document import Given, Node, read_axis, refuse_duplicates
-from orchestrator.draft import Axes, Draft, ObjectiveDraft
-from orchestrator.lookup import look_up
-from orchestrator.schema import (
+from orchestrator.spec import EarlyStopping, Goal, GoalType, Mode, Objective, Resources, ScaledLearningRate, TaskChoice
+from orchestrator.sweepfile.chains import read_compression, union_members
+from orchestrator.sweepfile.document import Given, Node, read_axis, refuse_duplicates
+from orchestrator.sweepfile.draft import Axes, Draft, GoalDraft, ObjectiveDraft
+from orchestrator.sweepfile.lookup import look_up
+from orchestrator.sweepfile.schema import (
     MAX_BATCH_SIZE,
     MAX_BUDGET,
     MAX_EVALUATIONS,
+    MAX_FIGURE,
     MAX_LEARNING_RATE,
     MAX_NORM,
     MAX_SEED,
     MAX_WORKERS,
 )
-from orchestrator.spec import EarlyStopping, Goal, Resources, ScaledLearningRate, TaskChoice
 from trainables.config import Budget, Constant, Measure, Optimizer, Precision, Schedule, Sgd, Sharding
 
 B = TypeVar("B", bound=BaseModel)
@@ -67,7 +68,7 @@ def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
                 if draft.task:
                     draft.facts = look_up(node, draft.task, folder, import_task=import_task)
             case "objective":
-                draft.objective = _given(node, ObjectiveDraft)
+                draft.objective = _read_objective(node)
             case "budget":
                 budget = _read_budget(node)
                 draft.budget = Given(budget, node) if budget else None
@@ -83,7 +84,7 @@ def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
             case "measure":
                 draft.measure = _given(node, Measure)
             case "goals":
-                draft.goals = [goal for item in node.items() or [] if (goal := _given(item, Goal))]
+                draft.goals = [goal for item in node.items() or [] if (goal := _read_goal(item))]
             case "resources":
                 draft.resources = node.model(Resources) or draft.resources
     return draft
@@ -118,6 +119,28 @@ def _read_task(node: Node) -> TaskChoice | None:
             keys["options"].child(key).fail("must be one value", allowed="a number, text, true or false")
         name = None if nested else name
     return TaskChoice(name=name, options=options) if name else None
+
+
+def _read_objective(node: Node) -> ObjectiveDraft | None:
+    keys = node.mapping(Objective.model_fields, required=["metric"])
+    if keys is None:
+        return None
+    draft = ObjectiveDraft(node)
+    draft.metric = keys["metric"].text() if "metric" in keys else None
+    draft.mode = keys["mode"].choice(get_args(Mode)) if "mode" in keys else None
+    draft.target = keys["target"].number(-MAX_FIGURE, MAX_FIGURE) if "target" in keys else None
+    return draft
+
+
+def _read_goal(node: Node) -> GoalDraft | None:
+    keys = node.mapping(Goal.model_fields, required=Goal.model_fields)
+    if keys is None:
+        return None
+    draft = GoalDraft(node)
+    draft.metric = keys["metric"].text() if "metric" in keys else None
+    draft.type = keys["type"].choice(get_args(GoalType)) if "type" in keys else None
+    draft.value = keys["value"].number(-MAX_FIGURE, MAX_FIGURE) if "value" in keys else None
+    return draft
 
 
 def _read_budget(node: Node) -> Budget | None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.problems import Path, Problem, join_path, listing, nearest
-from orchestrator.schema import MAX_AXIS_VALUES, explain, upper_bound_problems
+from orchestrator.spec import GoalType
+from orchestrator.sweepfile.schema import MAX_AXIS_VALUES, UNKNOWN_KEY, explain, upper_bound_problems
 
 T = TypeVar("T")
+C = TypeVar("C", bound=str)
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -65,9 +67,9 @@ class Node:
                 value = value[part]
             except (KeyError, IndexError, TypeError):
                 value = None
-        near = near or (nearest(value, close_to) if isinstance(value, str) else None)
-        shown = value if isinstance(value, bool | int | float | str | type(None)) else json.dumps(value, default=str)
-        problem = Problem(join_path(path), shown, message, allowed, near, self.findings.line(path))
+        if near is None and isinstance(value, str):
+            near = nearest(value, close_to)
+        problem = Problem(join_path(path), _shown(value), message, allowed, near, self.findings.line(path))
         self.findings.problems.append((path, problem))
 
     def child(self, *at: str | int) -> Node:
@@ -85,10 +87,7 @@ class Node:
             return None
         for key in self.value:
             if key not in allowed:
-                path = (*self.path, key)
-                line = self.findings.line(path)
-                problem = Problem(join_path(path), None, "unknown key", listing(allowed), nearest(key, allowed), line)
-                self.findings.problems.append((path, problem))
+                self.fail(UNKNOWN_KEY, allowed=listing(allowed), near=nearest(key, allowed), at=(key,))
         for key in required:
             if key not in self.value:
                 self.fail("is missing", allowed=_ALLOWED_WHEN_MISSING.get(key, ""), at=(key,))
@@ -110,11 +109,12 @@ class Node:
         self.fail("must be text that is not empty")
         return None
 
-    def choice(self, names: Iterable[str]) -> str | None:
+    def choice(self, names: Iterable[C]) -> C | None:
         """One of `names`."""
         names = list(names)
-        if isinstance(self.value, str) and self.value in names:
-            return self.value
+        for name in names:
+            if self.value == name:
+                return name
         self.fail("is not one of the choices", allowed=listing(names), close_to=names)
         return None
 
@@ -144,7 +144,8 @@ class Node:
             read = cls.model_validate_json(json.dumps(content), strict=True)
         except ValidationError as error:
             for path, message, allowed, names in explain(error, cls):
-                self.fail(message, allowed=allowed, close_to=names, at=path)
+                near = nearest(path[-1], names) if message == UNKNOWN_KEY else None
+                self.fail(message, allowed=allowed, close_to=names, near=near, at=path)
             return None
         too_big = list(upper_bound_problems(read, content))
         for path, message, allowed in too_big:
@@ -200,16 +201,9 @@ def whole(value: Any) -> Any:
     return value
 
 
-def walk(value: Any) -> Iterator[Any]:
-    """Every leaf of a nested value."""
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from walk(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from walk(item)
-    else:
-        yield value
+def _shown(value: Any) -> Any:
+    """A value for a message: scalars as they are, the rest as it would be written in the file."""
+    return value if isinstance(value, bool | int | float | str | type(None)) else json.dumps(value, default=str)
 
 
 def _is_number(value: Any) -> bool:
@@ -226,6 +220,9 @@ def _not_in_range(value: Any, *, whole_number: bool) -> str:
 
 
 _ALLOWED_WHEN_MISSING = {
+    "metric": "the name of a metric, for example val_loss",
+    "type": ", ".join(get_args(GoalType)),
+    "value": "a number",
     "name": "a name for the sweep, for example digits",
     "task": "a built-in task, or package.module:Class",
     "objective": "{metric: val_loss}, or another metric on validation data",

@@ -1,0 +1,149 @@
+"""The command line. Each command imports what it needs when it runs, so that help and plans come at once.
+
+Exit codes: 0 the work was done; 1 it was not; 2 the input is wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from orchestrator.cluster import doctor_command, submit_command
+
+if TYPE_CHECKING:
+    from orchestrator.plan import Plan
+
+INPUT_IS_WRONG = 2
+
+app = typer.Typer(
+    name="paretune",
+    help="""Find the batch size and the compressed model that fit your hardware: one YAML file in,
+    one recommendation out.
+
+    Example: paretune run examples/digits.yaml
+    """,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.", show_default=False)]
+SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep: its name, or its file.", show_default=False)]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        help="Where results are: a folder, or a URI such as s3://bucket/folder. [default: ./paretune-results]",
+        envvar="PARETUNE_STORAGE",
+    ),
+]
+
+
+@app.command()
+def plan(
+    sweep_file: SweepFile,
+    format: Annotated[Literal["table", "json"], typer.Option(help="For people, or for scripts.")] = "table",
+) -> None:
+    """Check a sweep file and show every trial that would run. Needs no GPU, and takes less than a second.
+
+    Example: paretune plan examples/digits.yaml
+    """
+    made = _plan_or_exit(sweep_file, as_json=format == "json")
+    if format == "json":
+        from orchestrator.plan_view import plan_as_json
+
+        print(plan_as_json(made))
+    else:
+        _print_plan(made)
+
+
+@app.command()
+def run(
+    sweep_file: SweepFile,
+    storage: StorageOption = None,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster; 'auto' finds the one of this machine.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines of progress, also in a terminal.")] = False,
+) -> None:
+    """Run a sweep, or what is left of it, then compare. Finished trials are never run twice.
+
+    Example: paretune run examples/digits.yaml
+    """
+    from orchestrator.run import run_command
+
+    raise typer.Exit(run_command(sweep_file, storage, address=address, retry_failed=retry_failed, plain=plain))
+
+
+@app.command()
+def compare(
+    sweep: SweepName,
+    storage: StorageOption = None,
+    format: Annotated[
+        Literal["table", "json", "csv", "parquet"], typer.Option(help="For people, scripts or data frames.")
+    ] = "table",
+) -> None:
+    """Compare what a sweep found: its trials, the Pareto front, and one recommendation.
+
+    Example: paretune compare digits
+    """
+    from orchestrator.report.command import compare_command
+
+    raise typer.Exit(compare_command(sweep, storage, format))
+
+
+@app.command()
+def ui(
+    sweep: Annotated[str | None, typer.Argument(metavar="SWEEP", help="A sweep: its name, or its file.")] = None,
+    storage: StorageOption = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is served.")] = 5000,
+) -> None:
+    """Open MLflow on the results.
+
+    Example: paretune ui digits
+    """
+    from orchestrator.views import ui_command
+
+    raise typer.Exit(ui_command(sweep, storage, port=port))
+
+
+app.command("submit")(submit_command)
+app.command("doctor")(doctor_command)
+
+
+def _plan_or_exit(sweep_file: Path, *, as_json: bool = False) -> Plan:
+    from orchestrator.expand import expand
+    from orchestrator.problems import SweepError
+    from orchestrator.spec import load_sweep
+
+    try:
+        return expand(load_sweep(sweep_file))
+    except SweepError as error:
+        print(error, file=sys.stderr)
+        if as_json:
+            print(error.as_json())
+        raise typer.Exit(INPUT_IS_WRONG) from None
+
+
+def _print_plan(made: Plan) -> None:
+    from orchestrator.plan_view import baseline_table, plain, summary_lines, variant_table
+
+    tables = [baseline_table(made), *([variant_table(made)] if made.pending else [])]
+    if sys.stdout.isatty():
+        from orchestrator.plan_rich import print_table  # rich takes a moment to import
+
+        for table in tables:
+            print_table(table)
+    else:
+        print("\n\n".join(plain(table) for table in tables), end="\n\n")
+    for line in summary_lines(made):
+        print(line)
+
+
+def main() -> None:
+    """The entry point of the `paretune` command."""
+    app()

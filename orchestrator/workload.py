@@ -1,0 +1,73 @@
+"""How much training a trial means: optimiser steps and examples, from its budget alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainables.batching import steps_for
+from trainables.config import (
+    BaselineConfig,
+    Budget,
+    Compression,
+    Distill,
+    FineTune,
+    Int8,
+    Prune,
+    Training,
+    VariantConfig,
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Training to be done. All three add up over trials; a budget in seconds says nothing of steps and examples."""
+
+    steps: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.steps + other.steps, self.examples + other.examples, self.seconds + other.seconds)
+
+
+def work_of(config: BaselineConfig | VariantConfig, train_rows: int | None) -> Work:
+    """The training of one trial. Raises ValueError if a budget does not suffice for one step."""
+    match config:
+        case BaselineConfig(training=training):
+            return training_work(training, 1.0, train_rows)
+        case VariantConfig(training=training, chain=chain):
+            return chain_work(chain, training, train_rows)
+
+
+def chain_work(chain: tuple[Compression, ...], training: Training, train_rows: int | None) -> Work:
+    """The training that a chain of methods does, each a fraction of the parent's."""
+    return sum((training_work(training, fraction, train_rows) for fraction in budget_fractions(chain)), Work())
+
+
+def training_work(training: Training, fraction: float, train_rows: int | None) -> Work:
+    """A fraction of one training run."""
+    budget = part_of(training.budget, fraction)
+    if budget.unit == "seconds":
+        return Work(seconds=budget.amount)
+    if budget.unit == "epochs" and train_rows is None:
+        return Work()  # not known before the task is imported
+    steps = steps_for(budget, training.batch_size, train_rows) or 0
+    return Work(steps, steps * training.batch_size)
+
+
+def part_of(budget: Budget, fraction: float) -> Budget:
+    return budget.model_copy(update={"amount": budget.amount * fraction})
+
+
+def budget_fractions(chain: tuple[Compression, ...]) -> list[float]:
+    """The parts of the parent's budget that the methods of a chain train for; none for those that do not train."""
+    fractions = []
+    for step in chain:
+        match step:
+            case FineTune(budget_fraction=fraction) | Distill(budget_fraction=fraction):
+                fractions.append(fraction)
+            case Prune(fine_tune=FineTune(budget_fraction=fraction)):
+                fractions.append(fraction)
+            case Int8():
+                pass
+    return fractions
