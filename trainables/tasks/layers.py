@@ -23,7 +23,7 @@ class Block(nn.Module):
         self.heads, self.causal = heads, causal
         self.attention_norm = nn.LayerNorm(features)
         self.query = nn.Linear(features, features)
-        self.key = nn.Linear(features, features)
+        self.key = nn.Linear(features, features, bias=False)  # softmax cancels a bias of the keys
         self.value = nn.Linear(features, features)
         self.project = nn.Linear(features, features)
         self.perceptron_norm = nn.LayerNorm(features)
