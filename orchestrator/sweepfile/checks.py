@@ -177,9 +177,13 @@ def _measured_batches_differ(draft: Draft) -> None:
 
 def _goal_is_known(draft: Draft, goal: GoalDraft) -> None:
     metrics = draft.facts.metrics if draft.facts else {}
-    names = known_metrics(metrics, draft.measure.value if draft.measure else Measure())
+    measure = draft.measure.value if draft.measure else Measure()
+    names = known_metrics(metrics, measure)
     if goal.metric and metrics and goal.metric not in names:
-        goal.node.fail("is not a metric", allowed=listing(names), close_to=names, at=("metric",))
+        message = "is not a metric"
+        if goal.metric.startswith("latency_"):
+            message += f" of this sweep: latency is measured at batch sizes {listing(map(str, measure.batch_sizes))}"
+        goal.node.fail(message, allowed=listing(names), close_to=names, at=("metric",))
     elif goal.metric and goal.type not in (None, "threshold") and is_relative(goal.metric):
         message = f"cannot be used: {goal.metric} is a comparison with the parent already"
         goal.node.fail(message, allowed="threshold", at=("type",))

@@ -37,9 +37,15 @@ class Findings:
         return self.lines.get(path)
 
     def in_file_order(self) -> list[Problem]:
-        """Sorted by line, without repetitions."""
-        unique = dict.fromkeys(((problem.line or 0), problem.path, problem) for _, problem in self.problems)
-        return [problem for _, _, problem in sorted(unique, key=lambda entry: entry[0])]
+        """Sorted by line and, within a line, by path; without repetitions."""
+
+        def place(entry: tuple[Path, Problem]) -> tuple[int, list[tuple[int, str]]]:
+            path, problem = entry
+            parts = [(part, "") if isinstance(part, int) else (-1, part) for part in path]
+            return problem.line or 0, parts
+
+        unique = {(path, str(problem)): problem for path, problem in self.problems}
+        return [problem for _, problem in sorted(((path, p) for (path, _), p in unique.items()), key=place)]
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,8 @@ def _literal_facts(
     if read is None:
         return None
     data, train_rows = read
-    update = {"data": data, "train_rows": train_rows, "complete": metrics is not NOT_LITERAL}
+    complete = metrics is not NOT_LITERAL and not found.open_ended
+    update = {"data": data, "train_rows": train_rows, "complete": complete}
     return unknown.model_copy(update=update)
 
 

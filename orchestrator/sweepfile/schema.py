@@ -68,9 +68,10 @@ def explain(error: ValidationError, cls: type[BaseModel]) -> Iterator[Explained]
             case "literal_error":
                 names = [name.strip("' ") for name in str(context["expected"]).replace(" or ", ", ").split(",")]
                 yield path, "is not one of the choices", listing(names), names
-            case "too_long" | "too_short":
-                wanted = context.get("max_length", context.get("min_length"))
-                yield path, f"must have {wanted} items", "", []
+            case "too_long":
+                yield path, "is too long", f"at most {context['max_length']} items", []
+            case "too_short":
+                yield path, "is too short", f"at least {context['min_length']} items", []
             case kind if kind in _KINDS:
                 yield path, _KINDS[kind], _range_at(cls, path), []
             case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":

@@ -1,0 +1,297 @@
+"""The grid, the learning rates and their origin, identity, and which baselines are compressed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.expand import expand
+from orchestrator.plan import Plan
+from orchestrator.resolve import Dropped, Ready, Waiting, decide, dropped, resolve, settled
+from orchestrator.scaling import linear, none, scaled_rates, sqrt, usual_rule
+from orchestrator.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
+from orchestrator.workload import Work, budget_fractions, chain_work, work_of
+from tests.unit.sweep_text import load_text, sweep_text
+from trainables.config import Adam, Distill, FineTune, Int8, Prune, Sgd, VariantConfig, trial_id
+from trainables.results import Estimate, Status, TrialResult
+
+GRID = """{batch_size: {values: [16, 32]}, learning_rate: {base: 0.1, at_batch_size: 32, rule: linear, multipliers:
+[1, 2]},
+           seed: {values: [7, 8, 9]}}""".replace("\n", " ")
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return load_text(tmp_path, sweep_text(parameters=GRID))
+
+
+def with_compression(sweep: Sweep, **fields: Any) -> Plan:
+    compression = CompressionPlan.model_validate({"variants": ((Int8(),),), **fields})
+    return expand(sweep.model_copy(update={"compression": compression}))
+
+
+def results(
+    plan: Plan, value: Callable[[int], float], status: Mapping[int, Status] | None = None
+) -> dict[str, TrialResult]:
+    """A result for every baseline: the objective by its place in the plan, completed unless said otherwise."""
+    return {
+        trial.id: TrialResult(
+            id=trial.id,
+            config=trial.config,
+            status=(status or {}).get(place, Status.COMPLETED),
+            metrics={"val_accuracy": Estimate(value=value(place))},
+        )
+        for place, trial in enumerate(plan.trials)
+    }
+
+
+def parents(plan: Plan, found: Mapping[str, TrialResult]) -> list[int]:
+    """Places in the plan of the parents of the uncompressed variants."""
+    places = {trial.id: place for place, trial in enumerate(plan.trials)}
+    chosen = []
+    for trial in resolve(plan, found):
+        assert isinstance(trial.config, VariantConfig)
+        if not trial.config.chain:
+            chosen.append(places[trial.config.parent])
+    return chosen
+
+
+# -- the grid ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_grid_is_a_product_in_a_stable_order(sweep: Sweep) -> None:
+    plan = expand(sweep)
+    grid = [
+        (trial.config.training.batch_size, trial.config.training.learning_rate, trial.config.training.seed)
+        for trial in plan.trials
+    ]
+    rates = {16: (0.05, 0.1), 32: (0.1, 0.2)}
+    assert grid == [(batch, rate, seed) for batch in (16, 32) for rate in rates[batch] for seed in (7, 8, 9)]
+    assert expand(sweep) == plan
+    assert [trial.learning_rate_source for trial in plan.trials[::3]] == [
+        "linear from 0.1 at 32",
+        "linear from 0.1 at 32 x 2",
+    ] * 2
+    assert all(trial.id == trial_id(trial.config) == plan.by_id[trial.id].id for trial in plan.trials)
+
+
+@given(share=st.integers(1, 200), workers=st.integers(1, 8), limit=st.none() | st.integers(1, 300))
+def test_the_factors_make_the_batch(share: int, workers: int, limit: int | None, tmp_path_factory: Any) -> None:
+    batch = share * workers
+    limited = f", micro_batch_size: {limit}" if limit else ""
+    text = sweep_text(
+        budget="{steps: 100}",
+        compression=None,
+        goals=None,
+        parameters=f"{{batch_size: {batch}, num_workers: {workers}, learning_rate: 0.1{limited}}}",
+    )
+    folder: Path = tmp_path_factory.getbasetemp()
+    if batch > 1151:
+        return
+    (trial,) = expand(load_text(folder, text)).trials
+    training = trial.config.training
+    assert training.micro_batch_size * training.accumulation_steps * training.num_workers == batch
+    assert training.micro_batch_size <= (limit or batch)
+
+
+def test_rules_of_the_learning_rate() -> None:
+    assert (linear(0.1, 4), sqrt(0.1, 4), none(0.1, 4)) == (0.4, 0.2, 0.1)
+    assert scaled_rates(ScaledLearningRate(base=0.1, at_batch_size=32, rule="linear"), 96) == [
+        (0.3, "linear from 0.1 at 32")  # and not 0.30000000000000004, which would be another trial
+    ]
+    assert scaled_rates(ScaledLearningRate(base=0.1, rule="none", multipliers=(1, 3)), 96) == [
+        (0.1, "fixed 0.1"),
+        (0.3, "fixed 0.1 x 3"),
+    ]
+    assert (usual_rule(Sgd()), usual_rule(Adam())) == ("linear", "sqrt")
+
+
+@given(
+    base=st.floats(1e-6, 10),
+    sizes=st.tuples(*[st.integers(1, 4096)] * 3),
+    rule=st.sampled_from(["linear", "sqrt", "none"]),
+)
+def test_scaling_there_and_on_is_scaling_at_once(base: float, sizes: tuple[int, int, int], rule: Any) -> None:
+    first, second, third = sizes
+    ((there, _),) = scaled_rates(ScaledLearningRate(base=base, at_batch_size=first, rule=rule), second)
+    ((on, _),) = scaled_rates(ScaledLearningRate(base=there, at_batch_size=second, rule=rule), third)
+    ((at_once, _),) = scaled_rates(ScaledLearningRate(base=base, at_batch_size=first, rule=rule), third)
+    assert math.isclose(on, at_once, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ("{batch_size: {values: [16, 32]}, learning_rate: 0.1}", "same learning rates"),
+        (
+            "{batch_size: 16, learning_rate: {base: 0.1, at_batch_size: 8, rule: linear}, optimizer: adam}",
+            "unusual for adam",
+        ),
+    ],
+)
+def test_what_may_mislead_is_noted(tmp_path: Path, parameters: str, words: str) -> None:
+    (note,) = expand(load_text(tmp_path, sweep_text(parameters=parameters))).notes
+    assert words in note
+    assert expand(load_text(tmp_path, sweep_text())).notes == ()
+
+
+# -- identity ---------------------------------------------------------------------------------------------------------
+
+
+def ids(folder: Path, **sections: str | None) -> list[str]:
+    return [trial.id for trial in expand(load_text(folder, sweep_text(**sections))).trials]
+
+
+def test_identity_is_what_decides_the_result(tmp_path: Path) -> None:
+    before = ids(tmp_path)
+    for same in [
+        {"name": "other"},
+        {"goals": None},
+        {"objective": "{metric: val_loss, target: 0.1}"},
+        {"compression": None, "goals": None},
+        {"measure": "{threads: 2}"},
+        {"early_stopping": "{}"},
+    ]:
+        assert ids(tmp_path, **same) == before
+    for other in [
+        {"task": "digits_transformer"},
+        {"task": "{name: digits_cnn, options: {channels: 16}}"},
+        {"budget": "{examples: 1001}"},
+        {"evaluations": "5"},
+        {"parameters": sweep_text().split("parameters: ")[1].split("\n")[0][:-1] + ", seed: 1}"},
+    ]:
+        assert not set(ids(tmp_path, **other)) & set(before)
+
+
+def test_the_order_of_options_does_not_matter(tmp_path: Path) -> None:
+    tasks = [
+        f"{{name: digits_transformer, options: {{{options}}}}}"
+        for options in ("heads: 2, layers: 1", "layers: 1, heads: 2")
+    ]
+    assert ids(tmp_path, task=tasks[0]) == ids(tmp_path, task=tasks[1])
+
+
+def test_a_variants_identity_holds_its_parents(sweep: Sweep) -> None:
+    plan = with_compression(sweep, parents="all", seeds="all")
+    variants = resolve(plan, results(plan, float))
+    assert len({trial.id for trial in variants}) == len(variants) == 2 * len(plan.trials)
+    other = with_compression(
+        sweep.model_copy(update={"measure": sweep.measure.model_copy(update={"threads": 3})}), parents="all"
+    )
+    assert not {trial.id for trial in resolve(other, results(other, float))} & {trial.id for trial in variants}
+
+
+# -- parents ----------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_chosen_before_all_candidates_have_ended(sweep: Sweep) -> None:
+    plan = with_compression(sweep)
+    found = results(plan, float)
+    first_batch = {trial.id: found[trial.id] for trial in plan.trials[:6]}
+    assert resolve(plan, {}) == ()
+    assert all(isinstance(decision, Waiting) for decision in decide(plan, {}))
+    assert parents(plan, first_batch) == [3]  # the second batch size still trains
+    missing = decide(plan, dict(list(first_batch.items())[1:]))[0]
+    assert isinstance(missing, Waiting)
+    assert missing.missing == (plan.trials[0].id,)
+    assert not settled(plan, first_batch)
+    assert settled(plan, found)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"parents": "best_per_batch_size"}, [3, 9]),
+        ({"parents": "best_per_batch_size", "seeds": "all"}, [3, 4, 5, 9, 10, 11]),
+        ({"parents": "all"}, [0, 3, 6, 9]),
+        ({"parents": "all", "seeds": "all"}, list(range(12))),
+        ({"parents": TopParents(top=1)}, [9]),
+        ({"parents": TopParents(top=3)}, [9, 6, 3]),
+    ],
+)
+def test_the_best_mean_over_seeds_is_chosen(sweep: Sweep, fields: Any, expected: list[int]) -> None:
+    plan = with_compression(sweep, **fields)
+    assert parents(plan, results(plan, float)) == expected
+    assert len(resolve(plan, results(plan, float))) == len(plan.pending) == 2 * len(expected)
+
+
+def test_less_is_better_when_the_objective_says_so(sweep: Sweep) -> None:
+    minimise = sweep.model_copy(update={"objective": sweep.objective.model_copy(update={"mode": "min"})})
+    plan = with_compression(minimise, parents=TopParents(top=1))
+    assert parents(plan, results(plan, float)) == [0]
+
+
+def test_ties_go_to_the_first(sweep: Sweep) -> None:
+    plan = with_compression(sweep, parents=TopParents(top=2))
+    assert parents(plan, results(plan, lambda place: 0.5)) == [0, 3]
+
+
+def test_a_mean_counts_and_not_a_lucky_seed(sweep: Sweep) -> None:
+    plan = with_compression(sweep, parents=TopParents(top=1))
+    lucky = results(plan, lambda place: 1.0 if place == 0 else 0.0 if place < 3 else 0.5)
+    assert parents(plan, lucky) == [3]
+
+
+def test_a_configuration_that_diverged_comes_after_the_sound_ones(sweep: Sweep) -> None:
+    plan = with_compression(sweep, parents=TopParents(top=2))
+    status = {9: Status.DIVERGED, 10: Status.OUT_OF_MEMORY, 6: Status.STOPPED_EARLY}
+    assert parents(plan, results(plan, float, status)) == [7, 3]  # of 6-8 the first seed that ran to its end
+
+
+def test_every_seed_has_its_own_fate(sweep: Sweep) -> None:
+    plan = with_compression(sweep, parents=TopParents(top=1), seeds="all")
+    status = dict.fromkeys([*range(9), 10], Status.DIVERGED)
+    found = results(plan, float, status)
+    assert parents(plan, found) == [9, 11]
+    assert {decision.reason for decision in dropped(plan, found)} == {
+        f"its parent {plan.trials[10].id} ended as diverged"
+    }
+    kinds = [type(decision) for decision in decide(plan, found)]
+    assert kinds == [Ready, Ready, Dropped, Dropped, Ready, Ready]
+
+
+def test_when_nothing_is_left_the_reason_is_told(sweep: Sweep) -> None:
+    plan = with_compression(sweep)
+    status = {place: Status.DIVERGED if place % 2 else Status.FAILED for place in range(12)}
+    found = results(plan, float, status)
+    assert resolve(plan, found) == ()
+    assert settled(plan, found)
+    assert len(dropped(plan, found)) == 4
+    assert "3 diverged, 3 failed" in dropped(plan, found)[0].reason
+
+
+def test_a_figure_that_is_not_finite_is_never_the_best(sweep: Sweep) -> None:
+    plan = with_compression(sweep, parents=TopParents(top=1))
+    assert parents(plan, results(plan, lambda place: math.inf if place > 8 else float(place))) == [6]
+
+
+def test_without_compression_nothing_waits(sweep: Sweep) -> None:
+    plan = expand(sweep.model_copy(update={"compression": None}))
+    assert plan.pending == ()
+    assert settled(plan, {})
+
+
+def test_the_results_order_does_not_matter(sweep: Sweep) -> None:
+    plan = with_compression(sweep, parents=TopParents(top=2), seeds="all")
+    found = results(plan, lambda place: (place * 7) % 5)
+    assert resolve(plan, found) == resolve(plan, dict(reversed(found.items())))
+
+
+# -- work -------------------------------------------------------------------------------------------------------------
+
+
+def test_work_is_whole_steps_of_the_budget(sweep: Sweep) -> None:
+    plan = expand(sweep)  # 1000 examples
+    assert [work_of(trial.config, 1151) for trial in plan.trials[::6]] == [Work(62, 992), Work(31, 992)]
+    training = plan.trials[0].config.training
+    chain = (Prune(fine_tune=FineTune(budget_fraction=0.5)), FineTune(budget_fraction=0.1), Int8())
+    assert budget_fractions(chain) == [0.5, 0.1]
+    assert chain_work(chain, training, 1151) == Work(31 + 6, 496 + 96)
+    assert chain_work((Distill(),), training, 1151) == work_of(plan.trials[0].config, 1151)
+    assert chain_work((), training, 1151) == Work()

@@ -1,0 +1,234 @@
+"""A user's own task is known from its source, without being imported."""
+
+from __future__ import annotations
+
+import py_compile
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import ipc
+
+from orchestrator.identity import code_revision, module_sources
+from orchestrator.problems import SweepError
+from orchestrator.spec import Sweep
+from orchestrator.sweepfile.lookup import NOT_READ
+from tests.unit.sweep_text import load_text, sweep_text
+
+WINE = """
+import helper                                   # beside it
+from torch import nn
+from trainables.tasks import Task
+
+raise SystemExit("a plan must not import this")
+
+
+class Base(Task):
+    metrics = {"accuracy": "max"}
+
+    def build_model(self, width=1.0):
+        return nn.Linear(2, 2)
+
+    def losses(self, outputs, batch):
+        return outputs
+
+    def scores(self, outputs, batch):
+        return {}
+
+
+class Wine(Base):
+    train, validation, test = "data/train.parquet", "data/validation.parquet", "data/test"
+
+    def __init__(self, size: int = 3, *, flavour: str = "red"):
+        self.size = size
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a module, the module that it imports, and its data."""
+    (tmp_path / "wine.py").write_text(WINE)
+    (tmp_path / "helper.py").write_text("VALUE = 1\n")
+    (tmp_path / "other.py").write_text("VALUE = 1\n")
+    data = tmp_path / "data"
+    (data / "test").mkdir(parents=True)
+    for index, name in enumerate(["train", "validation", "test/a", "test/b"]):
+        pq.write_table(table(40 + index), data / f"{name}.parquet")
+    return tmp_path
+
+
+def table(rows: int) -> pa.Table:
+    return pa.table({"features": [float(row) for row in range(rows)], "label": list(range(rows))})
+
+
+def load(folder: Path, task: str = "'wine:Wine'", **sections: str | None) -> Sweep:
+    return load_text(folder, sweep_text(task=task, **sections))
+
+
+def problem(folder: Path, task: str = "'wine:Wine'", **sections: str | None) -> str:
+    with pytest.raises(SweepError) as caught:
+        load(folder, task, **sections)
+    return "\n".join(map(str, caught.value.problems))
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_everything_is_known_without_importing(folder: Path) -> None:
+    facts = load(folder, "{name: 'wine:Wine', options: {size: 4, flavour: white}}").facts
+    assert facts.metrics == {"loss": "min", "accuracy": "max"}
+    assert facts.train_rows == 40
+    assert facts.complete
+    assert str(folder) in facts.search_path
+
+
+def test_rows_of_arrow_files_are_counted_too(folder: Path) -> None:
+    with ipc.new_file(folder / "data" / "train.arrow", table(1).schema) as writer:
+        for batch in table(50).to_batches(max_chunksize=20):
+            writer.write_batch(batch)
+    edit(folder / "wine.py", "data/train.parquet", "data/train.arrow")
+    assert load(folder).facts.train_rows == 50
+
+
+def test_a_batch_larger_than_the_data_is_refused(folder: Path) -> None:
+    text = problem(folder, parameters="{batch_size: {values: [8, 64]}, learning_rate: 0.1}")
+    assert "batch_size.values[1] = 64" in text
+    assert "40 rows" in text
+
+
+def test_metrics_of_the_task_count(folder: Path) -> None:
+    text = problem(folder, objective="{metric: val_acuracy}", goals=None)
+    assert "did you mean 'val_accuracy'" in text
+
+
+def test_data_and_code_are_part_of_the_facts(folder: Path) -> None:
+    before = load(folder).facts
+    pq.write_table(table(39), folder / "data" / "validation.parquet")
+    other_data = load(folder).facts
+    assert other_data.data != before.data
+    assert other_data.code == before.code
+    edit(folder / "helper.py", "VALUE", "# a comment\nVALUE")
+    assert load(folder).facts.code != before.code
+    edit(folder / "other.py", "1", "2")  # nobody imports it
+    assert load(folder).facts.code == load(folder).facts.code != before.code
+
+
+def test_only_modules_around_the_task_are_followed(tmp_path: Path) -> None:
+    package = tmp_path / "shop"
+    (package / "parts").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "task.py").write_text(
+        "import json, torch\nfrom . import near\nfrom shop.parts import deep\nfrom .parts.x import y"
+    )
+    (package / "near.py").write_text("from .parts.deep import other")
+    (package / "parts" / "__init__.py").write_text("")
+    (package / "parts" / "deep.py").write_text("import shop.task")
+    (package / "parts" / "x.py").write_text("syntax error here")
+    (package / "unused.py").write_text("")
+    found = {path.relative_to(package).as_posix() for path in module_sources(package / "task.py", "shop.task")}
+    assert found == {"__init__.py", "task.py", "near.py", "parts/__init__.py", "parts/deep.py", "parts/x.py"}
+    assert code_revision() != code_revision([package / "task.py"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("(Base)", "", ["does not derive from trainables.tasks.Task"]),
+        ("def losses", "def loses", ["does not define losses"]),
+        ("def scores", "def score", ["does not define scores"]),
+        ("train, validation, test =", "train, valid, test =", ["does not define validation"]),
+        ("data/train.parquet", "data/trian.parquet", ["train:", "trian.parquet", "does not exist"]),
+        ("data/validation.parquet", "data/train.parquet", ["same data twice"]),
+        ('"max"', '"up"', ["accuracy: 'up'", "'min' or 'max'"]),
+        ('"accuracy"', '"loss"', ["must not hold 'loss'"]),
+        ('{"accuracy": "max"}', '["accuracy"]', ["must be a dict", "['accuracy']"]),
+        ('"data/test"', "7", ["test must be a path", "7"]),
+        ("class Wine", "class wine", ["no class 'Wine'", "did you mean 'wine'"]),
+        ("class Wine(Base):", "class Wine(Base:", ["is not valid Python", "line"]),
+        ("size: int = 3", "size: int", ["needs the option size"]),
+    ],
+)
+def test_what_the_source_tells_is_checked(folder: Path, old: str, new: str, words: list[str]) -> None:
+    edit(folder / "wine.py", old, new)
+    text = problem(folder)
+    for word in ["task", *words]:
+        assert word in text
+
+
+def test_options_are_the_constructors(folder: Path) -> None:
+    text = problem(folder, "{name: 'wine:Wine', options: {flavor: white}}")
+    assert "task.options.flavor" in text
+    assert "did you mean 'flavour'" in text
+
+
+def test_a_file_that_is_no_data_is_refused(folder: Path) -> None:
+    (folder / "data" / "train.parquet").write_text("a,b\n1,2\n")
+    assert "train:" in problem(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            'train, validation, test = "data/train.parquet"',
+            'import os\n    train, validation, test = os.path.join("data", "t")',
+        ),
+        ("self.size = size", "self.train = f'{flavour}.parquet'"),
+        ('metrics = {"accuracy": "max"}', "metrics = dict(accuracy='max')"),
+        ("(Base)", "(helper.Base)"),
+        ("class Wine(Base):", "@helper.decorated\nclass Wine(Base):"),
+        ("class Wine(Base):", "from helper import Wine\n\nclass Whine(Base):"),
+        ("class Wine(Base):", "Wine = helper.make()\n\nclass Whine(Base):"),
+    ],
+    ids=[
+        "computed path",
+        "set in the constructor",
+        "computed metrics",
+        "a base from elsewhere",
+        "decorated",
+        "imported",
+        "made",
+    ],
+)
+def test_what_the_source_leaves_open_is_left_to_the_run(folder: Path, old: str, new: str) -> None:
+    edit(folder / "wine.py", old, new)
+    facts = load(folder, objective="{metric: val_accuracy, mode: max}").facts
+    assert not facts.complete
+
+
+def test_a_module_without_source_is_left_to_the_run(folder: Path) -> None:
+    py_compile.compile(str(folder / "wine.py"), cfile=str(folder / "wine.pyc"))
+    (folder / "wine.py").unlink()
+    facts = load(folder, objective="{metric: val_accuracy, mode: max}").facts
+    assert (facts.complete, facts.data, facts.train_rows) == (False, NOT_READ, None)
+    assert "objective.mode" in problem(folder, objective="{metric: val_accuracy}")
+
+
+def test_importing_gives_the_same_facts_and_completes_them(folder: Path) -> None:
+    edit(folder / "wine.py", 'raise SystemExit("a plan must not import this")', "")
+    script = f"""
+import sys
+from orchestrator.spec import load_sweep
+static = load_sweep({str(folder / "sweep.yaml")!r})
+assert "torch" not in sys.modules
+imported = load_sweep({str(folder / "sweep.yaml")!r}, import_task=True)
+assert "torch" in sys.modules
+assert imported.facts == static.facts, (imported.facts, static.facts)
+"""
+    load(folder)
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_importing_finds_what_reading_cannot(folder: Path) -> None:
+    load(folder)
+    code = f"from orchestrator.spec import load_sweep; load_sweep({str(folder / 'sweep.yaml')!r}, import_task=True)"
+    edit(folder / "wine.py", 'raise SystemExit("a plan must not import this")', "import no_such_library")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "SweepError" in done.stderr
+    assert "no_such_library" in done.stderr
