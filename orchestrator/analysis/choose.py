@@ -1,0 +1,111 @@
+"""The rule of the recommendation. It looks at figures and returns a decision; the sentences are made elsewhere.
+
+Among the candidates (those within the goals), five steps, each keeping a part of what the one before left:
+
+    objective  The leader has the best mean objective. Kept: whatever is not detectably worse than it (paired by seed,
+               t-test at 5 %, Holm over all candidates) and whose mean is no further from it than the validation data
+               can resolve: the half-width of the leader's own interval over validation rows, or the value of a
+               max-degradation goal on the objective where that is smaller. The second condition is there because few
+               seeds detect nothing, and "not detected" alone would let a clearly poorer model through.
+    latency    Kept: at most 5 % slower than the fastest. Speed is the geometric mean, over the two measured batch
+               sizes, of the latency over the parent's compiled latency, taken in alternation.
+    size       Kept: at most 5 % larger on disk than the smallest.
+    cost       Kept: at most 5 % more seconds of training to the objective's target than the cheapest (to the end of
+               training, where there is no target).
+    tie        The best mean objective; then the configuration's key, so that the answer does not depend on order.
+
+A step on a figure that no candidate has is passed over; a candidate that lacks a figure the others have is dropped.
+With one seed a difference in the objective is not determined, and the first step rests on its second condition alone.
+When not to trust it: 5 % is a convention for "the same to a user", not a test; goals are how a user says otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from orchestrator.analysis.statistics import Difference, Verdict, corrected, paired_difference
+from orchestrator.spec import Mode
+
+SAME = 1.05  # a ratio up to this counts as equal
+
+
+class Step(StrEnum):
+    OBJECTIVE = "objective"
+    LATENCY = "latency"
+    SIZE = "size"
+    COST = "cost"
+    TIE = "tie"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One configuration, as far as the rule needs it. A figure that was not measured is None."""
+
+    key: str
+    objective: dict[int, float]  # seed -> value, at least one
+    resolution: float  # what the validation rows can tell apart, in the objective's unit
+    speed: float | None = None  # latency over the parent's; lower is faster
+    artifact_bytes: float | None = None
+    cost_seconds: float | None = None  # infinite when the target was never reached
+
+    @property
+    def mean(self) -> float:
+        return sum(self.objective.values()) / len(self.objective)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the rule decided, and at which step it let go of each of the others."""
+
+    chosen: Candidate
+    leader: Candidate
+    margin: float  # the largest distance from the leader that was accepted
+    margin_is_goal: bool  # it is a goal's value, not what the validation rows can tell apart
+    differences: dict[str, Difference | None]  # each candidate minus the leader; Holm's p-values
+    candidates: dict[str, Candidate]
+    dropped: dict[str, Step] = field(default_factory=dict)
+    kept: dict[Step, int] = field(default_factory=dict)  # how many candidates each step left, for steps that were taken
+
+
+def choose(candidates: Sequence[Candidate], mode: Mode, tolerance: float | None = None) -> Choice:
+    """Apply the rule. `tolerance`: the value of a max-degradation goal on the objective, if there is one.
+
+    Raises ValueError for no candidates.
+    """
+    sign = 1.0 if mode == "max" else -1.0
+    leader = max(candidates, key=lambda c: (sign * c.mean, c.key))
+    others = [c for c in candidates if c is not leader]
+    differences = corrected([paired_difference(c.objective, leader.objective, mode) for c in others])
+    margin_is_goal = tolerance is not None and tolerance < leader.resolution
+    margin = tolerance if tolerance is not None and margin_is_goal else leader.resolution
+    by_key = {c.key: d for c, d in zip(others, differences, strict=True)}
+    choice = Choice(leader, leader, margin, margin_is_goal, by_key, {c.key: c for c in candidates})
+
+    remaining = list(candidates)
+
+    def keep(step: Step, condition: Callable[[Candidate], bool]) -> None:
+        nonlocal remaining
+        choice.dropped.update({c.key: step for c in remaining if not condition(c)})
+        remaining = [c for c in remaining if condition(c)]
+        choice.kept[step] = len(remaining)
+
+    def keep_lowest(step: Step, figure: Callable[[Candidate], float | None]) -> None:
+        figures = [value for c in remaining if (value := figure(c)) is not None]
+        if figures and math.isfinite(lowest := min(figures)):
+            keep(step, lambda c: (value := figure(c)) is not None and value <= SAME * lowest)
+
+    def as_good(candidate: Candidate) -> bool:
+        difference = choice.differences.get(candidate.key)
+        worse = difference is not None and difference.verdict is Verdict.WORSE
+        return candidate is leader or (not worse and sign * (leader.mean - candidate.mean) <= margin)
+
+    keep(Step.OBJECTIVE, as_good)
+    keep_lowest(Step.LATENCY, lambda c: c.speed)
+    keep_lowest(Step.SIZE, lambda c: c.artifact_bytes)
+    keep_lowest(Step.COST, lambda c: c.cost_seconds)
+    chosen = max(remaining, key=lambda c: (sign * c.mean, c.key))
+    keep(Step.TIE, lambda c: c is chosen)
+    return replace(choice, chosen=chosen)

@@ -1,0 +1,110 @@
+"""All that is said about a sweep, in one value: the table, the goals, the Pareto fronts, the recommendation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from orchestrator.analysis.choose import SAME
+from orchestrator.analysis.goals import GoalResult, judge
+from orchestrator.analysis.pareto import front, levels
+from orchestrator.analysis.recommend import Recommendation, goals_for, recommend, seconds_to_target
+from orchestrator.analysis.table import Configuration, Stored, SweepTable, load
+from orchestrator.spec import Mode
+from trainables.results import Estimate
+from trainables.storage import Storage, sweep_file
+
+
+class TestReading(Stored):
+    """The test data, read once, for the recommended trial: sweeps/<name>/test_reading.json."""
+
+    __test__ = False  # pytest collects classes by this prefix; it is no test
+
+    trial: str
+    metrics: dict[str, Estimate]  # test_<m>
+
+
+@dataclass(frozen=True)
+class Comparison:
+    table: SweepTable
+    goals: dict[str, tuple[GoalResult, ...]]  # configuration key -> one result per goal that can be asked of it
+    front: frozenset[str]  # keys: variants that no variant beats in objective, size and both latencies
+    training_front: frozenset[str]  # keys: baselines that none beats in objective and seconds of training
+    recommendation: Recommendation
+    test: TestReading | None = None
+
+    @property
+    def test_of_recommended(self) -> TestReading | None:
+        """The reading, if it is of the trial that is recommended now."""
+        row = self.recommendation.row
+        return self.test if self.test is not None and row is not None and self.test.trial == row.id else None
+
+    @property
+    def pareto(self) -> list[str]:
+        """Trial ids of the configurations on the front: of the variants, or of the baselines if there are none."""
+        keys = self.front or (self.training_front if not self.table.variants else frozenset())
+        return [row.id for c in self.table.configurations if c.key in keys for row in c.measured]
+
+
+def compare(table: SweepTable, test: TestReading | None = None) -> Comparison:
+    variants, baselines = table.variants, table.baselines
+    judged = {c.key: judge(table, c, goals_for(table, [c])) for c in (variants or baselines)}
+    return Comparison(table, judged, deployment_front(table), training_front(table), recommend(table), test)
+
+
+def load_comparison(storage: Storage, sweep: str) -> Comparison:
+    """Read a sweep and say all there is to say. Raises TableError when there is no such sweep."""
+    return compare(load(storage, sweep), load_test_reading(storage, sweep))
+
+
+def save_test_reading(storage: Storage, sweep: str, reading: TestReading) -> None:
+    storage.write(sweep_file(sweep, "test_reading.json"), reading.model_dump_json(indent=1).encode())
+
+
+def load_test_reading(storage: Storage, sweep: str) -> TestReading | None:
+    try:
+        return TestReading.model_validate_json(storage.read(sweep_file(sweep, "test_reading.json")))
+    except (FileNotFoundError, ValidationError):
+        return None  # a damaged one counts as not read: nothing rests on it
+
+
+def deployment_axes(table: SweepTable) -> list[tuple[str, Mode]]:
+    """Objective, bytes, and the median latency at each measured batch size."""
+    names = {name for c in table.variants for row in c.measured if row.result for name in row.result.metrics}
+    latencies = sorted(name for name in names if name.startswith("latency_p50_ms_batch_"))
+    return [(table.plan.objective.metric, table.plan.objective.mode), ("artifact_bytes", "min")] + [
+        (name, "min") for name in latencies
+    ]
+
+
+def deployment_front(table: SweepTable) -> frozenset[str]:
+    axes = deployment_axes(table)
+    points = {c.key: [s.mean if (s := c.summary(metric)) else math.nan for metric, _ in axes] for c in table.variants}
+    return _front(points, [mode for _, mode in axes])
+
+
+def training_front(table: SweepTable) -> frozenset[str]:
+    """Objective against the seconds of training to the target (to the end, where there is no target)."""
+    objective = table.plan.objective
+    points = {}
+    for c in table.baselines:
+        summary, seconds = c.summary(objective.metric), seconds_to_target(table, c)
+        points[c.key] = [math.nan if summary is None else summary.mean, math.nan if seconds is None else seconds]
+    return _front(points, [objective.mode, "min"])
+
+
+def _front(points: dict[str, list[float]], modes: Sequence[Mode]) -> frozenset[str]:
+    """`points`: key -> the objective, then costs. Costs within 5 % count as equal, like in the recommendation."""
+    keys = [key for key, point in points.items() if not any(map(math.isnan, point))]
+    if not keys:
+        return frozenset()
+    objective, *costs = zip(*(points[key] for key in keys), strict=True)
+    axes = [objective, *(levels(cost, SAME) for cost in costs)]
+    return frozenset(keys[index] for index in front(list(zip(*axes, strict=True)), modes))
+
+
+def configuration_of(table: SweepTable, trial: str) -> Configuration | None:
+    return next((c for c in table.configurations if any(row.id == trial for row in c.rows)), None)

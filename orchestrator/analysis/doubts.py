@@ -1,0 +1,75 @@
+"""What to doubt about a recommendation: noise, few seeds, the edge of a grid, what is not in yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.analysis.goals import goal_words
+from orchestrator.analysis.statistics import Verdict, paired_difference, pairs_needed
+from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
+from orchestrator.analysis.tuning import tuned
+from orchestrator.analysis.words import listing, plural, quantity
+from orchestrator.spec import Goal
+
+
+def progress(table: SweepTable) -> tuple[str, ...]:
+    """What is not in yet."""
+    waiting = sum(row.status == WAITING for row in table.rows) - len(table.unreadable)
+    sentences = []
+    if waiting:
+        sentences.append(f"{waiting} of {plural(len(table.rows), 'trial')} have not ended: this may change.")
+    if table.unreadable:
+        sentences.append(f"The result of {listing(table.unreadable)} cannot be read: its file is damaged.")
+    return tuple(sentences)
+
+
+def doubts(table: SweepTable, chosen: Configuration, row: Row, not_asked: Sequence[Goal]) -> list[str]:
+    sentences = []
+    for goal in not_asked:
+        asked = goal_words(goal, table.plan.direction(goal.metric))
+        sentences.append(
+            f"The goal {asked!r} was not asked: nothing was compressed, so there is no parent to compare with."
+        )
+    parent = table.parent_of(chosen)
+    lost = (*parent.broken, *(chosen.broken if chosen is not parent else ()))
+    sentences.extend(f"Another seed of it, {r.id} (seed {r.seed}), ended as {r.status}." for r in lost)
+    sentences.extend(
+        f"Learning rate {parent.training.learning_rate:.4g} is the {entry.edge} tried at batch size "
+        f"{entry.batch_size}: the best one may lie outside the grid."
+        for entry in tuned(table)
+        if entry.best.key == parent.key and entry.edge
+    )
+    machines = {machine for r in table.rows if r.kind == chosen.kind and (machine := _machine(r))}
+    if len(machines) > 1:
+        sentences.append(f"Figures come from {listing(sorted(machines))}: latencies compare only on one of them.")
+    return [*sentences, *(row.result.warnings if row.result else ())]
+
+
+def advice(table: SweepTable, chosen: Configuration, second: Configuration | None) -> list[str]:
+    """What it would take to tell the first from the second."""
+    objective = table.plan.objective
+    values = chosen.values(objective.metric)
+    if len(values) < 2:
+        way = (
+            "`seeds: all` under `compression` compresses every seed of a parent"
+            if len(table.parent_of(chosen).rows) > 1
+            else "three or more values of `seed` tell"
+        )
+        return [f"It rests on one seed: whether another seed would give the same order is not determined; {way}."]
+    difference = paired_difference(values, second.values(objective.metric), objective.mode) if second else None
+    if difference is None or not difference.deviation or not difference.mean:
+        return []
+    if difference.verdict is not Verdict.NO_DIFFERENCE:
+        return []
+    needed = pairs_needed(difference.deviation, abs(difference.mean))
+    return [
+        f"First and second differ by {quantity(objective.metric, abs(difference.mean), 2)} in {objective.metric}; "
+        f"if that is real, about {needed:,} seeds would show it (there are {difference.pairs})."
+    ]
+
+
+def _machine(row: Row) -> str | None:
+    """What a trial's timings hold for: the accelerator, or the processor."""
+    environment = row.result.environment if row.result else {}
+    device = environment.get("device")
+    return environment.get("cpu", device) if device == "cpu" else device

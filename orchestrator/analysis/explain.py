@@ -1,0 +1,233 @@
+"""The sentences of a recommendation. Every one carries the figures it rests on."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from orchestrator.analysis.choose import SAME, Candidate, Choice, Step
+from orchestrator.analysis.goals import GoalResult, GoalVerdict, result_words
+from orchestrator.analysis.statistics import Basis, Difference, Summary, Verdict
+from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
+from orchestrator.analysis.tuning import Tuned, to_target, tuned
+from orchestrator.analysis.words import (
+    listing,
+    plural,
+    quantity,
+    settings_words,
+    signed,
+    summary_words,
+    unit_of,
+    varying_settings,
+    with_interval,
+)
+
+LATENCY = "latency_p50_ms_batch_"
+PERCENT_SAME = f"{100 * (SAME - 1):.0f} %"
+
+
+def label(table: SweepTable, configuration: Configuration) -> str:
+    """A configuration in a few words: `batch 32, rate 0.025, int8`."""
+    training = configuration.training
+    words = [f"batch {training.batch_size}", f"rate {training.learning_rate:.4g}"]
+    if names := varying_settings(row.config.training for row in table.rows):
+        words.append(settings_words(training, names))
+    return ", ".join([*words, configuration.compression] if configuration.compression else words)
+
+
+def basis_words(summary: Summary) -> str:
+    """What the interval of a figure is over."""
+    match summary.basis:
+        case Basis.SEEDS:
+            return f"mean and 95 % interval over {summary.n} seeds"
+        case Basis.WITHIN:
+            return "one seed; 95 % interval over its validation rows"
+        case Basis.NONE:
+            return "one seed, no interval" if summary.n == 1 else f"mean over {summary.n} seeds"
+
+
+# -- nothing to recommend ---------------------------------------------------------------------------------------------
+
+
+def nothing(table: SweepTable) -> str:
+    statuses = Counter(row.status for row in table.rows)
+    if not statuses:
+        return "The sweep has no trials."
+    counts = listing([f"{count} {status.replace('_', ' ')}" for status, count in statuses.most_common()])
+    if set(statuses) == {WAITING}:
+        return "No trial has ended yet."
+    return f"No trial with a {table.plan.objective.metric} ran to its end: {counts}."
+
+
+def no_candidate_meets(
+    table: SweepTable, nearest: Configuration, row: Row, results: Sequence[GoalResult], candidates: int
+) -> tuple[str, ...]:
+    every = "The only configuration does not meet" if candidates == 1 else f"None of {candidates} configurations meets"
+    return (
+        f"{every} every goal, so nothing is recommended.",
+        f"Nearest: {row.id} ({label(table, nearest)}).",
+        *(f"{result_words(result, table.plan.direction(result.goal.metric))}." for result in results),
+    )
+
+
+# -- the reasons ------------------------------------------------------------------------------------------------------
+
+
+def goals_met(table: SweepTable, results: Sequence[GoalResult], within: int, candidates: int) -> list[str]:
+    if not results:
+        return [f"No goal limits the choice among {plural(candidates, 'configuration')}."]
+    every = {1: "the goal", 2: "both goals"}.get(len(results), f"all {len(results)} goals")
+    sentences = [f"{result_words(r, table.plan.direction(r.goal.metric))}." for r in results]
+    return [f"{within} of {candidates} configurations are within {every}; this is one of them." if within > 1 else
+            f"It is the only one of {candidates} within {every}.", *sentences]  # fmt: skip
+
+
+def steps(table: SweepTable, choice: Choice, by_key: Mapping[str, Configuration]) -> list[str]:
+    """The steps of the rule that narrowed the choice, in order."""
+    chosen, before = by_key[choice.chosen.key], len(by_key)
+    sentences = [_objective_step(table, choice, by_key)]
+    for step, left in choice.kept.items():
+        if step is not Step.OBJECTIVE and left < before:
+            sentences.append(_narrowed(table, step, chosen, choice.chosen, before, left))
+        before = left
+    return sentences
+
+
+def _objective_step(table: SweepTable, choice: Choice, by_key: Mapping[str, Configuration]) -> str:
+    metric = table.plan.objective.metric
+    chosen, leader = by_key[choice.chosen.key], by_key[choice.leader.key]
+    own, best = chosen.summary(metric), leader.summary(metric)
+    equal = choice.kept[Step.OBJECTIVE] - 1
+    if chosen is leader:
+        text = f"Its {metric} is the best: {summary_words(metric, own)} ({basis_words(own)})" if own else ""
+        return f"{text}; {equal} more count as equal to it." if equal else f"{text}."
+    allowed = "the goal allows" if choice.margin_is_goal else "the validation rows can tell apart"
+    return (
+        f"Its {metric} is {summary_words(metric, own)}. The best is {summary_words(metric, best)} "
+        f"({label(table, leader)}), which counts as equal: {difference_words(metric, choice.differences[chosen.key])}, "
+        f"and within the {quantity(metric, choice.margin, 2)} that {allowed}."
+    )
+
+
+def difference_words(metric: str, difference: Difference | None) -> str:
+    """A paired difference and its verdict, with the interval: `no detectable difference (-0.002 ± 0.011, ...)`."""
+    if difference is None:
+        return "not determined (no seed in common)"
+    if difference.verdict is Verdict.NOT_DETERMINED or difference.low is None or difference.high is None:
+        return f"the difference, {signed(metric, difference.mean)}, is not determined (one seed)"
+    divisor, unit = unit_of(metric)
+    text = with_interval(difference.mean, (difference.high - difference.low) / 2, divisor)
+    return f"{difference.verdict} ({text} {unit}".rstrip() + f", paired over {difference.pairs} seeds)"
+
+
+def _narrowed(table: SweepTable, step: Step, chosen: Configuration, figures: Candidate, before: int, left: int) -> str:
+    company = "" if left == 1 else f" (with {left - 1} more within {PERCENT_SAME} of it)"
+    match step:
+        case Step.LATENCY:
+            return f"Of these {before} it is the fastest{company}: {latency_words(chosen)}."
+        case Step.SIZE:
+            size = figures.artifact_bytes or 0.0
+            return f"Of these {before} it is the smallest{company}: {quantity('artifact_bytes', size)}."
+        case Step.COST:
+            return (
+                f"Of these {before} it is the cheapest to train{company}: {_cost_words(table, figures.cost_seconds)}."
+            )
+        case _:
+            return f"Between the last {before} the better mean {table.plan.objective.metric} decides."
+
+
+def _cost_words(table: SweepTable, seconds: float | None) -> str:
+    objective = table.plan.objective
+    until = "to the end" if objective.target is None else f"to {objective.metric} {objective.target:g}"
+    if seconds is None or seconds == math.inf:
+        return f"not every seed came {until}" if objective.target is not None else "not measured"
+    return f"{quantity('train_seconds', seconds)} {until}"
+
+
+def latency_words(configuration: Configuration) -> str:
+    """`latency 0.31 at batch 1 and 0.20 at batch 64 of its parent's, compiled`."""
+    parts = [
+        f"{summary_words('', summary)} at batch {batch}"
+        for batch in latency_batches([configuration])
+        if (summary := configuration.summary(f"latency_ratio_batch_{batch}")) is not None
+    ]
+    return f"latency {listing(parts)} of its parent's, compiled" if parts else "latency not measured"
+
+
+def latency_batches(configurations: Iterable[Configuration]) -> list[int]:
+    """The batch sizes at which latency was measured, ascending."""
+    names = {name for c in configurations for row in c.measured if row.result for name in row.result.metrics}
+    return sorted(int(name.removeprefix(LATENCY)) for name in names if name.startswith(LATENCY))
+
+
+def training(table: SweepTable, configuration: Configuration) -> list[str]:
+    """The batch-size half of the recommendation: the training settings, and what the other batch sizes took."""
+    setting = configuration.training
+    source = table.parent_of(configuration).learning_rate_source
+    sentences = [
+        f"Train at batch size {setting.batch_size} with learning rate {setting.learning_rate:.4g}"
+        f"{f' ({source})' if source else ''}, {setting.optimizer.name}, {setting.precision}, "
+        f"{plural(setting.num_workers, 'worker')}."
+    ]
+    objective, envelope = table.plan.objective, tuned(table)
+    if objective.target is not None and envelope:
+        times = "; ".join(_time_to_target(table, entry) for entry in envelope)
+        sentences.append(f"To {objective.metric} {objective.target:g}, at the best rate of each: {times}.")
+    return sentences
+
+
+def _time_to_target(table: SweepTable, entry: Tuned) -> str:
+    names = varying_settings(c.training for c in table.baselines)
+    name = " ".join([f"batch {entry.batch_size}", settings_words(entry.best.training, names)]).rstrip()
+    outcome = to_target(table, entry.best)
+    if outcome is None:
+        return f"{name}: not reached"
+    some = "" if outcome.reached == outcome.seeds else f" (only {outcome.reached} of {outcome.seeds} seeds)"
+    seconds = quantity("train_seconds", outcome.seconds.mean)
+    return f"{name}: {outcome.steps.mean:,.0f} steps, {outcome.examples.mean:,.0f} examples, {seconds}{some}"
+
+
+def seed_choice(table: SweepTable, configuration: Configuration, row: Row) -> list[str]:
+    metric = table.plan.objective.metric
+    if len(configuration.measured) < 2:
+        return []
+    return [
+        f"Of its {len(configuration.measured)} seeds, {row.id} (seed {row.seed}) has the best {metric}, "
+        f"{quantity(metric, row.value(metric) or 0.0)}; chosen for being the best, it flatters itself: expect the mean."
+    ]
+
+
+# -- the runner-up ----------------------------------------------------------------------------------------------------
+
+
+def why_not(table: SweepTable, choice: Choice, chosen: Configuration, second: Configuration) -> str:
+    """The step at which the rule let go of the runner-up, with the two figures."""
+    metric = table.plan.objective.metric
+    match choice.dropped[second.key]:
+        case Step.OBJECTIVE:
+            return (
+                f"its {metric} is {summary_words(metric, second.summary(metric))}; "
+                f"against the best: {difference_words(metric, choice.differences[second.key])}"
+            )
+        case Step.LATENCY:
+            return f"it is slower: {latency_words(second)}"
+        case Step.SIZE:
+            return (
+                f"it is larger: {summary_words('artifact_bytes', second.summary('artifact_bytes'))} "
+                f"against {summary_words('artifact_bytes', chosen.summary('artifact_bytes'))}"
+            )
+        case Step.COST:
+            cost = choice.candidates[second.key].cost_seconds
+            own = _cost_words(table, choice.candidates[chosen.key].cost_seconds)
+            more = f"{quantity('train_seconds', cost)} against " if cost is not None and cost < math.inf else ""
+            return f"its training costs more: {more or 'not every seed reached the target, against '}{own}"
+        case Step.TIE:
+            means = [quantity(metric, s.mean) if (s := c.summary(metric)) else "-" for c in (second, chosen)]
+            return f"equal in every step; its mean {metric} is {means[0]} against {means[1]}"
+
+
+def misses(table: SweepTable, results: Sequence[GoalResult]) -> str:
+    """Why a configuration outside the goals is only second."""
+    missed = [r for r in results if r.verdict is not GoalVerdict.MET]
+    return "; ".join(result_words(r, table.plan.direction(r.goal.metric)) for r in missed)

@@ -1,0 +1,185 @@
+"""Does a configuration stay within a goal, by how much, and is that more than noise.
+
+A goal's margin is positive when it is met, in the metric's own unit (or in percent for the percent goals):
+
+    threshold                 metric at least (or, where less is better, at most) `value`
+    min-improvement           gain >= value                 percent-min-improvement   100 gain / |parent| >= value
+    max-degradation           gain >= -value                percent-max-degradation   100 gain / |parent| >= -value
+
+`gain` is how much better the variant is than its own parent, exported and measured uncompressed. Where the two were
+measured together, that pairing is used: `val_<m>_change` is paired row by row, and `latency_ratio_batch_<b>` is taken
+in alternation, which cancels the drift of the machine. The names of the types are those of Microsoft's Olive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.analysis.statistics import Basis, Summary, mean_over_seeds
+from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.words import number, quantity, summary_words, unit_of
+from orchestrator.spec import Goal, Mode
+from trainables.results import Estimate
+
+LATENCY_PREFIX = "latency_p50_ms_"
+
+
+class GoalVerdict(StrEnum):
+    MET = "met"
+    MISSED = "missed"
+    NOT_DETERMINED = "not determined"
+
+
+@dataclass(frozen=True)
+class GoalResult:
+    """One goal, judged on the point estimate; `within_noise` says that the interval allows the opposite verdict too."""
+
+    goal: Goal
+    verdict: GoalVerdict
+    margin: Summary | None  # positive: met. In the metric's unit, or in percentage points
+    achieved: float | None  # the figure the goal is about: a level, or a gain over the parent, absolute or in percent
+    reason: str | None = None  # why nothing is determined
+
+    @property
+    def within_noise(self) -> bool:
+        low, high = (None, None) if self.margin is None else (self.margin.low, self.margin.high)
+        return low is not None and high is not None and low < 0 < high
+
+    @property
+    def shortfall(self) -> float:
+        """How far a missed goal is away, in units of the goal's own limit; 0 when met, infinite when not determined."""
+        if self.verdict is GoalVerdict.MET:
+            return 0.0
+        return math.inf if self.margin is None else -self.margin.mean / (abs(self.goal.value) or 1.0)
+
+
+def is_relative(goal: Goal) -> bool:
+    """True for goals that compare a variant with its parent; a baseline has no parent to be compared with."""
+    return goal.type != "threshold"
+
+
+def judge(table: SweepTable, configuration: Configuration, goals: Sequence[Goal]) -> tuple[GoalResult, ...]:
+    """Every goal, for one configuration; over several seeds the margins are averaged, each against its own parent."""
+    return tuple(_judge(table, configuration, goal) for goal in goals)
+
+
+def meets(results: Sequence[GoalResult]) -> bool:
+    """All goals are met. What is not determined is not met."""
+    return all(result.verdict is GoalVerdict.MET for result in results)
+
+
+def total_shortfall(results: Sequence[GoalResult]) -> float:
+    return sum(result.shortfall for result in results)
+
+
+def goal_words(goal: Goal, mode: Mode) -> str:
+    """What a goal asks, in words: `val_accuracy at most 0.01 worse than the parent`."""
+    divisor, unit = (1.0, "%") if goal.type.startswith("percent") else unit_of(goal.metric)
+    amount = f"{goal.value / divisor:g} {unit}".rstrip()
+    match goal.type:
+        case "threshold":
+            return f"{goal.metric} at {'least' if mode == 'max' else 'most'} {amount}"
+        case "min-improvement" | "percent-min-improvement":
+            return f"{goal.metric} at least {amount} {'higher' if mode == 'max' else 'lower'} than the parent's"
+        case _:
+            return f"{goal.metric} at most {amount} {'lower' if mode == 'max' else 'higher'} than the parent's"
+
+
+def result_words(result: GoalResult, mode: Mode) -> str:
+    """One sentence: what was asked, what is, and whether it can be told from noise."""
+    asked = goal_words(result.goal, mode)
+    if result.achieved is None or result.margin is None:
+        return f"{asked}: not determined ({result.reason})"
+    doubt = f", within noise (margin {_margin_words(result)})" if result.within_noise else ""
+    return f"{asked}: {result.verdict}, {_achieved_words(result, mode)}{doubt}"
+
+
+def _achieved_words(result: GoalResult, mode: Mode) -> str:
+    value, goal = result.achieved or 0.0, result.goal
+    if goal.type == "threshold":
+        return f"it is {quantity(goal.metric, value)}"
+    percent = goal.type.startswith("percent")
+    amount = f"{number(abs(value), 2)} %" if percent else quantity(goal.metric, abs(value), 2)
+    if value == 0:
+        return "no change"
+    return f"{amount} {'higher' if (value > 0) == (mode == 'max') else 'lower'}"
+
+
+def _margin_words(result: GoalResult) -> str:
+    if result.goal.type.startswith("percent"):
+        return f"{summary_words('', result.margin)} points"
+    return summary_words(result.goal.metric, result.margin)
+
+
+def _judge(table: SweepTable, configuration: Configuration, goal: Goal) -> GoalResult:
+    mode = table.plan.direction(goal.metric)
+    achieved: list[Estimate] = []
+    for row in configuration.measured:
+        outcome = _level(row, goal) if goal.type == "threshold" else _gain(table, row, goal, mode)
+        if isinstance(outcome, str):
+            return GoalResult(goal, GoalVerdict.NOT_DETERMINED, None, None, outcome)
+        achieved.append(outcome)
+    if not achieved:
+        return GoalResult(goal, GoalVerdict.NOT_DETERMINED, None, None, "no trial of it ran to its end")
+    margins = [_margin(estimate, goal, mode) for estimate in achieved]
+    margin = _combine(margins)
+    verdict = GoalVerdict.MET if margin.mean >= 0 else GoalVerdict.MISSED
+    return GoalResult(goal, verdict, margin, sum(e.value for e in achieved) / len(achieved))
+
+
+def _combine(margins: Sequence[Estimate]) -> Summary:
+    if len(margins) > 1:
+        return mean_over_seeds([margin.value for margin in margins])
+    (only,) = margins
+    return Summary(only.value, only.low, only.high, 1, Basis.NONE if only.low is None else Basis.WITHIN)
+
+
+def _margin(achieved: Estimate, goal: Goal, mode: Mode) -> Estimate:
+    match goal.type:
+        case "threshold":
+            return _linear(achieved, 1.0, -goal.value) if mode == "max" else _linear(achieved, -1.0, goal.value)
+        case "min-improvement" | "percent-min-improvement":
+            return _linear(achieved, 1.0, -goal.value)
+        case _:
+            return _linear(achieved, 1.0, goal.value)
+
+
+def _level(row: Row, goal: Goal) -> Estimate | str:
+    estimate = row.result.metrics.get(goal.metric) if row.result else None
+    return estimate if estimate is not None and math.isfinite(estimate.value) else f"{goal.metric} was not measured"
+
+
+def _gain(table: SweepTable, row: Row, goal: Goal, mode: Mode) -> Estimate | str:
+    """How much better than the parent; in percent of the parent's figure for the percent goals."""
+    level = _level(row, goal)
+    if isinstance(level, str) or row.result is None:
+        return level if isinstance(level, str) else "no result"
+    if row.parent is None:
+        return "a baseline has no parent to be compared with"
+    metrics, percent, sign = row.result.metrics, goal.type.startswith("percent"), 1.0 if mode == "max" else -1.0
+    batch = goal.metric.removeprefix(LATENCY_PREFIX)
+    if percent and batch != goal.metric and (ratio := metrics.get(f"latency_ratio_{batch}")) is not None:
+        return _linear(ratio, -100.0, 100.0)
+    reference = table.uncompressed(row)
+    parent = reference.value(goal.metric) if reference is not None else None
+    if parent is None and (stated := metrics.get(f"reference_{goal.metric}")) is not None:
+        parent = stated.value
+    change = metrics.get(f"{goal.metric}_change")
+    if (change is None or not math.isfinite(change.value)) and parent is not None:
+        change = Estimate(value=level.value - parent)
+    if change is None:
+        return f"{goal.metric} of its uncompressed parent was not measured"
+    if not percent:
+        return _linear(change, sign, 0.0)
+    parent = level.value - change.value if parent is None else parent
+    return _linear(change, sign * 100.0 / abs(parent), 0.0) if parent else f"the parent's {goal.metric} is 0"
+
+
+def _linear(estimate: Estimate, factor: float, offset: float) -> Estimate:
+    """factor x estimate + offset, with the interval turned over when the factor is negative."""
+    ends = [None if end is None else factor * end + offset for end in (estimate.low, estimate.high)]
+    low, high = ends if factor >= 0 else reversed(ends)
+    return Estimate(value=factor * estimate.value + offset, low=low, high=high, n=estimate.n, note=estimate.note)

@@ -1,0 +1,181 @@
+"""One configuration to take, the reasons with their figures, what came second, and what to doubt.
+
+candidates   variants that ran to their end (the uncompressed model is one); baselines, if nothing was compressed.
+             A configuration that lost a seed (diverged, out of memory, failed) only if there is no other
+within       those that meet every goal; if none does, nothing is recommended and the nearest is shown: the one with
+             the smallest sum of shortfalls, each in units of its goal's limit
+the rule     see choose.py; the runner-up is what the same rule chooses when the first is taken away
+the trial    of the chosen configuration's seeds, the one with the best validation objective (among those that meet
+             the goals by themselves); it flatters itself by that choice, so the figures quoted are the means
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.analysis import doubts, explain
+from orchestrator.analysis.choose import Candidate, Choice, choose
+from orchestrator.analysis.goals import GoalResult, is_relative, judge, meets, total_shortfall
+from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.spec import Goal
+
+LATENCY_RATIO = "latency_ratio_batch_"
+
+
+@dataclass(frozen=True)
+class RunnerUp:
+    configuration: Configuration
+    row: Row
+    why_not: str
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """`row` is None when nothing can be recommended; `nearest` is then what comes closest to the goals, if anything."""
+
+    row: Row | None
+    configuration: Configuration | None
+    reasons: tuple[str, ...]
+    caveats: tuple[str, ...] = ()
+    goals: tuple[GoalResult, ...] = ()  # of the configuration, or of the nearest
+    runner_up: RunnerUp | None = None
+    nearest: Configuration | None = None
+    nearest_row: Row | None = None
+    headline: str = ""  # all of it in one line
+
+
+def recommend(table: SweepTable) -> Recommendation:
+    """Apply the rule to what has ended so far."""
+    candidates = comparable(table)
+    if not candidates:
+        nothing = explain.nothing(table)
+        return Recommendation(None, None, (nothing,), doubts.progress(table), headline=f"No recommendation: {nothing}")
+    goals = goals_for(table, candidates)
+    judged = {c.key: judge(table, c, goals) for c in candidates}
+    within = [c for c in candidates if meets(judged[c.key])]
+    if not within:
+        nearest = min(candidates, key=lambda c: (total_shortfall(judged[c.key]), c.key))
+        row = best_row(table, nearest, goals)
+        reasons = explain.no_candidate_meets(table, nearest, row, judged[nearest.key], len(candidates))
+        return Recommendation(
+            None,
+            None,
+            reasons,
+            doubts.progress(table),
+            judged[nearest.key],
+            nearest=nearest,
+            nearest_row=row,
+            headline=f"No recommendation: {reasons[0]}",
+        )
+
+    choice = _choose(table, within)
+    by_key = {c.key: c for c in within}
+    chosen = by_key[choice.chosen.key]
+    row = best_row(table, chosen, goals)
+    second = _runner_up(table, within, candidates, chosen, choice, goals, judged)
+    reasons = (
+        *explain.goals_met(table, judged[chosen.key], len(within), len(candidates)),
+        *explain.steps(table, choice, by_key),
+        *explain.training(table, chosen),
+        *explain.seed_choice(table, chosen, row),
+    )
+    doubtful = (
+        *doubts.progress(table),
+        *doubts.doubts(table, chosen, row, [g for g in table.plan.goals if g not in goals]),
+        *doubts.advice(table, chosen, second.configuration if second else None),
+    )
+    headline = f"Recommended: {row.id} ({explain.label(table, chosen)})"
+    return Recommendation(row, chosen, reasons, doubtful, judged[chosen.key], second, headline=headline)
+
+
+def comparable(table: SweepTable) -> list[Configuration]:
+    """Variants that were measured; baselines when there are none. All have a finite objective."""
+    metric = table.plan.objective.metric
+
+    def usable(configurations: Iterable[Configuration]) -> list[Configuration]:
+        summaries = ((c, c.summary(metric)) for c in configurations)
+        return [c for c, summary in summaries if summary is not None and math.isfinite(summary.mean)]
+
+    return usable(table.variants) or usable(table.baselines)
+
+
+def goals_for(table: SweepTable, candidates: Sequence[Configuration]) -> list[Goal]:
+    """The goals that can be asked of these candidates: a baseline has no parent, so only levels can be asked of it."""
+    relative_too = candidates[0].kind == "variant"
+    return [goal for goal in table.plan.goals if relative_too or not is_relative(goal)]
+
+
+def best_row(table: SweepTable, configuration: Configuration, goals: Sequence[Goal]) -> Row:
+    """The seed with the best objective, of those that meet the goals by themselves (of all, if none does)."""
+    metric, sign = table.plan.objective.metric, 1.0 if table.plan.objective.mode == "max" else -1.0
+    rows = [row for row in configuration.measured if row.value(metric) is not None]
+    alone = [row for row in rows if meets(judge(table, Configuration(configuration.key, (row,)), goals))]
+    return max(alone or rows, key=lambda row: (sign * (row.value(metric) or 0.0), -row.seed))
+
+
+def candidate(table: SweepTable, configuration: Configuration) -> Candidate:
+    """The figures of a configuration that the rule looks at."""
+    metric = table.plan.objective.metric
+    estimates = [row.result.metrics.get(metric) for row in configuration.measured if row.result is not None]
+    halves = [(e.high - e.low) / 2 for e in estimates if e is not None and e.low is not None and e.high is not None]
+    size = configuration.summary("artifact_bytes")
+    return Candidate(
+        key=configuration.key,
+        objective=configuration.values(metric),
+        resolution=sum(halves) / len(halves) if halves else 0.0,
+        speed=speed(configuration),
+        artifact_bytes=size.mean if size else None,
+        cost_seconds=seconds_to_target(table, table.parent_of(configuration)),
+    )
+
+
+def speed(configuration: Configuration) -> float | None:
+    """Latency over the parent's compiled latency: geometric mean over the measured batch sizes; below 1 is faster."""
+    names = {name for row in configuration.measured if row.result for name in row.result.metrics}
+    summaries = [configuration.summary(name) for name in sorted(names) if name.startswith(LATENCY_RATIO)]
+    ratios = [summary.mean for summary in summaries if summary is not None]
+    if not ratios or not all(ratio > 0 and math.isfinite(ratio) for ratio in ratios):
+        return None
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
+def seconds_to_target(table: SweepTable, baseline: Configuration) -> float | None:
+    """Mean seconds of training to the target, infinite if a seed never got there; without a target, to the end."""
+    if table.plan.objective.target is None:
+        summary = baseline.summary("train_seconds")
+        return summary.mean if summary else None
+    reached = baseline.reached(table.plan.objective)
+    if not reached:
+        return None
+    return sum(math.inf if reach is None else reach.seconds for reach in reached) / len(reached)
+
+
+def _choose(table: SweepTable, configurations: Sequence[Configuration]) -> Choice:
+    objective = table.plan.objective
+    tolerances = [g.value for g in table.plan.goals if g.metric == objective.metric and g.type == "max-degradation"]
+    candidates = [candidate(table, c) for c in configurations]
+    return choose(candidates, objective.mode, min(tolerances, default=None))
+
+
+def _runner_up(
+    table: SweepTable,
+    within: Sequence[Configuration],
+    candidates: Sequence[Configuration],
+    chosen: Configuration,
+    choice: Choice,
+    goals: Sequence[Goal],
+    judged: dict[str, tuple[GoalResult, ...]],
+) -> RunnerUp | None:
+    """What the rule chooses without the first; when nothing else meets the goals, the nearest of those that miss."""
+    others = [c for c in within if c is not chosen]
+    if others:
+        key = _choose(table, others).chosen.key
+        second = next(c for c in others if c.key == key)
+        return RunnerUp(second, best_row(table, second, goals), explain.why_not(table, choice, chosen, second))
+    missing = [c for c in candidates if c is not chosen]
+    if not missing:
+        return None
+    second = min(missing, key=lambda c: (total_shortfall(judged[c.key]), c.key))
+    return RunnerUp(second, best_row(table, second, goals), explain.misses(table, judged[second.key]))

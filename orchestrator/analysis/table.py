@@ -1,0 +1,283 @@
+"""The plan and the results of one sweep, as rows (trials) and configurations (trials that differ only by seed).
+
+sweeps/<name>/plan.json     written by the driver when it starts, and again whenever variants were made concrete
+trials/<id>/result.json     written by the driver when a trial ended; a planned trial without one is waiting
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.analysis.statistics import Basis, Summary, mean_over_seeds
+from orchestrator.plan import Plan, Trial
+from orchestrator.spec import Goal, Mode, Objective
+from trainables.config import Training, TrialConfig, describe_chain
+from trainables.results import Reached, Status, TrialResult, first_reach
+from trainables.storage import Storage, sweep_file, trial_file
+
+MEASURED = frozenset({Status.COMPLETED, Status.GOAL_MISSED})  # ended with the figures of a whole run
+WAITING = "waiting"
+
+
+class TableError(ValueError):
+    """There is nothing to compare, in one sentence that says what to do."""
+
+
+class Stored(BaseModel):
+    """A newer version may write more keys: reading ignores them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class StoredTrial(Stored):
+    id: str
+    config: TrialConfig
+    learning_rate_source: str | None = None
+
+
+class StoredPlan(Stored):
+    """What a sweep set out to do: all that comparing needs beside the results."""
+
+    name: str
+    task: str
+    objective: Objective
+    goals: tuple[Goal, ...] = ()
+    directions: dict[str, Mode] = {}  # of the task's metrics, without val_ or train_: {"accuracy": "max"}
+    trials: tuple[StoredTrial, ...] = ()
+
+    def direction(self, metric: str) -> Mode:
+        """Which way `metric` is better. Unknown names count as better when smaller: most figures are costs."""
+        if metric == self.objective.metric:
+            return self.objective.mode
+        for prefix in ("best_val_", "val_", "train_", "test_"):
+            if metric.startswith(prefix) and metric.removeprefix(prefix) in self.directions:
+                return self.directions[metric.removeprefix(prefix)]
+        return "max" if metric in ("examples_per_second", "converted_fraction") else "min"
+
+
+def stored_plan(plan: Plan, variants: Iterable[Trial] = ()) -> StoredPlan:
+    """What comparing needs of a plan, with the variants that have been made concrete so far."""
+    sweep = plan.sweep
+    trials = {trial.id: trial for trial in (*plan.trials, *variants)}.values()  # a variant may be asked for twice
+    return StoredPlan(
+        name=sweep.name,
+        task=sweep.task.name,
+        objective=sweep.objective,
+        goals=sweep.goals,
+        directions=sweep.facts.metrics,
+        trials=tuple(
+            StoredTrial(id=t.id, config=t.config, learning_rate_source=t.learning_rate_source) for t in trials
+        ),
+    )
+
+
+def save_plan(storage: Storage, plan: StoredPlan) -> None:
+    """Replace the sweep's stored plan, atomically."""
+    storage.write(sweep_file(plan.name, "plan.json"), plan.model_dump_json(indent=1).encode())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One planned trial and, once it has ended, its result."""
+
+    id: str
+    config: TrialConfig
+    learning_rate_source: str | None
+    result: TrialResult | None
+
+    @property
+    def kind(self) -> str:
+        return self.config.kind
+
+    @property
+    def parent(self) -> str | None:
+        return self.config.parent if self.config.kind == "variant" else None
+
+    @property
+    def seed(self) -> int:
+        return self.config.training.seed
+
+    @property
+    def compression(self) -> str:
+        """The chain in words; empty for a baseline."""
+        return describe_chain(self.config.chain) if self.config.kind == "variant" else ""
+
+    @property
+    def status(self) -> str:
+        return self.result.status.value if self.result else WAITING
+
+    @property
+    def measured(self) -> bool:
+        return self.result is not None and self.result.status in MEASURED
+
+    def value(self, metric: str) -> float | None:
+        """The figure of a trial that ran to its end; None otherwise."""
+        if self.result is None or not self.measured or metric not in self.result.metrics:
+            return None
+        return self.result.metrics[metric].value
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Trials that differ only by seed (and, for variants, by the seed of their parents). Ordered by seed."""
+
+    key: str  # eight hexadecimal digits of the content that the trials share
+    rows: tuple[Row, ...]
+
+    @property
+    def kind(self) -> str:
+        return self.rows[0].kind
+
+    @property
+    def training(self) -> Training:
+        return self.rows[0].config.training
+
+    @property
+    def compression(self) -> str:
+        return self.rows[0].compression
+
+    @property
+    def learning_rate_source(self) -> str | None:
+        return next((row.learning_rate_source for row in self.rows if row.learning_rate_source), None)
+
+    @cached_property
+    def measured(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.measured)
+
+    @property
+    def broken(self) -> tuple[Row, ...]:
+        """Trials that failed: diverged, out of memory, ... Being stopped early is no failure."""
+        return tuple(
+            r for r in self.rows if r.result and not r.measured and r.result.status is not Status.STOPPED_EARLY
+        )
+
+    def values(self, metric: str) -> dict[int, float]:
+        """Seed -> value, over the trials that ran to their end."""
+        pairs = ((row.seed, row.value(metric)) for row in self.measured)
+        return {seed: value for seed, value in pairs if value is not None}
+
+    def summary(self, metric: str) -> Summary | None:
+        """Mean over seeds with its interval; with one seed, that trial's figure with its own interval."""
+        values = self.values(metric)
+        if len(values) > 1:
+            return mean_over_seeds(list(values.values()))
+        for row in self.measured:
+            if row.result is not None and (estimate := row.result.metrics.get(metric)) is not None:
+                basis = Basis.NONE if estimate.low is None else Basis.WITHIN
+                return Summary(estimate.value, estimate.low, estimate.high, 1, basis)
+        return None
+
+    def reached(self, objective: Objective) -> list[Reached | None]:
+        """For every trial that ran to its end, where the objective first reached its target."""
+        if objective.target is None:
+            return []
+        histories = [row.result.history for row in self.measured if row.result is not None]
+        return [first_reach(history, objective.metric, objective.mode, objective.target) for history in histories]
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    plan: StoredPlan
+    rows: tuple[Row, ...]
+    configurations: tuple[Configuration, ...]
+    unreadable: tuple[str, ...] = ()  # trials whose result file is damaged; they count as waiting
+
+    @property
+    def baselines(self) -> list[Configuration]:
+        return [c for c in self.configurations if c.kind == "baseline"]
+
+    @property
+    def variants(self) -> list[Configuration]:
+        return [c for c in self.configurations if c.kind == "variant"]
+
+    @cached_property
+    def _by_id(self) -> dict[str, Row]:
+        return {row.id: row for row in self.rows}
+
+    @cached_property
+    def _uncompressed(self) -> dict[str, Row]:
+        """Parent id -> its empty-chain variant, where that was measured."""
+        variants = ((row, row.config) for row in self.rows if row.config.kind == "variant" and row.measured)
+        return {config.parent: row for row, config in variants if config.kind == "variant" and not config.chain}
+
+    def row(self, trial: str) -> Row | None:
+        return self._by_id.get(trial)
+
+    def uncompressed(self, row: Row) -> Row | None:
+        """The same parent, exported and measured without compression."""
+        return self._uncompressed.get(row.parent) if row.parent else None
+
+    def parent_of(self, configuration: Configuration) -> Configuration:
+        """The baselines that were compressed; the configuration itself if it is one, or if this sweep lacks them."""
+        parents = {row.parent for row in configuration.rows}
+        return next((c for c in self.baselines if parents & {row.id for row in c.rows}), configuration)
+
+
+def whole(configurations: Sequence[Configuration]) -> list[Configuration]:
+    """Those that lost the fewest seeds: a mean over only the seeds that survived flatters."""
+    fewest = min((len(c.broken) for c in configurations), default=0)
+    return [c for c in configurations if len(c.broken) == fewest]
+
+
+def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], unreadable: Iterable[str] = ()) -> SweepTable:
+    """Join a plan with what results there are (trial id -> result). The order is the plan's."""
+    rows = tuple(Row(t.id, t.config, t.learning_rate_source, results.get(t.id)) for t in plan.trials)
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[_content(row.config)].append(row)
+    configurations = tuple(
+        Configuration(key, tuple(sorted(group, key=lambda row: (row.seed, row.id)))) for key, group in groups.items()
+    )
+    return SweepTable(plan, rows, configurations, tuple(unreadable))
+
+
+def _content(config: TrialConfig) -> str:
+    content = config.model_dump(mode="json", exclude={"parent": True, "training": {"seed"}})
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def load(storage: Storage, sweep: str) -> SweepTable:
+    """Read a sweep's plan and all results there are. Raises TableError when the storage has no such sweep."""
+    plan = _load_plan(storage, sweep)
+
+    def read(trial: StoredTrial) -> TrialResult | ValidationError | None:
+        try:
+            return TrialResult.model_validate_json(storage.read(trial_file(trial.id, "result.json")))
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            return error
+
+    with ThreadPoolExecutor(8) as pool:  # an object store answers in tens of milliseconds, and there may be thousands
+        outcomes = dict(zip((t.id for t in plan.trials), pool.map(read, plan.trials), strict=True))
+    results = {trial: outcome for trial, outcome in outcomes.items() if isinstance(outcome, TrialResult)}
+    damaged = [trial for trial, outcome in outcomes.items() if isinstance(outcome, ValidationError)]
+    return make_table(plan, results, damaged)
+
+
+def _load_plan(storage: Storage, sweep: str) -> StoredPlan:
+    try:
+        return StoredPlan.model_validate_json(storage.read(sweep_file(sweep, "plan.json")))
+    except FileNotFoundError:
+        names = storage.names("sweeps")
+        there = f"there are {', '.join(names)}" if names else "it holds no sweep yet"
+        nearest = difflib.get_close_matches(sweep, names, n=1)
+        hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+        raise TableError(
+            f"no sweep {sweep!r} in storage {storage.uri}: {there}{hint}. "
+            "`paretune run` makes one; --storage names another place."
+        ) from None
+    except ValidationError as error:
+        raise TableError(
+            f"the plan of sweep {sweep!r} in {storage.uri} cannot be read: {error.errors()[0]['msg']}. "
+            "`paretune run` with the sweep's file writes it anew."
+        ) from error

@@ -1,0 +1,89 @@
+"""What the baselines say about batch size and learning rate.
+
+Batch sizes are compared at the learning rate that suits each (Shallue et al. 2018, arXiv 1811.03600): the envelope over
+the rates. A best rate on the edge of its grid is flagged, because the true optimum may lie outside.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.analysis.statistics import Summary, mean_over_seeds
+from orchestrator.analysis.table import Configuration, SweepTable, whole
+from orchestrator.analysis.words import SETTINGS, varying_settings
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One batch size (and one choice of the other settings), at the learning rate with the best mean objective."""
+
+    best: Configuration
+    rates: tuple[Configuration, ...]  # all that were tried there, ascending by learning rate
+
+    @property
+    def batch_size(self) -> int:
+        return self.best.training.batch_size
+
+    @property
+    def edge(self) -> str | None:
+        """`lowest` or `highest` when the best rate is at an end of the grid (of at least two rates)."""
+        if len(self.rates) < 2:
+            return None
+        return {self.rates[0].key: "lowest", self.rates[-1].key: "highest"}.get(self.best.key)
+
+
+@dataclass(frozen=True)
+class ToTarget:
+    """What training to the objective's target took: figures over the seeds that got there, and how many did."""
+
+    reached: int
+    seeds: int
+    steps: Summary
+    examples: Summary
+    seconds: Summary
+
+
+def tuned(table: SweepTable) -> list[Tuned]:
+    """The envelope, ascending by batch size. A batch size where no trial ran to its end is not in it."""
+    objective, names = table.plan.objective, varying_settings(c.training for c in table.baselines)
+    sign = 1.0 if objective.mode == "max" else -1.0
+    groups: dict[tuple[int, tuple[str, ...]], list[Configuration]] = defaultdict(list)
+    for configuration in table.baselines:
+        training = configuration.training
+        groups[training.batch_size, tuple(SETTINGS[name](training) for name in names)].append(configuration)
+    envelope = []
+    for _, group in sorted(groups.items()):
+        ended = whole([c for c in group if c.summary(objective.metric) is not None])
+        scored = [(summary.mean * sign, c) for c in ended if (summary := c.summary(objective.metric)) is not None]
+        if scored:
+            best = max(scored, key=lambda pair: (pair[0], -pair[1].training.learning_rate))[1]
+            envelope.append(Tuned(best, tuple(sorted(group, key=lambda c: c.training.learning_rate))))
+    return envelope
+
+
+def to_target(table: SweepTable, configuration: Configuration) -> ToTarget | None:
+    """None when no seed reached the target, or there is none. A mean over only some seeds flatters: say how many."""
+    outcomes = configuration.reached(table.plan.objective)
+    there = [reach for reach in outcomes if reach is not None]
+    if not there:
+        return None
+    return ToTarget(
+        len(there),
+        len(outcomes),
+        mean_over_seeds([r.step for r in there]),
+        mean_over_seeds([r.examples for r in there]),
+        mean_over_seeds([r.seconds for r in there]),
+    )
+
+
+def fastest_rate(table: SweepTable, rates: Sequence[Configuration]) -> tuple[Configuration, ToTarget] | None:
+    """Of the rates at one batch size, the one that needs the fewest steps to the target with every seed reaching it.
+
+    Where at no rate all seeds get there, the one with the most seeds there.
+    """
+    outcomes = [(c, outcome) for c in rates if (outcome := to_target(table, c)) is not None]
+    if not outcomes:
+        return None
+    return min(outcomes, key=lambda pair: (-pair[1].reached / pair[1].seeds, pair[1].steps.mean, pair[0].key))

@@ -1,0 +1,107 @@
+"""Figures in words: units, sensible digits, intervals. The unit of a metric is read off its name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from orchestrator.analysis.statistics import Summary
+from trainables.config import Optimizer, Schedule, Training
+
+# What a table says beside batch size and learning rate, where a sweep varies it: name -> the words for one training
+SETTINGS: dict[str, Callable[[Training], str]] = {
+    "precision": lambda t: t.precision,
+    "workers": lambda t: plural(t.num_workers, "worker"),
+    "optimizer": lambda t: _options(t.optimizer),
+    "schedule": lambda t: _options(t.schedule),
+    "sharding": lambda t: t.sharding,
+    "clipping": lambda t: "no clipping" if t.gradient_clip_norm is None else f"clip {t.gradient_clip_norm:g}",
+    "budget": lambda t: f"{t.budget.amount:g} {t.budget.unit}",
+}
+
+
+def unit_of(metric: str) -> tuple[float, str]:
+    """(divisor, unit) in which a metric is shown: bytes as kB, seconds as s. A plain number has no unit."""
+    if metric.endswith("_bytes"):
+        return 1000.0, "kB"
+    if "_ms" in metric:
+        return 1.0, "ms"
+    if metric.endswith("_seconds"):
+        return 1.0, "s"
+    return 1.0, ""
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number on its own: `digits` significant digits, whole above that, thousands marked: 0.0123, 4.56, 12,345."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.{digits - 1}e}"
+    if abs(value) < 1e-4:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:.{digits - 1 - math.floor(math.log10(abs(value)))}f}"
+
+
+def quantity(metric: str, value: float, digits: int = 3) -> str:
+    """A metric's value with its unit: `112 kB`, `0.41 ms`, `0.962`."""
+    divisor, unit = unit_of(metric)
+    return f"{number(value / divisor, digits)} {unit}".rstrip()
+
+
+def with_interval(value: float, half_width: float | None, divisor: float = 1.0) -> str:
+    """`0.962 ± 0.014`, `0.972 ± 0.006`: the value gets as many decimals as its interval; `0.962` without one.
+
+    Digits of the interval as the Particle Data Group rounds errors: two if they begin with 10 to 35, one otherwise.
+    """
+    value /= divisor
+    if half_width is None or not math.isfinite(half_width) or not math.isfinite(value):
+        return number(value)
+    half_width /= divisor
+    if half_width == 0:
+        return f"{number(value)} ± 0"
+    exponent = math.floor(math.log10(half_width))
+    leading = half_width / 10**exponent
+    decimals = max(0, (1 if leading < 3.55 else 0) - exponent)
+    return f"{value:,.{decimals}f} ± {half_width:,.{decimals}f}" if decimals < 7 else f"{value:.3e} ± {half_width:.1e}"
+
+
+def summary_words(metric: str, summary: Summary | None, *, unit: bool = True) -> str:
+    """A configuration's figure, with its interval if it has one; `-` if there is none."""
+    if summary is None:
+        return "-"
+    divisor, name = unit_of(metric)
+    text = with_interval(summary.mean, summary.half_width, divisor)
+    return f"{text} {name}".rstrip() if unit else text
+
+
+def signed(metric: str, value: float) -> str:
+    """A difference, with its sign: `+0.003`, `-12 kB`."""
+    return ("+" if value >= 0 else "") + quantity(metric, value, 2)
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def listing(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def varying_settings(trainings: Iterable[Training]) -> list[str]:
+    """Names of the `SETTINGS` that differ between these trainings."""
+    trainings = list(trainings)
+    return [name for name, words in SETTINGS.items() if len({words(training) for training in trainings}) > 1]
+
+
+def settings_words(training: Training, names: Iterable[str]) -> str:
+    """The named settings of one training: `bfloat16, 2 workers`."""
+    return ", ".join(SETTINGS[name](training) for name in names)
+
+
+def _options(choice: Optimizer | Schedule) -> str:
+    """A choice and what is set otherwise than by default: `adamw weight_decay=0.1`."""
+    changed = [f"{key}={value:g}" for key, value in choice.model_dump(exclude={"name"}, exclude_defaults=True).items()]
+    return " ".join([choice.name, *changed])

@@ -1,0 +1,229 @@
+"""What a person sees while a sweep runs: a live picture in a terminal, plain lines everywhere else.
+
+with display(plan) as observer:
+    run_sweep(plan, storage, observer)
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.ledger import Observer
+from orchestrator.plan import Plan, Trial
+from orchestrator.progress import Clock, Progress, Running, describe
+from trainables.results import Report, Status, TrialResult
+
+HEARTBEAT_SECONDS = 30.0  # the longest silence of the plain lines
+MAX_RUNNING_LINES = 8
+REFRESH_PER_SECOND = 4
+
+
+@contextmanager
+def display(plan: Plan, *, plain: bool = False, console: Console | None = None) -> Iterator[Observer]:
+    """An observer that shows the sweep. Leaves the terminal as it was, whatever ends the block."""
+    console = console or Console()
+    live = console.is_terminal and not console.is_dumb_terminal and not plain
+    shown = LiveDisplay(plan, console) if live else PlainDisplay(plan, console)
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+class LiveDisplay:
+    """A bar, the totals, and one line per running trial; trials that fail are named above it."""
+
+    def __init__(self, plan: Plan, console: Console, clock: Clock = time.monotonic) -> None:
+        self._progress = Progress(plan, clock)
+        self._lock = threading.RLock()  # the picture is drawn by a thread of its own
+        self._live = Live(
+            console=console,
+            get_renderable=self.picture,
+            refresh_per_second=REFRESH_PER_SECOND,
+            transient=True,
+        )
+        self._live.start()
+
+    def started(self, trial: Trial) -> None:
+        with self._lock:
+            self._progress.started(trial)
+
+    def report(self, trial_id: str, report: Report) -> None:
+        with self._lock:
+            self._progress.report(trial_id, report)
+
+    def ended(self, result: TrialResult) -> None:
+        with self._lock:
+            was_running = result.id in self._progress.running
+            self._progress.ended(result)
+        if was_running and result.status is not Status.COMPLETED:
+            self._live.console.print(Text(ended_words(self._progress, result), "yellow"), highlight=False)
+
+    def close(self) -> None:
+        """Take the picture away and leave one line of totals."""
+        self._live.stop()
+        self._live.console.print(closing_words(self._progress), highlight=False)
+
+    def picture(self) -> RenderableType:
+        with self._lock:
+            progress = self._progress
+            head = Table.grid(expand=True, padding=(0, 2, 0, 0))
+            head.add_column(no_wrap=True)
+            head.add_column(ratio=1)
+            head.add_column(no_wrap=True, justify="right")
+            bar = ProgressBar(total=max(1, progress.total), completed=len(progress.results))
+            head.add_row(Text(progress.plan.sweep.name, "bold"), bar, counts_words(progress))
+            running = list(progress.running.values())
+            lines: list[RenderableType] = [_running_line(progress, trial) for trial in running[:MAX_RUNNING_LINES]]
+            if len(running) > MAX_RUNNING_LINES:
+                lines.append(Text(f"  and {len(running) - MAX_RUNNING_LINES} more", "dim"))
+            return Group(head, Text(pace_words(progress), overflow="ellipsis", no_wrap=True), *lines)
+
+
+class PlainDisplay:
+    """One line when a trial starts or ends, and one when nothing has been said for half a minute."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        console: Console,
+        clock: Clock = time.monotonic,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        self._progress = Progress(plan, clock)
+        self._console = console
+        self._clock = clock
+        self._heartbeat_seconds = heartbeat_seconds
+        self._spoke = clock()
+        self._said_found = False
+        self._lock = threading.RLock()
+        self._closed = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heart.start()
+
+    def started(self, trial: Trial) -> None:
+        with self._lock:
+            self._say_found()
+            self._progress.started(trial)
+            self._say(f"started  {trial.id}  {describe(trial)}")
+
+    def report(self, trial_id: str, report: Report) -> None:
+        with self._lock:
+            self._progress.report(trial_id, report)
+
+    def ended(self, result: TrialResult) -> None:
+        with self._lock:
+            was_running = result.id in self._progress.running
+            self._progress.ended(result)
+            if was_running:
+                progress = self._progress
+                self._say(
+                    f"ended    {ended_words(progress, result)} ({len(progress.results)} of {progress.total} done)"
+                )
+
+    def close(self) -> None:
+        self._closed.set()
+        self._heart.join()
+        with self._lock:
+            self._say(closing_words(self._progress))
+
+    def beat(self) -> None:
+        """Say where the sweep stands, if nothing was said for a while."""
+        with self._lock:
+            if self._clock() - self._spoke >= self._heartbeat_seconds:
+                self._say(f"{counts_words(self._progress)}; {pace_words(self._progress)}")
+
+    def _beat(self) -> None:
+        while not self._closed.wait(min(1.0, self._heartbeat_seconds / 4)):
+            self.beat()
+
+    def _say_found(self) -> None:
+        if self._progress.found and not self._said_found:
+            self._said_found = True
+            self._say(f"{self._progress.found} of {self._progress.total} trials were done before")
+
+    def _say(self, text: str) -> None:
+        self._spoke = self._clock()
+        with suppress(OSError):  # whoever was reading has gone: no reason to stop a sweep
+            print(f"[{duration(self._progress.elapsed):>9}] {text}", file=self._console.file, flush=True)
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+
+def counts_words(progress: Progress) -> str:
+    """`12 of 42 done, 2 running, 28 waiting`."""
+    return (
+        f"{len(progress.results)} of {progress.total} done, {len(progress.running)} running, {progress.waiting} waiting"
+    )
+
+
+def pace_words(progress: Progress) -> str:
+    """Time left, throughput, the best so far; what is not known yet is left out."""
+    words = []
+    if (left := progress.time_left()) is not None:
+        words.append(f"{'at least' if left.is_least else 'about'} {duration(left.seconds)} left")
+    if (speed := progress.examples_per_second) is not None:
+        words.append(f"{speed:,.0f} examples/s")
+    if progress.best is not None:
+        value = progress.objective_of(progress.best)
+        words.append(f"best {progress.plan.sweep.objective.metric} {value:.4g} ({describe(progress.best)})")
+    return "; ".join(words) or "no reading yet"
+
+
+def ended_words(progress: Progress, result: TrialResult) -> str:
+    """How one trial ended: `171bad6fd2e7  batch 8, rate 0.1, seed 0: completed, val_accuracy 0.975`."""
+    value = progress.objective_of(result)
+    figure = "" if value is None else f", {progress.plan.sweep.objective.metric} {value:.4g}"
+    reason = f", {result.reason}" if result.reason else ""
+    return f"{result.id}  {describe(result)}: {_status(result.status)}{figure}{reason}"
+
+
+def closing_words(progress: Progress) -> str:
+    completed = len(progress.results) - sum(progress.failures.values())
+    failures = "".join(f", {count} {_status(status)}" for status, count in progress.failures.most_common())
+    missing = progress.total - len(progress.results)
+    unfinished = f", {missing} not done" if missing > 0 else ""
+    return f"{progress.total} trials in {duration(progress.elapsed)}: {completed} completed{failures}{unfinished}"
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _status(status: Status) -> str:
+    return status.value.replace("_", " ")
+
+
+def _running_line(progress: Progress, running: Running) -> Table:
+    metric = progress.plan.sweep.objective.metric
+    last = running.last
+    value = None if last is None else last.metrics.get(metric)
+    fraction = running.fraction
+    grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    grid.add_column(width=6, justify="right", no_wrap=True)
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_row(
+        Text(f"  {running.trial.id}", "dim"),
+        Text(describe(running.trial)),
+        "" if fraction is None else f"{100 * fraction:.0f} %",
+        "" if value is None else f"{metric} {value:.4f}",
+    )
+    return grid

@@ -1,0 +1,175 @@
+"""How far a sweep has come, worked out from what its driver is told. No output here: see display.py."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.plan import Plan, Trial
+from orchestrator.resolve import Ready, Waiting, decide
+from trainables.config import BaselineConfig, describe_chain
+from trainables.results import Report, Status, TrialResult
+
+Clock = Callable[[], float]  # seconds, never going back
+
+
+@dataclass
+class Running:
+    trial: Trial
+    since: float
+    last: Report | None = None
+
+    @property
+    def fraction(self) -> float | None:
+        """Share of the budget that is done; None for variants, whose steps are of several kinds."""
+        config = self.trial.config
+        if not isinstance(config, BaselineConfig):
+            return None
+        if self.last is None:
+            return 0.0
+        budget = config.training.budget
+        done = {
+            "examples": self.last.examples,
+            "steps": self.last.step,
+            "seconds": self.last.seconds,
+        }.get(budget.unit)
+        return None if done is None else min(1.0, done / budget.amount)
+
+
+@dataclass(frozen=True)
+class TimeLeft:
+    seconds: float
+    is_least: bool  # some trials are of a kind that has not been timed yet
+
+
+class Progress:
+    """An observer (see ledger.py) that counts. `total` follows the plan as variants are made concrete or dropped."""
+
+    def __init__(self, plan: Plan, clock: Clock = time.monotonic) -> None:
+        self.plan = plan
+        self.running: dict[str, Running] = {}
+        self.results: dict[str, TrialResult] = {}
+        self.found = 0  # ended before this run
+        self.best: TrialResult | None = None
+        self.began = clock()
+        self._clock = clock
+        self._seconds: dict[tuple[str, int], list[float]] = defaultdict(list)  # (kind, batch size) -> seconds per trial
+        self._variants: int | None = None  # counted anew when asked for after a trial has ended
+
+    # -- told by the driver -------------------------------------------------------------------------------------------
+
+    def started(self, trial: Trial) -> None:
+        self.running[trial.id] = Running(trial, self._clock())
+
+    def report(self, trial_id: str, report: Report) -> None:
+        if trial_id in self.running:
+            self.running[trial_id].last = report
+
+    def ended(self, result: TrialResult) -> None:
+        running = self.running.pop(result.id, None)
+        self.results[result.id] = result
+        if running is None:
+            self.found += 1
+        elif result.status is Status.COMPLETED:
+            self._seconds[_kind(running.trial)].append(self._clock() - running.since)
+        self._keep_best(result)
+        self._variants = None
+
+    # -- worked out ---------------------------------------------------------------------------------------------------
+
+    @property
+    def elapsed(self) -> float:
+        return self._clock() - self.began
+
+    @property
+    def total(self) -> int:
+        """Trials of the sweep, as far as they are known; variants without a parent yet count as one each."""
+        if self._variants is None:
+            self._variants = self._count_variants()
+        return len(self.plan.trials) + self._variants
+
+    @property
+    def waiting(self) -> int:
+        return max(0, self.total - len(self.results) - len(self.running))
+
+    @property
+    def examples_per_second(self) -> float | None:
+        """Over all trials that are training now, from the last reading of each; None before the first."""
+        rates = [r.last.metrics.get("examples_per_second") for r in self.running.values() if r.last is not None]
+        known = [rate for rate in rates if rate is not None]
+        return sum(known) if known else None
+
+    @property
+    def failures(self) -> Counter[Status]:
+        """Endings other than completed, counted."""
+        return Counter(r.status for r in self.results.values() if r.status is not Status.COMPLETED)
+
+    def objective_of(self, result: TrialResult) -> float | None:
+        estimate = result.metrics.get(self.plan.sweep.objective.metric)
+        return estimate.value if estimate is not None and result.status is Status.COMPLETED else None
+
+    def time_left(self) -> TimeLeft | None:
+        """From the mean time of trials of the same kind and batch size, spread over as many as run now.
+
+        None while nothing has been timed. It is a guess: gangs are not always all busy, and variants wait for parents.
+        """
+        if not self.running and not self.waiting:
+            return TimeLeft(0.0, False)
+        work, untimed = 0.0, 0
+        for running in self.running.values():
+            expected, elapsed = self._expected(running), self._clock() - running.since
+            untimed += expected is None
+            work += 0.0 if expected is None else max(0.0, expected - elapsed)
+        for key, count in self._waiting_kinds().items():
+            mean = self._mean_seconds(key)
+            untimed += count if mean is None else 0
+            work += 0.0 if mean is None else count * mean
+        if work == 0 and untimed:
+            return None
+        return TimeLeft(work / max(1, len(self.running)), untimed > 0)
+
+    def _expected(self, running: Running) -> float | None:
+        """Seconds a running trial will have taken: by its own share of the budget, else by its like."""
+        fraction = running.fraction
+        if fraction:
+            return (self._clock() - running.since) / fraction
+        return self._mean_seconds(_kind(running.trial))
+
+    def _mean_seconds(self, key: tuple[str, int]) -> float | None:
+        """Of trials like these; of the same kind at any batch size, if none of these has ended yet."""
+        alike = [second for (kind, _), seconds in self._seconds.items() if kind == key[0] for second in seconds]
+        known = self._seconds.get(key) or alike
+        return sum(known) / len(known) if known else None
+
+    def _waiting_kinds(self) -> Counter[tuple[str, int]]:
+        waits = [t for t in self.plan.trials if t.id not in self.results and t.id not in self.running]
+        kinds = Counter(map(_kind, waits))
+        if (variants := self.waiting - len(waits)) > 0:
+            kinds["variant", 0] = variants
+        return kinds
+
+    def _count_variants(self) -> int:
+        decisions = decide(self.plan, self.results)
+        ready = {decision.trial.id for decision in decisions if isinstance(decision, Ready)}
+        return len(ready) + sum(isinstance(decision, Waiting) for decision in decisions)
+
+    def _keep_best(self, result: TrialResult) -> None:
+        value, sign = self.objective_of(result), 1.0 if self.plan.sweep.objective.mode == "max" else -1.0
+        best = None if self.best is None else self.objective_of(self.best)
+        if value is not None and (best is None or sign * value > sign * best):
+            self.best = result
+
+
+def describe(config: TrialResult | Trial) -> str:
+    """A trial in a few words: `batch 32, rate 0.025, int8, seed 0`."""
+    inner = config.config
+    words = [f"batch {inner.training.batch_size}", f"rate {inner.training.learning_rate:.4g}"]
+    if not isinstance(inner, BaselineConfig):
+        words.append(describe_chain(inner.chain))
+    return ", ".join([*words, f"seed {inner.training.seed}"])
+
+
+def _kind(trial: Trial) -> tuple[str, int]:
+    return trial.config.kind, trial.config.training.batch_size

@@ -1,0 +1,189 @@
+"""The comparison as data: JSON for scripts, CSV and Parquet for tables. One record per trial, each figure a number.
+
+A figure `x` with an interval has `x_low` and `x_high` beside it. `configuration` is the same for trials that differ
+only by seed. A trial without a result has status `waiting`; one that was cut short has the figures of its last reading.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.explain import label
+from orchestrator.analysis.goals import GoalResult
+from orchestrator.analysis.recommend import Recommendation
+from orchestrator.analysis.table import Configuration, Row
+
+Value = bool | int | float | str | None
+
+
+def to_dict(comparison: Comparison) -> dict[str, Any]:
+    """`{"sweep", "trials": [{"id", "kind", "parent", "status", "params", "metrics"}], "pareto", "recommendation"}`."""
+    configurations = {row.id: c for c in comparison.table.configurations for row in c.rows}
+    trials = [
+        {
+            "id": row.id,
+            "kind": row.kind,
+            "parent": row.parent,
+            "status": row.status,
+            "params": params(row, configurations[row.id]),
+            "metrics": {name: _finite(value) for name, value in figures(row).items()},
+        }
+        for row in comparison.table.rows
+    ]
+    return {
+        "sweep": comparison.table.plan.name,
+        "trials": trials,
+        "pareto": comparison.pareto,
+        "recommendation": recommendation_dict(comparison),
+    }
+
+
+def to_json(comparison: Comparison) -> str:
+    return json.dumps(to_dict(comparison), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def to_csv(comparison: Comparison) -> str:
+    records = to_records(comparison)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=_columns(records), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def to_parquet(comparison: Comparison) -> bytes:
+    """The same records; the recommendation is in the file's metadata, as JSON under the key `recommendation`."""
+    records = to_records(comparison)
+    columns = {name: _typed([record.get(name) for record in records]) for name in _columns(records)}
+    metadata = {
+        "sweep": comparison.table.plan.name,
+        "recommendation": json.dumps(recommendation_dict(comparison), ensure_ascii=False),
+    }
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def to_records(comparison: Comparison) -> list[dict[str, Value]]:
+    """One flat record per trial: what it is, its settings, its figures, and whether it is on the front."""
+    recommended = comparison.recommendation.row
+    front = set(comparison.pareto)
+    return [
+        {
+            "id": row.id,
+            "kind": row.kind,
+            "parent": row.parent,
+            "status": row.status,
+            "reason": row.result.reason if row.result else None,
+            "pareto": row.id in front,
+            "recommended": recommended is not None and row.id == recommended.id,
+            **params(row, configuration),
+            **figures(row),
+        }
+        for configuration in comparison.table.configurations
+        for row in configuration.rows
+    ]
+
+
+def params(row: Row, configuration: Configuration) -> dict[str, Value]:
+    """The settings of a trial, flat: an optimiser's own as `optimizer.momentum`, the budget as `budget.examples`."""
+    flat: dict[str, Value] = {"task": row.config.task.name}
+    for name, value in row.config.training.model_dump(mode="json").items():
+        match value:
+            case {"name": _}:
+                flat[name] = value["name"]
+                flat.update({f"{name}.{key}": setting for key, setting in value.items() if key != "name"})
+            case {"unit": unit, "amount": amount}:
+                flat[f"{name}.{unit}"] = amount
+            case _:
+                flat[name] = value
+    flat["learning_rate_source"] = row.learning_rate_source
+    flat["compression"] = row.compression or None
+    flat["configuration"] = configuration.key
+    return flat
+
+
+def figures(row: Row) -> dict[str, float]:
+    """All figures of a trial, with the ends of their intervals; of a trial that was cut short, its last reading's."""
+    if row.result is None:
+        return {}
+    last = row.result.history[-1].metrics if row.result.history and not row.measured else {}
+    flat = {name: value for name, value in last.items() if name not in row.result.metrics}
+    for name, estimate in row.result.metrics.items():
+        flat[name] = estimate.value
+        if estimate.low is not None and estimate.high is not None:
+            flat[f"{name}_low"], flat[f"{name}_high"] = estimate.low, estimate.high
+    return flat
+
+
+def recommendation_dict(comparison: Comparison) -> dict[str, Any]:
+    """`trial` is null when nothing is recommended; `nearest` then names what comes closest to the goals."""
+    found = comparison.recommendation
+    test = comparison.test_of_recommended
+    return {
+        "trial": found.row.id if found.row else None,
+        "reasons": list(found.reasons),
+        "caveats": list(found.caveats),
+        "runner_up": None
+        if found.runner_up is None
+        else {
+            "trial": found.runner_up.row.id,
+            "what": label(comparison.table, found.runner_up.configuration),
+            "why_not": found.runner_up.why_not,
+        },
+        "nearest": found.nearest_row.id if found.nearest_row else None,
+        "goals": [goal_dict(result) for result in found.goals],
+        **_settings(found),
+        "test": None if test is None else {name: _finite(e.value) for name, e in test.metrics.items()},
+    }
+
+
+def goal_dict(result: GoalResult) -> dict[str, Any]:
+    margin = result.margin
+    return {
+        **result.goal.model_dump(),
+        "verdict": result.verdict.value,
+        "achieved": None if result.achieved is None else _finite(result.achieved),
+        "margin": None if margin is None else _finite(margin.mean),
+        "within_noise": result.within_noise,
+    }
+
+
+def _settings(found: Recommendation) -> dict[str, Value]:
+    """What to set, to get the recommended model."""
+    training = found.configuration.training if found.configuration else None
+    return {
+        "batch_size": training.batch_size if training else None,
+        "learning_rate": training.learning_rate if training else None,
+        "precision": training.precision if training else None,
+        "num_workers": training.num_workers if training else None,
+        "compression": (found.configuration.compression or None) if found.configuration else None,
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity and no NaN."""
+    return value if math.isfinite(value) else None
+
+
+def _columns(records: list[dict[str, Value]]) -> list[str]:
+    return list(dict.fromkeys(name for record in records for name in record))
+
+
+def _typed(values: list[Value]) -> pa.Array:
+    """One column. Where a setting is here a number and there a word, all become words."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float} and kinds != {int}:
+        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    if len(kinds) > 1:
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
+    return pa.array(values)

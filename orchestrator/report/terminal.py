@@ -1,0 +1,194 @@
+"""The comparison as a person reads it in a terminal: what training showed, what compression did, what to take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.explain import label
+from orchestrator.analysis.goals import goal_words
+from orchestrator.analysis.statistics import Basis
+from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.tuning import tuned
+from orchestrator.analysis.words import listing, number, plural, quantity
+from orchestrator.report.columns import (
+    ARROW,
+    EDGE,
+    STAR,
+    SYMBOLS,
+    Column,
+    training_columns,
+    variant_columns,
+)
+
+MAX_ROWS = 40  # of one table; every trial is in the other formats
+MAX_BROKEN = 8
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print all sections, fitted to the console's width; below about 80 columns cells wrap."""
+    console.print(Group(*sections(comparison, console.width)), highlight=False)
+
+
+def sections(comparison: Comparison, width: int) -> list[RenderableType]:
+    table = comparison.table
+    parts: list[RenderableType] = [heading(table)]
+    if table.baselines:
+        title = "Training: each batch size at the best of its learning rates"
+        parts += ["", _grid(title, training_columns(comparison), [e.best for e in tuned(table)], width)]
+    if table.variants:
+        title = "Compression: exported, loaded in a fresh process, measured there"
+        shown = _that_matter(comparison, [c for c in table.variants if c.measured])
+        parts += ["", _grid(title, variant_columns(comparison), shown, width)]
+    return [*parts, *broken(table), "", recommendation(comparison), "", legend(comparison)]
+
+
+def heading(table: SweepTable) -> Text:
+    """What the sweep is, and how its trials ended."""
+    objective = table.plan.objective
+    better = "higher" if objective.mode == "max" else "lower"
+    target = "" if objective.target is None else f", target {objective.target:g}"
+    kinds = Counter(row.kind for row in table.rows)
+    counts = [plural(kinds[kind], kind) for kind in ("baseline", "variant") if kinds[kind]]
+    statuses = Counter(row.status for row in table.rows).most_common()
+    endings = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in statuses)
+    return Text.assemble(
+        (f"Sweep {table.plan.name}", "bold"),
+        f": {table.plan.task}, {objective.metric} ({better} is better{target})\n",
+        f"{listing(counts) or 'no trials'}: {endings or 'nothing ran'}",
+    )
+
+
+def recommendation(comparison: Comparison) -> RenderableType:
+    """The one trial, the reasons, the runner-up, the doubts, the test figures."""
+    found, table = comparison.recommendation, comparison.table
+    if found.row is None or found.configuration is None:
+        head = Text("No recommendation", "bold yellow")
+        return Group(head, *_bullets(found.reasons), *_doubts(found.caveats))
+    what = label(table, found.configuration)
+    lines = [
+        Text.assemble((f"{ARROW} Recommended: {found.row.id}", "bold green"), f"  {what}"),
+        *_bullets(found.reasons),
+    ]
+    if (second := found.runner_up) is not None:
+        what = f"{second.row.id}  {label(table, second.configuration)}"
+        lines += [Text.assemble(("  Runner-up: ", "bold"), what), *_bullets([f"Why not: {second.why_not}."])]
+    return Group(*lines, *_doubts(found.caveats), Text.assemble(("  Test data: ", "bold"), test_words(comparison)))
+
+
+def test_words(comparison: Comparison) -> str:
+    """The test figures of the recommended trial, or that they were not read."""
+    reading = comparison.test_of_recommended
+    if reading is None:
+        return "not read yet"
+    parts = []
+    for name, estimate in reading.metrics.items():
+        known = estimate.low is not None and estimate.high is not None
+        interval = f" ({number(estimate.low or 0.0)} to {number(estimate.high or 0.0)})" if known else ""
+        parts.append(f"{name} {quantity(name, estimate.value)}{interval}")
+    return f"{', '.join(parts)}; read once, after the choice"
+
+
+def legend(comparison: Comparison) -> Text:
+    """What the marks and intervals mean; only those that can occur."""
+    table = comparison.table
+    metric = table.plan.objective.metric
+    summaries = [summary for c in table.configurations if (summary := c.summary(metric)) is not None]
+    over = []
+    if seeds := {summary.n for summary in summaries if summary.basis is Basis.SEEDS}:
+        over.append(f"over {listing([str(n) for n in sorted(seeds)])} seeds, of which the mean is shown")
+    if any(summary.basis is Basis.WITHIN for summary in summaries):
+        over.append("over the validation rows of one seed")
+    lines = [
+        f"{ARROW} recommended; {STAR} on the Pareto front: none is as good in all and better in one "
+        "(costs within 5 % are equal)"
+    ]
+    if over:
+        lines.append(f"±: 95 % interval {'; or '.join(over)}")
+    if any(entry.edge for entry in tuned(table)):
+        lines.append(f"{EDGE} at a rate: the lowest or highest tried, so the best may lie beyond")
+    if table.variants:
+        lines.append(
+            "ms at B: median time of a batch of B, compiled; and over its uncompressed parent's, in alternation"
+        )
+        lines.append("change, size in %: against the uncompressed parent")
+        asked = [f"({i}) {goal_words(g, table.plan.direction(g.metric))}" for i, g in enumerate(table.plan.goals, 1)]
+        if asked:
+            lines.append(f"goals: {'; '.join(asked)}")
+            lines.append(f"       {SYMBOLS}, followed by ~ where the interval allows the opposite")
+    return Text("\n".join(lines), "dim")
+
+
+def broken(table: SweepTable) -> list[RenderableType]:
+    """Trials that did not run to their end, with the reason."""
+    rows = [row for c in table.configurations for row in c.broken]
+    if not rows:
+        return []
+    lines = [f"  {row.id}  {_row_words(table, row)}" for row in rows[:MAX_BROKEN]]
+    if len(rows) > MAX_BROKEN:
+        lines.append(f"  and {len(rows) - MAX_BROKEN} more")
+    return ["", Text("Did not run to the end", "bold"), *map(Text, lines)]
+
+
+def _row_words(table: SweepTable, row: Row) -> str:
+    what = f"{label(table, Configuration('', (row,)))}, seed {row.seed}: {row.status.replace('_', ' ')}"
+    return f"{what}, {row.result.reason}" if row.result is not None and row.result.reason else what
+
+
+def _that_matter(comparison: Comparison, shown: Sequence[Configuration]) -> list[Configuration]:
+    """All, if they fit; otherwise the recommended, the runner-up, the nearest, the front and the uncompressed."""
+    if len(shown) <= MAX_ROWS:
+        return list(shown)
+    found = comparison.recommendation
+    special = [found.configuration, found.nearest, found.runner_up.configuration if found.runner_up else None]
+    first = [c for c in shown if c in special]
+    front = [c for c in shown if c.key in comparison.front]
+    kept = {c.key for c in [*first, *front, *(c for c in shown if c.compression == "uncompressed")][:MAX_ROWS]}
+    return [c for c in shown if c.key in kept]
+
+
+# -- layout -----------------------------------------------------------------------------------------------------------
+
+
+def _grid(title: str, columns: Sequence[Column], rows: Sequence[Configuration], width: int) -> RenderableType:
+    """A table that fits: first without the dispensable columns, then with short cells, close together."""
+    if not rows:
+        return Text.assemble((f"{title}\n", "bold"), "  nothing has been measured yet")
+    needed = [column for column in columns if not column.dispensable]
+    short = [replace(column, cell=column.short or column.cell) for column in needed]
+    for kept, gap in ((columns, 2), (needed, 2), (short, 1)):
+        cells = [[column.cell(row) for column in kept] for row in rows]
+        if (
+            sum(max(map(len, texts)) + gap for texts in zip([c.title for c in kept], *cells, strict=True)) - gap
+            <= width
+        ):
+            break
+    grid = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="underline")
+    for column in kept:
+        grid.add_column(column.title, justify="left" if column.left else "right", no_wrap=True)
+    for texts in cells:
+        grid.add_row(*map(Text, texts))
+    return Group(Text(title, "bold"), grid)
+
+
+def _doubts(sentences: Sequence[str]) -> list[RenderableType]:
+    return [Text("  To keep in mind:", "bold"), *_bullets(sentences)] if sentences else []
+
+
+def _bullets(sentences: Sequence[str]) -> list[RenderableType]:
+    """Sentences with a hanging indent."""
+    lines: list[RenderableType] = []
+    for sentence in sentences:
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(width=1)
+        grid.add_column()
+        grid.add_row("-", Text(sentence))
+        lines.append(Padding(grid, (0, 0, 0, 4)))
+    return lines

@@ -1,0 +1,260 @@
+"""What training showed: steps, examples and seconds to the target, accuracy against batch size, rates, curves."""
+
+from __future__ import annotations
+
+import html
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.critical_batch import fit_critical_batch
+from orchestrator.analysis.statistics import Summary
+from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.tuning import ToTarget, Tuned, fastest_rate, tuned
+from orchestrator.analysis.words import number, summary_words
+from orchestrator.report.plots import FAINT, INK, Plot, batch_axis, batch_colors, error_bars, log_axis, new_figure
+from trainables.results import Report
+
+FAILED = "✗"
+FIXED_RATES = 3  # curves at one rate over several batch sizes; more than this is a tangle
+
+
+def target_plots(comparison: Comparison) -> list[Plot]:
+    """Steps, examples and seconds to the target against batch size, each at the rate that needs the fewest steps."""
+    table = comparison.table
+    objective = table.plan.objective
+    if objective.target is None:
+        missing = "The sweep's objective has no target; with `target:` the page shows what it takes to reach it."
+        return [Plot("Training to the target", "", missing=missing)]
+    entries = tuned(table)
+    found = [(e.batch_size, pair[1]) for e in entries if (pair := fastest_rate(table, e.rates)) is not None]
+    names = {"steps": "steps", "examples": "examples seen", "seconds": "seconds of training"}
+    title = f"{{}} to {objective.metric} {objective.target:g}"
+    if not found:
+        missing = f"No trial reached {objective.metric} {objective.target:g}."
+        return [Plot(title.format("Training"), "", missing=missing)]
+    return [_target_plot(title.format(words.capitalize()), found, kind, words) for kind, words in names.items()]
+
+
+def _target_plot(title: str, found: Sequence[tuple[int, ToTarget]], kind: str, words: str) -> Plot:
+    figure = new_figure("batch size", words)
+    batch_axis(figure, [batch_size for batch_size, _ in found])
+    summaries: list[Summary] = [getattr(outcome, kind) for _, outcome in found]
+    log_axis(figure, "y", [summary.mean for summary in summaries])
+    whole = [outcome.reached == outcome.seeds for _, outcome in found]
+    figure.add_trace(
+        go.Scatter(
+            name="measured",
+            mode="markers",
+            x=[batch_size for batch_size, _ in found],
+            y=[summary.mean for summary in summaries],
+            error_y=error_bars(summaries),
+            marker={"size": 10, "color": INK, "symbol": ["circle" if w else "circle-open" for w in whole]},
+            text=[
+                f"batch {b}: {summary_words('', s)} {words}<br>{o.reached} of {o.seeds} seeds reached it"
+                for (b, o), s in zip(found, summaries, strict=True)
+            ],
+            hoverinfo="text",
+        )
+    )
+    caption = "Each batch size at the learning rate that needs the fewest steps there. " + (
+        "" if all(whole) else "Open: not every seed got there, and the mean is over those that did. "
+    )
+    return Plot(title, caption + (_add_theory(figure, found) if kind == "steps" else ""), figure)
+
+
+def _add_theory(figure: Any, found: Sequence[tuple[int, ToTarget]]) -> str:
+    """The 1/B line of perfect scaling, and the fitted curve where it is determined. Returns the sentences about it."""
+    sizes = sorted(batch_size for batch_size, _ in found)
+    first = min(found, key=lambda pair: pair[0])
+    line = {"color": FAINT, "width": 1, "dash": "dash"}
+    ideal = [first[1].steps.mean * first[0] / size for size in sizes]
+    figure.add_trace(go.Scatter(name="1/B", mode="lines", x=sizes, y=ideal, line=line, hoverinfo="skip"))
+    fit = fit_critical_batch([float(b) for b, _ in found], [outcome.steps.mean for _, outcome in found])
+    if fit.undetermined is not None or fit.batch_size is None:
+        return f"Dashed: twice the batch, half the steps. Critical batch size: not determined ({fit.undetermined})."
+    grid = [sizes[0] * (sizes[-1] / sizes[0]) ** (i / 40) for i in range(41)]
+    curve = [fit.steps(size) for size in grid]
+    figure.add_trace(go.Scatter(name="fit", mode="lines", x=grid, y=curve, line={"color": INK}, hoverinfo="skip"))
+    low, high = fit.batch_size_low, fit.batch_size_high
+    between = f", 90 % interval {number(low)} to {number(high)}" if low is not None and high is not None else ""
+    return (
+        "Dashed: twice the batch, half the steps. Fitted: steps = "
+        f"{number(fit.min_steps or 0.0)} (1 + {number(fit.batch_size)}/B); the critical batch size is "
+        f"{number(fit.batch_size)}{between}: beyond it, larger batches save few steps."
+    )
+
+
+def accuracy_plot(comparison: Comparison) -> Plot:
+    """The objective against batch size: tuned at each, and at one rate held fixed; validation beside training data."""
+    table = comparison.table
+    metric = table.plan.objective.metric
+    entries, title = tuned(table), f"{metric} against batch size"
+    if not entries:
+        return Plot(title, "", missing="No baseline has ended yet.")
+    figure = new_figure("batch size", metric)
+    batch_axis(figure, [entry.batch_size for entry in entries])
+    train_metric = metric.replace("val_", "train_", 1)
+    best = [entry.best for entry in entries]
+    if train_metric != metric:
+        figure.add_trace(_line("training data", best, train_metric, {"color": FAINT, "dash": "dot"}))
+    figure.add_trace(_line("validation, best rate", best, metric, {"color": INK, "width": 2.5}))
+    fixed = _fixed_rates(table)
+    for index, (rate, group) in enumerate(fixed):
+        line = {"color": ("#c05621", "#b7791f", "#975a16")[index % 3], "width": 1.2, "dash": "dash"}
+        figure.add_trace(_line(f"validation, rate {rate:.4g}", group, metric, line))
+    caption = "Tuned: the best rate tried at each batch size. Bars are 95 % intervals. " + (
+        "A dashed line holds one rate fixed: what it shows is batch size and a rate that no longer fits, together."
+        if fixed
+        else "No rate was tried at more than one batch size, so there is no curve at a fixed rate."
+    )
+    return Plot(title, caption, figure)
+
+
+def _line(name: str, group: Sequence[Configuration], metric: str, line: dict[str, Any]) -> Any:
+    pairs = [(c, s) for c in group if (s := c.summary(metric)) is not None]
+    return go.Scatter(
+        name=html.escape(name),
+        mode="lines+markers",
+        x=[c.training.batch_size for c, _ in pairs],
+        y=[s.mean for _, s in pairs],
+        error_y=error_bars([s for _, s in pairs]),
+        line=line,
+        text=[f"batch {c.training.batch_size}, rate {c.training.learning_rate:.4g}: {s.mean:.4g}" for c, s in pairs],
+        hoverinfo="text",
+    )
+
+
+def _fixed_rates(table: SweepTable) -> list[tuple[float, list[Configuration]]]:
+    """Rates that were tried at several batch sizes, the ones tried at most first; one configuration per batch size."""
+    metric, sign = table.plan.objective.metric, 1.0 if table.plan.objective.mode == "max" else -1.0
+    groups: dict[str, dict[int, tuple[float, Configuration]]] = defaultdict(dict)
+    for c in table.baselines:
+        if (summary := c.summary(metric)) is not None:
+            group, size = groups[f"{c.training.learning_rate:.6g}"], c.training.batch_size
+            score = sign * summary.mean
+            if size not in group or score > group[size][0]:
+                group[size] = (score, c)
+    several = [(float(rate), [group[size][1] for size in sorted(group)]) for rate, group in groups.items()]
+    several = [(rate, group) for rate, group in several if len(group) > 1]
+    return sorted(several, key=lambda pair: (-len(pair[1]), pair[0]))[:FIXED_RATES]
+
+
+def rate_plot(comparison: Comparison) -> Plot:
+    """Learning rate x batch size: the mean objective of each cell."""
+    table = comparison.table
+    metric, title = table.plan.objective.metric, "Learning rate and batch size"
+    cells = {
+        (f"{c.training.learning_rate:.4g}", c.training.batch_size): c for entry in tuned(table) for c in entry.rates
+    }
+    if not cells:
+        return Plot(title, "", missing="No baseline has ended yet.")
+    sizes = sorted({size for _, size in cells})
+    rates = sorted({rate for rate, _ in cells}, key=float)
+    best = {entry.best.key for entry in tuned(table)}
+    values = [[_mean(cells.get((rate, size)), metric) for size in sizes] for rate in rates]
+    texts = [[_cell_text(cells.get((rate, size)), metric, best) for size in sizes] for rate in rates]
+    figure = new_figure("batch size", "learning rate")
+    scale = "Blues" if table.plan.objective.mode == "max" else "Blues_r"
+    figure.add_trace(
+        go.Heatmap(
+            x=[str(size) for size in sizes],
+            y=rates,
+            z=values,
+            text=texts,
+            texttemplate="%{text}",
+            textfont={"size": 12},
+            colorscale=scale,
+            xgap=2,
+            ygap=2,
+            colorbar={"thickness": 10, "len": 0.9, "outlinewidth": 0},
+            hoverinfo="skip",
+        )
+    )
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(type="category")
+    edges = [entry for entry in tuned(table) if entry.edge]
+    at = ", ".join(f"batch {entry.batch_size} ({entry.edge})" for entry in edges)
+    warning = f" At the edge of its grid, so the best may lie beyond: {at}." if edges else ""
+    caption = f"Mean {metric}; the best of each batch size is in bold, {FAILED} marks a trial that failed.{warning}"
+    return Plot(title, caption, figure)
+
+
+def _mean(configuration: Configuration | None, metric: str) -> float | None:
+    summary = configuration.summary(metric) if configuration else None
+    return summary.mean if summary else None
+
+
+def _cell_text(configuration: Configuration | None, metric: str, best: set[str]) -> str:
+    if configuration is None:
+        return ""
+    mean = _mean(configuration, metric)
+    text = ("" if mean is None else number(mean)) + (f" {FAILED}" if configuration.broken else "")
+    return f"<b>{text}</b>" if configuration.key in best else text
+
+
+def curve_plots(comparison: Comparison) -> list[Plot]:
+    """Learning curves at the best rate of each batch size, against examples (equal work) and steps (equal updates)."""
+    entries = tuned(comparison.table)
+    metric = comparison.table.plan.objective.metric
+    titles = {"examples": "Learning curves by examples seen", "step": "Learning curves by optimiser steps"}
+    plots = []
+    for field, title in titles.items():
+        if not entries:
+            plots.append(Plot(title, "", missing="No baseline has ended yet."))
+            continue
+        words = "examples seen" if field == "examples" else "steps"
+        figure = new_figure(words, metric)
+        if field == "step":
+            log_axis(figure, "x", [r.step for e in entries for r in _readings(e.best.measured, metric)])
+        colors = batch_colors(comparison)
+        for entry in entries:
+            _add_curves(figure, entry, field, metric, colors[entry.batch_size])
+        target = comparison.table.plan.objective.target
+        if target is not None:
+            figure.add_hline(y=target, line={"color": FAINT, "width": 1, "dash": "dot"})
+        plots.append(Plot(title, "One line per seed, each batch size at its best rate, on validation data.", figure))
+    return plots
+
+
+def _add_curves(figure: Any, entry: Tuned, field: str, metric: str, color: str) -> None:
+    for index, row in enumerate(entry.best.measured):
+        readings = _readings([row], metric)
+        figure.add_trace(
+            go.Scatter(
+                name=f"batch {entry.batch_size}",
+                legendgroup=str(entry.batch_size),
+                showlegend=index == 0,
+                mode="lines",
+                x=[getattr(report, field) for report in readings],
+                y=[report.metrics[metric] for report in readings],
+                line={"color": color, "width": 1.6},
+                text=[f"seed {row.seed}, {r.step:,} steps: {r.metrics[metric]:.4g}" for r in readings],
+                hoverinfo="text+name",
+            )
+        )
+
+
+def _readings(rows: Sequence[Row], metric: str) -> list[Report]:
+    return [report for row in rows if row.result for report in row.result.history if metric in report.metrics]
+
+
+def speed_plot(comparison: Comparison) -> Plot:
+    """Examples per second against batch size."""
+    title, metric = "Throughput against batch size", "examples_per_second"
+    best = [entry.best for entry in tuned(comparison.table)]
+    pairs = [(c, s) for c in best if (s := c.summary(metric)) is not None]
+    if not pairs:
+        return Plot(title, "", missing="No throughput has been measured yet.")
+    figure = new_figure("batch size", "examples per second of training")
+    log_axis(figure, "y", [s.mean for _, s in pairs])
+    batch_axis(figure, [c.training.batch_size for c, _ in pairs])
+    figure.add_trace(_line("measured", [c for c, _ in pairs], metric, {"color": INK}))
+    return Plot(
+        title,
+        "Seconds are those of training, without evaluations. Trials that ran side by side share the machine.",
+        figure,
+    )
