@@ -1,6 +1,6 @@
 """Samples per second of Paretune's data path against torch's DataLoader and plain indexing, on the same rows.
 
-    python benchmarks/data.py [--rounds 7] [--seconds 0.4] [--threads 1]
+    python benchmarks/data.py [--rounds 7] [--seconds 0.4] [--batch-sizes 8 64 512] [--threads 1]
 
 All read whole shuffled batches into new CPU memory, from data that is already in memory (page cache or tensors).
     paretune      Shard.rows -> Table.gather, on the memory-mapped file
@@ -31,7 +31,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from trainables.data import Shard, Table, open_table
 
-BATCH_SIZES = (8, 64, 512)
 LARGE_ROWS = 20_000  # of 3 x 32 x 32 bytes, 61 MB: larger than the processor's caches
 
 Batches = Iterator[tuple[Tensor, ...]]
@@ -104,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="samples per second of the data path", allow_abbrev=False)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.4, help="of each timing")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 64, 512])
     parser.add_argument("--threads", type=int, default=1, help="of torch, as a worker with one CPU has")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -129,7 +129,7 @@ def main() -> None:
         }
         for name, opened in sources.items():
             table = opened()
-            for batch_size in BATCH_SIZES:
+            for batch_size in arguments.batch_sizes:
                 rates = measure(table, batch_size, arguments.rounds, arguments.seconds)
                 own = rates.pop("paretune")
                 ratios = [statistics.median(map(float.__truediv__, own, other)) for other in rates.values()]

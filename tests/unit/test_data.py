@@ -212,6 +212,14 @@ def test_a_table_in_memory_is_like_a_mapped_one():
         Table({"x": torch.zeros(3), "y": torch.zeros(4)})
 
 
+def test_large_batches_and_types_that_numpy_lacks_are_gathered_alike():
+    wide = torch.arange(3 * 400_000, dtype=torch.int32).reshape(3, -1)
+    table = Table({"wide": wide, "half": torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16)})
+    batch = table.gather(np.array([2, 0, 2]))
+    assert torch.equal(batch["wide"], wide[[2, 0, 2]])
+    assert batch["half"].tolist() == [3, 1, 3]
+
+
 def test_rows_stream_through_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(convert, "BATCH_BYTES", 1000)
     values = np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32)

@@ -63,7 +63,7 @@ class Shard:
             part = self._piece(epoch, piece)[skipped : skipped + end - position]
             parts.append(part)
             position += len(part)
-        own = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        own = np.concatenate(parts) if parts else np.empty(0, np.int64)  # a copy: what follows must not change a piece
         own *= self._stride
         own += self._first
         return own
