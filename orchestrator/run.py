@@ -1,0 +1,132 @@
+"""What `paretune run` does, from the sweep file to the recommendation.
+
+    check -> plan -> run the trials -> read the test data for the recommended one -> compare
+Killed anywhere, the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator import resolve
+from orchestrator.analysis.comparison import Comparison, load_comparison
+from orchestrator.analysis.table import save_plan, stored_plan
+from orchestrator.display import display
+from orchestrator.expand import expand
+from orchestrator.journal import Journal, JournalError, SweepIsRunningError
+from orchestrator.ledger import Observers
+from orchestrator.local_ray import RaySettings
+from orchestrator.plan import Plan, Trial
+from orchestrator.problems import SweepError
+from orchestrator.recorder import Recorder
+from orchestrator.report.command import DEFAULT_STORAGE, print_comparison
+from orchestrator.resources import NeverFitsError
+from orchestrator.spec import load_sweep
+from orchestrator.sweep import Interrupted, SweepOutcome, run_sweep
+from orchestrator.test_reading import read_test_data
+from trainables.results import Report, Status, TrialResult
+from trainables.storage import Storage
+
+DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED = 0, 1, 2, 130
+DEFAULT_CACHE = "~/.cache/paretune"
+
+
+def run_command(
+    sweep_file: Path,
+    storage: str | None,
+    *,
+    address: str | None = None,
+    retry_failed: bool = False,
+    plain: bool = False,
+) -> int:
+    """Run a sweep, or what is left of it, and print what came out. Returns the exit code."""
+    where = storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE
+    try:
+        plan = expand(load_sweep(sweep_file, import_task=True))
+        place = Storage(where)
+        with Journal(place, plan.sweep.name) as journal:
+            outcome = _run(plan, place, journal, RaySettings(address=address), retry_failed=retry_failed, plain=plain)
+            comparison = load_comparison(place, plan.sweep.name)
+    except SweepError as error:
+        print(error, file=sys.stderr)
+        return INPUT_IS_WRONG
+    except (NeverFitsError, SweepIsRunningError, JournalError, ValueError) as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return INPUT_IS_WRONG
+    except (Interrupted, KeyboardInterrupt) as interrupt:
+        print(f"\nparetune: {interrupt or 'interrupted'}", file=sys.stderr)
+        print(f"Go on with: paretune run {sweep_file}", file=sys.stderr)
+        return INTERRUPTED
+    print_comparison(comparison)
+    _say_what_next(plan, where)
+    return DONE if any(result.status is Status.COMPLETED for result in outcome.results.values()) else FAILED
+
+
+def _run(
+    plan: Plan, storage: Storage, journal: Journal, ray_settings: RaySettings, *, retry_failed: bool, plain: bool
+) -> SweepOutcome:
+    """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
+    keeper = PlanKeeper(plan, storage)
+    cache = Path(os.environ.get("PARETUNE_CACHE", DEFAULT_CACHE)).expanduser()
+    recorder = Recorder(journal, plan=plan)
+    comparison: Comparison | None = None
+    try:
+        with display(plan, plain=plain) as shown:
+            outcome = run_sweep(
+                plan,
+                storage,
+                Observers((journal, keeper, shown)),
+                cache=str(cache),
+                ray_settings=ray_settings,
+                earlier=_earlier(journal),
+                retry_failed=retry_failed,
+            )
+        comparison = read_test_data(plan, storage, cache)
+        return outcome
+    finally:
+        note = "" if comparison is None else comparison.recommendation.headline
+        if (unsent := recorder.close(note=note)) is not None:
+            print(f"paretune: {unsent}", file=sys.stderr)
+
+
+def _earlier(journal: Journal) -> Mapping[str, list[Report]]:
+    """What unfinished trials reported to an earlier run of this sweep."""
+    return {trial: [r.report for r in log.reports] for trial, log in journal.trials.items() if log.ended is None}
+
+
+class PlanKeeper:
+    """An observer that keeps the sweep's stored plan whole: the variants become known while it runs."""
+
+    def __init__(self, plan: Plan, storage: Storage) -> None:
+        self._plan, self._storage = plan, storage
+        self._results: dict[str, TrialResult] = {}
+        self._variants: tuple[Trial, ...] | None = None
+        self._save()
+
+    def started(self, trial: Trial) -> None:
+        pass
+
+    def report(self, trial_id: str, report: Report) -> None:
+        pass
+
+    def ended(self, result: TrialResult) -> None:
+        self._results[result.id] = result
+        self._save()
+
+    def _save(self) -> None:
+        variants = resolve.resolve(self._plan, self._results)
+        if variants != self._variants:
+            self._variants = variants
+            save_plan(self._storage, stored_plan(self._plan, variants))
+
+
+def _say_what_next(plan: Plan, storage: str) -> None:
+    """How to look at it again: the words are complete commands."""
+    option = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
+    name = plan.sweep.name
+    print(f"\nCompare again:    paretune compare {name}{option}")
+    print(f"A page of plots:  paretune report {name}{option}")
+    print(f"Open MLflow:      paretune ui {name}{option}")
