@@ -1,0 +1,86 @@
+"""What a lost group of workers means for the trial it was running: a decision, made from what was seen, and no more.
+
+    the trial's own exception               the trial ends as failed
+    out of memory                           the trial ends as out_of_memory
+    a worker died, its node went away       the trial is run again from its checkpoint, up to `MAX_RETRIES` times
+A worker that fails takes its peers with it, in a collective that never completes: their errors are consequences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainables.commands import Failure
+from trainables.results import Status
+
+MAX_RETRIES = 2
+_KILLED_FOR_MEMORY = ("low on memory", "OutOfMemoryError", "memory monitor")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A group that broke off: what its workers said of it, and what Ray saw of each (rank -> text)."""
+
+    failures: tuple[Failure, ...] = ()
+    seen: tuple[tuple[int, str], ...] = ()
+    gone: str | None = None  # why the group does not come back by itself
+
+    @property
+    def silent(self) -> tuple[tuple[int, str], ...]:
+        """The workers that were lost without a word."""
+        told = {failure.rank for failure in self.failures}
+        return tuple((rank, text) for rank, text in self.seen if rank not in told)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Run the trial again, from its checkpoint."""
+
+    reason: str
+    counts: bool  # against MAX_RETRIES; not, if the trial had no part in it
+
+
+@dataclass(frozen=True)
+class End:
+    """The trial is over."""
+
+    status: Status
+    reason: str
+    details: str
+
+
+Decision = Retry | End
+
+
+def decide(trial: str, loss: Loss, retries: int) -> Decision:
+    """What becomes of `trial`, which was running when the group was lost and has been retried `retries` times."""
+    if loss.gone is not None:
+        return Retry(loss.gone, counts=True) if retries < MAX_RETRIES else End(Status.FAILED, loss.gone, loss.gone)
+    own = [failure for failure in loss.failures if failure.trial == trial]
+    for failure in own:
+        if failure.cause == "out_of_memory":
+            return End(Status.OUT_OF_MEMORY, _said(failure), failure.traceback)
+    for rank, text in loss.silent:
+        if any(words in text for words in _KILLED_FOR_MEMORY):
+            return End(Status.OUT_OF_MEMORY, f"worker {rank} was killed because its node ran out of memory", text)
+    if not loss.silent:
+        for failure in own:
+            if failure.cause != "peer":
+                return End(Status.FAILED, _said(failure), failure.traceback)
+        if not own:
+            return Retry("the group was restarted for a reason that is not the trial's", counts=False)
+    return _again(loss, own, retries)
+
+
+def _again(loss: Loss, own: list[Failure], retries: int) -> Decision:
+    ranks = [rank for rank, _ in loss.silent]
+    what = f"worker {', '.join(map(str, ranks))} died" if ranks else "the workers lost touch with each other"
+    if retries < MAX_RETRIES:
+        return Retry(what, counts=True)
+    details = "\n".join([*(text for _, text in loss.silent), *(failure.traceback for failure in own)])
+    return End(Status.FAILED, f"{what}, for the {retries + 1}th time", details)
+
+
+def _said(failure: Failure) -> str:
+    where = f" (on worker {failure.rank})" if failure.rank else ""
+    return f"{failure.error}{where}"

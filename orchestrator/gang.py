@@ -1,0 +1,150 @@
+"""A gang: a Tune trainable that owns one group of workers and has it run one trial after another.
+
+Tune reuses the trainable (`reuse_actors=True`), so a trial costs a few messages instead of a group's start. A group is
+started anew only when the next trial wants workers of another shape, or when one of them was lost. A gang that has
+nothing to do gives its workers' resources back, so that another gang's larger group finds room.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from ray import tune
+
+from orchestrator.failures import End, Loss, Retry, decide
+from orchestrator.group import Group, GroupGoneError
+from trainables.commands import Answer, Finished, Raised, Reading, Start
+from trainables.config import TrialConfig
+from trainables.results import Frozen, Status
+from trainables.worker import WorkerGroupConfig
+
+IDLE_S = 3.0  # after a trial's end
+SILENT_S = 60.0  # within a trial: it was stopped, and this gang was not given another
+
+
+class Assignment(Frozen):
+    """What a gang is given to do: one trial, and the workers it wants."""
+
+    trial: str
+    config: TrialConfig
+    group: WorkerGroupConfig
+    objective: str  # name of the metric that early stopping looks at
+
+
+class Ending(Frozen):
+    """How a trial ended that could not say so itself."""
+
+    status: Status
+    reason: str
+    details: str
+
+
+class Gang(tune.Trainable):
+    """One step is one reading. Whatever befalls a trial is a result; only a lost gang is an error to Tune."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+        self._group: Group | None = None
+        self._take(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        with self._lock:
+            self._take(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        with self._lock:
+            self._stop_timer()
+            result = self._next()
+            self._start_timer(IDLE_S if result.get("done") else SILENT_S)
+        return result
+
+    def cleanup(self) -> None:
+        with self._lock:
+            self._stop_timer()
+            self._close()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: trials keep their own checkpoints on the sweep's storage."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: see save_checkpoint."""
+
+    def _take(self, config: dict[str, Any]) -> None:
+        """Turn to a trial; its workers are on their way when this returns."""
+        self._stop_timer()
+        self._job = Assignment.model_validate_json(config["assignment"])
+        self._retries = 0
+        self._is_started = False
+        self._ensure_group()
+        self._start_timer(SILENT_S)
+
+    def _next(self) -> dict[str, Any]:
+        """The trial's next word, through as many restarts as it is allowed."""
+        while True:
+            match self._ask():
+                case Reading(report=report):
+                    result = {
+                        "examples": report.examples,
+                        "seconds": report.seconds,
+                        "report": report.model_dump_json(),
+                    }
+                    value = report.metrics.get(self._job.objective)
+                    return result if value is None else {**result, "objective": value}
+                case Finished(result=trial_result):
+                    return {"done": True, "result": trial_result.model_dump_json()}
+                case Raised(failure=failure):
+                    decision = decide(self._job.trial, Loss((failure,)), self._retries)
+                case Loss() as loss:
+                    decision = decide(self._job.trial, loss, self._retries)
+            self._is_started = False
+            match decision:
+                case Retry(counts=counts):
+                    self._retries += counts
+                case End(status=status, reason=reason, details=details):
+                    ending = Ending(status=status, reason=reason, details=details)
+                    return {"done": True, "ending": ending.model_dump_json()}
+
+    def _ask(self) -> Answer | Loss:
+        """One question to the workers. A group that is gone is a loss too, and the next question starts another."""
+        group = self._ensure_group()
+        try:
+            if self._is_started:
+                return group.advance()
+            self._is_started = True
+            return group.start(Start(trial=self._job.trial, config=self._job.config))
+        except GroupGoneError as error:
+            self._close()
+            return Loss(gone=str(error))
+
+    def _ensure_group(self) -> Group:
+        if self._group is not None and self._group.config != self._job.group:
+            self._close()
+        if self._group is None:
+            self._is_started = False
+            self._group = Group(self._job.group)
+        return self._group
+
+    def _close(self) -> None:
+        group, self._group = self._group, None
+        if group is not None:
+            group.close()
+
+    def _start_timer(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._release)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _release(self) -> None:
+        """Runs in the timer's thread; a timer that is no longer the gang's came too late."""
+        with self._lock:
+            if self._timer is threading.current_thread():
+                self._timer = None
+                self._close()

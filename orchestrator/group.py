@@ -1,0 +1,100 @@
+"""A group of workers as its owner sees it: started, asked, closed. Ray Train runs it, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from orchestrator.failures import Loss
+from orchestrator.mailbox import LostGroup, Mailbox
+from trainables.commands import ANSWER, Advance, Answer, Failure, Start
+from trainables.worker import START_LIMIT, WorkerGroupConfig, make_trainer
+
+LOOK_AROUND_S = 1.0  # how often a wait for the workers stops to see whether there still is a group
+CLOSE_TIMEOUT_S = 30.0
+
+
+class GroupGoneError(RuntimeError):
+    """There is no group any more, and it does not come back by itself."""
+
+
+class Group:
+    """Workers of one shape. Not thread-safe: one owner, one question at a time."""
+
+    def __init__(self, config: WorkerGroupConfig) -> None:
+        """Returns at once; the first `start` waits until the workers are there."""
+        self.config = config
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor_class: Any = ray.remote(Mailbox)
+        options = {"num_cpus": 0, "max_concurrency": 1000, "scheduling_strategy": here}
+        self._mailbox: Any = actor_class.options(**options).remote()
+        self._life = ""
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True, name="ray-train")
+        self._thread.start()
+
+    def start(self, command: Start) -> Answer | Loss:
+        """Begin a trial and wait for its first word. Raises GroupGoneError."""
+        self._life = self._ready()
+        return self._ask(command)
+
+    def advance(self) -> Answer | Loss:
+        """Wait for the next word of the trial that was started. Raises GroupGoneError."""
+        return self._ask(Advance())
+
+    def close(self) -> None:
+        """End the workers, and wait until their resources are free. A group that never came up is not waited for."""
+        try:
+            if self._call("close"):
+                self._thread.join(CLOSE_TIMEOUT_S)
+        except GroupGoneError:
+            return
+        if not self._thread.is_alive():  # otherwise it still has to tell late comers to leave
+            ray.kill(self._mailbox)
+
+    def _run(self) -> None:
+        try:
+            make_trainer(self.config, self._mailbox).fit()
+        except BaseException as error:
+            self._error = error
+
+    def _ready(self) -> str:
+        """The life of the group that can be spoken to; one that is being restarted is waited for."""
+        lost = 0
+        while True:
+            word = self._call("ready", LOOK_AROUND_S)
+            if isinstance(word, LostGroup):
+                lost += 1
+                if lost > START_LIMIT:
+                    raise GroupGoneError(f"the workers could not be started: {_readable(word)}")
+            elif word:
+                return str(word)
+            self._check()
+
+    def _ask(self, command: Start | Advance) -> Answer | Loss:
+        number = self._call("post", self._life, command.model_dump_json())
+        while True:
+            word = self._call("answers", self._life, number, LOOK_AROUND_S)
+            if isinstance(word, LostGroup):
+                return _readable(word)
+            if word is not None:
+                return ANSWER.validate_json(word[0])  # all have answered; the first one's answer is everyone's
+            self._check()
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        try:
+            return ray.get(getattr(self._mailbox, method).remote(*arguments))
+        except ray.exceptions.RayActorError as error:
+            raise GroupGoneError(f"the mailbox of the group died: {error}") from None
+
+    def _check(self) -> None:
+        if not self._thread.is_alive():
+            raise GroupGoneError(f"the group of workers ended by itself: {self._error or 'without an error'}")
+
+
+def _readable(loss: LostGroup) -> Loss:
+    failures = tuple(Failure.model_validate_json(text) for text in loss.told)
+    return Loss(failures, tuple(sorted(loss.seen.items())))

@@ -1,0 +1,157 @@
+"""What has become of every trial of a sweep, as its driver knows it. The driver alone writes results.
+
+A result reaches the storage before anyone is told of it, so whoever was told can rely on it. A trial whose result is
+there already, from an earlier run or another sweep, is never run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator import resolve
+from orchestrator.plan import Plan, Trial
+from trainables.results import Report, Status, TrialResult
+from trainables.storage import Storage, trial_file
+
+RESULT, CHECKPOINT = "result.json", "checkpoint.pt"
+
+
+class Observer(Protocol):
+    """Whoever wants to know. Called from the driver's main thread, one call at a time; an error ends the sweep."""
+
+    def started(self, trial: Trial) -> None:
+        """The trial has a gang. Not called for a trial whose result was there already."""
+
+    def report(self, trial_id: str, report: Report) -> None:
+        """A reading. After a restart, a trial goes on behind the last one it gave."""
+
+    def ended(self, result: TrialResult) -> None:
+        """The result is on the storage. Called once for every trial, also for one that another run had ended."""
+
+
+@dataclass(frozen=True)
+class Observers:
+    """Several observers as one, told in this order."""
+
+    each: tuple[Observer, ...]
+
+    def started(self, trial: Trial) -> None:
+        for observer in self.each:
+            observer.started(trial)
+
+    def report(self, trial_id: str, report: Report) -> None:
+        for observer in self.each:
+            observer.report(trial_id, report)
+
+    def ended(self, result: TrialResult) -> None:
+        for observer in self.each:
+            observer.ended(result)
+
+
+class Ledger:
+    """Trials, readings and results of one run of a sweep."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        storage: Storage,
+        observer: Observer,
+        *,
+        earlier: Mapping[str, Sequence[Report]] | None = None,
+        retry_failed: bool = False,
+    ) -> None:
+        """`earlier`: readings of unfinished trials that an earlier run has seen, so that a history is whole."""
+        self.plan = plan
+        self.results: dict[str, TrialResult] = {}
+        self.found: list[str] = []  # trials whose result was there
+        self._storage = storage
+        self._observer = observer
+        self._retry_failed = retry_failed
+        self._trials: dict[str, Trial] = {}
+        self._reports = {trial: list(reports) for trial, reports in (earlier or {}).items()}
+        self._started: set[str] = set()
+        self._stored: set[str] = set()
+        self._is_settled = False
+
+    def load(self) -> None:
+        """Read the results that are there, and tell the observer of each. To be called once, before anything else."""
+        self._stored = set(self._storage.names("trials"))
+        self._learn(self.plan.trials)
+        self._resolve()
+
+    @property
+    def trials(self) -> Mapping[str, Trial]:
+        """Every trial known so far: all baselines, and the variants whose parent is chosen. In the plan's order."""
+        return self._trials
+
+    def open_trials(self) -> list[Trial]:
+        """Those without a result, in the plan's order."""
+        return [trial for trial in self._trials.values() if trial.id not in self.results]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to run, and nothing waits for a parent."""
+        return self._is_settled and not self.open_trials()
+
+    def started(self, trial: str) -> None:
+        if trial not in self._started:
+            self._started.add(trial)
+            self._observer.started(self._trials[trial])
+
+    def report(self, trial: str, report: Report) -> None:
+        reports = self._reports.setdefault(trial, [])
+        if not reports or report.step > reports[-1].step:
+            reports.append(report)
+            self._observer.report(trial, report)
+
+    def ended(self, result: TrialResult) -> None:
+        self._storage.write(trial_file(result.id, RESULT), result.model_dump_json(indent=1).encode())
+        if result.status is Status.STOPPED_EARLY:  # nobody will go on from it
+            self._storage.remove(trial_file(result.id, CHECKPOINT))
+        self._settle(result)
+        self._resolve()
+
+    def ended_as(self, trial: str, status: Status, reason: str, details: str | None = None) -> None:
+        """The end of a trial that could not give its result itself: composed from its readings."""
+        result = TrialResult(
+            id=trial,
+            config=self._trials[trial].config,
+            status=status,
+            reason=reason,
+            details=details,
+            history=tuple(self._reports.get(trial, ())),
+        )
+        self.ended(result)
+
+    def _settle(self, result: TrialResult) -> None:
+        self.results[result.id] = result
+        self._observer.ended(result)
+
+    def _resolve(self) -> None:
+        """Variants whose parent can be chosen now become trials; those found with a result may free others."""
+        while new := [trial for trial in resolve.resolve(self.plan, self.results) if trial.id not in self._trials]:
+            self._learn(new)
+        self._is_settled = resolve.settled(self.plan, self.results)
+
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            self._trials[trial.id] = trial
+            result = self._stored_result(trial.id)
+            if result is not None:
+                self.found.append(trial.id)
+                self._settle(result)
+
+    def _stored_result(self, trial: str) -> TrialResult | None:
+        if trial not in self._stored:
+            return None
+        try:
+            result = TrialResult.model_validate_json(self._storage.read(trial_file(trial, RESULT)))
+        except FileNotFoundError:
+            return None
+        return None if self._retry_failed and result.status is Status.FAILED else result
+
+    def __getstate__(self) -> dict[str, object]:
+        """Empty: Tune writes its own state to a folder that is thrown away; ours is on the storage already."""
+        return {}

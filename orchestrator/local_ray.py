@@ -1,0 +1,105 @@
+"""Ray, started or joined, and quiet.
+
+Started locally it listens on this machine alone, and dies with the driver, also when that is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+_DRIVER_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the only way to have Tune print nothing
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # processes stay where the user is, so that relative paths mean what they say
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: trials go on from their checkpoints, nothing needs a farewell
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a result that ends a trial carries no objective
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "60",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Tune's own state is never read
+    "TUNE_MAX_PENDING_TRIALS_PG": "8",  # gangs that may start at one time
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
+}
+_CLUSTER_ENVIRONMENT = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # a lost worker is noticed at once; the default is 2 s
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "1800",  # an autoscaler takes minutes to bring a node
+}
+_LOCAL_ENVIRONMENT = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away; one process less for each gang
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+LOOPBACK = "127.0.0.1"
+LOCAL_OBJECT_STORE_BYTES = 100 << 20  # messages only: data is mapped from files
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """`address`: None starts Ray here, or joins the cluster whose job this process is; `auto` or host:port joins."""
+
+    address: str | None = None
+    num_cpus: int | None = None  # of the local Ray; None: those this process may use
+    show_worker_output: bool = False
+
+
+@contextlib.contextmanager
+def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterator[None]:
+    """Ray, for as long as the context lasts. A connection that is there already is used as it is, and left.
+
+    `search_path`: folders in which the workers find a user's modules.
+    """
+    for name, value in _DRIVER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if ray.is_initialized():
+        yield
+        return
+    # What Ray's daemons have to say of workers that died is told by the trials' results.
+    ray._private.worker._worker_logs_enabled = settings.show_worker_output
+    start(settings, search_path)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
+    """Connect to the cluster at the address, or start a local one."""
+    environment = dict(_CLUSTER_ENVIRONMENT)
+    if search_path:
+        environment["PYTHONPATH"] = os.pathsep.join([*search_path, *filter(None, [os.environ.get("PYTHONPATH")])])
+    quiet: dict[str, Any] = {"log_to_driver": settings.show_worker_output, "logging_level": logging.ERROR}
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, runtime_env={"env_vars": environment}, **quiet)
+        return
+    # Known beforehand, so that helpers of Ray Train that look for "the" cluster do not find another on this machine.
+    port = _free_port()
+    os.environ["RAY_GCS_SERVER_PORT"] = str(port)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=settings.num_cpus or len(os.sched_getaffinity(0)),
+            include_dashboard=True,  # Ray Train asks its state API which reservations to clean up
+            dashboard_host=LOOPBACK,
+            object_store_memory=LOCAL_OBJECT_STORE_BYTES,
+            runtime_env={"env_vars": {**environment, **_LOCAL_ENVIRONMENT, "RAY_ADDRESS": f"{LOOPBACK}:{port}"}},
+            _node_ip_address=LOOPBACK,
+            **quiet,
+        )
+    finally:
+        del os.environ["RAY_GCS_SERVER_PORT"]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

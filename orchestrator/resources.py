@@ -1,0 +1,120 @@
+"""What a trial's workers take of the cluster, and which trials fit beside one another. Decides; starts nothing.
+
+    a baseline    num_workers workers of `cpus_per_worker` CPUs, and one GPU each where the cluster has GPUs
+    a variant     one such worker, and what it measures on to itself: its GPU, or all CPUs of its node
+Where there is one node only, a variant has it to itself because no other trial is admitted beside it; its worker can
+then be one that is there already. Where there are several, its worker reserves all CPUs of one, wherever that is.
+Gangs themselves take no CPU (they hold a sliver of their node's own resource), so reservations are whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trainables.config import BaselineConfig, VariantConfig
+
+MAX_FUTURE_NODES = 1000  # of one kind, where the cluster sets no limit to its growth
+
+
+@dataclass(frozen=True)
+class Node:
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The workers of one trial, all alike."""
+
+    num_workers: int
+    cpus: int  # of each
+    gpus: int  # of each
+
+    def __str__(self) -> str:
+        each = f"{self.cpus} CPU" + (f" and {self.gpus} GPU" if self.gpus else "")
+        return f"{self.num_workers} x ({each})"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a trial's workers reserve with Ray, and what is kept free for the trial by not admitting others."""
+
+    workers: Shape
+    claim: Shape
+
+
+class NeverFitsError(ValueError):
+    """A trial wants more than the cluster has, or will ever have."""
+
+
+def need_of(config: BaselineConfig | VariantConfig, nodes: Sequence[Node], cpus_per_worker: int) -> Need:
+    """What a trial wants of this cluster. "All CPUs" are those of the largest node: on any, nothing fits beside them."""
+    gpus = int(any(node.gpus for node in nodes))
+    match config:
+        case BaselineConfig(training=training):
+            workers = Shape(training.num_workers, cpus_per_worker, gpus)
+            return Need(workers, workers)
+        case VariantConfig(measure=measure):
+            worker = Shape(1, cpus_per_worker, gpus)
+            if gpus and measure.device != "cpu":
+                return Need(worker, worker)
+            all_cpus = max((node.cpus for node in nodes if node.gpus >= gpus), default=cpus_per_worker)
+            alone = Shape(1, max(cpus_per_worker, all_cpus), gpus)
+            return Need(worker if len(nodes) == 1 else alone, alone)
+
+
+def fits(shapes: Iterable[Shape], nodes: Sequence[Node]) -> bool:
+    """Whether all these workers have room at one time. First-fit, largest first: it may say no to a tight puzzle."""
+    workers = sorted(((shape.gpus, shape.cpus) for shape in shapes for _ in range(shape.num_workers)), reverse=True)
+    free = [[node.gpus, node.cpus] for node in sorted(nodes, key=lambda node: (node.gpus, node.cpus))]
+    for gpus, cpus in workers:
+        room = next((node for node in free if node[0] >= gpus and node[1] >= cpus), None)
+        if room is None:
+            return False
+        room[0] -= gpus
+        room[1] -= cpus
+    return True
+
+
+def side_by_side(shape: Shape, nodes: Sequence[Node], limit: int = 10_000) -> int:
+    """How many trials of this shape run at one time when nothing else does: the number of gangs."""
+    per_node = [
+        min(node.cpus // shape.cpus, node.gpus // shape.gpus if shape.gpus else limit) for node in nodes if shape.cpus
+    ]
+    return min(limit, sum(per_node) // shape.num_workers)
+
+
+def check(wanted: Iterable[tuple[str, Shape]], nodes: Sequence[Node]) -> None:
+    """Raises NeverFitsError for the first trial (id, shape) that could not run even if it were alone."""
+    for trial, shape in wanted:
+        if not fits([shape], nodes):
+            has = ", ".join(f"{node.cpus} CPU and {node.gpus} GPU" for node in nodes) or "nothing"
+            possible = side_by_side(Shape(1, shape.cpus, shape.gpus), nodes)
+            way_out = (
+                f"set parameters.num_workers to at most {possible}"
+                if possible
+                else "set resources.cpus_per_worker to no more than a node has"
+            )
+            raise NeverFitsError(f"trial {trial} wants {shape}, but the cluster's nodes have {has}: {way_out}")
+
+
+def cluster_nodes() -> tuple[Node, ...]:
+    """The nodes there are, or, where the cluster grows by itself, those there can be. Ray must be connected."""
+    import ray
+    from ray._private.state import state  # what Ray Train asks before it waits for an autoscaler
+
+    growth = state.get_cluster_config()
+    future = future_nodes(growth) if growth is not None else ()
+    present = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return future or tuple(Node(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in present)
+
+
+def future_nodes(growth: Any) -> tuple[Node, ...]:
+    """Every node that an autoscaler may start, from Ray's `ClusterConfig`; empty if it starts none."""
+    nodes: list[Node] = []
+    for kind in growth.node_group_configs:
+        count = MAX_FUTURE_NODES if kind.max_count < 0 else min(kind.max_count, MAX_FUTURE_NODES)
+        nodes += [Node(int(kind.resources.get("CPU", 0)), int(kind.resources.get("GPU", 0)))] * count
+    return tuple(nodes)

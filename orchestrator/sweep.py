@@ -1,0 +1,183 @@
+"""Runs a sweep: the one file that builds a Tuner.
+
+Tune places gangs, keeps their trials apart and asks the scheduler whom to stop. What it writes is thrown away: results
+are on the sweep's storage, and running the same sweep again goes on from there.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import tune
+
+from orchestrator import resolve
+from orchestrator.gang import Ending, Gang
+from orchestrator.ledger import Ledger, Observer
+from orchestrator.local_ray import RaySettings, connected
+from orchestrator.plan import Plan
+from orchestrator.resources import check, cluster_nodes, need_of
+from orchestrator.schedule import PerBatchSize
+from orchestrator.searcher import Admission
+from trainables.results import Report, Status, TrialResult
+from trainables.storage import Storage
+from trainables.worker import WorkerGroupConfig
+
+GANG_RETRIES = 2  # of one trial, when its gang itself was lost
+
+
+class Interrupted(Exception):  # noqa: N818 - somebody pressed Ctrl-C; nothing is wrong
+    """The sweep was stopped before its end. Running it again goes on where it stopped."""
+
+    def __init__(self, ended: int, known: int) -> None:
+        super().__init__(f"stopped with {ended} of {known} trials ended; the same command again goes on from here")
+        self.ended = ended
+        self.known = known
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    results: Mapping[str, TrialResult]  # of every trial of the sweep, by id
+    found: tuple[str, ...]  # trials that were not run, because their result was there
+    dropped: tuple[resolve.Dropped, ...]  # variants that no parent was left for
+
+
+def run_sweep(
+    plan: Plan,
+    storage: Storage,
+    observer: Observer,
+    *,
+    cache: str = "~/.cache/paretune",
+    ray_settings: RaySettings | None = None,
+    earlier: Mapping[str, Sequence[Report]] | None = None,
+    retry_failed: bool = False,
+    runner: str = "trainables.trial:run_trial",
+) -> SweepOutcome:
+    """Run every trial of the plan that has no result yet, and the variants that follow from them.
+
+    If Ray is connected already, that connection is used and left open. Raises NeverFitsError before anything runs,
+    Interrupted on Ctrl-C, and whatever an observer raises.
+    """
+    ledger = Ledger(plan, storage, observer, earlier=earlier, retry_failed=retry_failed)
+    ledger.load()
+    if not ledger.is_complete:
+        settings = ray_settings or RaySettings()
+        search_path = plan.sweep.facts.search_path
+        with connected(settings, search_path), tempfile.TemporaryDirectory(prefix="paretune-") as scratch:
+            nodes = cluster_nodes()
+            cpus = plan.sweep.resources.cpus_per_worker
+            check(((trial.id, need_of(trial.config, nodes, cpus).claim) for trial in ledger.open_trials()), nodes)
+            template = WorkerGroupConfig(
+                num_workers=1,
+                cpus_per_worker=cpus,
+                gpus_per_worker=0,
+                storage=storage.uri,
+                cache=cache,
+                runner=runner,
+                scratch=scratch if storage.is_local else f"{storage.uri}/sweeps/{plan.sweep.name}/ray",
+            )
+            _tune(ledger, Admission(ledger, nodes, template), scratch)
+    return SweepOutcome(ledger.results, tuple(ledger.found), resolve.dropped(plan, ledger.results))
+
+
+def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
+    sweep = ledger.plan.sweep
+    driver = Driver(ledger)
+    stopping = sweep.early_stopping
+    scheduler = PerBatchSize(sweep, stopping, list(ledger.results.values())) if stopping else None
+    # A gang takes a sliver of the resource that stands for the driver's own node: no CPU, and it runs here.
+    own_node: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    here = tune.PlacementGroupFactory([{f"node:{own_node}": 0.001}])
+    tuner = tune.Tuner(
+        tune.with_resources(Gang, here),
+        tune_config=tune.TuneConfig(
+            search_alg=admission,
+            scheduler=scheduler,
+            num_samples=-1,
+            reuse_actors=True,
+            metric="objective",
+            mode=sweep.objective.mode,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=scratch,
+            verbose=0,
+            callbacks=[driver],
+            failure_config=tune.FailureConfig(max_failures=GANG_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+    try:
+        tuner.fit()
+    except KeyboardInterrupt:
+        driver.kill_gangs()
+        raise Interrupted(len(ledger.results), len(ledger.trials)) from None
+    except tune.TuneError:
+        driver.kill_gangs()
+        if driver.error is not None:
+            raise driver.error from None
+        raise
+
+
+def _name(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+class Driver(tune.Callback):
+    """Passes on what Tune is told by the gangs. Tune hides an error raised here, so the first one is kept."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.error: BaseException | None = None
+        self._ledger = ledger
+        self._gangs: dict[Any, None] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._gangs[trial.temporary_state.ray_actor] = None
+        self._do(lambda: self._ledger.started(trial.config["trial"]))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._do(lambda: self._take(trial.config["trial"], result))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune ends a trial when its last result says so, and also when the scheduler stops it."""
+        name = trial.config["trial"]
+        if name not in self._ledger.results:
+            reason = "behind the others of its batch size"
+            self._do(lambda: self._ledger.ended_as(name, Status.STOPPED_EARLY, reason))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The gang itself was lost, and again when it was retried."""
+        reason = "the process that drives the trial's workers was lost"
+        details = str(trial.get_error() or "")
+        self._do(lambda: self._ledger.ended_as(trial.config["trial"], Status.FAILED, reason, details))
+
+    def kill_gangs(self) -> None:
+        """At once, whatever they are doing; their workers and reservations go with them."""
+        for gang in self._gangs:
+            ray.kill(gang)
+
+    def _take(self, trial: str, result: dict[str, Any]) -> None:
+        if "report" in result:
+            self._ledger.report(trial, Report.model_validate_json(result["report"]))
+        if "result" in result:
+            self._ledger.ended(TrialResult.model_validate_json(result["result"]))
+        if "ending" in result:
+            ending = Ending.model_validate_json(result["ending"])
+            self._ledger.ended_as(trial, ending.status, ending.reason, ending.details)
+
+    def _do(self, action: Any) -> None:
+        try:
+            action()
+        except BaseException as error:
+            self.error = self.error or error
+            raise
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}

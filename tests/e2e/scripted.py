@@ -1,0 +1,152 @@
+"""Trials that do as they are told: the script is in the task's options. For tests of what runs trials.
+
+    readings     how many readings the trial gives before its result (default 3)
+    quality      the objective grows to this value over the readings
+    sleep_s      time spent before each reading
+    collective   every worker waits for all others before each reading, as gradients do
+    fail         raise | system_exit | die | out_of_memory | memory_error: before reading `at`, on worker `rank`
+    times        how many attempts fail so (default: all)
+    tamper       change every global setting of the process that comes to mind
+A trial keeps a checkpoint of its readings and goes on from it. Every attempt leaves a file that tells its process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from orchestrator.plan import Plan, Trial
+from orchestrator.spec import (
+    EarlyStopping,
+    Objective,
+    Parameters,
+    Resources,
+    Sweep,
+    TaskChoice,
+    TaskFacts,
+)
+from trainables.config import BaselineConfig, Budget, Scalar, TaskConfig, Training, VariantConfig, trial_id
+from trainables.place import Place
+from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.storage import Storage, trial_file
+
+RUNNER = "scripted:run_trial"
+
+
+def run_trial(trial: str, config: BaselineConfig | VariantConfig, place: Place) -> Iterator[Report | TrialResult]:
+    script: dict[str, Any] = dict(config.task.options)
+    checkpoint = trial_file(trial, "checkpoint.pt")
+    history = _resume(place.storage, checkpoint)
+    attempt = _leave_mark(place, trial, len(history))
+    if script.get("tamper"):
+        tamper_with_everything()
+    count = int(script.get("readings", 3))
+    for number in range(len(history) + 1, count + 1):
+        time.sleep(float(script.get("sleep_s", 0.0)))
+        if number == script.get("at") and place.rank == script.get("rank", 0) and attempt < script.get("times", 99):
+            _fail(str(script["fail"]))
+        if script.get("collective") and place.num_workers > 1:
+            dist.all_reduce(torch.ones(1))
+        examples = number * 1000
+        quality = float(script.get("quality", 1.0)) * number / count
+        report = Report(step=number, examples=examples, seconds=0.1 * number, metrics={"val_accuracy": quality})
+        history.append(report)
+        if place.is_first:
+            content = json.dumps([report.model_dump() for report in history])
+            place.storage.write(checkpoint, content.encode())
+        yield report
+    yield TrialResult(
+        id=trial,
+        config=config,
+        status=Status.COMPLETED,
+        history=tuple(history),
+        metrics={"val_accuracy": Estimate.exact(history[-1].metrics["val_accuracy"])},
+        environment={"pid": str(os.getpid()), "num_workers": str(place.num_workers)},
+    )
+    if place.is_first:
+        place.storage.remove(checkpoint)
+
+
+def _resume(storage: Storage, checkpoint: str) -> list[Report]:
+    if not storage.exists(checkpoint):
+        return []
+    return [Report.model_validate(report) for report in json.loads(storage.read(checkpoint))]
+
+
+def _leave_mark(place: Place, trial: str, resumed_at: int) -> int:
+    """Returns which attempt of this worker at this trial it is, from 0."""
+    prefix = f"attempt-{place.rank}-"
+    attempt = sum(name.startswith(prefix) for name in place.storage.names(f"trials/{trial}"))
+    mark = {"pid": os.getpid(), "resumed_at": resumed_at, "time": time.time()}
+    place.storage.write(trial_file(trial, f"{prefix}{attempt}.json"), json.dumps(mark).encode())
+    return attempt
+
+
+def attempts(storage: Storage, trial: str, rank: int = 0) -> list[dict[str, Any]]:
+    """The marks of a worker's attempts at a trial, in order: `pid`, `resumed_at` (a reading), `time`."""
+    names = [name for name in storage.names(f"trials/{trial}") if name.startswith(f"attempt-{rank}-")]
+    return [json.loads(storage.read(trial_file(trial, name))) for name in sorted(names)]
+
+
+def _fail(how: str) -> None:
+    match how:
+        case "raise":
+            raise ValueError("as the script says")
+        case "system_exit":
+            raise SystemExit(3)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "out_of_memory":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 TiB.")
+        case "memory_error":
+            torch.empty(1 << 50)
+        case _:
+            raise AssertionError(f"no such failure: {how}")
+
+
+def tamper_with_everything() -> None:
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(os.getpid())
+
+
+def scripted(seed: int = 0, *, num_workers: int = 1, batch_size: int = 8, **script: Scalar) -> Trial:
+    """A baseline that follows its script; `seed` tells like trials apart."""
+    training = Training(
+        batch_size=batch_size,
+        micro_batch_size=batch_size // num_workers,
+        num_workers=num_workers,
+        learning_rate=0.1,
+        budget=Budget(unit="examples", amount=1000 * int(script.get("readings", 3))),
+        seed=seed,
+    )
+    task = TaskConfig(name="scripted", options=script, data="data", code="code")
+    config = BaselineConfig(task=task, training=training)
+    return Trial(trial_id(config), config, "as written")
+
+
+def sweep_of(*trials: Trial, early_stopping: EarlyStopping | None = None, cpus_per_worker: int = 1) -> Plan:
+    """A plan of scripted trials alone."""
+    sweep = Sweep(
+        name="scripted",
+        task=TaskChoice(name="scripted"),
+        facts=TaskFacts(
+            metrics={"loss": "min", "accuracy": "max"},
+            train_rows=1000,
+            data="data",
+            code="code",
+            search_path=(os.path.dirname(__file__),),
+        ),
+        objective=Objective(metric="val_accuracy", mode="max"),
+        budget=Budget(unit="examples", amount=3000),
+        parameters=Parameters(batch_size=(8,), learning_rate=(0.1,), optimizer=(), schedule=()),
+        early_stopping=early_stopping,
+        resources=Resources(cpus_per_worker=cpus_per_worker),
+    )
+    return Plan(sweep=sweep, trials=trials, pending=())

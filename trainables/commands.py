@@ -1,0 +1,72 @@
+"""What a gang's driver says to its workers, and what they say back. Plain values, as JSON; imports no torch and no Ray.
+
+    Start -> Advance -> Advance ... -> Start (of the next trial) ... -> Shutdown
+Each but the last is answered by every worker: with a reading, with the trial's result, or with what went wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from trainables.config import TrialConfig
+from trainables.results import Frozen, Report, TrialResult
+
+
+class Start(Frozen):
+    """Let go of the trial before, put the process back in order, run this trial up to its first reading."""
+
+    say: Literal["start"] = "start"
+    trial: str
+    config: TrialConfig
+
+
+class Advance(Frozen):
+    """Run on up to the next reading, or to the end."""
+
+    say: Literal["advance"] = "advance"
+
+
+class Shutdown(Frozen):
+    """Leave the loop; no answer."""
+
+    say: Literal["shutdown"] = "shutdown"
+
+
+Cause = Literal["exception", "out_of_memory", "device", "peer"]
+"""exception: the trial's own. device: the accelerator no longer answers. peer: another worker broke off, which is a
+consequence and not a cause."""
+
+
+class Failure(Frozen):
+    """What one worker ran into, told before it is lost."""
+
+    rank: int
+    trial: str | None  # which trial it was running; None: none
+    cause: Cause
+    error: str  # type and message, on one line
+    traceback: str
+
+
+class Reading(Frozen):
+    say: Literal["reading"] = "reading"
+    report: Report
+
+
+class Finished(Frozen):
+    say: Literal["finished"] = "finished"
+    result: TrialResult
+
+
+class Raised(Frozen):
+    """The trial is over, the worker is not: it waits for the next command."""
+
+    say: Literal["raised"] = "raised"
+    failure: Failure
+
+
+Command = Start | Advance | Shutdown
+Answer = Reading | Finished | Raised
+COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="say")])
+ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="say")])

@@ -1,0 +1,114 @@
+"""Runs one trial after another in one process, each only as far as it is told. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import traceback
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.distributed as dist
+
+from trainables.clean import Snapshot
+from trainables.commands import Advance, Answer, Cause, Failure, Finished, Raised, Reading, Start
+from trainables.config import BaselineConfig, VariantConfig
+from trainables.place import Place
+from trainables.results import Report, TrialResult
+
+RunTrial = Callable[[str, BaselineConfig | VariantConfig, Place], Iterator[Report | TrialResult]]
+
+
+class Runner:
+    """A trial that is dropped needs no cancelling: it does not run ahead of what it is told."""
+
+    def __init__(self, run_trial: RunTrial, place: Place) -> None:
+        self._run_trial = run_trial
+        self._place = place
+        self._snapshot = Snapshot.take()
+        self._trial: str | None = None
+        self._running: Iterator[Report | TrialResult] | None = None
+        self._has_finished = False
+
+    def obey(self, command: Start | Advance) -> Answer:
+        """Run up to the trial's next word. Nothing that a trial does is raised here."""
+        try:
+            if isinstance(command, Start):
+                self._begin(command)
+            return self._next()
+        except BaseException as error:  # a trial may also raise SystemExit; it must not end the worker
+            failure = self._failure(error)
+            self.let_go()
+            return Raised(failure=failure)
+
+    def let_go(self) -> None:
+        """Forget the trial, so that its memory is free before the next one is built.
+
+        A trial that has given its result may tidy up behind it, and only now: that there is a next command says that
+        the result has arrived. What goes wrong here has no trial left to be told of.
+        """
+        running, self._running, self._trial = self._running, None, None
+        with contextlib.suppress(Exception):
+            if running is not None and self._has_finished:
+                next(running, None)
+            close = getattr(running, "close", None)
+            if close is not None:
+                close()
+        self._has_finished = False
+        del running
+        gc.collect()
+
+    def _begin(self, command: Start) -> None:
+        self.let_go()
+        self._snapshot.restore()
+        self._trial = command.trial
+        self._running = self._run_trial(command.trial, command.config, self._place)
+
+    def _next(self) -> Answer:
+        if self._running is None or self._has_finished:
+            raise RuntimeError("told to advance, but no trial is running")
+        match next(self._running, None):
+            case Report() as report:
+                return Reading(report=report)
+            case TrialResult() as result:
+                self._has_finished = True
+                return Finished(result=result)
+            case _:
+                raise RuntimeError("the trial ended without a result")
+
+    def _failure(self, error: BaseException) -> Failure:
+        # Frames hold the trial's tensors: the text is kept, the frames are not.
+        text = "".join(traceback.format_exception(error))
+        traceback.clear_frames(error.__traceback__)
+        return Failure(
+            rank=self._place.rank,
+            trial=self._trial,
+            cause=cause_of(error, self._place.num_workers),
+            error=" ".join(f"{type(error).__name__}: {error}".split()),
+            traceback=text,
+        )
+
+
+def can_go_on(failure: Failure, place: Place) -> bool:
+    """Whether the worker can take the next trial: nobody waits for it, and its process is sound."""
+    return place.num_workers == 1 and failure.cause == "exception"
+
+
+def cause_of(error: BaseException, num_workers: int) -> Cause:
+    """What an exception from a trial means for its worker and for the trial's ending."""
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate memory" in text:
+        return "out_of_memory"
+    if num_workers > 1 and (isinstance(error, dist.DistError) or "gloo/transport" in text):
+        return "peer"
+    if isinstance(error, torch.AcceleratorError) or "CUDA error" in text:
+        return "device"
+    return "exception"
+
+
+def load_runner(name: str) -> RunTrial:
+    """`package.module:function` -> the function."""
+    module, _, function = name.partition(":")
+    run_trial: RunTrial = getattr(importlib.import_module(module), function)
+    return run_trial

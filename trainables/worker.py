@@ -1,0 +1,160 @@
+"""The workers of a gang, as Ray Train runs them: each a loop that takes commands from a mailbox and answers there.
+
+The only file that imports ray.train. Importing it imports no torch: besides the workers, the processes that look after
+them import it, and start the sooner without. What the commands do is in `trainables.runner`.
+
+A worker that cannot go on tells the mailbox why and then raises: Ray Train sees that, ends its peers, which may be
+waiting for it in a collective, and starts the group anew.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+import ray.train
+import ray.train.collective
+from ray.train.backend import Backend, BackendConfig
+from ray.train.v2.api.callback import UserCallback
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from trainables.commands import COMMAND, Raised, Shutdown
+from trainables.results import Frozen
+from trainables.storage import Storage
+
+if TYPE_CHECKING:
+    from trainables.place import Place
+
+START_LIMIT = 3  # times that a group may fail to start before it is given up
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+
+
+class WorkerGroupConfig(Frozen):
+    """A group of like workers, and where it works."""
+
+    num_workers: int
+    cpus_per_worker: int
+    gpus_per_worker: int
+    storage: str  # URI of the sweep's storage
+    cache: str  # the scratch folder of each node
+    runner: str = "trainables.trial:run_trial"  # what runs a trial; another one for tests
+    scratch: str  # a folder that every node reaches, for Ray Train's own files
+
+
+class WorkerLostError(RuntimeError):
+    """Raised by a worker that has told the mailbox why it cannot go on."""
+
+
+class _AllDevicesVisible(Backend):
+    share_cuda_visible_devices = True  # NCCL reaches another worker's GPU directly only where it can see it
+
+
+class _Group(BackendConfig):
+    """Instead of Ray's TorchConfig, for which the controller would import torch: workers meet without its help."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return _AllDevicesVisible
+
+
+def make_trainer(config: WorkerGroupConfig, mailbox: Any) -> DataParallelTrainer:
+    """A trainer whose `fit` lasts as long as the group, restarting it whenever a worker is lost."""
+    resources: dict[str, float] = {"CPU": config.cpus_per_worker}
+    if config.gpus_per_worker:
+        resources["GPU"] = config.gpus_per_worker
+    run_config: Any = RunConfig(
+        name=f"gang-{uuid.uuid4().hex}",
+        storage_path=config.scratch,
+        failure_config=FailureConfig(max_failures=-1, controller_failure_limit=START_LIMIT),
+        callbacks=[TellMailbox(mailbox)],
+    )
+    return DataParallelTrainer(
+        serve,
+        train_loop_config={"mailbox": mailbox, "config": config},
+        backend_config=_Group(),
+        scaling_config=ScalingConfig(
+            num_workers=config.num_workers,
+            use_gpu=config.gpus_per_worker > 0,
+            resources_per_worker=resources,
+        ),
+        run_config=run_config,
+    )
+
+
+class TellMailbox(UserCallback):
+    """Runs in Ray Train's controller: it alone learns of a worker that died without a word."""
+
+    def __init__(self, mailbox: Any) -> None:
+        self.mailbox = mailbox
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        seen = {rank: str(error) for rank, error in worker_exceptions.items()}
+        ray.get(self.mailbox.group_lost.remote(seen))
+
+
+def serve(loop_config: dict[str, Any]) -> None:
+    """The loop of one worker, in Ray Train's training thread, until it is told to shut down."""
+    from trainables.runner import Runner, can_go_on, load_runner  # here, because they import torch
+
+    config: WorkerGroupConfig = loop_config["config"]
+    mailbox = loop_config["mailbox"]
+    life, place = _take_place(config)
+    runner = Runner(load_runner(config.runner), place)
+    ray.get(mailbox.join.remote(life, place.rank, place.num_workers, os.getpid()))
+    index = 0
+    while True:
+        command = COMMAND.validate_json(ray.get(mailbox.command.remote(life, index)))
+        if isinstance(command, Shutdown):
+            runner.let_go()
+            return
+        answer = runner.obey(command)
+        if isinstance(answer, Raised) and not can_go_on(answer.failure, place):
+            ray.get(mailbox.worker_lost.remote(life, answer.failure.model_dump_json()))
+            raise WorkerLostError(answer.failure.error)
+        ray.get(mailbox.answer.remote(life, index, place.rank, answer.model_dump_json()))
+        index += 1
+
+
+def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
+    """Meet the other workers. Returns the name of this life of the group, by which the mailbox tells it from an earlier
+    one, and this worker's place in it.
+    """
+    import ray.train.torch
+    import torch
+    import torch.distributed as dist
+
+    from trainables.place import Place
+
+    torch.set_num_threads(config.cpus_per_worker)
+    context = ray.train.get_context()
+    rank, num_workers = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    meeting: dict[str, str] = ray.train.collective.broadcast_from_rank_zero(
+        {"life": uuid.uuid4().hex, "at": _free_address()}
+    )
+    if num_workers > 1:
+        dist.init_process_group(
+            backend="nccl" if device.type == "cuda" else "gloo",
+            init_method=f"tcp://{meeting['at']}",
+            rank=rank,
+            world_size=num_workers,
+            timeout=COLLECTIVE_TIMEOUT,
+        )
+    cache = Path(config.cache).expanduser()
+    return meeting["life"], Place(Storage(config.storage), cache, rank, num_workers, device)
+
+
+def _free_address() -> str:
+    """Where the first worker can be met."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        return f"{host}:{probe.getsockname()[1]}"
