@@ -29,6 +29,7 @@ from enum import StrEnum
 from orchestrator.analysis.statistics import Difference, Verdict, corrected, paired_difference
 from orchestrator.spec import Mode
 
+ROUNDING = 1e-9  # 0.98 - 0.97 is more than 0.01 to a computer, not to a person
 SAME = 1.05  # a ratio up to this counts as equal
 
 
@@ -100,7 +101,7 @@ def choose(candidates: Sequence[Candidate], mode: Mode, tolerance: float | None 
     def as_good(candidate: Candidate) -> bool:
         difference = choice.differences.get(candidate.key)
         worse = difference is not None and difference.verdict is Verdict.WORSE
-        return candidate is leader or (not worse and sign * (leader.mean - candidate.mean) <= margin)
+        return candidate is leader or (not worse and sign * (leader.mean - candidate.mean) <= margin * (1 + ROUNDING))
 
     keep(Step.OBJECTIVE, as_good)
     keep_lowest(Step.LATENCY, lambda c: c.speed)

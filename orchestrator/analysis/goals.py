@@ -24,6 +24,7 @@ from orchestrator.analysis.words import number, quantity, summary_words, unit_of
 from orchestrator.spec import Goal, Mode
 from trainables.results import Estimate
 
+ROUNDING = 1e-9  # 0.98 - 0.97 is more than 0.01 to a computer, not to a person
 LATENCY_PREFIX = "latency_p50_ms_"
 
 
@@ -126,7 +127,7 @@ def _judge(table: SweepTable, configuration: Configuration, goal: Goal) -> GoalR
         return GoalResult(goal, GoalVerdict.NOT_DETERMINED, None, None, "no trial of it ran to its end")
     margins = [_margin(estimate, goal, mode) for estimate in achieved]
     margin = _combine(margins)
-    verdict = GoalVerdict.MET if margin.mean >= 0 else GoalVerdict.MISSED
+    verdict = GoalVerdict.MET if margin.mean >= -ROUNDING * abs(goal.value) else GoalVerdict.MISSED
     return GoalResult(goal, verdict, margin, sum(e.value for e in achieved) / len(achieved))
 
 

@@ -1,0 +1,302 @@
+"""The rule of the recommendation step by step, and whole recommendations over made-up sweeps."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.analysis.choose import Candidate, Step, choose
+from orchestrator.analysis.comparison import (
+    Comparison,
+    TestReading,
+    compare,
+    load_test_reading,
+    save_test_reading,
+)
+from orchestrator.analysis.goals import meets
+from orchestrator.analysis.table import make_table
+from orchestrator.spec import Goal
+from tests.sample_sweep import GOALS, sample_plan, sample_results
+from trainables.results import Estimate, Status
+from trainables.storage import Storage
+
+
+def comparison_of(**options: object) -> Comparison:
+    plan = sample_plan(**options)  # type: ignore[arg-type]
+    return compare(make_table(plan, {result.id: result for result in sample_results(plan)}))
+
+
+def one(key: str, value: float, **figures: float | None) -> Candidate:
+    settings: dict[str, float | None] = {"speed": 1.0, "artifact_bytes": 100.0, "cost_seconds": 10.0} | figures
+    return Candidate(key, {0: value}, 0.02, **settings)  # type: ignore[arg-type]
+
+
+# -- the rule ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_better_objective_wins_beyond_what_the_rows_can_tell_apart() -> None:
+    choice = choose([one("good", 0.98), one("fast", 0.95, speed=0.1)], "max")
+    assert choice.chosen.key == "good"
+    assert choice.dropped == {"fast": Step.OBJECTIVE}
+
+
+def test_within_what_the_rows_can_tell_apart_the_faster_wins() -> None:
+    choice = choose([one("good", 0.98), one("fast", 0.97, speed=0.5)], "max")
+    assert choice.chosen.key == "fast"
+    assert choice.dropped == {"good": Step.LATENCY}
+
+
+def test_a_degradation_goal_can_only_make_it_stricter() -> None:
+    pair = [one("good", 0.98), one("fast", 0.97, speed=0.5)]
+    assert choose(pair, "max", tolerance=0.005).chosen.key == "good"
+    assert choose(pair, "max", tolerance=0.5).chosen.key == "fast"
+    assert choose(pair, "max", tolerance=0.5).margin_is_goal is False
+
+
+def test_then_size_then_cost_then_the_objective_decide() -> None:
+    trio = [
+        one("large", 0.98, artifact_bytes=200),
+        one("dear", 0.975, cost_seconds=30),
+        one("first", 0.972),
+        one("second", 0.971, speed=1.04, artifact_bytes=104, cost_seconds=10.4),
+    ]
+    choice = choose(trio, "max")
+    assert choice.chosen.key == "first"
+    assert choice.dropped == {"large": Step.SIZE, "dear": Step.COST, "second": Step.TIE}
+
+
+def test_several_seeds_can_tell_what_the_rows_cannot() -> None:
+    base = {0: 0.970, 1: 0.972, 2: 0.968, 3: 0.971}
+    better = Candidate("better", {seed: v + 0.01 for seed, v in base.items()}, 0.02, 1.0, 1.0, 1.0)
+    faster = Candidate("faster", {seed: v + 0.0001 * seed for seed, v in base.items()}, 0.02, 0.1, 1.0, 1.0)
+    choice = choose([better, faster], "max")
+    assert choice.chosen.key == "better"
+    assert choice.dropped["faster"] is Step.OBJECTIVE
+
+
+def test_few_and_noisy_seeds_do_not_let_a_clearly_poorer_model_through() -> None:
+    good = Candidate("good", {0: 0.98, 1: 0.97}, 0.01, 1.0, 1.0, 1.0)
+    poor = Candidate("poor", {0: 0.95, 1: 0.80}, 0.01, 0.1, 1.0, 1.0)  # not detectably worse: p = 0.4
+    assert choose([good, poor], "max").chosen.key == "good"
+
+
+def test_less_is_better_for_a_loss() -> None:
+    assert choose([one("low", 0.1), one("high", 0.3, speed=0.1)], "min").chosen.key == "low"
+
+
+def test_a_figure_nobody_has_is_passed_over() -> None:
+    pair = [
+        Candidate("a", {0: 0.97}, 0.02, None, 10.0, None),
+        Candidate("b", {0: 0.98}, 0.02, None, 5.0, None),
+    ]
+    assert choose(pair, "max").chosen.key == "b"
+
+
+def test_reaching_the_target_beats_not_reaching_it() -> None:
+    pair = [one("never", 0.98, cost_seconds=math.inf), one("there", 0.97)]
+    assert choose(pair, "max").chosen.key == "there"
+    both_never = [one("a", 0.97, cost_seconds=math.inf), one("b", 0.98, cost_seconds=math.inf)]
+    assert choose(both_never, "max").chosen.key == "b"
+
+
+def test_nothing_to_choose_from_is_an_error() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        choose([], "max")
+
+
+CANDIDATES = st.lists(
+    st.builds(
+        one,
+        key=st.uuids().map(str),
+        value=st.sampled_from([0.9, 0.95, 0.96, 0.97]),
+        speed=st.sampled_from([0.5, 0.51, 1.0, None]),
+        artifact_bytes=st.sampled_from([10.0, 10.2, 100.0]),
+        cost_seconds=st.sampled_from([1.0, 2.0, math.inf, None]),
+    ),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda c: c.key,
+)
+
+
+@given(CANDIDATES, st.randoms(), st.sampled_from(["min", "max"]))
+def test_the_choice_does_not_depend_on_order_and_accounts_for_everyone(
+    candidates: list[Candidate], rng: random.Random, mode: str
+) -> None:
+    shuffled = list(candidates)
+    rng.shuffle(shuffled)
+    choice = choose(candidates, mode)  # type: ignore[arg-type]
+    again = choose(shuffled, mode)  # type: ignore[arg-type]
+    assert (choice.chosen, choice.leader, choice.dropped) == (again.chosen, again.leader, again.dropped)
+    assert set(choice.dropped) | {choice.chosen.key} == {c.key for c in candidates}
+    counts = list(choice.kept.values())
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] == 1
+
+
+# -- whole recommendations --------------------------------------------------------------------------------------------
+
+
+def test_the_recommended_meets_every_goal_and_is_explained() -> None:
+    comparison = comparison_of(variant_seeds=(0, 1, 2))
+    found = comparison.recommendation
+    assert found.row is not None
+    assert found.configuration is not None
+    assert meets(comparison.goals[found.configuration.key])
+    assert found.row.compression == "prune 0.5 + int8"
+    assert found.headline.startswith(f"Recommended: {found.row.id} (batch ")
+    text = " ".join(found.reasons)
+    for word in ("val_accuracy", "artifact_bytes", "latency", "learning rate", "linear from 0.05 at 64", "steps"):
+        assert word in text
+    assert found.runner_up is not None
+    assert found.runner_up.configuration != found.configuration
+    assert found.runner_up.why_not
+
+
+def test_the_trial_is_the_best_seed_and_says_that_it_flatters_itself() -> None:
+    found = comparison_of(variant_seeds=(0, 1, 2)).recommendation
+    assert found.row is not None
+    assert found.configuration is not None
+    assert found.row.value("val_accuracy") == max(found.configuration.values("val_accuracy").values())
+    assert any("expect the mean" in reason for reason in found.reasons)
+
+
+def test_when_nothing_meets_the_goals_the_nearest_is_shown() -> None:
+    goals = (Goal(metric="artifact_bytes", type="percent-min-improvement", value=95), GOALS[0])
+    found = comparison_of(goals=goals).recommendation
+    assert found.row is None
+    assert found.reasons[0] == "None of 15 configurations meets every goal, so nothing is recommended."
+    assert found.nearest is not None
+    assert found.nearest_row is not None
+    assert found.nearest.compression == "prune 0.5 + int8"
+    assert found.nearest_row.id in found.reasons[1]
+    assert found.headline.startswith("No recommendation")
+
+
+def test_without_compression_the_best_baseline_or_a_cheaper_equal_is_taken() -> None:
+    comparison = comparison_of(chains=(), goals=())
+    found = comparison.recommendation
+    assert found.row is not None
+    assert found.row.kind == "baseline"
+    assert "No goal limits the choice" in found.reasons[0]
+    assert comparison.pareto  # of training
+    assert set(comparison.pareto) <= {row.id for row in comparison.table.rows}
+
+
+def test_relative_goals_are_not_asked_of_baselines_and_that_is_said() -> None:
+    found = comparison_of(chains=()).recommendation
+    assert found.row is not None
+    assert sum("was not asked" in caveat for caveat in found.caveats) == len(GOALS)
+
+
+def test_levels_are_asked_of_baselines() -> None:
+    goal = Goal(metric="val_accuracy", type="threshold", value=0.999)
+    assert comparison_of(chains=(), goals=(goal,)).recommendation.row is None
+
+
+def test_one_seed_is_called_not_determined() -> None:
+    found = comparison_of(seeds=(0,), goals=()).recommendation
+    text = " ".join((*found.reasons, *found.caveats))
+    assert "not determined" in text
+    assert "one seed" in text
+
+
+def test_three_seeds_give_a_verdict_and_advice() -> None:
+    found = comparison_of(variant_seeds=(0, 1, 2)).recommendation
+    text = " ".join((*found.reasons, *found.caveats))
+    assert "no detectable difference" in text
+    assert "paired over 3 seeds" in text
+
+
+def test_a_configuration_that_lost_a_seed_is_not_recommended_while_another_is_there() -> None:
+    for multipliers in ((1.0, 2.0), (2.0,)):
+        comparison = comparison_of(chains=(), batch_sizes=(128,), multipliers=multipliers, goals=())
+        found = comparison.recommendation
+        assert found.configuration is not None
+        if len(multipliers) == 2:
+            assert not found.configuration.broken
+        else:
+            assert any("ended as diverged" in caveat for caveat in found.caveats)
+
+
+def test_an_unfinished_sweep_says_so() -> None:
+    plan = sample_plan()
+    results = {result.id: result for result in sample_results(plan)}
+    missing = plan.trials[-1].id
+    found = compare(make_table(plan, {k: r for k, r in results.items() if k != missing})).recommendation
+    assert found.caveats[0] == "1 of 42 trials have not ended: this may change."
+
+
+@pytest.mark.parametrize("status", [Status.DIVERGED, Status.OUT_OF_MEMORY, Status.FAILED])
+def test_when_nothing_ran_to_its_end_that_is_the_answer(status: Status) -> None:
+    plan = sample_plan(chains=(), seeds=(0,))
+    results = {r.id: r.model_copy(update={"status": status, "metrics": {}}) for r in sample_results(plan)}
+    found = compare(make_table(plan, results)).recommendation
+    assert found.row is None
+    assert f"9 {status.value.replace('_', ' ')}" in found.reasons[0]
+
+
+def test_before_anything_ended_there_is_nothing_to_say() -> None:
+    assert compare(make_table(sample_plan(), {})).recommendation.reasons == ("No trial has ended yet.",)
+
+
+def test_figures_of_different_machines_are_pointed_out() -> None:
+    plan = sample_plan()
+    results = {result.id: result for result in sample_results(plan)}
+    last = results[plan.trials[-1].id]
+    results[last.id] = last.model_copy(update={"environment": {"device": "another accelerator"}})
+    caveats = compare(make_table(plan, results)).recommendation.caveats
+    assert any("a processor and another accelerator" in caveat for caveat in caveats)
+
+
+def test_warnings_of_the_recommended_trial_are_passed_on() -> None:
+    first = comparison_of().recommendation
+    assert first.row is not None
+    plan = sample_plan()
+    results = {result.id: result for result in sample_results(plan)}
+    results[first.row.id] = results[first.row.id].model_copy(update={"warnings": ("It is neither.",)})
+    assert "It is neither." in compare(make_table(plan, results)).recommendation.caveats
+
+
+def test_the_order_of_the_plan_does_not_change_the_answer() -> None:
+    plan = sample_plan()
+    results = {result.id: result for result in sample_results(plan)}
+    backwards = plan.model_copy(update={"trials": tuple(reversed(plan.trials))})
+    first, second = (compare(make_table(p, results)) for p in (plan, backwards))
+    assert first.recommendation.row is not None
+    assert second.recommendation.row is not None
+    assert first.recommendation.row.id == second.recommendation.row.id
+    assert set(first.pareto) == set(second.pareto)
+
+
+def test_no_configuration_on_the_front_is_poorer_in_everything() -> None:
+    comparison = comparison_of(variant_seeds=(0, 1, 2))
+    metrics = ("artifact_bytes", "latency_p50_ms_batch_1", "latency_p50_ms_batch_64")
+    for member in [c for c in comparison.table.variants if c.key in comparison.front]:
+        for other in comparison.table.variants:
+            costs = [(c.summary(m).mean for m in metrics) for c in (other, member)]  # type: ignore[union-attr]
+            cheaper = all(a < b / 1.05 for a, b in zip(*costs, strict=True))
+            better = other.summary("val_accuracy").mean >= member.summary("val_accuracy").mean  # type: ignore[union-attr]
+            assert not (cheaper and better)
+
+
+# -- the test data ----------------------------------------------------------------------------------------------------
+
+
+def test_a_reading_counts_only_for_the_trial_it_was_taken_of(tmp_path: object) -> None:
+    storage = Storage(str(tmp_path))
+    assert load_test_reading(storage, "sample") is None
+    reading = TestReading(trial="abc", metrics={"test_accuracy": Estimate(value=0.96)})
+    save_test_reading(storage, "sample", reading)
+    assert load_test_reading(storage, "sample") == reading
+    plan = sample_plan()
+    table = make_table(plan, {result.id: result for result in sample_results(plan)})
+    assert compare(table, reading).test_of_recommended is None
+    recommended = compare(table).recommendation.row
+    assert recommended is not None
+    mine = reading.model_copy(update={"trial": recommended.id})
+    assert compare(table, mine).test_of_recommended == mine
