@@ -5,6 +5,7 @@ Imports no torch: a plan uses it to say, before anything runs, how many steps ev
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from trainables.config import Budget
@@ -44,10 +45,10 @@ def split_batch(batch_size: int, num_workers: int, micro_batch_limit: int | None
     if micro_batch_limit is not None and micro_batch_limit < 1:
         raise ValueError(f"micro-batch limit {micro_batch_limit} must be at least 1")
     share = batch_size // num_workers
-    limit = min(share, micro_batch_limit or share)
-    # The largest divisor within the limit is `share` over the smallest divisor that is at least share / limit.
-    accumulation_steps = next(count for count in range(-(-share // limit), share + 1) if share % count == 0)
-    return share // accumulation_steps, accumulation_steps
+    limit = micro_batch_limit or share
+    small = [size for size in range(1, math.isqrt(share) + 1) if share % size == 0]
+    micro_batch_size = max(size for size in (*small, *(share // size for size in small)) if size <= limit)
+    return micro_batch_size, share // micro_batch_size
 
 
 def report_steps(total_steps: int, evaluations: int) -> tuple[int, ...]:

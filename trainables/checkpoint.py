@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from trainables.place import Place
@@ -43,10 +44,22 @@ class TrainingState:
         place.storage.write(name, to_bytes(state))
 
     def resume(self, place: Place, name: str) -> None:
-        """Take over the saved state, if there is one; otherwise nothing changes."""
-        if not place.storage.exists(name):
-            return
-        saved = from_bytes(place.storage.read(name), place.device)
+        """Take over the saved state, if there is one; otherwise nothing changes.
+
+        Raises RuntimeError if the workers do not find the same one.
+        """
+        if place.storage.exists(name):
+            self._take_over(from_bytes(place.storage.read(name), place.device))
+        if place.num_workers > 1:
+            step = torch.tensor([self.step, -self.step], device=place.device)
+            dist.all_reduce(step, op=dist.ReduceOp.MIN)
+            if step[0] != -step[1]:
+                raise RuntimeError(
+                    f"workers found different checkpoints in {place.storage.uri}: the storage must be one that the "
+                    "machines of all workers reach, such as a network file system or a bucket"
+                )
+
+    def _take_over(self, saved: dict[str, Any]) -> None:
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])

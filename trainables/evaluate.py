@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -11,16 +12,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainables.config import Precision
+from trainables.config import Precision, Training
 from trainables.place import Place
 from trainables.results import Estimate
 from trainables.tasks.base import Batch, Task
 
 if TYPE_CHECKING:
-    from trainables.data import Table
+    from trainables.data import Table, TaskData
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 SUMS = ("items", "sum", "rows", "row_mean_sum", "row_mean_square_sum")  # kept of every metric
+SMALL_BATCH_BYTES = 256 * 1024
 SAMPLE_SEED = 0  # of the fixed sample of rows: the same rows in every trial, so that trials can be compared
 
 
@@ -61,6 +63,28 @@ def evaluate(
     if place.num_workers > 1:
         dist.all_reduce(totals)
     return {name: _estimate(row) for name, row in zip(names, totals.tolist(), strict=True)}
+
+
+def evaluate_both(
+    model: nn.Module, task: Task, data: TaskData, training: Training, place: Place
+) -> dict[str, Estimate]:
+    """val_<m> on the validation data, and train_<m> on as many training rows, to tell overfitting from underfitting.
+
+    In the precision of the training. Batches hold at least a micro-batch, which is known to fit in memory, and more
+    where rows are small.
+    """
+    batch_rows = min(1024, max(training.micro_batch_size, SMALL_BATCH_BYTES // row_bytes(data.validation)))
+    precision, limit = training.precision, data.validation.n_rows
+    validation = evaluate(model, task, data.validation, place, batch_rows, precision=precision)
+    train = evaluate(model, task, data.train, place, batch_rows, limit, precision)
+    return {f"val_{name}": value for name, value in validation.items()} | {
+        f"train_{name}": value for name, value in train.items()
+    }
+
+
+def row_bytes(table: Table) -> int:
+    """Bytes of one row, all columns, at least 1."""
+    return max(1, sum(dtype.itemsize * math.prod(shape) for dtype, shape in table.columns.values()))
 
 
 def _own_rows(n_rows: int, limit: int | None, place: Place) -> np.ndarray:

@@ -4,6 +4,7 @@ effective batch = micro_batch_size x accumulation_steps x num_workers
 gradient        = the mean over all items of the effective batch, exactly, however it is divided
 BN statistics   = the first worker's: each worker keeps its own, and the first one's are copied to all before every
                   reading, so that what is evaluated, kept in a checkpoint and given back is one and the same model
+gradient norm   = before clipping, after unscaling; taken at every eighth step, and with clipping at every step
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from trainables.checkpoint import TrainingState
 from trainables.clean import seed_everything
 from trainables.config import Training
 from trainables.data.shards import Shard
-from trainables.evaluate import evaluate
+from trainables.evaluate import evaluate_both, row_bytes
 from trainables.optim import build_optimizer, learning_rate_factor
 from trainables.pace import pace_of
 from trainables.place import Place
@@ -34,6 +34,7 @@ from trainables.tasks.base import Batch, Task
 if TYPE_CHECKING:
     from trainables.data import Table, TaskData
 
+NORM_EVERY = 8  # steps between two norms of the gradient: on a small model one costs a twentieth of a step
 GATHER_BYTES = 4 << 20  # rows of consecutive steps are gathered together, up to this size
 
 
@@ -42,7 +43,7 @@ class Diverged(Exception):  # noqa: N818 - an expected ending, not an error
 
     def __init__(self, step: int, loss: float, history: tuple[Report, ...]) -> None:
         super().__init__(f"the loss was {loss} at step {step}")
-        self.step = step
+        self.step = step  # the first one is step 1
         self.loss = loss
         self.history = history
 
@@ -83,15 +84,15 @@ def train(
             for i, micro_batches in enumerate(_steps(data.train, shard, state.step, block.steps, training, place)):
                 progress = block.progress + (i + 0.5) * block.progress_per_step
                 learning_rate = training.learning_rate * learning_rate_factor(training.schedule, progress)
-                readings.append(*update(micro_batches, learning_rate))
+                readings.append(*update(micro_batches, learning_rate, with_norm=i % NORM_EVERY == 0))
             state.step += block.steps
             bad = readings.look()  # waits for the device, so the clock below is right
             state.seconds += time.perf_counter() - started
             if bad is not None:
-                raise Diverged(state.step - block.steps + bad[0], bad[1], tuple(state.history))
+                raise Diverged(state.step - block.steps + 1 + bad[0], bad[1], tuple(state.history))
         _copy_buffers_from_first(model, place)
         figures = readings.metrics(training.batch_size, state.seconds - _seconds_before(state))
-        figures |= {"learning_rate": learning_rate} | _evaluate_both(model, task, data, training, place)
+        figures |= {"learning_rate": learning_rate} | _evaluated(model, task, data, training, place)
         if not math.isfinite(figures["val_loss"]):
             raise Diverged(state.step, figures["val_loss"], tuple(state.history))
         report = Report(
@@ -124,7 +125,7 @@ def _steps(
     """
     rows_per_step = training.batch_size // place.num_workers
     sizes = micro_batch_rows(rows_per_step, training.micro_batch_size)
-    at_once = max(1, GATHER_BYTES // max(1, rows_per_step * _row_bytes(table)))
+    at_once = max(1, GATHER_BYTES // (rows_per_step * row_bytes(table)))
     for start in range(0, steps, at_once):
         count = min(at_once, steps - start)
         rows = shard.rows((first_step + start) * rows_per_step, count * rows_per_step)
@@ -133,10 +134,6 @@ def _steps(
         micro_batches: list[Batch] = [dict(zip(columns, part, strict=True)) for part in parts]
         for first in range(0, len(micro_batches), len(sizes)):
             yield micro_batches[first : first + len(sizes)]
-
-
-def _row_bytes(table: Table) -> int:
-    return sum(column.nbytes for column in table.gather(np.zeros(1, dtype=np.int64)).values())
 
 
 def _to_device(column: Tensor, device: torch.device) -> Tensor:
@@ -155,13 +152,7 @@ def _seconds_before(state: TrainingState) -> float:
     return state.history[-1].seconds if state.history else 0.0
 
 
-def _evaluate_both(model: nn.Module, task: Task, data: TaskData, training: Training, place: Place) -> dict[str, float]:
-    """val_<m> on the validation data; train_<m> on as many training rows, evaluated alike: is it over- or underfit?
-
-    `train_loss` of a reading is that of the training steps themselves, so the evaluated one is left out.
-    """
-    precision = training.precision
-    validation = evaluate(model, task, data.validation, place, precision=precision)
-    train = evaluate(model, task, data.train, place, limit=data.validation.n_rows, precision=precision)
-    figures = {f"val_{name}": estimate.value for name, estimate in validation.items()}
-    return figures | {f"train_{name}": estimate.value for name, estimate in train.items() if name != "loss"}
+def _evaluated(model: nn.Module, task: Task, data: TaskData, training: Training, place: Place) -> dict[str, float]:
+    """`train_loss` of a reading is that of the training steps themselves, so the evaluated one is left out."""
+    both = evaluate_both(model, task, data, training, place)
+    return {name: estimate.value for name, estimate in both.items() if name != "train_loss"}

@@ -17,7 +17,7 @@ from trainables.checkpoint import to_bytes
 from trainables.clean import seed_everything
 from trainables.config import BaselineConfig, VariantConfig
 from trainables.data import TaskData, open_data
-from trainables.evaluate import evaluate
+from trainables.evaluate import evaluate_both
 from trainables.loop import Diverged, train
 from trainables.place import Place
 from trainables.results import Estimate, Report, Status, TrialResult
@@ -59,7 +59,7 @@ def train_baseline(
         status, reason, history = Status.DIVERGED, str(error), error.history
         metrics = summary(task, history)
     else:
-        metrics = summary(task, history) | final_metrics(model, task, data, config, place)
+        metrics = summary(task, history) | evaluate_both(model, task, data, config.training, place)
         kept = keep(model, task, data, trial, place)
     yield TrialResult(
         id=trial,
@@ -97,18 +97,6 @@ def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
         note = f"best of {len(readings)} readings, so biased towards good by the choice"
         figures[f"best_val_{name}"] = Estimate.exact(best, note)
     return figures
-
-
-def final_metrics(
-    model: nn.Module, task: Task, data: TaskData, config: BaselineConfig, place: Place
-) -> dict[str, Estimate]:
-    """val_<m> and train_<m> of the trained model; the latter on a fixed sample, sized like validation."""
-    precision = config.training.precision
-    validation = evaluate(model, task, data.validation, place, precision=precision)
-    train = evaluate(model, task, data.train, place, precision=precision, limit=data.validation.n_rows)
-    return {f"val_{name}": value for name, value in validation.items()} | {
-        f"train_{name}": value for name, value in train.items()
-    }
 
 
 @dataclass

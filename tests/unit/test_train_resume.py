@@ -1,0 +1,128 @@
+"""A training run that was killed and resumed ends with the same bits as one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training_samples import Regression, bits, build, differing, place, tables, training
+from trainables.checkpoint import TrainingState
+from trainables.config import Adam, AdamW, Budget, Sgd, WarmupCosine
+from trainables.loop import train
+
+NAME = "trials/x/checkpoint.pt"
+
+
+def resumable(model, folder, **changes):
+    return train(model, Regression(), tables(), training(**changes), place(folder), checkpoint=NAME)
+
+
+def comparable(history):
+    """Everything but what a clock decides."""
+    timed = {"examples_per_second"}
+    return [(r.step, r.examples, {k: v for k, v in r.metrics.items() if k not in timed}) for r in history]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": Sgd(momentum=0.9, nesterov=True)},
+        {"optimizer": Adam(), "schedule": WarmupCosine(), "micro_batch_limit": 3, "batch_size": 9},
+        {"optimizer": AdamW(), "gradient_clip_norm": 0.5, "precision": "bfloat16"},
+        {"budget": Budget(unit="epochs", amount=3.7), "sharding": "block", "batch_size": 24, "evaluations": 7},
+    ],
+    ids=["sgd", "adam", "adamw", "epochs"],
+)
+def test_killed_after_any_reading_and_resumed_it_ends_with_the_same_bits(tmp_path, changes):
+    whole = build(Regression())
+    expected = list(resumable(whole, tmp_path / "whole", **changes))
+
+    parts, model = [], None
+    for _ in expected:
+        model = build(Regression(), seed=99)  # other weights: the checkpoint must bring all of them
+        if not parts:
+            model = build(Regression())
+        running = resumable(model, tmp_path / "parts", **changes)
+        parts.append(next(running))
+        running.close()
+        torch.rand(7)  # what happens in between must not matter
+    assert comparable(parts) == comparable(expected)
+    assert differing(bits(whole), bits(model)) == []
+
+
+def test_a_run_that_was_complete_yields_nothing_more_and_still_knows_its_history(tmp_path):
+    first = build(Regression())
+    history = tuple(resumable(first, tmp_path))
+    second = build(Regression(), seed=99)
+    running = resumable(second, tmp_path)
+    with pytest.raises(StopIteration) as end:
+        next(running)
+    assert end.value.value == history
+    assert differing(bits(first), bits(second)) == []
+
+
+def test_time_counts_on_over_resumptions(tmp_path):
+    seconds = []
+    for _ in range(4):
+        running = resumable(build(Regression()), tmp_path)
+        seconds.append(next(running).seconds)
+        running.close()
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+    here = place(tmp_path)
+    model = build(Regression())
+    state = TrainingState(model, torch.optim.SGD(model.parameters()), torch.amp.GradScaler("cpu", enabled=False))
+    here.storage.write(NAME, _pickled_call())
+    with pytest.raises(Exception, match="Weights only load failed"):
+        state.resume(here, NAME)
+
+
+def _pickled_call() -> bytes:
+    import io
+
+    class Evil:
+        def __reduce__(self):
+            return os.getcwd, ()
+
+    content = io.BytesIO()
+    torch.save({"model": Evil()}, content)
+    return content.getvalue()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+import torch
+from tests.unit.test_train_resume import resumable
+from tests.training_samples import Regression, build
+folder = Path(sys.argv[1])
+model = build(Regression())
+for report in resumable(model, folder, steps=60, evaluations=6):
+    print(report.step, flush=True)
+torch.save(model.state_dict(), folder / "weights.pt")
+"""
+
+
+def test_a_process_killed_in_mid_training_goes_on_where_it_was(tmp_path):
+    def start(folder: Path) -> subprocess.Popen[str]:
+        folder.mkdir(exist_ok=True)
+        return subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, text=True)
+
+    uninterrupted = start(tmp_path / "whole")
+    with start(tmp_path / "killed") as killed:
+        seen = [int(killed.stdout.readline()) for _ in range(2)]
+        killed.send_signal(signal.SIGKILL)
+    rest, _ = start(tmp_path / "killed").communicate(timeout=300)
+    steps = seen + [int(line) for line in rest.split()]
+    whole, _ = uninterrupted.communicate(timeout=300)
+    assert sorted(set(steps)) == [int(line) for line in whole.split()] == [10, 20, 30, 40, 50, 60]
+    assert int(rest.split()[0]) > 10, "it did not start from the beginning"
+    weights = [torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("whole", "killed")]
+    assert differing(*weights) == []
