@@ -56,6 +56,12 @@ def fingerprint(source: str) -> str:
     return hashlib.sha256(f"{_dataset_fingerprint(dataset)} {split}".encode()).hexdigest()[:32]
 
 
+def n_rows(source: str) -> int:
+    """Rows of one built-in source. Raises DataError."""
+    dataset, split = parse(source)
+    return ROWS[dataset][split]
+
+
 def task_fingerprint(dataset: str) -> str:
     """32 hexadecimal digits for the three splits of a built-in data set together."""
     return _dataset_fingerprint(dataset)
