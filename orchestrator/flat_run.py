@@ -1,0 +1,161 @@
+"""What one trial looks like as one flat MLflow run: its name, tags, parameters and metrics. Imports no MLflow.
+
+Flat, because MLflow's runs page hides the children of a run; a variant names its parent in a tag instead.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from orchestrator.journal import TrialLog
+from trainables.config import BaselineConfig, Training, VariantConfig, describe_chain
+from trainables.results import Report, Status, TrialResult
+
+PARAM_CHARACTERS = 6000  # MLflow's limit of a parameter's value
+TAG_CHARACTERS = 5000  # and that of a tag, in the older servers
+
+TRIAL_TAG = "paretune.trial"
+SWEEP_TAG = "paretune.sweep"
+RECORDING_TAG = "paretune.recording"  # tells two sweeps of one name on one server apart
+STATUS_TAG = "paretune.status"
+RUNNING, INTERRUPTED = "running", "interrupted"  # the values of the status tag before the trial has ended
+
+# Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that is lost on white: one for every
+# power of two of the batch size.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+
+_MLFLOW_STATUS = {
+    Status.COMPLETED: "FINISHED",
+    Status.STOPPED_EARLY: "FINISHED",
+    Status.GOAL_MISSED: "FINISHED",
+    Status.OUT_OF_MEMORY: "FAILED",
+    Status.DIVERGED: "FAILED",
+    Status.PARENT_FAILED: "FAILED",
+    Status.FAILED: "FAILED",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One number of one metric, as MLflow keeps it. Sending an equal one again changes nothing."""
+
+    key: str
+    value: float
+    time_ms: int
+    step: int  # optimiser steps
+
+
+def run_name(config: BaselineConfig | VariantConfig) -> str:
+    """Says what was chosen: `B=64 lr=0.05 seed 0`, `int8 of B=64 lr=0.05 seed 0`."""
+    name = _training_name(config.training)
+    return name if config.kind == "baseline" else f"{describe_chain(config.chain)} of {name}"
+
+
+def _training_name(training: Training) -> str:
+    words = [f"B={training.batch_size}", f"lr={training.learning_rate:.4g}"]
+    if training.optimizer.name != "sgd":
+        words.append(training.optimizer.name)
+    if training.precision != "float32":
+        words.append(training.precision)
+    if training.num_workers > 1:
+        words.append(f"{training.num_workers} workers")
+    return " ".join([*words, f"seed {training.seed}"])
+
+
+def mlflow_status(status: Status) -> str:
+    """A trial with nothing to compare is FAILED in MLflow; the tag has the finer word."""
+    return _MLFLOW_STATUS[status]
+
+
+def tags(sweep: str, recording: str, log: TrialLog) -> dict[str, str]:
+    """The tags of a run at its start."""
+    config = log.started.config
+    octave = round(math.log2(config.training.batch_size))
+    return {
+        SWEEP_TAG: sweep,
+        RECORDING_TAG: recording,
+        TRIAL_TAG: log.started.trial,
+        STATUS_TAG: RUNNING,
+        "paretune.kind": config.kind,
+        "paretune.task": config.task.name,
+        **({"paretune.parent": config.parent} if config.kind == "variant" else {}),
+        "mlflow.runColor": _COLOURS[octave % len(_COLOURS)],
+    }
+
+
+def end_tags(result: TrialResult) -> dict[str, str]:
+    """The tags that a trial's end adds or changes."""
+    notes = [*([result.reason] if result.reason else []), *result.warnings]
+    reason = {"paretune.reason": result.reason[:TAG_CHARACTERS]} if result.reason else {}
+    note = {"mlflow.note.content": "\n\n".join(notes)[:TAG_CHARACTERS]} if notes else {}
+    return {STATUS_TAG: result.status.value, **reason, **note}
+
+
+def params(log: TrialLog) -> dict[str, str]:
+    """The resolved configuration, one entry per leaf; `training.` is left out, as most of a table's columns have it."""
+    config = log.started.config
+    flat = dict(_leaves(config.model_dump(mode="json"), ()))
+    del flat["kind"]
+    flat["compression"] = describe_chain(config.chain) if config.kind == "variant" else "none"
+    if log.started.learning_rate_source:
+        flat["learning_rate_source"] = log.started.learning_rate_source
+    return {key.removeprefix("training."): value[:PARAM_CHARACTERS] for key, value in flat.items()}
+
+
+def _leaves(value: JsonValue, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    match value:
+        case dict():
+            for key, inner in value.items():
+                yield from _leaves(inner, (*path, key))
+        case list():
+            for index, inner in enumerate(value):
+                yield from _leaves(inner, (*path, str(index)))
+        case str():
+            yield ".".join(path), value
+        case None:
+            pass
+        case _:
+            yield ".".join(path), json.dumps(value)
+
+
+def first_readings(log: TrialLog) -> list[Reading]:
+    """Metrics known at the start. MLflow's charts have linear axes and take a parameter for a word."""
+    octave = math.log2(log.started.config.training.batch_size)
+    return [Reading("log2_batch_size", octave, log.start_ms, 0)]
+
+
+def report_readings(report: Report, time_ms: int) -> list[Reading]:
+    values = _values(report)
+    return [Reading(key, value, time_ms, report.step) for key, value in values.items()]
+
+
+def end_readings(result: TrialResult, time_ms: int) -> list[Reading]:
+    """The final figures, each with the ends of its interval, at the last report's step.
+
+    A figure that the last report has given already is left out if it is the same. If it is not, as for the accuracy
+    of an exported model after the last step of its fine-tuning, it comes one step later: MLflow shows the latest step.
+    """
+    last = max(result.history, key=lambda report: report.step, default=None)
+    told = _values(last) if last else {}
+    step = last.step if last else 0
+    readings = []
+    for name, estimate in result.metrics.items():
+        figures = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        for key, value in figures.items():
+            if value is None or (key in told and _same(told[key], value)):
+                continue
+            readings.append(Reading(key, value, time_ms, step + 1 if key in told else step))
+    return readings
+
+
+def _values(report: Report) -> dict[str, float]:
+    return {**report.metrics, "examples": float(report.examples), "train_seconds": report.seconds}
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))

@@ -1,0 +1,145 @@
+"""Keeps MLflow up to date with a sweep's journal, from a thread of the driver, so that the sweep never waits for it.
+
+The journal has everything already. So when MLflow cannot be reached, the thread tries again until it can or until the
+recorder is closed, and what is left is sent when the same sweep is run the next time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from orchestrator.journal import Journal
+from orchestrator.plan import Plan
+from orchestrator.shipper import Shipper, default_tracking_uri
+from orchestrator.views import experiment_tags
+
+GATHER_SECONDS = 0.5  # reports that come close together go in one request
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0  # between attempts
+FAILURES_IN_A_ROW = 3  # then the server is taken to be away; fewer may be the fault of single trials
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """What MLflow still lacks when the recorder is closed."""
+
+    records: int
+    tracking_uri: str
+    problem: str | None  # None: there was not enough time
+
+    def __str__(self) -> str:
+        why = self.problem or "there was not enough time"
+        return (
+            f"{self.records} records have not reached MLflow at {self.tracking_uri} ({why}). "
+            "Nothing is lost: the same command sends them when it is run again."
+        )
+
+
+class Recorder:
+    """Starts at once. With a plan, the sweep's experiment gets its ready-made view and a note."""
+
+    def __init__(self, journal: Journal, tracking_uri: str | None = None, plan: Plan | None = None) -> None:
+        self._journal, self._plan = journal, plan
+        self.tracking_uri = tracking_uri or default_tracking_uri(journal.storage)
+        self._shipper = Shipper(journal, self.tracking_uri)
+        self._waiting = dict.fromkeys(trial for trial in journal.trials if self._shipper.unsent(trial))  # in order
+        self._wake = threading.Condition()
+        self._closing, self._halted = threading.Event(), threading.Event()
+        self._problem: str | None = None
+        self._note = ""
+        self._opened = False
+        self._thread = threading.Thread(target=self._run, name="paretune-recorder", daemon=True)
+        journal.subscribe(self._notice)
+        self._thread.start()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last attempt failed; None while all is well."""
+        return self._problem
+
+    def close(self, timeout: float = 60.0, note: str = "") -> Unsent | None:
+        """Send what is left, for at most `timeout` seconds. None if MLflow has everything. Called once, at the end.
+
+        `note`: Markdown for the head of the experiment's page, as the recommendation.
+        """
+        self._note = note
+        with self._wake:
+            self._closing.set()
+            self._wake.notify()
+        self._thread.join(timeout)
+        if not self._thread.is_alive():
+            return None
+        self._halted.set()
+        records = sum(self._shipper.unsent(trial) for trial in self._journal.trials)
+        return Unsent(records, self.tracking_uri, self._problem)
+
+    def _notice(self, trial: str) -> None:
+        with self._wake:
+            self._waiting[trial] = None
+            self._wake.notify()
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while not self._halted.is_set():
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._closing.is_set())
+                trials = list(self._waiting)
+            if not trials and (self._has_nothing_to_mend() or self._attempt(self._finish)):
+                return
+            self._closing.wait(GATHER_SECONDS)
+            if trials and self._ship_all(trials):
+                pause = FIRST_PAUSE_SECONDS
+            else:
+                (self._halted if self._closing.is_set() else self._closing).wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _ship_all(self, trials: list[str]) -> bool:
+        """Whether MLflow now has all that was known of these trials. Those it lacks go to the end of the queue."""
+        failures = failures_in_a_row = 0
+        if not self._attempt(self._open):
+            return False
+        for trial in trials:
+            if self._halted.is_set() or failures_in_a_row == FAILURES_IN_A_ROW:
+                return False
+            with self._wake:
+                self._waiting.pop(trial, None)
+            if self._attempt(partial(self._shipper.ship, trial)):
+                failures_in_a_row = 0
+                continue
+            failures, failures_in_a_row = failures + 1, failures_in_a_row + 1
+            with self._wake:
+                self._waiting[trial] = None
+        if not failures:
+            self._problem = None
+        return not failures
+
+    def _open(self) -> None:
+        self._shipper.connect()
+        if not self._opened:
+            self._opened = True
+            self._write_view()
+
+    def _has_nothing_to_mend(self) -> bool:
+        """All was sent before this process began, and a driver that was killed left no run open."""
+        return not self._opened and all(log.ended for log in self._journal.trials.values())
+
+    def _finish(self) -> None:
+        self._open()
+        self._shipper.interrupt()
+        self._shipper.tidy()
+        self._write_view()
+
+    def _write_view(self) -> None:
+        if self._plan:
+            self._shipper.tag_experiment(experiment_tags(self._plan, self._journal.trials, self._note))
+
+    def _attempt(self, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except Exception as error:  # a sweep goes on whatever becomes of its recording
+            lines = str(error).splitlines() or [""]
+            self._problem = f"{type(error).__name__}: {lines[0]}"[:300]
+            return False
+        return True

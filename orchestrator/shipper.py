@@ -1,0 +1,277 @@
+"""Brings a sweep's journal to MLflow, one trial after the other. The only file that calls MLflow's client.
+
+Every sending can be repeated: a run is looked up by its tags before it is created again, MLflow drops a metric that it
+has with the same time and step, and parameters, tags and artifacts are the same ones.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from orchestrator import flat_run
+from orchestrator.cursor import Cursor, Sent
+from orchestrator.flat_run import Reading
+from orchestrator.journal import Journal, TrialLog
+from trainables.results import TrialResult
+from trainables.storage import Storage, trial_file
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+T = TypeVar("T")
+
+METRICS_PER_CALL, PARAMS_PER_CALL, RUNS_PER_CALL = 1000, 100, 1000  # MLflow's own limits, and a page of a search
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # trying again is the recorder's work; MLflow's own takes minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def default_tracking_uri(storage: Storage) -> str:
+    """`MLFLOW_TRACKING_URI`, or an SQLite file beside the sweeps; on an object store, in ./paretune-results."""
+    root = storage.root if storage.is_local else os.path.abspath("paretune-results")
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/mlflow.db"
+
+
+def sqlite_file(tracking_uri: str) -> Path | None:
+    return Path(tracking_uri.removeprefix("sqlite:///")) if tracking_uri.startswith("sqlite:///") else None
+
+
+class Shipper:
+    """Any call may raise anything: the network, the server and the disk are all in it. What is done stays done."""
+
+    def __init__(self, journal: Journal, tracking_uri: str) -> None:
+        self._journal, self.tracking_uri = journal, tracking_uri
+        self._cursor = Cursor(journal.storage, journal.sweep)
+        self._client: MlflowClient | None = None
+        self._runs: dict[str, str] = {}  # runs that were found by their tags: trial -> run
+        self._status: dict[str, str] = {}  # of the runs that may need a change of it: run -> MLflow's status
+        self._unsure: set[str] = set()  # trials: a request for their run was made, the answer never came
+        self._surplus: list[str] = []  # runs of trials that have another one
+        self._deleted_by_hand: set[str] = set()  # trials: a person did not want to see them
+        file = sqlite_file(tracking_uri)
+        target = self._cursor.target
+        if target is None or target.tracking_uri != tracking_uri or (file and not file.exists()):
+            self._cursor.sent.clear()
+
+    @property
+    def _mlflow(self) -> MlflowClient:
+        assert self._client, "connect() comes first"  # noqa: S101
+        return self._client
+
+    @property
+    def _experiment(self) -> str:
+        assert self._cursor.target, "connect() comes first"  # noqa: S101
+        return self._cursor.target.experiment
+
+    def unsent(self, trial: str) -> int:
+        """How many of the trial's records MLflow lacks."""
+        log, sent = self._journal.trials[trial], self._cursor.sent.get(trial)
+        if trial in self._deleted_by_hand:
+            return 0
+        if sent is None:
+            return 1 + len(log.reports) + (log.ended is not None)
+        ended = log.ended is not None and log.ended.time_ms != sent.ended_ms
+        return (not sent.configured) + len(log.reports) - sent.reports + ended
+
+    def connect(self) -> None:
+        """Open the sweep's experiment, creating it the first time, and find the runs that it has already."""
+        if self._client is not None:
+            return
+        os.environ.update(ENVIRONMENT)
+        from mlflow.tracking import MlflowClient  # takes seconds, so not before there is something to send
+
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        client = MlflowClient(self.tracking_uri)
+        experiment = client.get_experiment_by_name(self._journal.sweep)
+        if experiment is None:
+            experiment_id: str = client.create_experiment(self._journal.sweep, self._artifact_location())
+        else:
+            experiment_id = experiment.experiment_id
+            if experiment.lifecycle_stage == "deleted":
+                client.restore_experiment(experiment_id)
+        self._cursor.aim(self.tracking_uri, experiment_id)
+        for run in self._search(client, self._is_ours()):
+            self._meet(run)
+        for run_id in self._surplus:
+            client.delete_run(run_id)
+        for sent in list(self._cursor.sent.values()):
+            if sent.run not in self._status:
+                self._cursor.forget(sent.trial)
+        self._client = client
+
+    def ship(self, trial: str) -> None:
+        """Send what MLflow lacks of one trial, and end its run if the trial has ended."""
+        log = self._journal.trials[trial]
+        result, ended = log.result(), log.ended  # before the reports: those of an ended trial are complete
+        if trial in self._deleted_by_hand:
+            return
+        sent = self._cursor.sent.get(trial)
+        if sent and self._is_superseded(sent):
+            self._mlflow.delete_run(sent.run)  # its last figures would stand beside the new ones
+            self._runs.pop(trial, None)
+            self._cursor.forget(trial)
+            sent = None
+        if sent is None:
+            sent = self._cursor.move(Sent(trial=trial, run=self._find_or_create(log)))
+        if sent.ended_ms is None:
+            self._set_running(sent.run)
+        if not sent.configured:
+            self._log_params(sent.run, flat_run.params(log))
+            self._log_readings(sent.run, flat_run.first_readings(log))
+            sent = self._cursor.move(sent.model_copy(update={"configured": True}))
+        reports = log.reports[sent.reports :]
+        if reports:
+            readings = [flat_run.report_readings(reported.report, reported.time_ms) for reported in reports]
+            self._log_readings(sent.run, list(chain.from_iterable(readings)))
+            sent = self._cursor.move(sent.model_copy(update={"reports": sent.reports + len(reports)}))
+        if result and ended and sent.ended_ms is None:
+            self._end(sent.run, log, result, ended.time_ms)
+            self._cursor.move(sent.model_copy(update={"ended_ms": ended.time_ms}))
+
+    def interrupt(self) -> None:
+        """Nothing runs any more: runs of trials without an end become KILLED, until the trial goes on."""
+        for trial, sent in self._cursor.sent.items():
+            if self._journal.trials[trial].ended is None and self._status.get(sent.run) == "RUNNING":
+                self._mlflow.set_tag(sent.run, flat_run.STATUS_TAG, flat_run.INTERRUPTED)
+                self._mlflow.set_terminated(sent.run, "KILLED")
+                self._status[sent.run] = "KILLED"
+
+    def tag_experiment(self, tags: dict[str, str]) -> None:
+        for key, value in tags.items():
+            self._mlflow.set_experiment_tag(self._experiment, key, value)
+
+    def tidy(self) -> None:
+        """Let SQLite look at what its tables hold: ordering thousands of runs by a metric is far faster after it."""
+        file = sqlite_file(self.tracking_uri)
+        if file and file.exists():
+            connection = sqlite3.connect(file, timeout=20)
+            try:
+                connection.execute("PRAGMA analysis_limit = 1000")
+                connection.execute("ANALYZE")
+                connection.commit()
+            finally:
+                connection.close()
+
+    # -- one request each -----------------------------------------------------------------------------------------
+
+    def _artifact_location(self) -> str | None:
+        """A server has its own place for artifacts; without one, MLflow would take the current folder."""
+        if urlsplit(self.tracking_uri).scheme in ("http", "https"):
+            return None
+        file = sqlite_file(self.tracking_uri) or sqlite_file(f"sqlite:///{self._journal.storage.root}/mlflow.db")
+        assert file  # noqa: S101
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return (file.parent.absolute() / "mlflow-artifacts" / self._journal.sweep).as_uri()
+
+    def _search(self, client: MlflowClient, condition: str) -> Iterator[Run]:
+        token: str | None = None
+        while True:
+            page = client.search_runs(
+                [self._experiment],
+                condition,
+                run_view_type=3,  # ViewType.ALL: deleted ones too
+                max_results=RUNS_PER_CALL,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _meet(self, run: Run) -> None:
+        """Learn of a run that exists already."""
+        trial, run_id = run.data.tags[flat_run.TRIAL_TAG], run.info.run_id
+        self._status[run_id] = run.info.status
+        sent = self._cursor.sent.get(trial)
+        if run.info.lifecycle_stage == "active":
+            kept = sent.run if sent else self._runs.setdefault(trial, run_id)
+            if run_id != kept:  # a request that was given up, but not by the server
+                self._surplus.append(run_id)
+        elif sent and sent.run == run_id:
+            if self._is_superseded(sent):
+                self._cursor.forget(trial)
+            else:
+                self._deleted_by_hand.add(trial)
+
+    def _is_superseded(self, sent: Sent) -> bool:
+        """The trial was run again since, and ended otherwise."""
+        log = self._journal.trials[sent.trial]
+        return sent.ended_ms is not None and log.ended is not None and log.ended.time_ms != sent.ended_ms
+
+    def _find_or_create(self, log: TrialLog) -> str:
+        trial, config = log.started.trial, log.started.config
+        if trial in self._unsure:
+            condition = f"tags.`{flat_run.TRIAL_TAG}` = '{trial}' and {self._is_ours()}"
+            for run in self._search(self._mlflow, condition):
+                if run.info.lifecycle_stage == "active":
+                    self._runs[trial], self._status[run.info.run_id] = run.info.run_id, run.info.status
+        if trial not in self._runs:
+            self._unsure.add(trial)
+            tags = flat_run.tags(self._journal.sweep, self._cursor.recording, log)
+            run = self._mlflow.create_run(self._experiment, log.start_ms, tags, flat_run.run_name(config))
+            self._runs[trial], self._status[run.info.run_id] = run.info.run_id, "RUNNING"
+        self._unsure.discard(trial)
+        return self._runs[trial]
+
+    def _is_ours(self) -> str:
+        return f"tags.`{flat_run.RECORDING_TAG}` = '{self._cursor.recording}'"
+
+    def _set_running(self, run: str) -> None:
+        if self._status[run] != "RUNNING":
+            self._mlflow.set_tag(run, flat_run.STATUS_TAG, flat_run.RUNNING)
+            self._mlflow.update_run(run, status="RUNNING")
+            self._status[run] = "RUNNING"
+
+    def _log_params(self, run: str, params: dict[str, str]) -> None:
+        from mlflow.entities import Param
+
+        for chunk in _chunks([Param(key, value) for key, value in params.items()], PARAMS_PER_CALL):
+            self._mlflow.log_batch(run, params=chunk)
+
+    def _log_readings(self, run: str, readings: list[Reading]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(each.key, each.value, each.time_ms, each.step) for each in readings]
+        for chunk in _chunks(metrics, METRICS_PER_CALL):
+            self._mlflow.log_batch(run, metrics=chunk)
+
+    def _end(self, run: str, log: TrialLog, result: TrialResult, time_ms: int) -> None:
+        """The run ends last: a run that MLflow calls ended has all that there is."""
+        from mlflow.entities import RunTag
+
+        self._log_readings(run, flat_run.end_readings(result, time_ms))
+        self._mlflow.log_text(run, log.started.config.model_dump_json(indent=2), "config.json")
+        self._mlflow.log_text(run, result.model_dump_json(indent=2), "result.json")
+        self._log_model(run, result)
+        tags = [RunTag(key, value) for key, value in flat_run.end_tags(result).items()]
+        self._mlflow.log_batch(run, tags=tags)
+        status = flat_run.mlflow_status(result.status)
+        self._mlflow.set_terminated(run, status, time_ms)
+        self._status[run] = status
+
+    def _log_model(self, run: str, result: TrialResult) -> None:
+        storage, name = self._journal.storage, trial_file(result.id, result.files.get("model", ""))
+        if "model" in result.files and storage.exists(name):
+            with tempfile.TemporaryDirectory() as folder:
+                self._mlflow.log_artifact(run, str(storage.fetch(name, Path(folder) / Path(name).name)))
+
+
+def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,130 @@
+"""What a person sees on opening a sweep in MLflow: a ready-made view of its runs, and a note that says what it is.
+
+MLflow keeps a shared view in a tag of the experiment. The format is internal to its user interface and was read from
+version 3.17; a test opens the view in a real browser. Imports no MLflow.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.flat_run import STATUS_TAG
+from orchestrator.journal import TrialLog
+from orchestrator.plan import Plan
+
+VIEW_KEY = "paretune"
+TAG_CHARACTERS = 20_000  # MLflow's limit of an experiment's tag
+
+Json = dict[str, Any]
+
+
+def view_url(server: str, experiment: str) -> str:
+    """The address of the view on an MLflow server, for MLflow's id of the experiment."""
+    query = f"workflowType=machine_learning&viewStateShareKey={VIEW_KEY}&compareRunsMode=CHART"
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs?{query}"
+
+
+def experiment_tags(plan: Plan, trials: Mapping[str, TrialLog], note: str = "") -> dict[str, str]:
+    """All tags of a sweep's experiment. `note`: Markdown to be put first, as the recommendation."""
+    return {
+        f"mlflow.sharedViewState.{VIEW_KEY}": _packed("Paretune", view_state(plan)),
+        "mlflow.experimentKind": "custom_model_development",  # else MLflow asks whether this is about language models
+        "mlflow.note.content": _note(plan, trials, note)[:TAG_CHARACTERS],
+    }
+
+
+def view_state(plan: Plan) -> Json:
+    """Which columns and which charts, in the words of MLflow's user interface."""
+    sweep = plan.sweep
+    objective = sweep.objective.metric
+    latency = f"latency_p50_ms_batch_{sweep.measure.batch_sizes[0]}"
+    figures = [objective, "artifact_bytes", latency]
+    compresses = bool(plan.pending)
+    parallel = {  # the last axis gives the lines their colour
+        "selectedParams": ["batch_size", "learning_rate", *(["compression"] if compresses else [])],
+        "selectedMetrics": [latency, "artifact_bytes", objective] if compresses else ["examples_per_second", objective],
+        "showAllRuns": False,
+    }
+    trade_offs = [
+        _chart("SCATTER", "trade-off", xaxis=_metric(latency), yaxis=_metric(objective)),
+        _chart("SCATTER", "trade-off", xaxis=_metric("artifact_bytes"), yaxis=_metric(objective)),
+        _chart("PARALLEL", "trade-off", **parallel),
+    ]
+    batch_sizes = [
+        _chart("SCATTER", "batch-size", xaxis=_metric("log2_batch_size"), yaxis=_metric(objective)),
+        _chart("SCATTER", "batch-size", xaxis=_metric("log2_batch_size"), yaxis=_metric("examples_per_second")),
+        _chart("LINE", "batch-size", **_line(objective)),
+    ]
+    charts = [*trade_offs, *batch_sizes] if compresses else [*batch_sizes, *trade_offs[2:]]
+    sections = [_section("trade-off", "Compressed models"), _section("batch-size", "Batch sizes")]
+    return {
+        "searchFilter": "",
+        "orderByKey": f"metrics.`{objective}`",
+        "orderByAsc": sweep.objective.mode == "min",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": [
+            *(f"tags.`{name}`" for name in ("paretune.kind", STATUS_TAG)),
+            *(f"params.`{name}`" for name in ("batch_size", "learning_rate", "compression")),
+            *(f"metrics.`{name}`" for name in figures),
+        ],
+        "runsHiddenMode": "SHOW_ALL",  # by default, charts show ten runs
+        "groupBy": None,
+        "isAccordionReordered": True,  # else sections are sorted by name
+        "compareRunSections": [*sections, _section("metrics", "Model metrics", is_open=False)],
+        "compareRunCharts": charts,
+    }
+
+
+def _chart(kind: str, section: str, **settings: object) -> Json:
+    chart = {"type": kind, "metricSectionId": section, "deleted": False, "isGenerated": False, **settings}
+    return {"runsCountToCompare": 100, "uuid": f"{section}-{zlib.crc32(json.dumps(chart).encode()):08x}", **chart}
+
+
+def _section(identity: str, name: str, is_open: bool = True) -> Json:
+    return {"uuid": identity, "name": name, "display": is_open, "isReordered": False, "deleted": False, "columns": 2}
+
+
+def _metric(key: str) -> Json:
+    return {"key": key, "type": "METRIC"}
+
+
+def _line(metric: str) -> Json:
+    """Over examples seen, so that batch sizes can be compared."""
+    x_axis = {"xAxisKey": "metric", "selectedXAxisMetricKey": "examples", "useGlobalXaxisKey": False}
+    scales = {"xAxisScaleType": "linear", "scaleType": "linear", "lineSmoothness": 0, "useGlobalLineSmoothing": False}
+    return {"metricKey": metric, "selectedMetricKeys": [metric], **x_axis, **scales}
+
+
+def _packed(name: str, state: Json) -> str:
+    now_ms = time.time_ns() // 1_000_000
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode(), level=9)).decode()
+    return json.dumps({"name": name, "createdAt": now_ms, "updatedAt": now_ms, "state": f"deflate;{packed}"})
+
+
+def _note(plan: Plan, trials: Mapping[str, TrialLog], first: str) -> str:
+    sweep = plan.sweep
+    endings = Counter(log.ended.result.status.value if log.ended else "not ended" for log in trials.values())
+    objective = f"{sweep.objective.metric} ({sweep.objective.mode})"
+    goals = "; ".join(f"{goal.metric} {goal.type} {goal.value:g}" for goal in sweep.goals) or "none"
+    return "\n".join(
+        [
+            *([first, ""] if first else []),
+            f"Paretune sweep **{sweep.name}** on task `{sweep.task.name}`, "
+            f"{sweep.budget.amount:g} {sweep.budget.unit} per baseline.",
+            "",
+            f"- objective: {objective}",
+            f"- goals: {goals}",
+            f"- trials: {', '.join(f'{count} {ending}' for ending, count in sorted(endings.items())) or 'none yet'}",
+            "",
+            f"Open *Views, Paretune* for its charts, or run `paretune compare {sweep.name}`.",
+        ]
+    )

@@ -1,0 +1,135 @@
+"""Recording in MLflow, with real databases, servers and deaths: everything once, and never in the sweep's way."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import made_up
+import pytest
+from mlflow.tracking import MlflowClient
+from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment, runs, storage_with_database
+
+from orchestrator.mlflow_ui import mlflow_server
+from trainables.storage import Storage
+
+HERE = Path(__file__).parent
+SWEEP = "played"
+SOAK = os.environ.get("PARETUNE_SOAK") == "1"
+
+pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
+
+
+@pytest.fixture
+def storage(tmp_path: Path, database: Path) -> Storage:
+    return storage_with_database(tmp_path / "a storage", database)
+
+
+def uri(storage: Storage) -> str:
+    return f"sqlite:///{storage.root}/mlflow.db"
+
+
+def play(storage: Storage, cwd: Path, pace: float = 0.0, patience: float = 120.0, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "play_sweep.py"), storage.uri, str(pace), str(patience)],
+        cwd=cwd,
+        env=quiet_environment(**env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_new_sweep_is_recorded_and_nothing_else_happens(tmp_path):
+    """Also the first start with no database at all: no word printed, no file elsewhere, no call to the world."""
+    storage, elsewhere = Storage(str(tmp_path / "storage")), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    output, errors = play(storage, elsewhere).communicate(timeout=300)
+    assert output.splitlines()[1:] == ["told", "closed None"]
+    assert errors == ""
+    assert list(elsewhere.iterdir()) == []
+    found = check_complete(storage, SWEEP, uri(storage))
+    assert len(found) == 8
+    variant = made_up.variant(made_up.baseline(8))
+    run = found[variant.id]
+    assert run.info.run_name == "int8 of B=8 lr=0.00625 seed 0"
+    assert {
+        key: value for key, value in run.data.tags.items() if key.startswith("paretune.") and "recording" not in key
+    } == {
+        "paretune.sweep": SWEEP,
+        "paretune.trial": variant.id,
+        "paretune.kind": "variant",
+        "paretune.parent": made_up.baseline(8).id,
+        "paretune.status": "completed",
+        "paretune.task": "digits_cnn",
+    }
+    client = MlflowClient(uri(storage))
+    model = client.download_artifacts(run.info.run_id, "model.pt2", str(elsewhere))
+    assert Path(model).read_text() == variant.id
+
+
+def test_a_driver_killed_at_any_moment_leaves_no_trace(storage, tmp_path):
+    """Real kills at random moments, most of them while records are on their way."""
+    chance = random.Random(20)  # noqa: S311 - moments, not secrets
+    deaths = 0
+    for _ in range(20 if SOAK else 4):
+        driver = play(storage, tmp_path, pace=0.05)
+        time.sleep(chance.uniform(0.3, 9))
+        driver.kill()
+        output, _ = driver.communicate()
+        deaths += "closed" not in output
+    assert deaths > 0
+    output, errors = play(storage, tmp_path).communicate(timeout=300)
+    assert (output.splitlines()[-1], errors) == ("closed None", "")
+    assert len(check_complete(storage, SWEEP, uri(storage))) == 8
+
+
+def test_an_outage_stops_nothing_and_loses_nothing(storage, tmp_path):
+    """The server is away at the start, comes, goes for some seconds, and comes back."""
+    with mlflow_server(uri(storage)) as (server, _):
+        pass
+    port = int(server.rsplit(":", 1)[1])
+    with play(storage, tmp_path, pace=0.25, MLFLOW_TRACKING_URI=server) as driver:
+        try:
+            with mlflow_server(uri(storage), port):
+                client = MlflowClient(server)
+                while not client.get_experiment_by_name(SWEEP) or not runs(client, SWEEP):
+                    time.sleep(0.1)
+            time.sleep(8)
+            with mlflow_server(uri(storage), port):
+                output, errors = driver.communicate(timeout=300)
+                assert errors == ""
+                assert output.splitlines()[-1] == "closed None"
+                slowest = re.match(r"slowest (\S+)", output)
+                assert slowest is not None
+                assert float(slowest[1]) < 5  # seconds; a call to a dead server would have waited for its time-out
+                assert len(check_complete(storage, SWEEP, server)) == 8
+        finally:
+            driver.kill()
+
+
+def test_what_could_not_be_sent_is_counted_and_sent_the_next_time(storage, tmp_path):
+    output, _ = play(storage, tmp_path, patience=2, MLFLOW_TRACKING_URI="http://127.0.0.1:9").communicate(timeout=120)
+    last = output.splitlines()[-1]
+    records = 8 * (1 + 10 + 1)  # a start, ten reports and an end of each trial
+    assert last.startswith(f"closed {records} records have not reached MLflow at http://127.0.0.1:9 (")
+    assert last.endswith("Nothing is lost: the same command sends them when it is run again.")
+    output, _ = play(storage, tmp_path).communicate(timeout=300)
+    assert output.splitlines()[-1] == "closed None"
+    check_complete(storage, SWEEP, uri(storage))
+
+
+def test_a_finished_sweep_is_not_sent_again_unless_its_database_was_thrown_away(storage, tmp_path):
+    play(storage, tmp_path).communicate(timeout=300)
+    file = Path(storage.path("mlflow.db"))
+    before = file.read_bytes()
+    output, _ = play(storage, tmp_path).communicate(timeout=300)
+    assert output.splitlines()[-1] == "closed None"
+    assert file.read_bytes() == before
+    file.unlink()
+    output, _ = play(storage, tmp_path).communicate(timeout=300)
+    assert output.splitlines()[-1] == "closed None"
+    check_complete(storage, SWEEP, uri(storage))
