@@ -37,13 +37,13 @@ def submit_command(
     ] = None,
     working_dir: Annotated[
         Path | None,
-        typer.Option(help="Folder to send along, with the sweep file in it. [default: the sweep file's folder]"),
+        typer.Option(help="Folder to send along, with the sweep file in it. By default that file's folder."),
     ] = None,
     env: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="For the job's environment; may be repeated. Never a secret."),
     ] = None,
-    submission_id: Annotated[str | None, typer.Option(help="Name of the job. [default: made from the sweep's]")] = None,
+    submission_id: Annotated[str | None, typer.Option(help="The job's name; by default the sweep's and more.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log until the job ends.")] = True,
 ) -> None:
     """Run a sweep on a cluster, as a Ray job, and follow its log.
@@ -131,7 +131,8 @@ def _validated(sweep_file: Path) -> Sweep:
         sweep = load_sweep(sweep_file)
         expand(sweep)
     except SweepError as error:
-        _fail(f"{sweep_file}:\n{error}", INPUT_IS_WRONG)
+        _say(str(error))
+        raise typer.Exit(INPUT_IS_WRONG) from None
     return sweep
 
 
@@ -139,9 +140,11 @@ def _connect(address: str) -> JobServer:
     from orchestrator import jobs
 
     try:
-        jobs.check_address(address)
+        is_private = jobs.check_address(address)
     except ValueError as error:
         _fail(str(error), INPUT_IS_WRONG)
+    if not is_private:
+        _say(f"note: the token goes to {address} unencrypted; a tunnel (`ray dashboard cluster.yaml`) keeps it private")
     try:
         return jobs.JobServer(address, jobs.auth_token())
     except jobs.ClusterError as error:

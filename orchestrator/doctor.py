@@ -5,6 +5,7 @@ Every check is a value. `doctor_nodes` runs the same checks on every node of a c
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -198,12 +199,20 @@ def check_storage(storage: str) -> Check:
         place = Storage(storage)
         place.write(name, b"probe")
         content = place.read(name)
-        place.remove(name)
+        forget(place, name)
     except (OSError, ValueError) as error:
         return Check("problem", "storage", first_line(error), "choose another --storage, or mend its permissions")
     if content != b"probe":
         return Check("problem", "storage", f"{storage} gives back other bytes than were written", "choose another")
     return Check("ok", "storage", f"{storage} can be written")
+
+
+def forget(place: Storage, name: str) -> None:
+    """Remove a file that a check has written, and its folder if that is empty."""
+    place.remove(name)
+    if place.is_local:
+        with contextlib.suppress(OSError):  # another node's file is still in it
+            Path(place.path(name)).parent.rmdir()
 
 
 def first_line(error: BaseException) -> str:

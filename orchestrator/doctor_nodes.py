@@ -12,7 +12,7 @@ from dataclasses import replace
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.doctor import Check, check_machine, check_mlflow, check_storage, check_token, first_line
+from orchestrator.doctor import Check, check_machine, check_mlflow, check_storage, check_token, first_line, forget
 from trainables.storage import Storage
 
 NODE_TIMEOUT_S = 180.0  # a node's first task starts a process that imports torch
@@ -82,7 +82,7 @@ def check_shared(storage: str, seen: dict[str, bytes]) -> Check:
     place = Storage(storage)
     apart = [address for address, name in seen.items() if not place.exists(name.decode())]
     for name in seen.values():
-        place.remove(name.decode())
+        forget(place, name.decode())
     if apart:
         way_out = "give a path on a shared disk or a URI (s3://..., gs://...)"
         return Check("problem", "storage", f"{storage} is another place on {', '.join(apart)}", way_out)

@@ -67,7 +67,7 @@ def request_for_sweep(
     return JobRequest(
         submission_id=_checked_id(submission_id or f"{sweep}-{secrets.token_hex(4)}"),
         command=(
-            *("python", "-m", "orchestrator.cli", "run", relative.as_posix()),
+            *("python", "-m", "orchestrator", "run", relative.as_posix()),
             *("--storage", _cluster_storage(storage), "--address", "auto", "--plain"),
         ),
         environment=_environment(env, tracking_uri),
@@ -78,7 +78,7 @@ def request_for_sweep(
 
 def request_for_doctor(storage: str | None) -> JobRequest:
     """`paretune doctor`, from inside the cluster. Raises ValueError with a sentence for a person."""
-    command: tuple[str, ...] = ("python", "-m", "orchestrator.cli", "doctor", "--address", "auto")
+    command: tuple[str, ...] = ("python", "-m", "orchestrator", "doctor", "--address", "auto")
     if storage is not None:
         command += ("--storage", _cluster_storage(storage))
     return JobRequest(submission_id=f"doctor-{secrets.token_hex(4)}", command=command, environment={})

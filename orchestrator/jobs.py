@@ -99,28 +99,30 @@ class JobServer:
         return asyncio.run(self._follow(submission_id, write))
 
     async def _follow(self, submission_id: str, write: Callable[[str], object]) -> JobEnd:
-        characters_written = 0
         loop = asyncio.get_running_loop()
-        last_answer = loop.time()
+        last_answer, end, written = loop.time(), None, 0
         while True:
-            to_skip = characters_written  # the server sends the log from its beginning each time
-            try:
-                async for chunk in self._tail(submission_id):
-                    last_answer = loop.time()
-                    fresh, to_skip = chunk[to_skip:], max(0, to_skip - len(chunk))
-                    characters_written += len(fresh)
-                    write(fresh)
-                end = self.status(submission_id)
+            to_skip = written  # the server sends the log from its beginning each time
+            async for chunk in self._tail(submission_id):
                 last_answer = loop.time()
+                fresh, to_skip = chunk[to_skip:], max(0, to_skip - len(chunk))
+                written += len(fresh)
+                write(fresh)
+            try:
+                end = self.status(submission_id)
                 if end.is_final:
+                    write(self._get(f"/api/jobs/{submission_id}/logs")["logs"][written:])
                     return end
-            except (ClusterError, aiohttp.ClientError, RuntimeError, OSError) as error:
+                last_answer = loop.time()
+            except ClusterError as error:
                 if loop.time() - last_answer > OUTAGE_LIMIT_S:
-                    raise ClusterError(f"lost the cluster at {self.address}: {_last_line(error)}") from error
+                    if end is not None and end.is_final:  # only the log was not to be had: it went with its node
+                        return end
+                    raise ClusterError(f"lost the cluster at {self.address}: {error}") from error
             await asyncio.sleep(1.0)
 
     async def _tail(self, submission_id: str) -> AsyncIterator[str]:
-        """Chunks of the log from its beginning; ends when the server closes it, or the job is found to have ended."""
+        """Chunks of the log from its beginning, until it or the connection ends, or the job is found to have ended."""
         chunks = self._client.tail_job_logs(submission_id).__aiter__()
         has_ended = False
         try:
@@ -132,9 +134,12 @@ class JobServer:
                         return
                     has_ended = self.status(submission_id).is_final
                 try:
-                    yield next_chunk.result()
-                except StopAsyncIteration:
+                    chunk = next_chunk.result()
+                except (StopAsyncIteration, aiohttp.ClientError, RuntimeError, OSError):
                     return
+                yield chunk
+        except ClusterError:
+            return
         finally:
             with contextlib.suppress(RuntimeError):
                 await chunks.aclose()  # type: ignore[attr-defined]
@@ -167,18 +172,21 @@ class JobServer:
         return content
 
 
-def check_address(address: str) -> str:
-    """The address, if it is one of a job server. Raises ValueError with a sentence otherwise."""
+def check_address(address: str) -> bool:
+    """Whether what is sent to this address of a job server stays private: encrypted, or on this machine.
+
+    Raises ValueError with a sentence if it is no such address.
+    """
     parts = urlsplit(address)
     try:
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # the port is not a number
-        is_good = False
-    if not is_good:
-        raise ValueError(f"{address!r} is not the address of a job server; write http://HOST:8265")
+        is_address = False
     if parts.username or parts.password:
         raise ValueError("the address holds a user name or password; the cluster wants its token (RAY_AUTH_TOKEN)")
-    return address
+    if not is_address:
+        raise ValueError(f"{address!r} is not the address of a job server; write http://HOST:8265")
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 @contextlib.contextmanager
@@ -191,5 +199,6 @@ def _without(*names: str) -> Iterator[None]:
 
 
 def _last_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+    """What an exception says in the end: the server's errors arrive as whole tracebacks."""
+    lines = [line.strip() for line in str(error).splitlines() if any(map(str.isalnum, line))]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,123 @@
+"""A real Ray head and a real MLflow server on loopback, out of the way of whatever else runs on this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+import yaml
+
+CLONE = Path(__file__).parents[2]
+START_TIMEOUT_S = 240.0  # of a server on a machine that is busy with other tests
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Head:
+    """A cluster of one node, its job server at `address`. `environment` holds the token for clients."""
+
+    address: str
+    environment: dict[str, str]
+
+
+@contextmanager
+def ray_head(folder: Path, extra_environment: dict[str, str]) -> Iterator[Head]:
+    """`ray start --head` with a token of its own; nothing of it is shared with other instances of Ray."""
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    # Sockets live in Ray's folder, and their paths must be shorter than pytest's folders are.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as temporary:
+        names = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")
+        ports = {name: free_port() for name in names}
+        address = f"http://127.0.0.1:{ports['dashboard-port']}"
+        client = {**clean_environment(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+        command = [
+            *(str(BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=2"),
+            *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--temp-dir={temporary}/ray"),
+            *("--min-worker-port=0", "--max-worker-port=0"),  # any free one, not from the range that others use
+            *(f"--{name}={port}" for name, port in ports.items()),
+        ]
+        environment = {**client, **extra_environment, "RAY_TMPDIR": temporary}
+        with running(command, environment, folder / "head.log") as process:
+            wait_for(f"{address}/api/version", process, folder / "head.log")
+            yield Head(address, client)
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """The server that cluster.yaml starts on a head, at another port and in another home; yields its address."""
+    commands = yaml.safe_load((CLONE / "cluster.yaml").read_text())["head_start_ray_commands"]
+    (command,) = (command for command in commands if "mlflow server" in command)
+    port = free_port()
+    text = command[command.index("$HOME/venv/bin/mlflow") :].replace("5000", str(port))
+    text = text.replace("$HOME/venv/bin", shlex.quote(str(BIN))).replace("$HOME", shlex.quote(str(folder)))
+    (folder / "mlflow").mkdir()
+    environment = {**clean_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with running(shlex.split(text), environment, folder / "mlflow.log") as process:
+        wait_for(f"http://127.0.0.1:{port}/health", process, folder / "mlflow.log")
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def running(command: Sequence[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with a process group of its own, all of which is ended afterwards."""
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=log.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()  # Ray ends its other processes itself, if asked politely
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the server answers anything at all; AssertionError with its log if it ends or takes too long."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            requests.get(url, timeout=5)
+            return
+        except requests.RequestException:
+            ended = process.poll() is not None
+        if ended or time.monotonic() > deadline:
+            raise AssertionError(f"{url} does not answer:\n{log.read_text()[-5000:]}")
+        time.sleep(0.5)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment, without what would lead a program to another cluster or server."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "PARETUNE_"))}
+    return {**kept, "PATH": f"{BIN}:{os.environ['PATH']}"}

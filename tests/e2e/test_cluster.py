@@ -1,0 +1,244 @@
+"""A sweep on a cluster: a real Ray head with its token, a real MLflow server, a client that knows only addresses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loopback import CLONE, Head, clean_environment, mlflow_server, ray_head
+from severed import severing_proxy
+
+from orchestrator.job_request import JobRequest
+from orchestrator.jobs import JobEnd, JobServer, auth_token
+
+pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray's client gives it
+
+DIGITS = CLONE / "examples" / "digits.yaml"
+PARETUNE = [sys.executable, "-m", "orchestrator"]
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    folder = tmp_path_factory.mktemp("head")
+    with ray_head(folder, {"PARETUNE_CACHE": str(folder / "cache")}) as head:
+        yield head
+
+
+@pytest.fixture
+def server(head: Head) -> JobServer:
+    return JobServer(head.address, auth_token(head.environment))
+
+
+def paretune(*arguments: str, environment: dict[str, str], cwd: Path, timeout: float = 120) -> Done:
+    """The command as a user types it, in a folder that has nothing to do with the clone."""
+    return subprocess.run(
+        [*PARETUNE, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def shell_job(name: str, script: str) -> JobRequest:
+    return JobRequest(submission_id=name, command=("bash", "-c", script), environment={})
+
+
+# -- the whole way ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside MLflow's own modules, while they are imported
+def test_a_sweep_is_submitted_recorded_and_compared(
+    head: Head, tracking_uri: str, tmp_path: Path, server: JobServer
+) -> None:
+    storage = str(tmp_path / "shared")
+    environment = {**head.environment, "MLFLOW_TRACKING_URI": tracking_uri}
+    submit = ["submit", str(DIGITS), "--address", head.address, "--storage", storage]
+    submitted = paretune(*submit, "--submission-id", "digits-1", environment=environment, cwd=tmp_path, timeout=1500)
+    assert submitted.returncode == 0, submitted.stdout[-3000:] + submitted.stderr[-3000:]
+
+    compare = ["compare", "digits", "--storage", storage, "--format", "json"]
+    compared = paretune(*compare, environment=clean_environment(), cwd=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+    comparison = json.loads(compared.stdout)
+    trials = {trial["id"]: trial for trial in comparison["trials"]}
+    assert {trial["kind"] for trial in trials.values()} == {"baseline", "variant"}
+    assert comparison["recommendation"]["trial"] in trials
+
+    runs = recorded_runs(tracking_uri)
+    assert len(runs) == len(trials)
+    assert {status for status, _ in runs} == {"FINISHED"}
+
+    started = time.monotonic()
+    again = paretune(*submit, "--submission-id", "digits-2", environment=environment, cwd=tmp_path, timeout=600)
+    assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
+    assert recorded_runs(tracking_uri) == runs, (
+        f"resubmitting ran something again, in {time.monotonic() - started:.0f} s"
+    )
+
+
+def recorded_runs(tracking_uri: str) -> list[tuple[str, int]]:
+    """Status and start time of every run that the server has."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return sorted((run.info.status, run.info.start_time) for run in client.search_runs(experiments))
+
+
+def test_doctor_looks_at_every_node(head: Head, tracking_uri: str, tmp_path: Path) -> None:
+    doctor = ["doctor", "--address", head.address, "--storage", str(tmp_path / "shared")]
+    done = paretune(*doctor, environment=head.environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 alive" in done.stdout
+    assert "is the same place for all 1 nodes" in done.stdout
+
+    (tmp_path / "a-file").touch()
+    doctor[-1] = str(tmp_path / "a-file")
+    broken = paretune(*doctor, environment=head.environment, cwd=tmp_path)
+    assert broken.returncode == 1
+    assert "problem  storage" in broken.stdout
+
+
+# -- when something is in the way -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"RAY_AUTH_TOKEN": "0" * 64}, "refuses the token"),
+        ({"RAY_AUTH_MODE": "disabled"}, "asks for a token"),
+        ({"RAY_AUTH_TOKEN_PATH": "/nowhere/token"}, "cannot be read"),
+    ],
+)
+def test_without_the_right_token(head: Head, tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    submit = ["submit", str(DIGITS), "--address", head.address, "--storage", str(tmp_path)]
+    done = paretune(*submit, environment={**head.environment, **changes}, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "0" * 64 not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "exit_code", "message"),
+    [
+        ("http://127.0.0.1:1", 1, "no job server answers at http://127.0.0.1:1"),
+        ("http://host.invalid:8265", 1, "no job server answers"),
+        ("127.0.0.1:8265", 2, "write http://HOST:8265"),
+        ("http://127.0.0.1:port", 2, "write http://HOST:8265"),
+        ("http://user:hunter2@127.0.0.1:8265", 2, "RAY_AUTH_TOKEN"),
+    ],
+)
+def test_without_a_server(address: str, exit_code: int, message: str, tmp_path: Path) -> None:
+    submit = ["submit", str(DIGITS), "--address", address, "--storage", str(tmp_path)]
+    done = paretune(*submit, environment={**clean_environment(), "RAY_ADDRESS": "http://127.0.0.1:2"}, cwd=tmp_path)
+    assert done.returncode == exit_code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_a_server_that_is_not_rays(tracking_uri: str, tmp_path: Path) -> None:
+    submit = ["submit", str(DIGITS), "--address", tracking_uri, "--storage", str(tmp_path)]
+    done = paretune(*submit, environment=clean_environment(), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "is not a Ray job server" in done.stderr
+
+
+def test_a_bad_sweep_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(DIGITS.read_text().replace("batch_size: {values: [16", "batch_sise: {values: [16"))
+    submit = ["submit", str(file), "--address", "http://127.0.0.1:1", "--storage", str(tmp_path)]
+    done = paretune(*submit, environment=clean_environment(), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "batch_size" in done.stderr
+
+
+# -- following a job --------------------------------------------------------------------------------------------------
+
+
+def test_the_job_decides_the_exit_code_and_knows_no_token(head: Head, server: JobServer) -> None:
+    server.submit(shell_job("exits", "echo said; exit 7"))
+    said: list[str] = []
+    assert server.follow("exits", said.append) == JobEnd("FAILED", 7, server.status("exits").message)
+    assert "said\n" in "".join(said)
+    token = auth_token(head.environment)
+    assert token
+    assert token not in json.dumps(server._get("/api/jobs/"))
+
+
+def test_a_name_that_was_used_is_refused(server: JobServer) -> None:
+    server.submit(shell_job("once", "true"))
+    with pytest.raises(Exception, match="once"):
+        server.submit(shell_job("once", "true"))
+
+
+def test_a_broken_connection_loses_and_repeats_nothing(head: Head, server: JobServer) -> None:
+    """The connections are cut every few seconds while the job writes; in the end every line is there once."""
+    count = 300
+    server.submit(shell_job("counts", f"for i in $(seq {count}); do echo line $i; sleep 0.05; done"))
+    said: list[str] = []
+    with severing_proxy(head.address, seconds_between_cuts=2.5) as proxy:
+        end = JobServer(proxy.address, auth_token(head.environment)).follow("counts", said.append)
+    assert proxy.cuts >= 3
+    assert end.state == "SUCCEEDED"
+    lines = [line for line in "".join(said).splitlines() if line.startswith("line ")]
+    assert lines == [f"line {number}" for number in range(1, count + 1)]
+
+
+def test_interrupting_leaves_the_job_running(head: Head, server: JobServer, tmp_path: Path) -> None:
+    submit = [
+        "submit",
+        str(DIGITS),
+        "--address",
+        head.address,
+        "--storage",
+        str(tmp_path),
+        "--submission-id",
+        "goes-on",
+    ]
+    process = subprocess.Popen(
+        [*PARETUNE, *submit],
+        env=head.environment,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()  # the job's first line: it is being followed
+        os.kill(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert f"ray job stop goes-on --address {head.address}" in stderr
+    assert "Traceback" not in stderr
+    assert not server.status("goes-on").is_final
+    server._client.stop_job("goes-on")
+    while not server.status("goes-on").is_final:
+        time.sleep(0.5)
+
+
+def test_not_waiting_prints_the_name_alone(head: Head, server: JobServer, tmp_path: Path) -> None:
+    submit = ["submit", str(DIGITS), "--address", head.address, "--storage", str(tmp_path), "--no-wait"]
+    done = paretune(*submit, environment=head.environment, cwd=tmp_path)
+    assert done.returncode == 0
+    name = done.stdout.strip()
+    assert name.startswith("digits-")
+    assert server.status(name).state in ("PENDING", "RUNNING")
+    server._client.stop_job(name)
