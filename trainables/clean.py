@@ -82,6 +82,19 @@ def _write_fp32_precision(values: list[str]) -> None:
         torch._C._set_fp32_precision_setter(*pair, value)
 
 
+def _read_cudnn_tf32() -> bool | None:
+    """None where the newer switches are set in a way that this older one has no word for; torch then refuses."""
+    try:
+        return bool(cudnn.allow_tf32)
+    except RuntimeError:
+        return None
+
+
+def _write_cudnn_tf32(value: bool | None) -> None:
+    if value is not None:
+        cudnn.allow_tf32 = value
+
+
 def _read_default_device() -> torch.device | None:
     """None is not the same as "cpu": a device that was set takes part in every call that makes a tensor."""
     context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
@@ -230,8 +243,9 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "flush denormal": (_read_flush_denormal, torch.set_flush_denormal),
     # These two first: the older switches also turn the newer ones that follow.
     "float32 matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    "cudnn": _attributes(cudnn, "enabled", "benchmark", "benchmark_limit", "deterministic", "allow_tf32"),
+    "cudnn tf32": (_read_cudnn_tf32, _write_cudnn_tf32),
     "float32 precision": (_read_fp32_precision, _write_fp32_precision),
+    "cudnn": _attributes(cudnn, "enabled", "benchmark", "benchmark_limit", "deterministic"),
     "cuda matmul": _attributes(
         matmul,
         "allow_fp16_reduced_precision_reduction",

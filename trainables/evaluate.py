@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainables.data import Table, TaskData
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-SUMS = ("items", "sum", "rows", "row_mean_sum", "row_mean_square_sum")  # kept of every metric
+SUMS = ("items", "sum", "sum of squares", "sum of squares of the means of rows")  # kept of every metric
 SMALL_BATCH_BYTES = 256 * 1024
 SAMPLE_SEED = 0  # of the fixed sample of rows: the same rows in every trial, so that trials can be compared
 
@@ -49,20 +49,26 @@ def evaluate(
     are not. The model is in eval mode meanwhile and is left in the mode in which it was found.
     """
     names = ["loss", *task.metrics]
-    totals = torch.zeros(len(names), len(SUMS), dtype=torch.float64, device=place.device)
+    sums = torch.zeros(len(names), len(SUMS), dtype=torch.float64, device=place.device)
+    ratios = torch.full((len(names), 2), math.inf, dtype=torch.float64)  # items per row: least, and minus the most
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad(), autocast(precision, place.device):
             for rows in _batches(_own_rows(table.n_rows, limit, place), batch_rows):
                 batch = {name: tensor.to(place.device) for name, tensor in table.gather(rows).items()}
-                totals += _moments(model, task, batch, len(rows), names)
+                values = _values(model, task, batch, names)
+                sums += torch.stack([_sums(value.double(), len(rows)) for value in values])
+                ratio = torch.tensor([value.numel() / len(rows) for value in values], dtype=torch.float64)
+                ratios = torch.minimum(ratios, torch.stack([ratio, -ratio], dim=1))
     finally:
         for module, mode in modes:
             module.training = mode
     if place.num_workers > 1:
-        dist.all_reduce(totals)
-    return {name: _estimate(row) for name, row in zip(names, totals.tolist(), strict=True)}
+        ratios = ratios.to(place.device)
+        dist.all_reduce(sums)
+        dist.all_reduce(ratios, op=dist.ReduceOp.MIN)
+    return {name: _estimate(*figures) for name, *figures in zip(names, sums.tolist(), ratios.tolist(), strict=True)}
 
 
 def evaluate_both(
@@ -98,25 +104,30 @@ def _batches(rows: np.ndarray, batch_rows: int) -> Sequence[np.ndarray]:
     return [rows[start : start + batch_rows] for start in range(0, len(rows), batch_rows)]
 
 
-def _moments(model: nn.Module, task: Task, batch: Batch, rows: int, names: list[str]) -> Tensor:
+def _values(model: nn.Module, task: Task, batch: Batch, names: list[str]) -> list[Tensor]:
     outputs = task.forward(model, batch)
     values = {"loss": task.losses(outputs, batch), **task.scores(outputs, batch)}
     if missing := [name for name in names if name not in values]:
         raise ValueError(f"{type(task).__name__}.scores() returned {sorted(values)}, without {missing} of its metrics")
-    return torch.stack([_sums(values[name].double(), rows) for name in names])
+    return [values[name] for name in names]
 
 
 def _sums(values: Tensor, rows: int) -> Tensor:
-    """Sums of one batch. `values`: [items]; the items of a row stand together when every row has as many."""
-    regular = values.numel() % rows == 0
-    means = values.reshape(rows, -1).mean(1) if regular else values  # unknown borders: items pass for observations
-    count = values.new_tensor([values.numel(), means.numel()])
-    return torch.stack([count[0], values.sum(), count[1], means.sum(), means.square().sum()])
+    """SUMS of one batch. `values`: [items]."""
+    by_row = values.reshape(rows, -1).mean(1) if values.numel() % rows == 0 else values
+    ones = torch.ones_like(values)
+    return torch.stack([ones.sum(), values.sum(), values.square().sum(), by_row.square().sum()])
 
 
-def _estimate(sums: list[float]) -> Estimate:
-    items, total, rows, row_mean_sum, row_mean_square_sum = sums
+def _estimate(sums: list[float], ratios: list[float]) -> Estimate:
+    items, total, square_sum, row_mean_square_sum = sums
+    least, most = ratios[0], -ratios[1]
     if not items:
-        return Estimate(value=float("nan"), n=0, note="no rows to evaluate")
-    estimate = Estimate.of_mean(row_mean_sum, row_mean_square_sum, int(rows))
-    return estimate.model_copy(update={"value": total / items})
+        return Estimate(value=math.nan, n=0, note="nothing to evaluate")
+    if least == most and least.is_integer():  # all rows alike: the items of a row stand together
+        return Estimate.of_mean(total / least, row_mean_square_sum, round(items / least)).model_copy(
+            update={"value": total / items}
+        )
+    return Estimate.of_mean(total, square_sum, round(items)).model_copy(
+        update={"note": "rows have different numbers of items, so each item passes for an observation of its own"}
+    )

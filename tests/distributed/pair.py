@@ -1,0 +1,130 @@
+"""What each of two gloo processes does for the tests beside this file; they look at what it left.
+
+python -m tests.distributed.pair RANK NUM_WORKERS FOLDER
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from tests.training_samples import Ragged, Regression, bits, build, place, table, tables, training
+from trainables.config import Adam, Budget, Training
+from trainables.evaluate import evaluate
+from trainables.loop import Diverged, train
+from trainables.place import Place
+
+ROWS = 24
+DOUBLE = torch.float64
+STEADY = {"dropout": 0.0, "batch_norm": False}
+
+
+def full_batch(task: Regression, here: Place, **changes: Any) -> dict[str, Any]:
+    """Twenty steps in float64, each on all rows: the same rows whatever the number of workers."""
+    settings = training(ROWS, 20, num_workers=here.num_workers, evaluations=2, **changes)
+    model = build(task, dtype=DOUBLE)
+    history = list(train(model, task, tables(ROWS, dtype=DOUBLE), settings, here))
+    return {"weights": bits(model), "history": [report.model_dump() for report in history]}
+
+
+def interrupted(here: Place, settings: Training, kills: int, name: str) -> dict[str, Any]:
+    """Train with dropout and batch norm, stopping and starting anew after each of the first `kills` readings."""
+    for start in range(kills + 1):
+        model = build(Regression(), seed=start)
+        running = train(model, Regression(), tables(ROWS), settings, here, checkpoint=name)
+        if start < kills:
+            next(running)
+            running.close()
+    steps = [report.step for report in running]
+    return {"weights": bits(model), "steps": steps}
+
+
+def diverging(here: Place, bad_rank: int) -> dict[str, Any]:
+    """A loss that is NaN on one worker alone, in the third step."""
+
+    class Breaks(Regression):
+        calls = 0
+
+        def losses(self, outputs: Any, batch: Any) -> Any:
+            losses = super().losses(outputs, batch)
+            if outputs.requires_grad:
+                self.calls += 1
+                if self.calls == 3 and here.rank == bad_rank:
+                    return losses * math.nan
+            return losses
+
+    task = Breaks()
+    settings = training(8, 20, num_workers=here.num_workers)
+    try:
+        list(train(build(task), task, tables(ROWS), settings, here))
+    except Diverged as error:
+        return {"step": error.step, "is_nan": math.isnan(error.loss)}
+    return {}
+
+
+def flagged(here: Place) -> dict[str, Any]:
+    """A model with a buffer of another type, and different in each worker."""
+
+    class Flagged(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Regression().build_model()
+            self.register_buffer("flag", torch.tensor([here.rank == 0]))
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            outputs: torch.Tensor = self.inner(features)
+            return outputs
+
+    torch.manual_seed(0)
+    model = Flagged()
+    list(train(model, Regression(), tables(ROWS), training(8, 4, num_workers=here.num_workers), here))
+    return {"weights": bits(model)}
+
+
+def everything(here: Place) -> dict[str, Any]:
+    workers = here.num_workers
+    adam = {"optimizer": Adam(), "num_workers": workers}
+    in_seconds = training(8, num_workers=workers, budget=Budget(unit="seconds", amount=0.5))
+    with_limits = {"gradient_clip_norm": 0.5, "micro_batch_limit": 4}
+    results = {
+        "plain": full_batch(Regression(**STEADY), here),
+        "ragged": full_batch(Ragged(**STEADY), here, **with_limits),
+        "limits": full_batch(Regression(**STEADY), here, **with_limits),
+        "evaluated": {
+            str((rows, limit)): {
+                name: estimate.model_dump()
+                for name, estimate in evaluate(
+                    build(kind()), kind(), table(rows, seed=5), here, batch_rows=4, limit=limit
+                ).items()
+            }
+            for kind, rows, limit in [(Regression, 1, None), (Regression, 21, None), (Ragged, 22, 9)]
+        },
+    }
+    if workers > 1:
+        results |= {
+            "whole": interrupted(here, training(8, 20, **adam), 0, "whole.pt"),
+            "resumed": interrupted(here, training(8, 20, **adam), 3, "resumed.pt"),
+            "diverged": [diverging(here, 0), diverging(here, 1)],
+            "seconds": [r.step for r in train(build(Regression()), Regression(), tables(ROWS), in_seconds, here)],
+            "flagged": flagged(here),
+        }
+    return results
+
+
+def main() -> None:
+    rank, workers, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    if workers > 1:
+        dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=workers)
+    torch.save(everything(place(folder, rank=rank, num_workers=workers)), folder / f"{workers}-{rank}.pt")
+    if workers > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

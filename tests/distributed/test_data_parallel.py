@@ -1,0 +1,83 @@
+"""Two workers train the model that one would: real processes, gloo, compared in float64."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.training_samples import differing
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """{(num_workers, rank): what that process found}, of one process alone and of two together."""
+    folder = tmp_path_factory.mktemp("pair")
+    workers = [(1, 0), (2, 0), (2, 1)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "tests.distributed.pair", str(rank), str(number), str(folder)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number, rank in workers
+    ]
+    errors = [process.communicate(timeout=500)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(errors)
+    return {pair: torch.load(folder / f"{pair[0]}-{pair[1]}.pt", weights_only=True) for pair in workers}
+
+
+@pytest.mark.parametrize("case", ["plain", "ragged", "limits"])
+def test_two_workers_equal_one_after_twenty_steps(results, case):
+    """`ragged`: rows with different numbers of items; `limits`: with micro-batches and clipping."""
+    alone = results[1, 0][case]["weights"]
+    for rank in (0, 1):
+        together = results[2, rank][case]["weights"]
+        for name, value in alone.items():
+            assert value.dtype == torch.float64
+            torch.testing.assert_close(together[name], value, rtol=0, atol=1e-6)
+            torch.testing.assert_close(together[name], value, rtol=0, atol=1e-12)  # in truth
+
+
+@pytest.mark.parametrize("case", ["plain", "ragged", "limits"])
+def test_readings_are_those_of_all_workers(results, case):
+    alone = results[1, 0][case]["history"]
+    for rank in (0, 1):
+        for one, other in zip(alone, results[2, rank][case]["history"], strict=True):
+            assert (one["step"], one["examples"]) == (other["step"], other["examples"])
+            del one["metrics"]["examples_per_second"], other["metrics"]["examples_per_second"]
+            assert other["metrics"] == pytest.approx(one["metrics"], rel=1e-9)
+            one["metrics"]["examples_per_second"] = other["metrics"]["examples_per_second"] = 0.0
+
+
+def test_evaluation_sees_every_row_once_also_with_more_workers_than_rows(results):
+    alone = results[1, 0]["evaluated"]
+    for rank in (0, 1):
+        for case, figures in results[2, rank]["evaluated"].items():
+            for name, estimate in figures.items():
+                assert estimate["n"] == alone[case][name]["n"]
+                assert estimate["value"] == pytest.approx(alone[case][name]["value"], rel=1e-6)
+
+
+@pytest.mark.parametrize("case", ["whole", "resumed", "flagged"])
+def test_all_workers_end_with_the_same_bits(results, case):
+    """Weights, and also batch norm's running statistics, which each worker keeps of its own rows meanwhile."""
+    assert differing(results[2, 0][case]["weights"], results[2, 1][case]["weights"]) == []
+
+
+def test_a_group_that_was_killed_and_resumed_ends_with_the_same_bits(results):
+    for rank in (0, 1):
+        assert results[2, rank]["whole"]["steps"] == [5, 10, 15, 20]
+        assert results[2, rank]["resumed"]["steps"] == [20]
+        assert differing(results[2, rank]["whole"]["weights"], results[2, rank]["resumed"]["weights"]) == []
+
+
+@pytest.mark.parametrize("bad_rank", [0, 1])
+def test_a_bad_loss_on_one_worker_ends_all_alike(results, bad_rank):
+    for rank in (0, 1):
+        assert results[2, rank]["diverged"][bad_rank] == {"step": 3, "is_nan": True}
+
+
+def test_workers_agree_when_the_seconds_are_over(results):
+    assert results[2, 0]["seconds"] == results[2, 1]["seconds"]
+    assert len(results[2, 0]["seconds"]) == 4
