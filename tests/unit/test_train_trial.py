@@ -1,0 +1,187 @@
+"""One whole baseline trial, on real data: its readings, its one result, and what it leaves in the storage."""
+
+import io
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from tests.training_samples import bits, differing, place, training
+from trainables.artifact import load_model
+from trainables.config import BaselineConfig, TaskConfig
+from trainables.data import open_data
+from trainables.evaluate import evaluate
+from trainables.results import Report, Status, TrialResult
+from trainables.tasks import load_task
+from trainables.tasks.images import DigitsCnn
+from trainables.trial import run_trial
+
+TRIAL = "0123456789ab"
+
+
+def baseline(task="digits_cnn", options=None, **changes):
+    settings = {"batch_size": 32, "steps": 40, "evaluations": 4, "learning_rate": 0.02} | changes
+    named = TaskConfig(name=task, options=options or {"channels": 4}, data="of the test", code="of the test")
+    return BaselineConfig(task=named, training=training(**settings))
+
+
+class Unstable(DigitsCnn):
+    """Its loss is NaN as soon as it has trained for a while."""
+
+    calls = 0
+
+    def losses(self, outputs, batch):
+        self.calls += outputs.requires_grad
+        return super().losses(outputs, batch) * (math.nan if self.calls > 25 else 1.0)
+
+
+class Unexportable(DigitsCnn):
+    """Its model branches on the data, which torch.export cannot follow."""
+
+    def build_model(self, width=1.0):
+        class Branching(nn.Module):
+            def __init__(self, inner):
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, image):
+                outputs = self.inner(image)
+                return outputs if outputs.sum() > 0 else outputs + 1
+
+        return Branching(super().build_model(width))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(place, all that the trial yielded, its result)."""
+    here = place(tmp_path_factory.mktemp("trial"))
+    *reports, result = run_trial(TRIAL, baseline(), here)
+    return here, reports, result
+
+
+def test_it_yields_its_readings_and_last_its_one_result(finished):
+    _, reports, result = finished
+    assert all(isinstance(report, Report) for report in reports)
+    assert isinstance(result, TrialResult)
+    assert (result.id, result.config, result.status, result.reason) == (TRIAL, baseline(), Status.COMPLETED, None)
+    assert result.history == tuple(reports)
+    assert [report.step for report in reports] == [10, 20, 30, 40]
+
+
+def test_its_figures_are_those_of_the_weights_that_it_kept(finished):
+    here, reports, result = finished
+    task = load_task("digits_cnn", {"channels": 4})
+    model = task.build_model()
+    model.load_state_dict(torch.load(io.BytesIO(here.storage.read(f"trials/{TRIAL}/weights.pt")), weights_only=True))
+    validation = evaluate(model, task, open_data(task, here.cache).validation, here)
+    assert result.metrics["val_loss"] == validation["loss"]
+    assert result.metrics["val_accuracy"] == validation["accuracy"]
+    assert result.metrics["val_accuracy"].value == reports[-1].metrics["val_accuracy"]
+    assert result.metrics["parameters"].value == sum(p.numel() for p in model.parameters())
+
+
+def test_it_has_every_figure_that_is_promised(finished):
+    _, reports, result = finished
+    promised = ["val_loss", "val_accuracy", "train_loss", "train_accuracy", "best_val_loss", "best_val_accuracy"]
+    promised += ["examples_per_second", "train_seconds", "steps", "examples", "gradient_norm_mean"]
+    promised += ["gradient_norm_max", "parameters", "artifact_bytes"]
+    assert sorted(result.metrics) == sorted(promised)
+    for name in ("val_loss", "val_accuracy", "train_loss", "train_accuracy"):
+        assert result.metrics[name].low < result.metrics[name].value < result.metrics[name].high
+    assert all(figure.low is not None or figure.note for figure in result.metrics.values())
+    assert result.metrics["best_val_accuracy"].value == max(r.metrics["val_accuracy"] for r in reports)
+    assert result.metrics["best_val_loss"].value == min(r.metrics["val_loss"] for r in reports)
+    assert result.metrics["examples"].value == 40 * 32
+    assert set(result.environment) >= {"device", "cpu", "threads", "torch", "python", "precision"}
+
+
+def test_the_exported_model_is_the_trained_one(finished, tmp_path):
+    here, _, result = finished
+    assert result.files == {"weights": "weights.pt", "model": "model.pt2"}
+    content = here.storage.read(f"trials/{TRIAL}/model.pt2")
+    assert result.metrics["artifact_bytes"].value == len(content)
+    (tmp_path / "model.pt2").write_bytes(content)
+    task = load_task("digits_cnn", {"channels": 4})
+    exported = load_model(tmp_path / "model.pt2")
+    model = task.build_model()
+    model.load_state_dict(torch.load(io.BytesIO(here.storage.read(f"trials/{TRIAL}/weights.pt")), weights_only=True))
+    images = open_data(task, here.cache).validation.column("image")[:5].clone()
+    torch.testing.assert_close(exported(images), model.eval()(images))
+
+
+def test_a_checkpoint_goes_when_the_result_was_taken_and_not_before(tmp_path):
+    here = place(tmp_path)
+    running = run_trial(TRIAL, baseline(), here)
+    while not isinstance(next(running), TrialResult):
+        pass
+    assert here.storage.exists(f"trials/{TRIAL}/checkpoint.pt")
+    assert list(running) == []
+    assert not here.storage.exists(f"trials/{TRIAL}/checkpoint.pt")
+
+
+@pytest.mark.parametrize("kept", [1, 4, 5])
+def test_a_trial_that_was_killed_goes_on_and_ends_alike(finished, tmp_path, kept):
+    """Killed after one reading, after the last one, and after its result was given but before it was taken."""
+    whole, reports, expected = finished
+    here = place(tmp_path)
+    running = run_trial(TRIAL, baseline(), here)
+    for _ in range(kept):
+        next(running)
+    running.close()
+    *rest, result = run_trial(TRIAL, baseline(), here)
+    assert [report.step for report in rest] == [report.step for report in reports[kept:]]
+    assert [report.step for report in result.history] == [10, 20, 30, 40]
+    timed = {"examples_per_second", "train_seconds", "artifact_bytes"}
+    assert {k: v for k, v in result.metrics.items() if k not in timed} == {
+        k: v for k, v in expected.metrics.items() if k not in timed
+    }
+    weights = [
+        torch.load(io.BytesIO(storage.read(f"trials/{TRIAL}/weights.pt")), weights_only=True)
+        for storage in (whole.storage, here.storage)
+    ]
+    assert differing(*weights) == []
+
+
+def test_a_trial_that_diverges_says_when_and_keeps_its_readings(tmp_path):
+    here = place(tmp_path)
+    *reports, result = run_trial(TRIAL, baseline(f"{__name__}:Unstable"), here)
+    assert result.status is Status.DIVERGED
+    assert result.reason == "the loss was nan at step 26"
+    assert result.history == tuple(reports)
+    assert [report.step for report in reports] == [10, 20]
+    assert result.files == {}
+    assert "best_val_accuracy" in result.metrics
+    assert "val_accuracy" not in result.metrics, "there is no trained model to judge"
+    assert here.storage.names(f"trials/{TRIAL}") == []
+
+
+def test_a_trial_that_diverges_at_once_has_nothing_to_show(tmp_path):
+    (result,) = run_trial(TRIAL, baseline(learning_rate=1e30), place(tmp_path))
+    assert result.status is Status.DIVERGED
+    assert (result.history, result.metrics) == ((), {})
+
+
+def test_a_model_that_cannot_be_exported_is_a_baseline_with_a_warning(tmp_path):
+    here = place(tmp_path)
+    *_, result = run_trial(TRIAL, baseline(f"{__name__}:Unexportable"), here)
+    assert result.status is Status.COMPLETED
+    assert result.files == {"weights": "weights.pt"}
+    assert "cannot export Branching" in result.warnings[0]
+    assert "artifact_bytes" not in result.metrics
+
+
+def test_an_error_of_the_task_is_raised_as_it_is(tmp_path):
+    with pytest.raises(TypeError, match="multiply sequence"):
+        list(run_trial(TRIAL, baseline(options={"channels": "many"}), place(tmp_path)))
+
+
+def test_weights_depend_on_the_seed_alone(tmp_path, finished):
+    here = place(tmp_path)
+    torch.manual_seed(12345)
+    list(run_trial(TRIAL, baseline(), here))
+    read = lambda where: torch.load(  # noqa: E731
+        io.BytesIO(where.storage.read(f"trials/{TRIAL}/weights.pt")), weights_only=True
+    )
+    assert differing(read(here), read(finished[0])) == []
+    assert bits(load_task("digits_cnn", {"channels": 4}).build_model()).keys() == read(here).keys()
