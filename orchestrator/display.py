@@ -170,7 +170,7 @@ def counts_words(progress: Progress) -> str:
 def pace_words(progress: Progress) -> str:
     """Time left, throughput, the best so far; what is not known yet is left out."""
     words = []
-    if (left := progress.time_left()) is not None:
+    if (left := progress.time_left()) is not None and (left.seconds >= 1 or not left.is_least):
         words.append(f"{'at least' if left.is_least else 'about'} {duration(left.seconds)} left")
     if (speed := progress.examples_per_second) is not None:
         words.append(f"{speed:,.0f} examples/s")

@@ -26,10 +26,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from orchestrator.analysis.statistics import Difference, Verdict, corrected, paired_difference
+from orchestrator.analysis.statistics import ROUNDING, Difference, Verdict, corrected, paired_difference
 from orchestrator.spec import Mode
 
-ROUNDING = 1e-9  # 0.98 - 0.97 is more than 0.01 to a computer, not to a person
 SAME = 1.05  # a ratio up to this counts as equal
 
 

@@ -18,13 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.analysis.statistics import Basis, Summary, mean_over_seeds
+from orchestrator.analysis.statistics import ROUNDING, Basis, Summary, mean_over_seeds
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.words import number, quantity, summary_words, unit_of
 from orchestrator.spec import Goal, Mode
 from trainables.results import Estimate
 
-ROUNDING = 1e-9  # 0.98 - 0.97 is more than 0.01 to a computer, not to a person
 LATENCY_PREFIX = "latency_p50_ms_"
 
 

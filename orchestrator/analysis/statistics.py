@@ -20,6 +20,7 @@ from scipy.special import stdtr, stdtrit
 
 from orchestrator.spec import Mode
 
+ROUNDING = 1e-9  # 0.98 - 0.97 is more than 0.01 to a computer, not to a person
 ALPHA = 0.05  # all intervals are 95 %, all verdicts hold at 5 %
 
 

@@ -37,11 +37,11 @@ def number(value: float, digits: int = 3) -> str:
         return str(value)
     if value == 0:
         return "0"
-    if abs(value) >= 10 ** (digits - 1):
-        return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.{digits - 1}e}"
-    if abs(value) < 1e-4:
-        return f"{value:.{digits - 1}e}"
-    return f"{value:.{digits - 1 - math.floor(math.log10(abs(value)))}f}"
+    scientific = f"{value:.{digits - 1}e}"
+    exponent = int(scientific.partition("e")[2])  # of the rounded number: 99.96 is 100
+    if not -5 < exponent < 15:
+        return scientific
+    return f"{value:,.{max(0, digits - 1 - exponent)}f}"
 
 
 def quantity(metric: str, value: float, digits: int = 3) -> str:

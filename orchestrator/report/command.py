@@ -16,6 +16,7 @@ from trainables.storage import Storage
 
 FORMATS = ("table", "json", "csv", "parquet")
 DEFAULT_STORAGE = "paretune-results"
+ASCII = {"★": "*", "→": ">", "±": "+-", "✓": "y", "✗": "n"}
 PLAIN_WIDTH = 120  # columns, where the output is no terminal
 
 
@@ -53,10 +54,10 @@ def print_comparison(comparison: Comparison) -> None:
     from orchestrator.report import terminal
 
     console = Console()
-    if console.is_terminal:
+    if console.is_terminal and console.encoding.startswith("utf"):
         terminal.print_comparison(comparison, console)
     else:
-        print(plain_text(comparison))
+        _print(plain_text(comparison, console.width if console.is_terminal else PLAIN_WIDTH))
 
 
 def plain_text(comparison: Comparison, width: int = PLAIN_WIDTH) -> str:
@@ -88,14 +89,24 @@ def _write(comparison: Comparison, format: str) -> None:
 
     match format:
         case "json":
-            print(export.to_json(comparison))
+            _print(export.to_json(comparison))
         case "csv":
-            print(export.to_csv(comparison), end="")
+            _print(export.to_csv(comparison).rstrip("\n"))
         case "parquet":
             sys.stdout.buffer.write(export.to_parquet(comparison))
             sys.stdout.flush()
         case _:
             print_comparison(comparison)
+
+
+def _print(text: str) -> None:
+    """Also where the output cannot take every character."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(str.maketrans(ASCII)).encode(encoding, errors="replace").decode(encoding)
+    print(text)
 
 
 def _fail(message: str) -> int:

@@ -47,7 +47,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def to_json(comparison: Comparison) -> str:
-    return json.dumps(to_dict(comparison), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(to_dict(comparison), indent=2, allow_nan=False)
 
 
 def to_csv(comparison: Comparison) -> str:

@@ -47,6 +47,8 @@ def sections(comparison: Comparison, width: int) -> list[RenderableType]:
         title = "Compression: exported, loaded in a fresh process, measured there"
         shown = _that_matter(comparison, [c for c in table.variants if c.measured])
         parts += ["", _grid(title, variant_columns(comparison), shown, width)]
+        if hidden := sum(bool(c.measured) for c in table.variants) - len(shown):
+            parts.append(Text(f"  and {hidden} more: --format csv has all", "dim"))
     return [*parts, *broken(table), "", recommendation(comparison), "", legend(comparison)]
 
 

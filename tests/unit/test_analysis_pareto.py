@@ -55,7 +55,7 @@ def test_no_member_is_dominated_and_every_other_is(cloud: tuple[list[tuple[float
 
 @given(clouds(), st.randoms())
 def test_the_order_of_the_points_does_not_matter(
-    cloud: tuple[list[tuple[float, ...]], list[Mode]], rng: object
+    cloud: tuple[list[tuple[float, ...]], list[Mode]], rng: random.Random
 ) -> None:
     points, modes = cloud
     order = list(range(len(points)))

@@ -1,0 +1,297 @@
+"""What is shown while a sweep runs: the counting, the live picture, the plain lines."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from orchestrator.display import LiveDisplay, PlainDisplay, closing_words, display, duration
+from orchestrator.expand import expand
+from orchestrator.plan import Plan, Trial
+from orchestrator.progress import Progress
+from orchestrator.resolve import resolve
+from orchestrator.spec import (
+    CompressionPlan,
+    Objective,
+    Parameters,
+    ScaledLearningRate,
+    Sweep,
+    TaskChoice,
+    TaskFacts,
+)
+from tests.sample_sweep import baseline_result, variant_result
+from trainables.config import Budget, Constant, Int8, Sgd
+from trainables.results import Report, Status, TrialResult
+
+
+class Clock:
+    """Time that passes when told."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """Two batch sizes x two rates, and int8 of the best of each batch size: four baselines, four variants."""
+    return expand(
+        Sweep(
+            name="digits",
+            task=TaskChoice(name="digits_cnn"),
+            facts=TaskFacts(metrics={"accuracy": "max", "loss": "min"}, train_rows=1437, data="d", code="c"),
+            objective=Objective(metric="val_accuracy", mode="max"),
+            budget=Budget(unit="examples", amount=40_000),
+            parameters=Parameters(
+                batch_size=(8, 32),
+                learning_rate=ScaledLearningRate(base=0.05, at_batch_size=64, rule="linear", multipliers=(0.5, 1.0)),
+                optimizer=(Sgd(),),
+                schedule=(Constant(),),
+            ),
+            compression=CompressionPlan(parents="best_per_batch_size", variants=((Int8(),),)),
+        )
+    )
+
+
+def result_of(trial: Trial) -> TrialResult:
+    return (baseline_result if trial.config.kind == "baseline" else variant_result)(trial)  # type: ignore[arg-type]
+
+
+def reading(examples: int, rate: float = 1000.0) -> Report:
+    return Report(
+        step=examples // 8,
+        examples=examples,
+        seconds=examples / rate,
+        metrics={"val_accuracy": 0.9, "examples_per_second": rate},
+    )
+
+
+def feed(observer: PlainDisplay | LiveDisplay | Progress, plan: Plan) -> Iterator[Trial]:
+    """A whole sweep, one trial at a time; yields each trial while it runs."""
+    results: dict[str, TrialResult] = {}
+    waiting, seen = list(plan.trials), {trial.id for trial in plan.trials}
+    while waiting:
+        trial = waiting.pop(0)
+        observer.started(trial)
+        result = result_of(trial)
+        for report in result.history:
+            observer.report(trial.id, report)
+        yield trial
+        observer.ended(result)
+        results[trial.id] = result
+        new = [variant for variant in resolve(plan, results) if variant.id not in seen]
+        seen |= {variant.id for variant in new}
+        waiting += new
+
+
+# -- counting ---------------------------------------------------------------------------------------------------------
+
+
+def test_done_running_and_waiting_always_add_up(plan: Plan) -> None:
+    progress = Progress(plan)
+    assert (progress.total, progress.waiting) == (8, 8)
+    for count, _ in enumerate(feed(progress, plan)):
+        assert (len(progress.results), len(progress.running), progress.waiting) == (count, 1, 7 - count)
+        assert progress.total == 8
+    assert (len(progress.results), progress.waiting) == (8, 0)
+    assert progress.best is not None
+    values = [progress.objective_of(result) for result in progress.results.values()]
+    assert progress.objective_of(progress.best) == max(value for value in values if value is not None)
+
+
+def test_variants_that_lose_their_parent_are_no_longer_waited_for(plan: Plan) -> None:
+    progress = Progress(plan)
+    for trial in plan.trials:
+        progress.started(trial)
+        progress.ended(result_of(trial).model_copy(update={"status": Status.DIVERGED, "metrics": {}}))
+    assert (progress.total, progress.waiting) == (4, 0)
+    assert closing_words(progress) == "4 trials in 0 s: 0 completed, 4 diverged"
+
+
+def test_results_of_an_earlier_run_count_as_done_and_not_as_timed(plan: Plan, clock: Clock) -> None:
+    progress = Progress(plan, clock)
+    progress.ended(result_of(plan.trials[0]))
+    assert (progress.found, len(progress.results), progress.waiting) == (1, 1, 7)
+    assert progress.time_left() is None
+
+
+def test_throughput_is_the_sum_over_trials_that_train_now(plan: Plan) -> None:
+    progress = Progress(plan)
+    assert progress.examples_per_second is None
+    for trial, rate in zip(plan.trials[:2], (1000.0, 500.0), strict=True):
+        progress.started(trial)
+        progress.report(trial.id, reading(4000, rate))
+    assert progress.examples_per_second == 1500
+    progress.ended(result_of(plan.trials[0]))
+    assert progress.examples_per_second == 500
+
+
+def test_time_left_follows_the_work_that_is_left(plan: Plan, clock: Clock) -> None:
+    progress = Progress(plan, clock)
+    first, second, *_ = plan.trials
+    progress.started(first)
+    clock.now += 10
+    progress.report(first.id, reading(10_000))  # a quarter of the budget: 40 s in all, 30 s to go
+    left = progress.time_left()
+    assert left is not None
+    assert left.is_least  # the others are not timed yet
+    assert left.seconds == pytest.approx(30)
+    clock.now += 30
+    progress.ended(result_of(first))  # 40 s
+    progress.started(second)
+    clock.now += 20
+    left = progress.time_left()
+    assert left is not None
+    assert left.seconds == pytest.approx(20 + 2 * 40)  # this one, and the two baselines of the other batch size
+    assert left.is_least  # no variant was timed
+
+
+def test_at_the_end_nothing_is_left(plan: Plan) -> None:
+    progress = Progress(plan)
+    for _ in feed(progress, plan):
+        pass
+    left = progress.time_left()
+    assert left is not None
+    assert (left.seconds, left.is_least) == (0, False)
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")])
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+# -- plain lines ------------------------------------------------------------------------------------------------------
+
+
+def test_plain_output_has_a_line_for_every_start_and_end(plan: Plan) -> None:
+    text = io.StringIO()
+    with display(plan, console=Console(file=text)) as shown:
+        assert isinstance(shown, PlainDisplay)
+        for _ in feed(shown, plan):
+            pass
+    lines = text.getvalue().splitlines()
+    assert len(lines) == 17
+    assert lines[0].endswith(f"started  {plan.trials[0].id}  batch 8, rate 0.003125, seed 0")
+    assert "completed, val_accuracy 0.9" in lines[1]
+    assert lines[1].endswith("(1 of 8 done)")
+    assert lines[-1].endswith("8 trials in 0 s: 8 completed")
+    assert "\x1b" not in text.getvalue()
+
+
+def test_trials_that_were_done_before_are_counted_in_one_line(plan: Plan) -> None:
+    text = io.StringIO()
+    with display(plan, plain=True, console=Console(file=text, force_terminal=True)) as shown:
+        for trial in plan.trials[:3]:
+            shown.ended(result_of(trial))
+        shown.started(plan.trials[3])
+    lines = text.getvalue().splitlines()
+    assert len(lines) == 3
+    assert "3 of 8 trials were done before" in lines[0]
+    assert lines[-1].endswith("3 completed, 5 not done")
+
+
+def test_silence_is_broken_by_a_heartbeat(plan: Plan) -> None:
+    text = io.StringIO()
+    shown = PlainDisplay(plan, Console(file=text), heartbeat_seconds=0.2)
+    shown.started(plan.trials[0])
+    shown.report(plan.trials[0].id, reading(10_000))
+    deadline = time.monotonic() + 20
+    while text.getvalue().count("1 running") < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    shown.close()
+    assert "0 of 8 done, 1 running, 7 waiting; " in text.getvalue()
+    assert "1,000 examples/s" in text.getvalue()
+
+
+def test_a_reason_is_said_with_the_ending(plan: Plan) -> None:
+    text = io.StringIO()
+    with display(plan, console=Console(file=text)) as shown:
+        trial = plan.trials[0]
+        shown.started(trial)
+        update = {"status": Status.OUT_OF_MEMORY, "reason": "9 GiB were wanted", "metrics": {}}
+        shown.ended(result_of(trial).model_copy(update=update))
+    assert "out of memory, 9 GiB were wanted (1 of 8 done)" in text.getvalue()
+
+
+def test_a_reader_that_went_away_does_not_stop_a_sweep(plan: Plan, tmp_path: Path) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with display(plan, console=Console(file=Gone())) as shown:
+        shown.started(plan.trials[0])
+
+
+# -- the live picture -------------------------------------------------------------------------------------------------
+
+
+def picture(plan: Plan, width: int, running: int, readings: bool = True) -> list[str]:
+    """The lines of the live picture, as they stand in a terminal of a width."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=24, color_system=None)
+    shown = LiveDisplay(plan, console)
+    try:
+        for trial in plan.trials[:running]:
+            shown.started(trial)
+            if readings:
+                shown.report(trial.id, reading(10_000))
+        paper = Console(file=io.StringIO(), width=width)
+        with paper.capture() as captured:
+            paper.print(shown.picture())
+    finally:
+        shown.close()
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("readings", [False, True])
+def test_the_picture_fits_and_says_it_all(plan: Plan, width: int, readings: bool) -> None:
+    lines = picture(plan, width, 3, readings)
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("digits")
+    assert "0 of 8 done, 3 running, 5 waiting" in lines[0]
+    if readings:
+        assert "3,000 examples/s" in lines[1]
+        assert "25 %" in lines[2]
+        assert "val_accuracy 0.9000" in lines[2]
+    assert plan.trials[0].id in lines[2]
+
+
+def test_the_live_display_leaves_one_line_behind(plan: Plan) -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=80, height=24, color_system=None)
+    trial = plan.trials[0]
+
+    def interrupted() -> None:
+        with display(plan, console=console) as shown:
+            assert isinstance(shown, LiveDisplay)
+            shown.started(trial)
+            update = {"status": Status.DIVERGED, "reason": "the loss was nan at step 3", "metrics": {}}
+            shown.ended(result_of(trial).model_copy(update=update))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert f"{trial.id}  batch 8, rate 0.003125, seed 0: diverged, the loss was nan at" in text.getvalue()
+    assert text.getvalue().rstrip().splitlines()[-1].endswith("8 trials in 0 s: 0 completed, 1 diverged, 7 not done")
+    assert "\x1b[?25h" in text.getvalue()  # the cursor is shown again
+
+
+def test_the_picture_is_safe_to_draw_while_trials_come_and_go(plan: Plan) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    with display(plan, console=console) as shown:
+        for _ in range(50):
+            for _ in feed(shown, plan):  # type: ignore[arg-type]
+                pass

@@ -1,0 +1,240 @@
+"""What a person reads: figures in words, tables that fit, and the two commands with their exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.analysis.comparison import Comparison, TestReading, compare
+from orchestrator.analysis.table import make_table
+from orchestrator.analysis.words import number, quantity, settings_words, varying_settings, with_interval
+from orchestrator.report.command import compare_command, plain_text, report_command
+from orchestrator.spec import Goal
+from tests.sample_sweep import sample_plan, sample_results, write_sample
+from trainables.config import AdamW, Budget, Training
+from trainables.results import Estimate
+from trainables.storage import Storage
+
+
+def comparison_of(**options: object) -> Comparison:
+    plan = sample_plan(**options)  # type: ignore[arg-type]
+    return compare(make_table(plan, {result.id: result for result in sample_results(plan)}))
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    return comparison_of()
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    place = Storage(str(tmp_path_factory.mktemp("storage")))
+    write_sample(place)
+    return place
+
+
+# -- figures in words -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0, "0"), (0.0123456, "0.0123"), (4.5678, "4.57"), (99.96, "100"), (123.4, "123"), (12345.6, "12,346"),
+     (-0.5, "-0.500"), (0.00001234, "1.23e-05"), (float("nan"), "nan"), (float("inf"), "inf"), (1e18, "1.00e+18")],
+)  # fmt: skip
+def test_numbers(value: float, words: str) -> None:
+    assert number(value) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "half_width", "words"),
+    [
+        (0.96234, 0.01412, "0.962 ± 0.014"),
+        (0.97213, 0.00594, "0.972 ± 0.006"),
+        (0.9721, None, "0.972"),
+        (2341.2, 125.0, "2,341 ± 125"),
+        (0.5, 0.0, "0.500 ± 0"),
+        (1.0, float("inf"), "1.00"),
+        (0.12, 0.0996, "0.12 ± 0.10"),
+    ],
+)
+def test_a_figure_has_as_many_digits_as_its_interval_deserves(
+    value: float, half_width: float | None, words: str
+) -> None:
+    assert with_interval(value, half_width) == words
+
+
+def test_units_come_from_the_name() -> None:
+    assert quantity("artifact_bytes", 112_345) == "112 kB"
+    assert quantity("latency_p50_ms_batch_64", 0.4123) == "0.412 ms"
+    assert quantity("train_seconds", 3.456) == "3.46 s"
+    assert quantity("val_accuracy", 0.9623) == "0.962"
+
+
+def test_only_settings_that_vary_are_named() -> None:
+    base = Training(batch_size=8, micro_batch_size=8, learning_rate=0.1, budget=Budget(unit="steps", amount=5))
+    other = base.model_copy(update={"precision": "bfloat16", "optimizer": AdamW(weight_decay=0.1)})
+    names = varying_settings([base, other])
+    assert names == ["precision", "optimizer"]
+    assert settings_words(other, names) == "bfloat16, adamw weight_decay=0.1"
+    assert varying_settings([base, base.model_copy(update={"seed": 5, "batch_size": 16, "micro_batch_size": 16})]) == []
+
+
+# -- the tables -------------------------------------------------------------------------------------------------------
+
+
+def test_a_stranger_finds_everything(comparison: Comparison) -> None:
+    text = plain_text(comparison)
+    for words in (
+        "Sweep sample: digits_cnn, val_accuracy (higher is better, target 0.95)",
+        "27 baselines and 15 variants: 41 completed, 1 diverged",
+        "steps to 0.95",
+        "Did not run to the end",
+        "the loss was nan at step 65",
+        "→ Recommended: ",
+        "Runner-up: ",
+        "Why not: ",
+        "Test data: not read yet",
+        "95 % interval over 2 and 3 seeds, of which the mean is shown; or over the validation rows of one seed",
+        "goals: (1) val_accuracy at most 0.01 lower than the parent's; (2) artifact_bytes at least 50 % lower",
+    ):
+        assert words in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+@pytest.mark.parametrize("variant_seeds", [(0,), (0, 1, 2)])
+def test_the_tables_fit(width: int, variant_seeds: tuple[int, ...]) -> None:
+    text = plain_text(comparison_of(variant_seeds=variant_seeds), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+
+
+def test_the_marks_are_where_they_belong(comparison: Comparison) -> None:
+    lines = plain_text(comparison).splitlines()
+    recommended = comparison.recommendation.row
+    assert recommended is not None
+    (line,) = [line for line in lines if line.endswith(recommended.id)]
+    assert line.startswith("→★")
+    starred = [line for line in lines if line[1:2] == "★" and line[-12:] in comparison.pareto]
+    assert len(starred) == len(comparison.front)
+
+
+def test_a_missed_goal_is_marked_and_nothing_is_recommended() -> None:
+    goal = Goal(metric="artifact_bytes", type="percent-min-improvement", value=95)
+    text = plain_text(comparison_of(goals=(goal,)))
+    assert "No recommendation" in text
+    assert "Nearest: " in text
+    assert "missed, 91 % lower" in text
+    assert "✗" in text
+
+
+def test_a_sweep_that_has_not_begun_is_shown_too() -> None:
+    text = plain_text(compare(make_table(sample_plan(), {})))
+    assert "42 waiting" in text
+    assert "nothing has been measured yet" in text
+    assert "No trial has ended yet." in text
+
+
+def test_baselines_alone_have_no_table_of_variants() -> None:
+    text = plain_text(comparison_of(chains=(), target=None, goals=()))
+    assert "Compression" not in text
+    assert "steps to" not in text
+
+
+def test_a_long_sweep_shows_what_matters() -> None:
+    comparison = comparison_of(batch_sizes=tuple(8 * k for k in range(1, 13)), multipliers=(1.0,), seeds=(0,))
+    lines = plain_text(comparison).splitlines()
+    assert len(comparison.table.variants) == 60
+    shown = [line for line in lines if line[-12:] in {row.id for c in comparison.table.variants for row in c.rows}]
+    assert len(shown) <= 40
+    front = {c.rows[0].id for c in comparison.table.variants if c.key in comparison.front}
+    assert front <= {line[-12:] for line in shown}
+    assert any("--format csv has all" in line for line in lines)
+
+
+def test_the_test_figures_are_shown_when_they_were_read(comparison: Comparison) -> None:
+    row = comparison.recommendation.row
+    assert row is not None
+    reading = TestReading(trial=row.id, metrics={"test_accuracy": Estimate(value=0.961, low=0.94, high=0.982)})
+    text = plain_text(compare(comparison.table, reading))
+    assert "Test data: test_accuracy 0.961 (0.940 to 0.982); read once, after the choice" in text
+
+
+# -- the commands -----------------------------------------------------------------------------------------------------
+
+
+def test_compare_finds_a_sweep_by_name(storage: Storage, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare_command("sample", storage.uri, "table") == 0
+    assert "→ Recommended" in capsys.readouterr().out
+
+
+def test_compare_finds_a_sweep_by_its_file(
+    storage: Storage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "some.yaml"
+    file.write_text(
+        "name: sample\ntask: digits_cnn\nobjective: {metric: val_accuracy, mode: max}\nbudget: {examples: 40000}\n"
+        "parameters: {batch_size: 8, learning_rate: 0.1}\n"
+    )
+    assert compare_command(str(file), storage.uri, "json") == 0
+    assert json.loads(capsys.readouterr().out)["sweep"] == "sample"
+
+
+@pytest.mark.parametrize(
+    ("sweep", "place", "format", "words"),
+    [
+        ("sampel", None, "table", "did you mean 'sample'?"),
+        ("sample", None, "xml", "'xml' is unknown; it is one of table, json, csv, parquet"),
+        ("sample", "nowhere://x", "table", "neither a path nor a URI"),
+        ("missing.yaml", None, "table", "missing.yaml"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_sentence_and_exit_code_2(
+    storage: Storage, capsys: pytest.CaptureFixture[str], sweep: str, place: str | None, format: str, words: str
+) -> None:
+    assert compare_command(sweep, place or storage.uri, format) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.out == ""
+
+
+def run_compare(*arguments: str) -> bytes:
+    """The command in a process of its own, its output going to a pipe."""
+    code = "import sys; from orchestrator.report.command import compare_command as c; sys.exit(c(*sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True)
+    return done.stdout
+
+
+def test_a_pipe_gets_plain_text_and_parquet_gets_through_it(storage: Storage) -> None:
+    text = run_compare("sample", storage.uri, "table").decode()
+    assert "→ Recommended" in text
+    assert "\x1b" not in text
+    assert not any(line != line.rstrip() for line in text.splitlines())
+    assert pq.read_table(io.BytesIO(run_compare("sample", storage.uri, "parquet"))).num_rows == 42
+
+
+def test_a_terminal_without_unicode_is_no_reason_to_fail(storage: Storage) -> None:
+    code = "import sys; from orchestrator.report.command import compare_command as c; sys.exit(c(*sys.argv[1:]))"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "sample", storage.uri, "table"], capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"Recommended" in done.stdout
+
+
+def test_report_writes_the_page_and_says_where(
+    storage: Storage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "deep" / "page.html"
+    assert report_command("sample", storage.uri, str(target)) == 0
+    assert capsys.readouterr().out.strip() == str(target)
+    assert target.read_text().startswith("<!DOCTYPE html>")
+    assert report_command("other", storage.uri, str(target)) == 2
