@@ -1,0 +1,93 @@
+"""What `paretune ui` does: MLflow's pages, opened on the view of one sweep."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from orchestrator.mlflow_server import PortInUseError, ServerError, mlflow_server
+from orchestrator.report.command import DEFAULT_STORAGE
+from orchestrator.shipper import ENVIRONMENT, default_tracking_uri, sqlite_file
+from orchestrator.views import view_url
+from trainables.storage import Storage
+
+DONE, FAILED, INPUT_IS_WRONG = 0, 1, 2
+
+
+def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:
+    """Print where a sweep's results can be seen; where no server runs yet, serve them until Ctrl-C. The exit code.
+
+    Without a sweep, the list of all of them. `MLFLOW_TRACKING_URI` is honoured.
+    """
+    os.environ.update(ENVIRONMENT)
+    try:
+        place = Storage(storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE)
+        tracking_uri = default_tracking_uri(place)
+        page = _page(sweep, tracking_uri)
+    except ValueError as error:  # a storage that is none, a sweep file that is wrong, or nothing recorded
+        print(f"paretune: {error}", file=sys.stderr)
+        return INPUT_IS_WRONG
+    if tracking_uri.startswith(("http://", "https://")):
+        print(page(tracking_uri))
+        return DONE
+    return _serve(tracking_uri, port, page)
+
+
+class _Page:
+    """The address of a page, for any server that has it."""
+
+    def __init__(self, experiment: str | None) -> None:
+        self._experiment = experiment
+
+    def __call__(self, server: str) -> str:
+        return view_url(server, self._experiment) if self._experiment else server
+
+
+def _page(sweep: str | None, tracking_uri: str) -> _Page:
+    """Raises ValueError if nothing was recorded there, or nothing of this sweep."""
+    file = sqlite_file(tracking_uri)
+    if file is not None and not file.exists():
+        raise ValueError(f"nothing is recorded in {file.parent}; run a sweep first, or name its --storage")
+    if sweep is None:
+        return _Page(None)
+    from mlflow.tracking import MlflowClient  # takes seconds
+
+    name = _name_of(sweep)
+    client = MlflowClient(tracking_uri)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        known = ", ".join(found.name for found in client.search_experiments(max_results=20)) or "none"
+        raise ValueError(f"no sweep {name!r} is recorded in {tracking_uri}; there are: {known}")
+    return _Page(str(experiment.experiment_id))
+
+
+def _name_of(sweep: str) -> str:
+    if not sweep.endswith((".yaml", ".yml")):
+        return sweep
+    from orchestrator.spec import load_sweep
+
+    return load_sweep(sweep).name
+
+
+def _serve(tracking_uri: str, port: int, page: _Page) -> int:
+    """Run MLflow's server until it ends or a person ends it."""
+    signal.signal(signal.SIGTERM, _interrupt)  # else the server would live on
+    print("Starting MLflow, which takes some seconds ...", file=sys.stderr)
+    try:
+        with mlflow_server(tracking_uri, port) as (server, process):
+            print(f"{page(server)}\nCtrl-C ends it.", flush=True)
+            return DONE if process.wait() == 0 else FAILED
+    except PortInUseError as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return INPUT_IS_WRONG
+    except ServerError as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return DONE
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
