@@ -36,7 +36,7 @@ StorageOption = Annotated[
     str | None,
     typer.Option(
         "--storage",
-        help="Where results are: a folder, or a URI such as s3://bucket/folder. [default: ./paretune-results]",
+        help="Where results are: a folder, or a URI such as s3://bucket/folder. By default ./paretune-results.",
         envvar="PARETUNE_STORAGE",
     ),
 ]
@@ -97,6 +97,21 @@ def compare(
 
 
 @app.command()
+def report(
+    sweep: SweepName,
+    storage: StorageOption = None,
+    output: Annotated[str | None, typer.Option(help="The file to write. By default SWEEP.html, here.")] = None,
+) -> None:
+    """Write one HTML page with the plots of a sweep. It needs nothing else to be read.
+
+    Example: paretune report digits
+    """
+    from orchestrator.report.command import report_command
+
+    raise typer.Exit(report_command(sweep, storage, output))
+
+
+@app.command()
 def ui(
     sweep: Annotated[str | None, typer.Argument(metavar="SWEEP", help="A sweep: its name, or its file.")] = None,
     storage: StorageOption = None,
@@ -106,7 +121,7 @@ def ui(
 
     Example: paretune ui digits
     """
-    from orchestrator.views import ui_command
+    from orchestrator.ui import ui_command
 
     raise typer.Exit(ui_command(sweep, storage, port=port))
 

@@ -17,6 +17,7 @@ Path = tuple[str | int, ...]
 
 SHOWN_CHARACTERS = 60  # of a value; a pasted file must not flood the terminal
 SHOWN_NAMES = 24
+SHOWN_PROBLEMS = 100  # the rest are repetitions, most likely; JSON has them all
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ class SweepError(ValueError):
         self.problems = tuple(problems)
         self.source = source
         count = f"{len(self.problems)} problems" if len(self.problems) > 1 else "a problem"
-        super().__init__("\n".join([f"{source} has {count}:", *(f"  {problem}" for problem in self.problems)]))
+        lines = [f"  {problem}" for problem in self.problems[:SHOWN_PROBLEMS]]
+        if len(self.problems) > SHOWN_PROBLEMS:
+            lines.append(f"  and {len(self.problems) - SHOWN_PROBLEMS} more")
+        super().__init__("\n".join([f"{source} has {count}:", *lines]))
 
     def as_json(self) -> str:
         """A JSON object: {"source", "problems": [{"path", "line", "value", "message", "allowed", "nearest"}]}."""

@@ -71,15 +71,17 @@ def _chains_take_a_step(draft: Draft) -> None:
     rows = draft.facts.train_rows if draft.facts else None
     if draft.budget.value.unit == "epochs" and rows is None:
         return
-    sizes = [batch.value for batch in draft.axes.batch_size]
+    sizes = [batch.value for batch in draft.axes.batch_size if _suffices(draft.budget.value, batch.value, rows)]
+    if not sizes:
+        return
+    largest = max(sizes)
     for index, chain in enumerate(draft.compression.value.variants):
         for fraction in budget_fractions(chain):
-            part = part_of(draft.budget.value, fraction)
-            too_big = [size for size in sizes if not _suffices(draft.budget.value, size, rows, fraction)]
-            if too_big and all(_suffices(draft.budget.value, size, rows) for size in too_big):
+            if not _suffices(draft.budget.value, largest, rows, fraction):
+                part = part_of(draft.budget.value, fraction)
                 draft.compression.node.fail(
                     f"trains for {fraction:g} of the budget, {part.amount:g} {part.unit}, which never finishes a step "
-                    f"of batch_size {listing(map(str, too_big))}",
+                    f"of batch_size {largest}",
                     allowed="a larger budget or a larger budget_fraction",
                     at=("variants", index),
                 )

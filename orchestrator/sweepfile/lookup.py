@@ -20,6 +20,7 @@ from orchestrator.spec import TaskChoice, TaskFacts
 from orchestrator.sweepfile.document import Node
 from orchestrator.sweepfile.source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from trainables.config import Scalar
+from trainables.data import builtin
 from trainables.data.fingerprint import fingerprint
 from trainables.data.sources import DataError, list_files, open_file, resolve
 from trainables.tasks.catalog import BUILTIN, Builtin
@@ -193,7 +194,9 @@ def _read_data(name: Node, class_name: str, paths: dict[str, str]) -> tuple[str,
 
 
 def count_rows(source: str) -> int:
-    """Rows of a Parquet or Arrow IPC source, from the files' metadata. Raises DataError, OSError or ArrowException."""
+    """Rows of a source, from its files' metadata. Raises DataError, OSError or ArrowException."""
+    if source.startswith(builtin.SCHEME):
+        return builtin.n_rows(source)
     import pyarrow as pa
     import pyarrow.parquet as pq
     from pyarrow import ipc

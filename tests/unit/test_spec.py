@@ -15,6 +15,7 @@ from trainables.config import AdamW, Budget, Constant, Distill, Int8, Measure, P
 from trainables.tasks.catalog import BUILTIN
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+EXAMPLES = [path for path in EXAMPLES if path.stem != "own_task"]  # its data is made by a script first
 
 
 def test_defaults_are_filled_in(tmp_path: Path) -> None:
@@ -172,6 +173,4 @@ def test_metrics_have_a_direction() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[path.name for path in EXAMPLES])
 def test_the_examples_are_right(example: Path) -> None:
-    if "own" in example.name:
-        pytest.skip("its data is made by a script first")
     assert load_sweep(example).name == example.stem

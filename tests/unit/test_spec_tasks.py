@@ -96,6 +96,14 @@ def test_rows_of_arrow_files_are_counted_too(folder: Path) -> None:
     assert load(folder).facts.train_rows == 50
 
 
+def test_a_users_task_may_train_on_built_in_data(folder: Path) -> None:
+    edit(folder / "wine.py", '"data/train.parquet"', '"builtin://diabetes/train"')
+    facts = load(folder).facts
+    assert (facts.train_rows, facts.complete) == (283, True)
+    edit(folder / "wine.py", "diabetes", "diabets")
+    assert "builtin://diabets/train" in problem(folder)
+
+
 def test_a_batch_larger_than_the_data_is_refused(folder: Path) -> None:
     text = problem(folder, parameters="{batch_size: {values: [8, 64]}, learning_rate: 0.1}")
     assert "batch_size.values[1] = 64" in text

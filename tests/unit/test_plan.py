@@ -1,0 +1,178 @@
+"""`paretune plan` as a stranger meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from orchestrator.expand import expand
+from orchestrator.plan_view import baseline_table, plain, summary_lines, variant_table
+from tests.unit.sweep_text import load_text, sweep_text
+
+ROOT = Path(__file__).parents[2]
+DIGITS = "examples/digits.yaml"
+HEAVY = ("torch", "ray", "mlflow", "pandas", "sklearn", "numpy", "scipy", "rich", "plotly", "pyarrow")
+MAX_SECONDS = 1.0
+
+
+def paretune(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "orchestrator", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def in_terminal(command: Sequence[str], columns: int) -> str:
+    """What a command writes to a terminal of this width."""
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=follower, stderr=follower)
+    os.close(follower)
+    chunks = []
+    try:
+        while chunk := os.read(leader, 1 << 16):
+            chunks.append(chunk)
+    except OSError:  # how Linux says that the other side is closed
+        pass
+    os.close(leader)
+    assert process.wait(60) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", b"".join(chunks).decode())
+
+
+def test_planning_imports_nothing_heavy() -> None:
+    code = f"""
+import sys
+from orchestrator.cli import app
+try:
+    app(["plan", {DIGITS!r}])
+except SystemExit as end:
+    assert end.code == 0, end.code
+print("heavy:", [name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == "heavy: []"
+    assert "18 baselines of digits_cnn" in done.stdout
+
+
+def test_planning_takes_less_than_a_second() -> None:
+    """In time on the processor, best of three: planning waits for nothing, and what else runs must not count."""
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert paretune("plan", DIGITS).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < MAX_SECONDS, seconds
+
+
+def test_every_trial_is_printed_with_its_numbers() -> None:
+    done = paretune("plan", DIGITS)
+    assert (done.returncode, done.stderr) == (0, "")
+    for column in ("id", "parent", "batch_size = micro x accum x workers", "learning_rate", "rule", "precision"):
+        assert column in done.stdout
+    for column in ("workers", "seed", "chain", "steps", "examples", "total: "):
+        assert column in done.stdout
+    assert len(re.findall(r"^[0-9a-f]{12}  ", done.stdout, re.MULTILINE)) == 18
+    assert re.search(r"64 = 64 x 1 x 1 +0\.05 +linear from 0\.05 at 64 +float32 +1 +0 +187 +11,968$", done.stdout, re.M)
+    assert re.search(r"best of all, after 18 trials .* prune 0\.5 \+ int8 ", done.stdout)
+
+
+def test_the_same_in_a_terminal_of_any_width() -> None:
+    wide = in_terminal(["paretune", "plan", DIGITS], 200)
+    narrow = in_terminal(["paretune", "plan", DIGITS], 60)
+    ids = re.findall(r"\b[0-9a-f]{12}\b", paretune("plan", DIGITS).stdout)
+    assert len(ids) == 18
+    for shown in (wide, narrow):
+        assert [identity for identity in ids if identity not in shown] == []
+        assert "total: 23 trials" in shown
+
+
+def test_json_is_for_scripts() -> None:
+    done = paretune("plan", DIGITS, "--format", "json")
+    plan = json.loads(done.stdout)
+    assert plan["totals"]["trials"] == len(plan["trials"]) + len(plan["pending"]) == 23
+    assert plan["totals"]["examples"] >= sum(trial["examples"] for trial in plan["trials"])
+    for trial in plan["trials"]:
+        factors = trial["micro_batch_size"] * trial["accumulation_steps"] * trial["num_workers"]
+        assert factors == trial["batch_size"]
+        assert trial["examples"] == trial["steps"] * trial["batch_size"] <= 12000
+        assert (trial["kind"], trial["parent"]) == ("baseline", None)
+        assert trial["learning_rate_source"].startswith("linear from 0.05 at 64")
+    known = {trial["id"] for trial in plan["trials"]}
+    for pending in plan["pending"]:
+        assert set(pending["candidates"]) <= known
+        assert pending["rule"] == "best of all, after 18 trials"
+
+
+def test_a_bad_file_ends_with_two_and_without_a_traceback(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(sweep_text(budgt="{}", evaluations="zero"))
+    done = paretune("plan", str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "2 problems" in done.stderr
+    assert "did you mean 'budget'" in done.stderr
+    assert "evaluations = zero" in done.stderr
+    assert "Traceback" not in done.stderr
+    as_json = paretune("plan", str(file), "--format", "json")
+    assert as_json.returncode == 2
+    assert [problem["path"] for problem in json.loads(as_json.stdout)["problems"]] == ["budgt", "evaluations"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["plan"], ["plan", "nowhere.yaml"], ["plan", DIGITS, "--format", "xml"], ["plam"]]
+)
+def test_a_bad_command_ends_with_two(arguments: list[str]) -> None:
+    done = paretune(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    text = paretune("--help").stdout
+    commands = re.findall(r"^│ ([a-z]+)  ", text, re.MULTILINE)
+    assert {"plan", "run", "compare", "ui", "submit", "doctor"} <= set(commands)
+    for command in [[], *([name] for name in commands)]:
+        done = paretune(*command, "--help")
+        assert done.returncode == 0
+        assert f"Example: paretune {' '.join(command)}" in done.stdout
+
+
+def test_a_variant_whose_parent_is_known_has_an_id(tmp_path: Path) -> None:
+    plan = expand(load_text(tmp_path, sweep_text(compression="{parents: all, variants: [int8]}")))
+    table = variant_table(plan)
+    assert [row[1] for row in table.rows[::2]] == [trial.id for trial in plan.trials]
+    assert all(re.fullmatch("[0-9a-f]{12}", row[0]) for row in table.rows)
+    later = variant_table(expand(load_text(tmp_path, sweep_text(compression="{parents: {top: 1}, variants: [int8]}"))))
+    assert {row[:2] for row in later.rows} == {("(later)", "best of all, after 2 trials")}
+
+
+def test_axes_that_vary_have_a_column(tmp_path: Path) -> None:
+    text = sweep_text(parameters="{batch_size: 16, learning_rate: 0.1, optimizer: {values: [sgd, adamw]}}")
+    table = baseline_table(expand(load_text(tmp_path, text)))
+    column = table.columns.index("optimizer")
+    assert [row[column].split()[0] for row in table.rows] == ["sgd", "adamw"]
+    assert "sharding" not in table.columns
+
+
+def test_a_budget_in_seconds_promises_no_examples(tmp_path: Path) -> None:
+    plan = expand(load_text(tmp_path, sweep_text(budget="{seconds: 30}")))
+    assert {row[-2:] for row in baseline_table(plan).rows} == {("for 30 s", "?")}
+    assert "at most 75 s of training" in summary_lines(plan)[0]  # twice 30, and a quarter of it after each pruning
+
+
+def test_plain_tables_are_aligned_and_whole(tmp_path: Path) -> None:
+    table = baseline_table(expand(load_text(tmp_path, sweep_text())))
+    title, *lines = plain(table).split("\n")
+    assert title == table.title
+    assert [tuple(re.split("  +", line)) for line in lines] == [table.columns, *table.rows]
+    starts = [[match.end() for match in re.finditer("  +", line)] for line in lines]
+    assert all(start == starts[0] for start in starts)
