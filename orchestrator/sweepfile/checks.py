@@ -71,10 +71,9 @@ def _chains_take_a_step(draft: Draft) -> None:
     rows = draft.facts.train_rows if draft.facts else None
     if draft.budget.value.unit == "epochs" and rows is None:
         return
-    sizes = [batch.value for batch in draft.axes.batch_size if _suffices(draft.budget.value, batch.value, rows)]
-    if not sizes:
-        return
-    largest = max(sizes)
+    largest = max((batch.value for batch in draft.axes.batch_size), default=1)
+    if not _suffices(draft.budget.value, largest, rows):
+        return  # said already, of the budget itself
     for index, chain in enumerate(draft.compression.value.variants):
         for fraction in budget_fractions(chain):
             if not _suffices(draft.budget.value, largest, rows, fraction):
