@@ -15,7 +15,7 @@ from orchestrator.problems import listing
 from orchestrator.spec import CompressionPlan, TopParents
 from orchestrator.sweepfile.document import Given, Node, refuse_duplicates
 from orchestrator.sweepfile.schema import MAX_CHAIN
-from trainables.config import Compression, Distill, Int8
+from trainables.config import Compression, Distill, Int8, Prune
 
 Chain = tuple[Compression, ...]
 
@@ -92,17 +92,15 @@ def _read_step(node: Node) -> Compression | None:
 
 
 def _order_is_right(chain: Chain, nodes: list[Node]) -> bool:
-    """Integers end a chain, since nothing can train them; a student is built anew, so it starts one."""
+    """Integers end a chain, since nothing can train them; a student is built anew, whatever was pruned before."""
     right = True
     for step, node in zip(chain[:-1], nodes, strict=False):
         if isinstance(step, Int8):
             node.fail("int8 must be the last method of a chain: 8-bit weights can be neither pruned nor trained")
             right = False
-    for step, node in zip(chain[1:], nodes[1:], strict=True):
-        if isinstance(step, Distill):
-            node.fail(
-                "distill must be the first method of a chain: it builds a new student, so what precedes it is lost"
-            )
+    for place, step in enumerate(chain):
+        if isinstance(step, Distill) and any(isinstance(before, Prune) for before in chain[:place]):
+            nodes[place].fail("distill must not come after prune: its student is built anew, and the pruning is lost")
             right = False
     return right
 

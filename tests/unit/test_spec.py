@@ -42,7 +42,8 @@ def test_short_notations(tmp_path: Path) -> None:
             parameters="{batch_size: 32, learning_rate: 1e-3, optimizer: adamw, schedule: warmup_cosine,"
             " gradient_clip_norm: {values: [null, 1]}}",
             compression="{parents: {top: 1}, seeds: all,"
-            " variants: [int8, {distill: {width: 0.25}}, {prune: null}, [prune, {int8: {mode: static}}]]}",
+            " variants: [int8, {distill: {width: 0.25}}, {prune: null}, [prune, {int8: {mode: static}}],"
+            " [distill, prune, int8]]}",
         ),
     )
     axes, compression = sweep.parameters, sweep.compression
@@ -51,7 +52,13 @@ def test_short_notations(tmp_path: Path) -> None:
     assert axes.gradient_clip_norm == (None, 1.0)
     assert compression is not None
     assert (compression.parents, compression.seeds) == (TopParents(top=1), "all")
-    assert compression.variants == ((Int8(),), (Distill(width=0.25),), (Prune(),), (Prune(), Int8(mode="static")))
+    assert compression.variants == (
+        (Int8(),),
+        (Distill(width=0.25),),
+        (Prune(),),
+        (Prune(), Int8(mode="static")),
+        (Distill(), Prune(), Int8()),
+    )
 
 
 def test_tagged_settings_and_rules(tmp_path: Path) -> None:
