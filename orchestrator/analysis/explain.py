@@ -19,7 +19,6 @@ from orchestrator.analysis.words import (
     signed,
     summary_words,
     unit_of,
-    varying_settings,
     with_interval,
 )
 
@@ -31,8 +30,8 @@ def label(table: SweepTable, configuration: Configuration) -> str:
     """A configuration in a few words: `batch 32, rate 0.025, int8`."""
     training = configuration.training
     words = [f"batch {training.batch_size}", f"rate {training.learning_rate:.4g}"]
-    if names := varying_settings(row.config.training for row in table.rows):
-        words.append(settings_words(training, names))
+    if table.settings:
+        words.append(settings_words(training, table.settings))
     return ", ".join([*words, configuration.compression] if configuration.compression else words)
 
 
@@ -178,8 +177,7 @@ def training(table: SweepTable, configuration: Configuration) -> list[str]:
 
 
 def _time_to_target(table: SweepTable, entry: Tuned) -> str:
-    names = varying_settings(c.training for c in table.baselines)
-    name = " ".join([f"batch {entry.batch_size}", settings_words(entry.best.training, names)]).rstrip()
+    name = f"batch {entry.batch_size} {settings_words(entry.best.training, table.settings)}".rstrip()
     outcome = to_target(table, entry.best)
     if outcome is None:
         return f"{name}: not reached"

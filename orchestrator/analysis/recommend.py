@@ -136,6 +136,8 @@ def speed(configuration: Configuration) -> float | None:
     names = {name for row in configuration.measured if row.result for name in row.result.metrics}
     summaries = [configuration.summary(name) for name in sorted(names) if name.startswith(LATENCY_RATIO)]
     ratios = [summary.mean for summary in summaries if summary is not None]
+    if not ratios and configuration.compression == "uncompressed":
+        return 1.0  # it is what the others are held against
     if not ratios or not all(ratio > 0 and math.isfinite(ratio) for ratio in ratios):
         return None
     return math.exp(sum(map(math.log, ratios)) / len(ratios))

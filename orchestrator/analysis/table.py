@@ -18,6 +18,7 @@ from functools import cached_property
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.analysis.statistics import Basis, Summary, mean_over_seeds
+from orchestrator.analysis.words import varying_settings
 from orchestrator.plan import Plan, Trial
 from orchestrator.spec import Goal, Mode, Objective
 from trainables.config import Training, TrialConfig, describe_chain
@@ -198,6 +199,11 @@ class SweepTable:
     @property
     def variants(self) -> list[Configuration]:
         return [c for c in self.configurations if c.kind == "variant"]
+
+    @cached_property
+    def settings(self) -> tuple[str, ...]:
+        """What the sweep varies beside batch size and learning rate: names from `words.SETTINGS`."""
+        return tuple(varying_settings(configuration.training for configuration in self.configurations))
 
     @cached_property
     def _by_id(self) -> dict[str, Row]:

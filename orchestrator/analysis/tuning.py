@@ -6,13 +6,14 @@ the rates. A best rate on the edge of its grid is flagged, because the true opti
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.analysis.statistics import Summary, mean_over_seeds
 from orchestrator.analysis.table import Configuration, SweepTable, whole
-from orchestrator.analysis.words import SETTINGS, varying_settings
+from orchestrator.analysis.words import settings_words
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,18 @@ class ToTarget:
 
 def tuned(table: SweepTable) -> list[Tuned]:
     """The envelope, ascending by batch size. A batch size where no trial ran to its end is not in it."""
-    objective, names = table.plan.objective, varying_settings(c.training for c in table.baselines)
+    objective = table.plan.objective
     sign = 1.0 if objective.mode == "max" else -1.0
-    groups: dict[tuple[int, tuple[str, ...]], list[Configuration]] = defaultdict(list)
+    groups: dict[tuple[int, str], list[Configuration]] = defaultdict(list)
     for configuration in table.baselines:
         training = configuration.training
-        groups[training.batch_size, tuple(SETTINGS[name](training) for name in names)].append(configuration)
+        groups[training.batch_size, settings_words(training, table.settings)].append(configuration)
     envelope = []
     for _, group in sorted(groups.items()):
-        ended = whole([c for c in group if c.summary(objective.metric) is not None])
-        scored = [(summary.mean * sign, c) for c in ended if (summary := c.summary(objective.metric)) is not None]
-        if scored:
-            best = max(scored, key=lambda pair: (pair[0], -pair[1].training.learning_rate))[1]
+        means = {c.key: summary.mean for c in group if (summary := c.summary(objective.metric)) is not None}
+        ended = whole([c for c in group if math.isfinite(means.get(c.key, math.nan))])
+        if ended:
+            best = max(ended, key=lambda c: (sign * means[c.key], -c.training.learning_rate))
             envelope.append(Tuned(best, tuple(sorted(group, key=lambda c: c.training.learning_rate))))
     return envelope
 

@@ -10,7 +10,7 @@ from orchestrator.analysis.explain import latency_batches
 from orchestrator.analysis.goals import GoalResult, GoalVerdict
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import to_target, tuned
-from orchestrator.analysis.words import number, quantity, settings_words, summary_words, varying_settings
+from orchestrator.analysis.words import number, quantity, settings_words, summary_words
 
 STAR, ARROW, EDGE, NOISE = "★", "→", "!", "~"
 VERDICT_SYMBOLS = {GoalVerdict.MET: "✓", GoalVerdict.MISSED: "✗", GoalVerdict.NOT_DETERMINED: "?"}
@@ -30,15 +30,14 @@ def training_columns(comparison: Comparison) -> list[Column]:
     """Of a baseline at its best learning rate."""
     table = comparison.table
     objective = table.plan.objective
-    names = varying_settings(c.training for c in table.baselines)
     edges = {entry.best.key for entry in tuned(table) if entry.edge}
     columns = [
         Column("", lambda c: marks(comparison, c, comparison.training_front), left=True),
         Column("batch", lambda c: str(c.training.batch_size)),
         Column("rate", lambda c: f"{c.training.learning_rate:.4g}{EDGE if c.key in edges else ''}"),
     ]
-    if names:
-        columns.append(Column("settings", lambda c: settings_words(c.training, names), left=True))
+    if table.settings:
+        columns.append(Column("settings", lambda c: settings_words(c.training, table.settings), left=True))
     train_metric = objective.metric.replace("val_", "train_", 1)
     columns.append(_figure(objective.metric))
     if train_metric != objective.metric:
@@ -67,8 +66,8 @@ def variant_columns(comparison: Comparison) -> list[Column]:
     ]
     if len(trainings) > len({batch_size for batch_size, _ in trainings}):
         columns.append(Column("rate", lambda c: f"{c.training.learning_rate:.4g}"))
-    if names := varying_settings(c.training for c in table.variants):
-        columns.append(Column("settings", lambda c: settings_words(c.training, names), left=True))
+    if table.settings:
+        columns.append(Column("settings", lambda c: settings_words(c.training, table.settings), left=True))
     columns += [
         Column("compression", lambda c: c.compression, left=True),
         _figure(metric),

@@ -16,7 +16,7 @@ from trainables.storage import Storage
 
 FORMATS = ("table", "json", "csv", "parquet")
 DEFAULT_STORAGE = "paretune-results"
-ASCII = {"★": "*", "→": ">", "±": "+-", "✓": "y", "✗": "n"}
+ASCII: dict[str, str | int | None] = {"★": "*", "→": ">", "±": "+-", "✓": "y", "✗": "n"}
 PLAIN_WIDTH = 120  # columns, where the output is no terminal
 
 

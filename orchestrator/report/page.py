@@ -18,9 +18,10 @@ from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import number, quantity, summary_words
 from orchestrator.report.columns import Column, training_columns, variant_columns
 from orchestrator.report.plots import Plot, batch_colors, compression_symbols, deployment_plots
+from orchestrator.report.rate_plot import rate_plot
 from orchestrator.report.style import CSS
 from orchestrator.report.terminal import heading, legend, test_words
-from orchestrator.report.training_plots import accuracy_plot, curve_plots, rate_plot, speed_plot, target_plots
+from orchestrator.report.training_plots import accuracy_plot, curve_plots, speed_plot, target_plots
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 SYMBOL_SIGNS = {

@@ -24,6 +24,7 @@ from orchestrator.analysis.words import summary_words, unit_of
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon", "triangle-down", "pentagon")
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 HEIGHT = 340  # pixels
+MAX_BATCH_TICKS = 9
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,11 @@ def log_axis(figure: Any, axis: str, values: Sequence[float]) -> None:
 
 
 def batch_axis(figure: Any, sizes: Sequence[int]) -> None:
-    """A logarithmic axis of batch sizes, with a tick at each one that was tried."""
-    ticks = sorted(set(sizes))
+    """A logarithmic axis of batch sizes, with ticks at those that were tried, as many as there is room for."""
+    tried = sorted(set(sizes))
+    room = (tried[-1] / tried[0]) ** (1 / MAX_BATCH_TICKS)
+    ticks = [tried[0]]
+    for size in tried[1:]:
+        if size >= ticks[-1] * room:
+            ticks.append(size)
     figure.update_xaxes(type="log", tickvals=ticks, ticktext=[str(size) for size in ticks])

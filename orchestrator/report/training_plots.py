@@ -18,7 +18,6 @@ from orchestrator.analysis.words import number, summary_words
 from orchestrator.report.plots import FAINT, INK, Plot, batch_axis, batch_colors, error_bars, log_axis, new_figure
 from trainables.results import Report
 
-FAILED = "✗"
 FIXED_RATES = 3  # curves at one rate over several batch sizes; more than this is a tangle
 
 
@@ -141,59 +140,6 @@ def _fixed_rates(table: SweepTable) -> list[tuple[float, list[Configuration]]]:
     several = [(float(rate), [group[size][1] for size in sorted(group)]) for rate, group in groups.items()]
     several = [(rate, group) for rate, group in several if len(group) > 1]
     return sorted(several, key=lambda pair: (-len(pair[1]), pair[0]))[:FIXED_RATES]
-
-
-def rate_plot(comparison: Comparison) -> Plot:
-    """Learning rate x batch size: the mean objective of each cell."""
-    table = comparison.table
-    metric, title = table.plan.objective.metric, "Learning rate and batch size"
-    cells = {
-        (f"{c.training.learning_rate:.4g}", c.training.batch_size): c for entry in tuned(table) for c in entry.rates
-    }
-    if not cells:
-        return Plot(title, "", missing="No baseline has ended yet.")
-    sizes = sorted({size for _, size in cells})
-    rates = sorted({rate for rate, _ in cells}, key=float)
-    best = {entry.best.key for entry in tuned(table)}
-    values = [[_mean(cells.get((rate, size)), metric) for size in sizes] for rate in rates]
-    texts = [[_cell_text(cells.get((rate, size)), metric, best) for size in sizes] for rate in rates]
-    figure = new_figure("batch size", "learning rate")
-    scale = "Blues" if table.plan.objective.mode == "max" else "Blues_r"
-    figure.add_trace(
-        go.Heatmap(
-            x=[str(size) for size in sizes],
-            y=rates,
-            z=values,
-            text=texts,
-            texttemplate="%{text}",
-            textfont={"size": 12},
-            colorscale=scale,
-            xgap=2,
-            ygap=2,
-            colorbar={"thickness": 10, "len": 0.9, "outlinewidth": 0},
-            hoverinfo="skip",
-        )
-    )
-    figure.update_xaxes(type="category")
-    figure.update_yaxes(type="category")
-    edges = [entry for entry in tuned(table) if entry.edge]
-    at = ", ".join(f"batch {entry.batch_size} ({entry.edge})" for entry in edges)
-    warning = f" At the edge of its grid, so the best may lie beyond: {at}." if edges else ""
-    caption = f"Mean {metric}; the best of each batch size is in bold, {FAILED} marks a trial that failed.{warning}"
-    return Plot(title, caption, figure)
-
-
-def _mean(configuration: Configuration | None, metric: str) -> float | None:
-    summary = configuration.summary(metric) if configuration else None
-    return summary.mean if summary else None
-
-
-def _cell_text(configuration: Configuration | None, metric: str, best: set[str]) -> str:
-    if configuration is None:
-        return ""
-    mean = _mean(configuration, metric)
-    text = ("" if mean is None else number(mean)) + (f" {FAILED}" if configuration.broken else "")
-    return f"<b>{text}</b>" if configuration.key in best else text
 
 
 def curve_plots(comparison: Comparison) -> list[Plot]:

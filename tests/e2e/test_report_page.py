@@ -16,7 +16,7 @@ from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.table import StoredPlan, make_table
 from orchestrator.report.page import to_page
 from tests.sample_sweep import sample_plan, sample_results
-from trainables.results import TrialResult
+from trainables.results import Status, TrialResult
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
@@ -119,6 +119,17 @@ def test_what_cannot_be_drawn_is_said(options: dict[str, object], sentences: lis
     page = html.unescape(sample_page(**options))
     for sentence in sentences:
         assert sentence in page
+
+
+def test_many_rates_are_drawn_without_figures_and_failures_are_marked() -> None:
+    few, many = (sample_page(multipliers=[2 ** (k / 4) for k in range(-n, n)], seeds=(0,)) for n in (1, 4))
+    assert "is in bold" in few
+    assert "has a ring" in many
+    plan = sample_plan(chains=(), seeds=(0,))
+    results = {result.id: result for result in sample_results(plan)}
+    first = plan.trials[0].id
+    results[first] = results[first].model_copy(update={"status": Status.DIVERGED, "metrics": {}})
+    assert json.dumps(["✗"]) in page_of(plan, results)
 
 
 def test_a_sweep_that_has_not_begun_has_a_page_too() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,8 @@ from orchestrator.analysis.comparison import (
     save_test_reading,
 )
 from orchestrator.analysis.goals import meets
-from orchestrator.analysis.table import make_table
+from orchestrator.analysis.recommend import speed
+from orchestrator.analysis.table import Configuration, make_table
 from orchestrator.spec import Goal
 from tests.sample_sweep import GOALS, sample_plan, sample_results
 from trainables.results import Estimate, Status
@@ -163,6 +165,19 @@ def test_the_trial_is_the_best_seed_and_says_that_it_flatters_itself() -> None:
     assert found.configuration is not None
     assert found.row.value("val_accuracy") == max(found.configuration.values("val_accuracy").values())
     assert any("expect the mean" in reason for reason in found.reasons)
+
+
+def test_the_uncompressed_model_is_as_fast_as_itself() -> None:
+    comparison = comparison_of()
+    for configuration in comparison.table.variants:
+        measured = speed(configuration)
+        assert measured is not None
+        assert measured < 1.03 or configuration.compression == "int8"
+    (row,) = comparison.table.variants[0].rows
+    assert row.result is not None
+    kept = {name: value for name, value in row.result.metrics.items() if "ratio" not in name}
+    bare = replace(row, result=row.result.model_copy(update={"metrics": kept}))
+    assert speed(Configuration("", (bare,))) == 1.0
 
 
 def test_when_nothing_meets_the_goals_the_nearest_is_shown() -> None:
