@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from trainables.results import Estimate
 
-BLOCK_SECONDS = 0.02  # of one model in one round: long against timer and scheduler, short against drift
+BLOCK_SECONDS = 0.01  # of one model in one round: long against timer and scheduler, short against drift
 MOST_CALLS, FEWEST_CALLS = 500, 1  # of one block
 CALLS_FOR_A_TAIL = 20  # a 95th percentile of fewer calls is just their maximum
 SECONDS_AT_MOST = 30.0  # for all rounds together; slow models get fewer rounds, and wider intervals

@@ -20,10 +20,10 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from trainables.artifact import Inputs, KnownWarnings, import_torchao, trace, two_rows
+from trainables.artifact import Inputs, KnownWarnings, import_torchao, trace
 from trainables.compression.errors import CompressionError
+from trainables.compression.fine_tune import Context, example_inputs
 from trainables.config import Int8
-from trainables.data import Table
 
 CALIBRATION_ROWS = 64  # of one forward pass
 Convolution = nn.modules.conv._ConvNd
@@ -39,10 +39,10 @@ class Quantized:
     warnings: tuple[str, ...] = ()
 
 
-def quantize(model: nn.Module, step: Int8, inputs: tuple[str, ...], train: Table, device: str, seed: int) -> Quantized:
+def quantize(model: nn.Module, step: Int8, context: Context, device: str) -> Quantized:
     """The program of `model` in 8-bit integers, to be run on `device` ("cpu" or "cuda"). The model is left as it is.
 
-    Static quantisation is calibrated on `step.calibration_examples` rows of `train`, drawn with `seed`.
+    Static quantisation is calibrated on `step.calibration_examples` training rows, drawn with the parent's seed.
     Raises CompressionError if the method does not fit the device or converts nothing.
     """
     mode = choose_mode(model, step)
@@ -52,14 +52,13 @@ def quantize(model: nn.Module, step: Int8, inputs: tuple[str, ...], train: Table
         )
     import_torchao()
     bytes_before = parameter_bytes(model)
-    example = two_rows(tuple(train.gather(np.arange(min(2, train.n_rows)))[name] for name in inputs))
+    example = example_inputs(context)
     model = copy.deepcopy(model).cpu().eval()
     match mode:
         case "dynamic":
             program, converted = _dynamic(model, example, device)
         case "static":
-            rows = _sample(train.n_rows, step.calibration_examples, seed)
-            program, converted = _static(model, example, _batches(train, rows, inputs))
+            program, converted = _static(model, example, _calibration(step.calibration_examples, context))
     if converted == 0:
         layers = "Linear" if mode == "dynamic" else "Conv2d or Linear"
         raise CompressionError(
@@ -139,11 +138,10 @@ def _doubts(device: str) -> tuple[str, ...]:
     )
 
 
-def _sample(n_rows: int, count: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).permutation(n_rows)[:count]
-
-
-def _batches(table: Table, rows: np.ndarray, inputs: tuple[str, ...]) -> Iterator[Inputs]:
+def _calibration(count: int, context: Context) -> Iterator[Inputs]:
+    """Training rows, in the model's inputs: neither validation nor test data may shape a model."""
+    train = context.data.train
+    rows = np.random.default_rng(context.training.seed).permutation(train.n_rows)[:count]
     for start in range(0, len(rows), CALIBRATION_ROWS):
-        columns = table.gather(rows[start : start + CALIBRATION_ROWS])
-        yield tuple(columns[name] for name in inputs)
+        columns = train.gather(rows[start : start + CALIBRATION_ROWS])
+        yield tuple(columns[name] for name in context.task.inputs)

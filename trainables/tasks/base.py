@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Batch = Mapping[str, Tensor]  # column name -> tensor of shape [rows, ...]
 Source = str | Path  # Parquet or Arrow IPC: a file, a folder of files, or a pyarrow.fs URI
@@ -56,3 +57,19 @@ class Task(ABC):
         """The model's outputs for a batch."""
         outputs: Tensor = model(*(batch[name] for name in self.inputs))
         return outputs
+
+    def distillation_losses(self, student: Tensor, teacher: Tensor, batch: Batch, temperature: float) -> Tensor:
+        """How far a student's outputs are from its teacher's, for every item: shape [items], the items of `losses`.
+
+        With a last dimension of at least two, outputs are taken for unnormalised class scores [..., classes], and the
+        result is T^2 KL(softmax(teacher / T) || softmax(student / T)) with T = `temperature` (Hinton et al. 2015,
+        arXiv:1503.02531; T^2 keeps the gradient's size). Other outputs are taken for numbers: the squared difference.
+        Override it where that is wrong: several numbers per row, or classes in another dimension.
+        """
+        if student.ndim < 2 or student.shape[-1] < 2:
+            return (student.float() - teacher.float()).square().flatten()
+        student_log, teacher_log = (
+            F.log_softmax(outputs.float() / temperature, dim=-1).flatten(0, -2) for outputs in (student, teacher)
+        )
+        divergence = F.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=-1)
+        return divergence * temperature**2

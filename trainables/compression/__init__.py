@@ -1,0 +1,195 @@
+"""Makes a variant: the parent's weights, one method after another, and then the figures of the file that comes of it.
+
+A method is one file here, one class in `config.py`, and one `case` in `apply`.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import tempfile
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainables.artifact import ArtifactError, export_model, save_program
+from trainables.clean import seed_everything
+from trainables.compression.distill import distill
+from trainables.compression.errors import CompressionError
+from trainables.compression.fine_tune import Context, History, example_inputs, fine_tune
+from trainables.compression.prune import prune
+from trainables.compression.quantize import Quantized, quantize
+from trainables.config import Distill, FineTune, Int8, Prune, VariantConfig
+from trainables.data import TaskData
+from trainables.fresh_process import MeasureError, measure_in_fresh_process
+from trainables.loop import Diverged
+from trainables.measure import Measurement, Request
+from trainables.place import Place
+from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.storage import trial_file
+from trainables.subject import resolve_device
+from trainables.tasks.base import Task
+from trainables.trial import MODEL, WEIGHTS, cpu_name, summary
+
+__all__ = ["CompressionError", "compress"]
+
+
+@dataclass
+class Made:
+    """What the chain has made so far: a model, or in the end the program that an 8-bit model is."""
+
+    model: nn.Module
+    quantized: Quantized | None = None
+    history: History = ()
+    warnings: tuple[str, ...] = ()
+
+
+def compress(
+    trial: str, config: VariantConfig, task: Task, data: TaskData, place: Place
+) -> Iterator[Report | TrialResult]:
+    """Compress the parent's model, export it, measure the file: readings as they come, and last the one TrialResult.
+
+    A method that does not fit the model and a loss that is not finite are results (`failed`, `diverged`); whatever
+    else goes wrong is raised, out-of-memory included. Runs on one worker. Raises ValueError if a method follows int8.
+    """
+    check(config, place)
+    context = Context(task, data, config.training, place)
+    made = Made(nn.Identity())
+    status, reason, details = Status.COMPLETED, None, None
+    metrics: dict[str, Estimate] = {}
+    environment = {"precision": config.training.precision, "cpu": cpu_name()}
+    try:
+        parent = load_parent(config, context)
+        made.model = copy.deepcopy(parent)
+        yield from apply(trial, config, context, made)
+        measurement = export_and_measure(trial, config, context, parent, made)
+        metrics = sizes(parent, made) | measurement.metrics
+        environment |= measurement.environment
+        made.warnings += doubts(config, metrics)
+    except Diverged as error:
+        status, reason, made.history = Status.DIVERGED, str(error), error.history
+    except (CompressionError, ArtifactError, MeasureError) as error:
+        status, reason, details = Status.FAILED, str(error), getattr(error, "details", None)
+    yield TrialResult(
+        id=trial,
+        config=config,
+        status=status,
+        reason=reason,
+        details=details,
+        history=made.history,
+        metrics=summary(task, made.history) | metrics,
+        environment=environment,
+        files={"model": MODEL} if status is Status.COMPLETED else {},
+        warnings=made.warnings,
+    )
+    for number in range(len(config.chain)):  # only now: a kill before the result was taken must not cost the training
+        place.storage.remove(checkpoint_name(trial, number))
+
+
+def check(config: VariantConfig, place: Place) -> None:
+    """Raises ValueError if the chain cannot be followed or the group is not a single worker."""
+    for step in config.chain[:-1]:
+        if isinstance(step, Int8):
+            raise ValueError("int8 must be the last method of a chain: 8-bit weights cannot be pruned or trained")
+    if place.num_workers != 1:
+        raise ValueError(f"a variant is made by one worker, this group has {place.num_workers}")
+
+
+def checkpoint_name(trial: str, number: int) -> str:
+    return trial_file(trial, f"step{number}.pt")
+
+
+def load_parent(config: VariantConfig, context: Context) -> nn.Module:
+    """The parent's trained model, on the CPU. Raises CompressionError if its weights are not there or do not fit."""
+    name, storage = trial_file(config.parent, WEIGHTS), context.place.storage
+    if not storage.exists(name):
+        raise CompressionError(f"the parent {config.parent} has left no weights ({name}); run it again")
+    seed_everything(config.training.seed, 0, 0)
+    model = context.task.build_model()
+    weights = torch.load(io.BytesIO(storage.read(name)), map_location="cpu", weights_only=True)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CompressionError(
+            f"the weights of the parent {config.parent} do not fit the task's model: {error}"
+        ) from error
+    return model
+
+
+def apply(trial: str, config: VariantConfig, context: Context, made: Made) -> Generator[Report, None, None]:
+    """Carry out the chain on `made`; yield the readings of what is trained on the way."""
+    for number, step in enumerate(config.chain):
+        checkpoint = checkpoint_name(trial, number)
+        match step:
+            case FineTune():
+                made.history = yield from fine_tune(made.model, step, context, checkpoint, made.history)
+            case Prune():
+                pruned = prune(made.model, step, example_inputs(context))
+                made.model, made.warnings = pruned.model, made.warnings + pruned.warnings
+                made.history = yield from fine_tune(made.model, step.fine_tune, context, checkpoint, made.history)
+            case Distill():
+                made.model, made.history = yield from distill(made.model, step, context, checkpoint, made.history)
+            case Int8():
+                device = resolve_device(config.measure).type
+                made.quantized = quantize(made.model, step, context, device)
+                made.warnings += made.quantized.warnings
+
+
+def export_and_measure(
+    trial: str, config: VariantConfig, context: Context, parent: nn.Module, made: Made
+) -> Measurement:
+    """Keep the variant's file in the storage, and measure it beside its parent's, in a process of its own."""
+    place, example = context.place, example_inputs(context)
+    place.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.cache) as folder:
+        model_file, parent_file = Path(folder) / "variant.pt2", Path(folder) / "parent.pt2"
+        if made.quantized is None:
+            export_model(made.model, example, model_file)
+        else:
+            save_program(made.quantized.program, model_file)
+        place.storage.write(trial_file(trial, MODEL), model_file.read_bytes())
+        parents_own = trial_file(config.parent, MODEL)
+        if place.storage.exists(parents_own):
+            parent_file = place.storage.fetch(parents_own, parent_file)
+        else:
+            export_model(parent, example, parent_file)
+        if place.device.type == "cuda":
+            torch.cuda.empty_cache()  # the measuring process wants the memory
+        return measure_in_fresh_process(
+            Request(
+                task=config.task,
+                model=str(model_file),
+                parent=str(parent_file),
+                measure=config.measure,
+                cache=str(place.cache),
+            )
+        )
+
+
+def sizes(parent: nn.Module, made: Made) -> dict[str, Estimate]:
+    """What can only be counted while the model is still a module."""
+    figures = {
+        "parameters": Estimate.exact(parameters(made.model)),
+        "reference_parameters": Estimate.exact(parameters(parent)),
+    }
+    if made.quantized is not None:
+        note = f"bytes of parameters that {made.quantized.mode} quantisation made 8-bit integers"
+        figures["converted_fraction"] = Estimate.exact(made.quantized.converted_fraction, note)
+    return figures
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def doubts(config: VariantConfig, metrics: dict[str, Estimate]) -> tuple[str, ...]:
+    """A warning if the variant is neither smaller nor, beyond the noise, faster than its parent."""
+    size = metrics["artifact_bytes"].value / metrics["reference_artifact_bytes"].value
+    ratios = [metrics[f"latency_ratio_batch_{rows}"] for rows in sorted(set(config.measure.batch_sizes))]
+    if not config.chain or size < 1 or any((ratio.high or ratio.value) < 1 for ratio in ratios):
+        return ()
+    times = " and ".join(f"{ratio.value:.2f}" for ratio in ratios)
+    return (f"neither smaller nor faster than its parent: {size:.2f} times its bytes, {times} times its latency",)

@@ -1,0 +1,50 @@
+"""Distillation: a narrower model learns from the outputs of the parent and from the labels.
+
+loss = alpha * distillation loss + (1 - alpha) * the task's own loss,     per item
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import torch
+from torch import Tensor, nn
+
+from trainables.clean import seed_everything
+from trainables.compression.errors import CompressionError
+from trainables.compression.fine_tune import Context, History, derive, train_on
+from trainables.config import Distill
+from trainables.results import Report
+from trainables.step import Objective
+from trainables.tasks.base import Batch, Task
+
+
+def distill(
+    teacher: nn.Module, step: Distill, context: Context, checkpoint: str, before: History
+) -> Generator[Report, None, tuple[nn.Module, History]]:
+    """A trained student of `teacher`, and the readings of the chain so far; yields the new ones. Raises Diverged."""
+    seed_everything(context.training.seed, 0, 0)
+    student = context.task.build_model(width=step.width)
+    objective = blended(teacher.to(context.place.device).eval(), context.task, step)
+    training = derive(context, step.budget_fraction, 1.0)
+    history = yield from train_on(student, context, training, checkpoint, before, objective)
+    return student, history
+
+
+def blended(teacher: nn.Module, task: Task, step: Distill) -> Objective:
+    """The student's loss of every item, shape [items]. Raises CompressionError if the two parts count other items."""
+
+    def objective(student: nn.Module, batch: Batch) -> Tensor:
+        with torch.no_grad():
+            wanted = task.forward(teacher, batch)
+        outputs = task.forward(student, batch)
+        from_teacher = task.distillation_losses(outputs, wanted, batch, step.temperature)
+        from_labels = task.losses(outputs, batch)
+        if from_teacher.shape != from_labels.shape:
+            raise CompressionError(
+                f"distill: losses() of {type(task).__name__} gives shape {list(from_labels.shape)} and "
+                f"distillation_losses() {list(from_teacher.shape)}; override the latter to give one loss for each item"
+            )
+        return step.alpha * from_teacher + (1 - step.alpha) * from_labels
+
+    return objective

@@ -1,0 +1,116 @@
+"""More training within a chain: its budget and rate are fractions of the parent's, and its readings go on counting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from trainables.artifact import Inputs
+from trainables.config import Budget, FineTune, Training
+from trainables.data import TaskData
+from trainables.loop import Diverged, train
+from trainables.place import Place
+from trainables.results import Report
+from trainables.step import Objective
+from trainables.tasks.base import Task
+
+History = tuple[Report, ...]
+START = Report(step=0, examples=0, seconds=0.0, metrics={})
+
+
+@dataclass(frozen=True)
+class Context:
+    """What training within a chain is given, whichever method asks for it."""
+
+    task: Task
+    data: TaskData
+    training: Training  # the parent's
+    place: Place
+
+
+def example_inputs(context: Context) -> Inputs:
+    """Two training rows of the model's inputs (one, twice, if there is no other)."""
+    rows = context.data.train.gather(np.arange(2) % context.data.train.n_rows)
+    return tuple(rows[name] for name in context.task.inputs)
+
+
+def fine_tune(
+    model: nn.Module, step: FineTune, context: Context, checkpoint: str, before: History
+) -> Generator[Report, None, History]:
+    """Train `model` in place; yield new readings; return all of the chain so far, `before` first. Raises Diverged."""
+    training = derive(context, step.budget_fraction, step.learning_rate_factor)
+    return (yield from train_on(model, context, training, checkpoint, before))
+
+
+def train_on(
+    model: nn.Module,
+    context: Context,
+    training: Training,
+    checkpoint: str,
+    before: History,
+    objective: Objective | None = None,
+) -> Generator[Report, None, History]:
+    """`loop.train`, with steps, examples and seconds counted from where the chain's training before it has ended."""
+    origin = before[-1] if before else START
+
+    def shifted(report: Report) -> Report:
+        return report.model_copy(
+            update={
+                "step": origin.step + report.step,
+                "examples": origin.examples + report.examples,
+                "seconds": origin.seconds + report.seconds,
+            }
+        )
+
+    with closing(
+        train(
+            model,
+            context.task,
+            context.data,
+            training,
+            context.place,
+            objective=objective,
+            checkpoint=checkpoint,
+        )
+    ) as readings:
+        while True:
+            try:
+                report = next(readings)
+            except StopIteration as end:
+                return before + tuple(map(shifted, end.value))
+            except Diverged as error:
+                history = before + tuple(map(shifted, error.history))
+                raise Diverged(origin.step + error.step, error.loss, history) from error
+            yield shifted(report)
+
+
+def derive(context: Context, budget_fraction: float, learning_rate_factor: float) -> Training:
+    """The parent's training with a part of its budget (at least one step) and of its rate, on one worker.
+
+    The effective batch stays the parent's: what its workers shared is accumulated.
+    """
+    training = context.training
+    amount = training.budget.amount * budget_fraction
+    match training.budget.unit:
+        case "steps":
+            amount = max(amount, 1.0)
+        case "examples":
+            amount = max(amount, float(training.batch_size))
+        case "epochs":  # a hair more than one step, which is no round number of epochs and would be rounded down
+            amount = max(amount, training.batch_size / context.data.train.n_rows * (1 + 1e-9))
+        case "seconds":
+            pass
+    return training.model_copy(
+        update={
+            "budget": Budget(unit=training.budget.unit, amount=amount),
+            "learning_rate": training.learning_rate * learning_rate_factor,
+            "evaluations": max(1, math.ceil(training.evaluations * min(1.0, budget_fraction))),
+            "accumulation_steps": training.accumulation_steps * training.num_workers,
+            "num_workers": 1,
+        }
+    )

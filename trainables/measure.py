@@ -1,0 +1,237 @@
+"""Measures an exported model: accuracy, size and latency of the file itself, reloaded and compiled, beside its parent.
+
+Run in a process of its own, `python -m trainables.measure REQUEST.json RESPONSE.json`, which `fresh_process` starts.
+Both models are compiled alike, each batch size on its own, with weights frozen: what one would do to serve them.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._inductor import config as compiler
+
+from trainables.artifact import Inputs, first_line
+from trainables.config import Frozen, Measure, TaskConfig
+from trainables.data import Table, open_data
+from trainables.latency import latency_ms, latency_ratio, time_in_turn
+from trainables.results import Estimate
+from trainables.results import Frozen as FrozenResult
+from trainables.subject import Subject, call, has_bfloat16, resolve_device, synchronize
+from trainables.tasks import load_task
+from trainables.tasks.base import Batch, Task
+
+PREFIX = {"validation": "val", "test": "test"}
+
+
+class Request(Frozen):
+    """What to measure. Paths are local files and folders."""
+
+    task: TaskConfig
+    model: str
+    parent: str | None  # the parent's exported model: without one there are no changes, ratios and reference figures
+    measure: Measure
+    split: Literal["validation", "test"] = "validation"
+    latency: bool = True
+    cache: str
+
+
+class Measurement(FrozenResult):
+    """What was found; names of the metrics as in `results.py`, with `test_` for `val_` on the test data."""
+
+    metrics: dict[str, Estimate]
+    environment: dict[str, str]
+
+
+def measure(request: Request) -> Measurement:
+    """Measure in this process, whose global settings are changed for good: threads, compiler."""
+    device = resolve_device(request.measure)
+    torch.set_num_threads(request.measure.threads)
+    compiler.freezing = True  # constants folded, weights laid out for the kernels
+    task = load_task(request.task.name, request.task.options, ())
+    data = open_data(task, Path(request.cache))
+    table = data.validation if request.split == "validation" else data.test
+
+    subjects = {"": Subject(Path(request.model), device)}
+    if request.parent is not None:
+        subjects["reference_"] = Subject(Path(request.parent), device)
+    with torch.no_grad():
+        metrics = accuracy(subjects, task, table, request, device)
+        if request.latency:
+            metrics |= latencies(subjects, task, table, request.measure, device)
+    for prefix, subject in subjects.items():
+        metrics[f"{prefix}artifact_bytes"] = Estimate.exact(subject.path.stat().st_size)
+        note = "one time; seconds if the compiler's cache is empty, less if it is not"
+        metrics[f"{prefix}compile_seconds"] = Estimate.exact(subject.compile_seconds, note)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    metrics["process_peak_rss_bytes"] = Estimate.exact(peak, "the measuring process: torch, compiler, all models in it")
+    return Measurement(metrics=metrics, environment=environment(request.measure, device))
+
+
+# -- accuracy ---------------------------------------------------------------------------------------------------------
+
+
+def accuracy(
+    subjects: dict[str, Subject], task: Task, table: Table, request: Request, device: torch.device
+) -> dict[str, Estimate]:
+    """Loss and every metric of each subject, and their change from the parent, paired row by row."""
+    names = ["loss", *task.metrics]
+    rows_per_call = max(request.measure.batch_sizes)
+    found: dict[str, dict[str, list[Tensor]]] = {prefix: {name: [] for name in names} for prefix in subjects}
+    for subject in subjects.values():
+        subject.warm_up(inputs_of(task, gather(table, rows_per_call, 0, device)))
+    for start in range(0, table.n_rows, rows_per_call):
+        full = gather(table, rows_per_call, start, device)
+        rows = min(rows_per_call, table.n_rows - start)
+        batch = {name: column[:rows] for name, column in full.items()}
+        for prefix, subject in subjects.items():
+            outputs = task.forward(subject.compiled, full)[:rows]
+            values = {"loss": task.losses(outputs, batch), **task.scores(outputs, batch)}
+            for name in names:
+                found[prefix][name].append(per_row(values[name].double().cpu(), rows))
+    split = PREFIX[request.split]
+    metrics = {}
+    for prefix in subjects:
+        for name in names:
+            metrics[f"{prefix}{split}_{name}"] = mean(torch.cat(found[prefix][name]))
+    if "reference_" in subjects:
+        for name in names:
+            change = torch.cat(found[""][name]) - torch.cat(found["reference_"][name])
+            metrics[f"{split}_{name}_change"] = mean(change)
+    return metrics
+
+
+def gather(table: Table, rows: int, start: int, device: torch.device) -> Batch:
+    """`rows` rows from `start` on, beginning anew after the last: every call has the shape that was compiled."""
+    numbers = np.arange(start, start + rows, dtype=np.int64) % table.n_rows
+    return {name: column.to(device) for name, column in table.gather(numbers).items()}
+
+
+def inputs_of(task: Task, batch: Batch) -> Inputs:
+    return tuple(batch[name] for name in task.inputs)
+
+
+def per_row(values: Tensor, rows: int) -> Tensor:
+    """The mean of each row's items, shape [rows]: rows are independent, their items (the tokens of a text) are not.
+
+    Rows with different numbers of items cannot be told apart; then items have to pass for rows.
+    """
+    return values.reshape(rows, -1).mean(1) if values.numel() % rows == 0 else values
+
+
+def mean(values: Tensor) -> Estimate:
+    return Estimate.of_mean(float(values.sum()), float(values.square().sum()), values.numel())
+
+
+# -- latency ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One way of running one model: the name of its figures, and the function to call."""
+
+    name: str
+    run: Callable[..., object]
+
+
+def latencies(
+    subjects: dict[str, Subject], task: Task, table: Table, measure: Measure, device: torch.device
+) -> dict[str, Estimate]:
+    """p50 and p95 at both batch sizes, in milliseconds of one call with its inputs already on the device."""
+    ways = [Timed("latency", subjects[""].compiled)]
+    if parent := subjects.get("reference_"):
+        ways += [
+            Timed("reference_latency", parent.compiled),
+            Timed("reference_eager_latency", parent.eager),
+        ]
+        if has_bfloat16(device):
+            ways.append(Timed("reference_bfloat16_latency", parent.bfloat16))
+    metrics: dict[str, Estimate] = {}
+    for rows in sorted(set(measure.batch_sizes)):
+        inputs = inputs_of(task, gather(table, rows, 0, device))
+        for subject in subjects.values():
+            subject.warm_up(inputs)
+        timed = time_in_turn({way.name: call(way.run, inputs, device) for way in ways}, measure.rounds)
+        for name, rounds in timed.items():
+            metrics[f"{name}_p50_ms_batch_{rows}"] = latency_ms(rounds, 0.50)
+            metrics[f"{name}_p95_ms_batch_{rows}"] = latency_ms(rounds, 0.95)
+        if "reference_latency" in timed:
+            ratio = latency_ratio(timed["latency"], timed["reference_latency"])
+            metrics[f"latency_ratio_batch_{rows}"] = ratio
+    if device.type == "cuda":
+        metrics["device_peak_memory_bytes"] = device_peak_memory(subjects[""], task, table, measure, device)
+    return metrics
+
+
+def device_peak_memory(subject: Subject, task: Task, table: Table, measure: Measure, device: torch.device) -> Estimate:
+    """Memory that the compiled model itself takes for one call at the larger batch size, weights included."""
+    inputs = inputs_of(task, gather(table, max(measure.batch_sizes), 0, device))
+    synchronize(device)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    subject.compiled(*inputs)
+    synchronize(device)
+    activations = torch.cuda.max_memory_allocated(device) - before
+    weights = sum(value.nbytes for value in subject.eager.state_dict().values())
+    return Estimate.exact(activations + weights, "weights and the peak of one call; other models left out")
+
+
+# -- the process ------------------------------------------------------------------------------------------------------
+
+
+def environment(measure: Measure, device: torch.device) -> dict[str, str]:
+    """What the figures hold for."""
+    on_cuda = device.type == "cuda"
+    return {
+        "measure_device": torch.cuda.get_device_name(device) if on_cuda else "cpu",
+        "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": "measured" if has_bfloat16(device) else "not measured: this device only emulates it",
+        "measure_threads": str(measure.threads),
+        "measure_rounds": str(measure.rounds),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def end_with_parent() -> None:
+    """End this process soon after the one that started it has gone, however that happened."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class Failure(FrozenResult):
+    """The answer instead of a measurement."""
+
+    error: str
+
+
+def main(arguments: Sequence[str]) -> None:
+    request, response = map(Path, arguments)
+    end_with_parent()
+    try:
+        measurement = measure(Request.model_validate_json(request.read_text()))
+    except Exception as error:
+        response.write_text(Failure(error=first_line(error)).model_dump_json())
+        raise
+    response.write_text(measurement.model_dump_json())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
