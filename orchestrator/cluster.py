@@ -54,13 +54,12 @@ def submit_command(
     passed on when it is set. Submitting again resumes the sweep. The exit code is that of the job.
     """
     sweep = _validated(sweep_file)
-    tracking_uri = os.environ.get("MLFLOW_TRACKING_URI")
     try:
         request = request_for_sweep(
             *(sweep_file, sweep.name, storage),
             working_dir=working_dir,
             env=env or (),
-            tracking_uri=tracking_uri,
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI"),
             submission_id=submission_id,
         )
     except ValueError as error:
@@ -109,7 +108,7 @@ def doctor_command(
             has_problem |= check.is_problem
         raise typer.Exit(int(has_problem))
     try:
-        request = request_for_doctor(storage)
+        request = request_for_doctor(storage, os.environ.get("MLFLOW_TRACKING_URI"))
     except ValueError as error:
         _fail(str(error), INPUT_IS_WRONG)
     server = _connect(address)

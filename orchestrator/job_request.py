@@ -76,12 +76,13 @@ def request_for_sweep(
     )
 
 
-def request_for_doctor(storage: str | None) -> JobRequest:
+def request_for_doctor(storage: str | None, tracking_uri: str | None = None) -> JobRequest:
     """`paretune doctor`, from inside the cluster. Raises ValueError with a sentence for a person."""
     command: tuple[str, ...] = ("python", "-m", "orchestrator", "doctor", "--address", "auto")
     if storage is not None:
         command += ("--storage", _cluster_storage(storage))
-    return JobRequest(submission_id=f"doctor-{secrets.token_hex(4)}", command=command, environment={})
+    name = f"doctor-{secrets.token_hex(4)}"
+    return JobRequest(submission_id=name, command=command, environment=_environment((), tracking_uri))
 
 
 def _cluster_storage(storage: str | None) -> str:

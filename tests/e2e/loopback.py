@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +50,11 @@ def ray_head(folder: Path, extra_environment: dict[str, str]) -> Iterator[Head]:
             *("--min-worker-port=0", "--max-worker-port=0"),  # any free one, not from the range that others use
             *(f"--{name}={port}" for name, port in ports.items()),
         ]
-        environment = {**client, **extra_environment, "RAY_TMPDIR": temporary}
-        with running(command, environment, folder / "head.log") as process:
-            wait_for(f"{address}/api/version", process, folder / "head.log")
+        patience = {"RAY_raylet_start_wait_time_s": f"{START_TIMEOUT_S:.0f}"}
+        environment = {**client, **extra_environment, **patience, "RAY_TMPDIR": temporary}
+        log = folder / "head.log"
+        with running(command, environment, log) as process:
+            wait_until(lambda: "Ray runtime started" in log.read_text() and answers(address), process, log)
             yield Head(address, client)
 
 
@@ -66,9 +68,10 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     text = text.replace("$HOME/venv/bin", shlex.quote(str(BIN))).replace("$HOME", shlex.quote(str(folder)))
     (folder / "mlflow").mkdir()
     environment = {**clean_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with running(shlex.split(text), environment, folder / "mlflow.log") as process:
-        wait_for(f"http://127.0.0.1:{port}/health", process, folder / "mlflow.log")
-        yield f"http://127.0.0.1:{port}"
+    address, log = f"http://127.0.0.1:{port}", folder / "mlflow.log"
+    with running(shlex.split(text), environment, log) as process:
+        wait_until(lambda: answers(f"{address}/health"), process, log)
+        yield address
 
 
 @contextmanager
@@ -97,18 +100,22 @@ def running(command: Sequence[str], environment: dict[str, str], log: Path) -> I
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the server answers anything at all; AssertionError with its log if it ends or takes too long."""
+def wait_until(is_ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    """AssertionError with the log if the process ends or takes too long."""
     deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            requests.get(url, timeout=5)
-            return
-        except requests.RequestException:
-            ended = process.poll() is not None
-        if ended or time.monotonic() > deadline:
-            raise AssertionError(f"{url} does not answer:\n{log.read_text()[-5000:]}")
+    while not is_ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"{process.args!r} did not get ready:\n{log.read_text()[-5000:]}")
         time.sleep(0.5)
+
+
+def answers(url: str) -> bool:
+    """Whether a web server gives any answer at all."""
+    try:
+        requests.get(url, timeout=5)
+    except requests.RequestException:
+        return False
+    return True
 
 
 def free_port() -> int:

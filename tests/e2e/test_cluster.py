@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import ray
+import requests
 from loopback import CLONE, Head, clean_environment, mlflow_server, ray_head
+from ray.job_submission import JobSubmissionClient
 from severed import severing_proxy
 
 from orchestrator.job_request import JobRequest
@@ -41,6 +46,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
 @pytest.fixture
 def server(head: Head) -> JobServer:
     return JobServer(head.address, auth_token(head.environment))
+
+
+@pytest.fixture
+def ray_jobs(head: Head) -> JobSubmissionClient:
+    """Ray's own view of the jobs."""
+    return JobSubmissionClient(head.address, headers={"Authorization": f"Bearer {auth_token(head.environment)}"})
 
 
 def paretune(*arguments: str, environment: dict[str, str], cwd: Path, timeout: float = 120) -> Done:
@@ -73,7 +84,10 @@ def test_a_sweep_is_submitted_recorded_and_compared(
     assert compared.returncode == 0, compared.stderr
     comparison = json.loads(compared.stdout)
     trials = {trial["id"]: trial for trial in comparison["trials"]}
-    assert {trial["kind"] for trial in trials.values()} == {"baseline", "variant"}
+    assert {(trial["kind"], trial["status"]) for trial in trials.values()} == {
+        ("baseline", "completed"),
+        ("variant", "completed"),
+    }
     assert comparison["recommendation"]["trial"] in trials
 
     runs = recorded_runs(tracking_uri)
@@ -99,8 +113,10 @@ def recorded_runs(tracking_uri: str) -> list[tuple[str, int]]:
 
 def test_doctor_looks_at_every_node(head: Head, tracking_uri: str, tmp_path: Path) -> None:
     doctor = ["doctor", "--address", head.address, "--storage", str(tmp_path / "shared")]
-    done = paretune(*doctor, environment=head.environment, cwd=tmp_path)
+    environment = {**head.environment, "MLFLOW_TRACKING_URI": tracking_uri}
+    done = paretune(*doctor, environment=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f"ok       mlflow      {tracking_uri}" in done.stdout
     assert "1 alive" in done.stdout
     assert "is the same place for all 1 nodes" in done.stdout
 
@@ -109,6 +125,17 @@ def test_doctor_looks_at_every_node(head: Head, tracking_uri: str, tmp_path: Pat
     broken = paretune(*doctor, environment=head.environment, cwd=tmp_path)
     assert broken.returncode == 1
     assert "problem  storage" in broken.stdout
+
+
+def test_the_servers_that_cluster_yaml_starts_are_not_open_to_others(head: Head, tracking_uri: str) -> None:
+    """A web page that a person opens must not reach MLflow by a host name of its own, nor the network either server."""
+    search = f"{tracking_uri}/api/2.0/mlflow/experiments/search"
+    assert requests.post(search, json={"max_results": 1}, timeout=30).status_code == 200
+    rebound = requests.post(search, json={"max_results": 1}, headers={"Host": "evil.example"}, timeout=30)
+    assert rebound.status_code == 403
+    for address in (head.address, tracking_uri):
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection((ray.util.get_node_ip_address(), urlsplit(address).port), timeout=5)
 
 
 # -- when something is in the way -------------------------------------------------------------------------------------
@@ -169,14 +196,16 @@ def test_a_bad_sweep_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
 # -- following a job --------------------------------------------------------------------------------------------------
 
 
-def test_the_job_decides_the_exit_code_and_knows_no_token(head: Head, server: JobServer) -> None:
+def test_the_job_decides_the_exit_code_and_knows_no_token(
+    head: Head, server: JobServer, ray_jobs: JobSubmissionClient
+) -> None:
     server.submit(shell_job("exits", "echo said; exit 7"))
     said: list[str] = []
     assert server.follow("exits", said.append) == JobEnd("FAILED", 7, server.status("exits").message)
     assert "said\n" in "".join(said)
     token = auth_token(head.environment)
     assert token
-    assert token not in json.dumps(server._get("/api/jobs/"))
+    assert token not in repr(ray_jobs.list_jobs())
 
 
 def test_a_name_that_was_used_is_refused(server: JobServer) -> None:
@@ -198,7 +227,9 @@ def test_a_broken_connection_loses_and_repeats_nothing(head: Head, server: JobSe
     assert lines == [f"line {number}" for number in range(1, count + 1)]
 
 
-def test_interrupting_leaves_the_job_running(head: Head, server: JobServer, tmp_path: Path) -> None:
+def test_interrupting_leaves_the_job_running(
+    head: Head, server: JobServer, ray_jobs: JobSubmissionClient, tmp_path: Path
+) -> None:
     submit = [
         "submit",
         str(DIGITS),
@@ -229,16 +260,16 @@ def test_interrupting_leaves_the_job_running(head: Head, server: JobServer, tmp_
     assert f"ray job stop goes-on --address {head.address}" in stderr
     assert "Traceback" not in stderr
     assert not server.status("goes-on").is_final
-    server._client.stop_job("goes-on")
+    ray_jobs.stop_job("goes-on")
     while not server.status("goes-on").is_final:
         time.sleep(0.5)
 
 
-def test_not_waiting_prints_the_name_alone(head: Head, server: JobServer, tmp_path: Path) -> None:
+def test_not_waiting_prints_the_name_alone(head: Head, ray_jobs: JobSubmissionClient, tmp_path: Path) -> None:
     submit = ["submit", str(DIGITS), "--address", head.address, "--storage", str(tmp_path), "--no-wait"]
     done = paretune(*submit, environment=head.environment, cwd=tmp_path)
     assert done.returncode == 0
     name = done.stdout.strip()
     assert name.startswith("digits-")
-    assert server.status(name).state in ("PENDING", "RUNNING")
-    server._client.stop_job(name)
+    assert ray_jobs.get_job_status(name) in ("PENDING", "RUNNING")
+    ray_jobs.stop_job(name)
