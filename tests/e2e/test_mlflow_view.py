@@ -1,0 +1,77 @@
+"""The ready-made view in a real browser: MLflow's format for it is internal, so only looking can tell that it holds."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import made_up
+import pytest
+from recorded import MLFLOW_WARNINGS, storage_with_database
+
+from orchestrator.expand import expand
+from orchestrator.journal import Journal
+from orchestrator.mlflow_server import mlflow_server
+from orchestrator.plan import Plan
+from orchestrator.recorder import Recorder
+from orchestrator.spec import load_sweep
+from orchestrator.views import experiment_tags, view_url
+from trainables.storage import Storage
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+AXIS_TITLE = re.compile(r'class="[xy]title"[^>]*>([^<]+)<')
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+
+
+def visit(url: str, folder: Path) -> str:
+    """The page's document once its charts are drawn, or after long enough. Only this machine can be reached."""
+    assert BROWSER is not None
+    page = ""
+    for milliseconds in (30_000, 60_000, 120_000):  # of the page's own time, which stands still while it loads
+        options = [
+            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+            "--disable-background-networking", "--disable-component-update", "--window-size=1800,2400",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={folder / str(milliseconds)}",
+        ]  # fmt: skip
+        command = [BROWSER, *options, f"--virtual-time-budget={milliseconds}", "--dump-dom", url]
+        page = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
+        if AXIS_TITLE.search(page):
+            break
+    return page
+
+
+@needs_browser
+def test_the_view_shows_the_runs_and_the_charts_of_a_sweep(tmp_path, database):
+    storage = storage_with_database(tmp_path / "storage", database)
+    plan = expand(load_sweep(EXAMPLES / "digits.yaml"))
+    record(storage, plan)
+    with mlflow_server(f"sqlite:///{storage.root}/mlflow.db") as (server, _):
+        page = visit(view_url(server, "1"), tmp_path)
+    for name in ("B=16 lr=0.00625 seed 0", "int8 of B=16 lr=0.00625 seed 0", "B=256 lr=0.1 seed 0"):
+        assert name in page
+    for words in ("Here stands the recommendation.", "trials: 10 completed", "Compressed models", "Batch sizes"):
+        assert words in page
+    axes = {"val_accuracy", "latency_p50_ms_batch_1", "artifact_bytes", "log2_batch_size", "examples"}
+    assert set(AXIS_TITLE.findall(page)) >= axes
+
+
+def record(storage: Storage, plan: Plan) -> None:
+    baselines = [trial for trial in plan.trials if trial.config.training.seed == 0]
+    with Journal(storage, plan.sweep.name) as journal:
+        recorder = Recorder(journal, f"sqlite:///{storage.root}/mlflow.db", plan)
+        for trial in [*baselines, made_up.variant(baselines[0])]:
+            journal.started(trial)
+            journal.ended(made_up.result(trial))
+        assert recorder.close(note="Here stands the recommendation.") is None
+
+
+@pytest.mark.parametrize("example", ["digits.yaml", "own_task.yaml"])
+def test_the_tags_of_an_experiment_fit(example):
+    """Within MLflow's limit, whatever a sweep says; older servers take a quarter of it."""
+    plan = expand(load_sweep(EXAMPLES / example))
+    tags = experiment_tags(plan, {}, note="x" * 100_000)
+    assert len(tags["mlflow.sharedViewState.paretune"]) < 5_000
+    assert len(tags["mlflow.note.content"]) == 20_000
