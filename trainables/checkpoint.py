@@ -30,18 +30,19 @@ class TrainingState:
     history: list[Report] = field(default_factory=list)
 
     def save(self, place: Place, name: str) -> None:
-        """Write the state to the storage, atomically; the first worker's, which is everyone's."""
-        if not place.is_first:
-            return
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "history": [report.model_dump() for report in self.history],
-        }
-        place.storage.write(name, to_bytes(state))
+        """Write the state to the storage, atomically; the first worker's, which is everyone's. All return after it."""
+        if place.is_first:
+            state = {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "step": self.step,
+                "seconds": self.seconds,
+                "history": [report.model_dump() for report in self.history],
+            }
+            place.storage.write(name, to_bytes(state))
+        if place.num_workers > 1:
+            dist.barrier(device_ids=[place.device.index] if place.device.type == "cuda" else None)
 
     def resume(self, place: Place, name: str) -> None:
         """Take over the saved state, if there is one; otherwise nothing changes.

@@ -23,12 +23,13 @@ from trainables.checkpoint import TrainingState
 from trainables.clean import seed_everything
 from trainables.config import Training
 from trainables.data.shards import Shard
+from trainables.data_parallel import Objective
 from trainables.evaluate import evaluate_both, row_bytes
 from trainables.optim import build_optimizer, learning_rate_factor
 from trainables.pace import pace_of
 from trainables.place import Place
 from trainables.results import Report
-from trainables.step import Objective, OptimizerStep, Readings
+from trainables.step import OptimizerStep, Readings
 from trainables.tasks.base import Batch, Task
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -12,11 +13,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainables.config import Training
+from trainables.data_parallel import Objective, data_parallel
 from trainables.evaluate import autocast
 from trainables.place import Place
 from trainables.tasks.base import Batch
-
-Objective = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
 
 
 class OptimizerStep:
@@ -47,9 +47,7 @@ class OptimizerStep:
         self._weight = torch.tensor(1 / self.rows, device=place.device, dtype=torch.float64)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=training.precision == "float16")
-        if place.num_workers > 1:
-            devices = [place.device] if place.device.type == "cuda" else None
-            self.model = DistributedDataParallel(model, device_ids=devices)
+        self._losses: Callable[[Batch], Tensor] = partial(objective, model)
 
     def __call__(
         self, micro_batches: Sequence[Batch], learning_rate: float, *, with_norm: bool = True
@@ -59,6 +57,8 @@ class OptimizerStep:
         The norm is that before clipping, the same on all workers; it is left out if neither `with_norm` nor clipping
         asks for it. Tensors stay on the device: nothing here waits for it.
         """
+        if self.place.num_workers > 1 and not isinstance(self._losses, DistributedDataParallel):
+            self._losses = data_parallel(self.model, self.objective, micro_batches[0], self.place)
         for parameter in self.parameters:
             parameter.grad = None
         loss_sums: list[Tensor] = []
@@ -67,7 +67,7 @@ class OptimizerStep:
             is_last = number == len(micro_batches)
             with self._gradient_exchange(is_last):
                 with autocast(self.precision, self.place.device):
-                    losses = _per_item(self.objective(self.model, batch))
+                    losses = _per_item(self._losses(batch))
                 loss_sum = losses.sum()
                 count.add(losses.numel(), is_last)
                 torch.autograd.backward(self.scaler.scale(loss_sum), self._weight_like(losses))
@@ -81,8 +81,8 @@ class OptimizerStep:
 
     def _gradient_exchange(self, is_last: bool) -> AbstractContextManager[None]:
         """Gradients travel between workers with the last micro-batch alone."""
-        if isinstance(self.model, DistributedDataParallel) and not is_last:
-            return self.model.no_sync()
+        if isinstance(self._losses, DistributedDataParallel) and not is_last:
+            return self._losses.no_sync()
         return nullcontext()
 
     def _weight_like(self, losses: Tensor) -> Tensor:

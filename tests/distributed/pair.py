@@ -51,13 +51,10 @@ def diverging(here: Place, bad_rank: int) -> dict[str, Any]:
     class Breaks(Regression):
         calls = 0
 
-        def losses(self, outputs: Any, batch: Any) -> Any:
-            losses = super().losses(outputs, batch)
-            if outputs.requires_grad:
-                self.calls += 1
-                if self.calls == 3 and here.rank == bad_rank:
-                    return losses * math.nan
-            return losses
+        def forward(self, model: Any, batch: Any) -> Any:
+            self.calls += model.training
+            bad = model.training and self.calls == 3 and here.rank == bad_rank
+            return super().forward(model, batch) * (math.nan if bad else 1.0)
 
     task = Breaks()
     settings = training(8, 20, num_workers=here.num_workers)
@@ -87,6 +84,25 @@ def flagged(here: Place) -> dict[str, Any]:
     return {"weights": bits(model)}
 
 
+class PartlyUsed(Regression):
+    """Some parameters take no part in the loss, and the task calls a method of the model."""
+
+    class Model(nn.Module):
+        def __init__(self, used: nn.Module) -> None:
+            super().__init__()
+            self.used, self.unused = used, nn.Linear(3, 3)
+
+        def predict(self, features: torch.Tensor) -> torch.Tensor:
+            outputs: torch.Tensor = self.used(features)
+            return outputs
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        return self.Model(super().build_model())
+
+    def forward(self, model: Any, batch: Any) -> Any:
+        return model.predict(batch["features"])
+
+
 def everything(here: Place) -> dict[str, Any]:
     workers = here.num_workers
     adam = {"optimizer": Adam(), "num_workers": workers}
@@ -96,6 +112,7 @@ def everything(here: Place) -> dict[str, Any]:
         "plain": full_batch(Regression(**STEADY), here),
         "ragged": full_batch(Ragged(**STEADY), here, **with_limits),
         "limits": full_batch(Regression(**STEADY), here, **with_limits),
+        "partly used": full_batch(PartlyUsed(**STEADY), here, micro_batch_limit=4),
         "evaluated": {
             str((rows, limit)): {
                 name: estimate.model_dump()

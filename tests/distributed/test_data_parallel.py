@@ -8,6 +8,8 @@ import torch
 
 from tests.training_samples import differing
 
+CASES = ["plain", "ragged", "limits", "partly used"]
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
@@ -27,9 +29,11 @@ def results(tmp_path_factory):
     return {pair: torch.load(folder / f"{pair[0]}-{pair[1]}.pt", weights_only=True) for pair in workers}
 
 
-@pytest.mark.parametrize("case", ["plain", "ragged", "limits"])
+@pytest.mark.parametrize("case", CASES)
 def test_two_workers_equal_one_after_twenty_steps(results, case):
-    """`ragged`: rows with different numbers of items; `limits`: with micro-batches and clipping."""
+    """`ragged`: rows with different numbers of items; `limits`: with micro-batches and clipping; `partly used`: some
+    parameters take no part in the loss.
+    """
     alone = results[1, 0][case]["weights"]
     for rank in (0, 1):
         together = results[2, rank][case]["weights"]
@@ -39,7 +43,7 @@ def test_two_workers_equal_one_after_twenty_steps(results, case):
             torch.testing.assert_close(together[name], value, rtol=0, atol=1e-12)  # in truth
 
 
-@pytest.mark.parametrize("case", ["plain", "ragged", "limits"])
+@pytest.mark.parametrize("case", CASES)
 def test_readings_are_those_of_all_workers(results, case):
     alone = results[1, 0][case]["history"]
     for rank in (0, 1):

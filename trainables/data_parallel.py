@@ -1,0 +1,54 @@
+"""Workers that train one model together: each computes the losses of its own rows, gradients are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trainables.place import Place
+from trainables.tasks.base import Batch
+
+Objective = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
+
+
+class _Losses(nn.Module):
+    """The objective as a module. The task is handed the model itself, so it may use all that the model offers."""
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.objective(self.model, batch)
+
+
+def data_parallel(model: nn.Module, objective: Objective, example: Batch, place: Place) -> DistributedDataParallel:
+    """A module batch -> losses whose backward pass leaves in `model` the mean of all workers' gradients.
+
+    All workers get the first one's weights. `example`: a batch by which to see whether some parameters take no part in
+    the loss; waiting for their gradients would fail, and asking at every step is only worth its time if there are any.
+    """
+    losses = _Losses(model, objective)
+    unused = torch.tensor(float(_has_unused_parameters(losses, example)), device=place.device)
+    dist.all_reduce(unused, op=dist.ReduceOp.MAX)
+    devices = [place.device] if place.device.type == "cuda" else None
+    return DistributedDataParallel(losses, device_ids=devices, find_unused_parameters=bool(unused.item()))
+
+
+def _has_unused_parameters(losses: _Losses, example: Batch) -> bool:
+    """Looks at a backward pass in eval mode, which leaves running statistics alone; random generators are put back."""
+    modes = [(module, module.training) for module in losses.modules()]
+    losses.eval()
+    try:
+        with torch.random.fork_rng():
+            trained = [parameter for parameter in losses.parameters() if parameter.requires_grad]
+            gradients = torch.autograd.grad(losses(example).sum(), trained, allow_unused=True)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return any(gradient is None for gradient in gradients)
