@@ -6,6 +6,7 @@ recorder is closed, and what is left is sent when the same sweep is run the next
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import partial
 
 from orchestrator.journal import Journal
 from orchestrator.plan import Plan
-from orchestrator.shipper import Shipper, default_tracking_uri
+from orchestrator.shipper import ENVIRONMENT, Shipper, default_tracking_uri
 from orchestrator.views import experiment_tags
 
 GATHER_SECONDS = 0.5  # reports that come close together go in one request
@@ -41,6 +42,7 @@ class Recorder:
     """Starts at once. With a plan, the sweep's experiment gets its ready-made view and a note."""
 
     def __init__(self, journal: Journal, tracking_uri: str | None = None, plan: Plan | None = None) -> None:
+        os.environ.update(ENVIRONMENT)  # before anybody imports MLflow: Ray Tune does it too
         self._journal, self._plan = journal, plan
         self.tracking_uri = tracking_uri or default_tracking_uri(journal.storage)
         self._shipper = Shipper(journal, self.tracking_uri)

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 METRICS_PER_CALL, PARAMS_PER_CALL, RUNS_PER_CALL = 1000, 100, 1000  # MLflow's own limits, and a page of a search
 
-ENVIRONMENT = {
+ENVIRONMENT = {  # what MLflow reads when it is imported
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -92,7 +92,6 @@ class Shipper:
         """Open the sweep's experiment, creating it the first time, and find the runs that it has already."""
         if self._client is not None:
             return
-        os.environ.update(ENVIRONMENT)
         from mlflow.tracking import MlflowClient  # takes seconds, so not before there is something to send
 
         logging.getLogger("alembic").setLevel(logging.ERROR)
