@@ -78,7 +78,7 @@ def _again(loss: Loss, own: list[Failure], retries: int) -> Decision:
     if retries < MAX_RETRIES:
         return Retry(what, counts=True)
     details = "\n".join([*(text for _, text in loss.silent), *(failure.traceback for failure in own)])
-    return End(Status.FAILED, f"{what}, for the {retries + 1}th time", details)
+    return End(Status.FAILED, f"{what}; that was attempt {retries + 1}, and the last", details)
 
 
 def _said(failure: Failure) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -11,10 +12,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator.failures import Loss
 from orchestrator.mailbox import LostGroup, Mailbox
 from trainables.commands import ANSWER, Advance, Answer, Failure, Start
-from trainables.worker import START_LIMIT, WorkerGroupConfig, make_trainer
+from trainables.worker import WorkerGroupConfig, make_trainer
 
 LOOK_AROUND_S = 1.0  # how often a wait for the workers stops to see whether there still is a group
-CLOSE_TIMEOUT_S = 30.0
+START_LIMIT = 3  # times in a row that a group may fail to start before it is given up
+CLOSE_TIMEOUT_S = 120.0  # a group that is just starting does so before it hears that it is not wanted
 
 
 class GroupGoneError(RuntimeError):
@@ -46,14 +48,12 @@ class Group:
         return self._ask(Advance())
 
     def close(self) -> None:
-        """End the workers, and wait until their resources are free. A group that never came up is not waited for."""
-        try:
-            if self._call("close"):
-                self._thread.join(CLOSE_TIMEOUT_S)
-        except GroupGoneError:
-            return
-        if not self._thread.is_alive():  # otherwise it still has to tell late comers to leave
-            ray.kill(self._mailbox)
+        """End the workers, and wait until what they reserved is free: what a group leaves behind, nobody else frees."""
+        with contextlib.suppress(GroupGoneError):
+            self._call("close")
+            self._thread.join(CLOSE_TIMEOUT_S)
+            if not self._thread.is_alive():  # otherwise there is somebody yet to be told
+                ray.kill(self._mailbox)
 
     def _run(self) -> None:
         try:

@@ -45,12 +45,19 @@ class Mailbox:
         self._changed = asyncio.Condition()
         self._life: Life | None = None
         self._losses: list[LostGroup] = []
+        self._is_wanted = True  # somebody waits for the group, so it may start
         self._is_closed = False
 
     # -- the gang's side ----------------------------------------------------------------------------------------------
 
     async def ready(self, timeout_s: float) -> str | LostGroup:
-        """The name of the life that is complete, empty while there is none; a loss not yet noticed comes first."""
+        """The name of the life that is complete, empty while there is none; a loss not yet noticed comes first.
+
+        To ask is to want a group: one that was lost starts anew only then.
+        """
+        async with self._changed:
+            self._is_wanted = True
+            self._changed.notify_all()
         await self._until(lambda: bool(self._losses) or (self._life is not None and self._life.is_complete), timeout_s)
         if self._losses:
             return self._losses.pop(0)
@@ -79,12 +86,11 @@ class Mailbox:
             return self._losses.pop(0)
         return taken()
 
-    async def close(self) -> bool:
-        """Tell all workers to leave, those too that are yet to come; returns whether there were any."""
+    async def close(self) -> None:
+        """Tell all workers to leave, those too that are yet to come."""
         async with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-            return self._life is not None and self._life.is_complete
 
     async def pids(self) -> dict[int, int]:
         """Rank -> process of the present life."""
@@ -126,9 +132,16 @@ class Mailbox:
 
     # -- Ray Train's controller ---------------------------------------------------------------------------------------
 
-    async def group_lost(self, seen: dict[int, str]) -> None:
-        """The group is about to be ended and started anew."""
+    async def is_wanted(self) -> bool:
+        """Waits until somebody wants a group; False once it is closed."""
         async with self._changed:
+            await self._changed.wait_for(lambda: self._is_wanted or self._is_closed)
+        return not self._is_closed
+
+    async def group_lost(self, seen: dict[int, str]) -> None:
+        """The group is about to be ended."""
+        async with self._changed:
+            self._is_wanted = False
             told = tuple(self._life.told) if self._life is not None else ()
             self._losses.append(LostGroup(told, seen))
             self._life = None

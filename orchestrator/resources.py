@@ -50,7 +50,7 @@ class NeverFitsError(ValueError):
 
 
 def need_of(config: BaselineConfig | VariantConfig, nodes: Sequence[Node], cpus_per_worker: int) -> Need:
-    """What a trial wants of this cluster. "All CPUs" are those of the largest node: on any, nothing fits beside them."""
+    """What a trial wants of this cluster. "All CPUs" are the largest node's: on any, nothing fits beside them."""
     gpus = int(any(node.gpus for node in nodes))
     match config:
         case BaselineConfig(training=training):
@@ -118,3 +118,21 @@ def future_nodes(growth: Any) -> tuple[Node, ...]:
         count = MAX_FUTURE_NODES if kind.max_count < 0 else min(kind.max_count, MAX_FUTURE_NODES)
         nodes += [Node(int(kind.resources.get("CPU", 0)), int(kind.resources.get("GPU", 0)))] * count
     return tuple(nodes)
+
+
+def reservations() -> list[str]:
+    """Ids of the placement groups of this job that hold, or wait for, resources."""
+    import ray
+    from ray.util import placement_group_table
+
+    job: str = ray.get_runtime_context().get_job_id()
+    table: dict[str, dict[str, Any]] = placement_group_table()
+    return [name for name, group in table.items() if group["state"] != "REMOVED" and name.endswith(job)]
+
+
+def remove_reservation(name: str) -> None:
+    """Free what a group left behind whose owner was killed while it started: Ray does so only when the job ends."""
+    from ray import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))

@@ -19,7 +19,7 @@ from orchestrator.gang import Ending, Gang
 from orchestrator.ledger import Ledger, Observer
 from orchestrator.local_ray import RaySettings, connected
 from orchestrator.plan import Plan
-from orchestrator.resources import check, cluster_nodes, need_of
+from orchestrator.resources import check, cluster_nodes, need_of, remove_reservation, reservations
 from orchestrator.schedule import PerBatchSize
 from orchestrator.searcher import Admission
 from trainables.results import Report, Status, TrialResult
@@ -112,16 +112,17 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
+    kept = set(reservations())
     try:
         tuner.fit()
-    except KeyboardInterrupt:
+    except BaseException as error:
         driver.kill_gangs()
-        raise Interrupted(len(ledger.results), len(ledger.trials)) from None
-    except tune.TuneError:
-        driver.kill_gangs()
-        if driver.error is not None:
-            raise driver.error from None
-        raise
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(len(ledger.results), len(ledger.trials)) from None
+        raise driver.error or error from None
+    finally:
+        for name in set(reservations()) - kept:
+            remove_reservation(name)
 
 
 def _name(trial: Any) -> str:

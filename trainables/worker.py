@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 import socket
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,9 @@ import ray
 import ray.train
 import ray.train.collective
 from ray.train.backend import Backend, BackendConfig
-from ray.train.v2.api.callback import UserCallback
+from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
@@ -31,7 +35,6 @@ from trainables.storage import Storage
 if TYPE_CHECKING:
     from trainables.place import Place
 
-START_LIMIT = 3  # times that a group may fail to start before it is given up
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 
 
@@ -64,15 +67,16 @@ class _Group(BackendConfig):
 
 
 def make_trainer(config: WorkerGroupConfig, mailbox: Any) -> DataParallelTrainer:
-    """A trainer whose `fit` lasts as long as the group, restarting it whenever a worker is lost."""
+    """A trainer whose `fit` lasts as long as the group, which is started anew when a worker was lost."""
     resources: dict[str, float] = {"CPU": config.cpus_per_worker}
     if config.gpus_per_worker:
         resources["GPU"] = config.gpus_per_worker
+    callbacks: list[Any] = [Liaison(mailbox)]
     run_config: Any = RunConfig(
         name=f"gang-{uuid.uuid4().hex}",
         storage_path=config.scratch,
-        failure_config=FailureConfig(max_failures=-1, controller_failure_limit=START_LIMIT),
-        callbacks=[TellMailbox(mailbox)],
+        failure_config=FailureConfig(max_failures=-1),
+        callbacks=callbacks,
     )
     return DataParallelTrainer(
         serve,
@@ -87,15 +91,32 @@ def make_trainer(config: WorkerGroupConfig, mailbox: Any) -> DataParallelTrainer
     )
 
 
-class TellMailbox(UserCallback):
-    """Runs in Ray Train's controller: it alone learns of a worker that died without a word."""
+class Liaison(WorkerGroupCallback):
+    """Runs in Ray Train's controller: lets a group start only if somebody waits for it, and tells of its loss.
+
+    Ray Train alone learns of a worker that died without a word.
+    """
 
     def __init__(self, mailbox: Any) -> None:
-        self.mailbox = mailbox
+        self._mailbox = mailbox
 
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        seen = {rank: str(error) for rank, error in worker_exceptions.items()}
-        ray.get(self.mailbox.group_lost.remote(seen))
+    def before_worker_group_start(self, worker_group_context: Any) -> None:
+        """Before anything is reserved. Raises, and so ends the trainer, once the group has been closed."""
+        if not ray.get(self._mailbox.is_wanted.remote()):
+            raise RuntimeError("the group was closed")
+
+    @contextmanager
+    def on_worker_group_start(self) -> Iterator[None]:
+        try:
+            yield
+        except WorkerGroupStartupFailedError as error:  # Ray Train would try for ever
+            ray.get(self._mailbox.group_lost.remote({0: str(error)}))
+            raise
+
+    def after_worker_group_poll_status(self, worker_group_status: WorkerGroupPollStatus) -> None:
+        if worker_group_status.errors:
+            seen = {rank: str(error) for rank, error in worker_group_status.errors.items()}
+            ray.get(self._mailbox.group_lost.remote(seen))
 
 
 def serve(loop_config: dict[str, Any]) -> None:

@@ -16,13 +16,13 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from orchestrator.plan import Plan, Trial
+from orchestrator.plan import Choice, PendingVariant, Plan, Trial
 from orchestrator.spec import (
     EarlyStopping,
     Objective,
@@ -32,7 +32,17 @@ from orchestrator.spec import (
     TaskChoice,
     TaskFacts,
 )
-from trainables.config import BaselineConfig, Budget, Scalar, TaskConfig, Training, VariantConfig, trial_id
+from trainables.config import (
+    BaselineConfig,
+    Budget,
+    FineTune,
+    Measure,
+    Scalar,
+    TaskConfig,
+    Training,
+    VariantConfig,
+    trial_id,
+)
 from trainables.place import Place
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import Storage, trial_file
@@ -131,8 +141,43 @@ def scripted(seed: int = 0, *, num_workers: int = 1, batch_size: int = 8, **scri
     return Trial(trial_id(config), config, "as written")
 
 
-def sweep_of(*trials: Trial, early_stopping: EarlyStopping | None = None, cpus_per_worker: int = 1) -> Plan:
-    """A plan of scripted trials alone."""
+def pending(candidates: Sequence[Trial], chain_length: int = 0) -> PendingVariant:
+    """A variant of the best of these trials."""
+    choice = Choice(rule="best of some", configurations=tuple((trial.id,) for trial in candidates))
+    chain = (FineTune(),) * chain_length
+    key = f"{'-'.join(trial.id for trial in candidates)}-{chain_length}"
+    return PendingVariant(key=key, choice=choice, seed_index=None, chain=chain, measure=Measure())
+
+
+def result_of(trial: Trial, quality: float) -> TrialResult:
+    """A result that nobody worked for."""
+    metrics = {"val_accuracy": Estimate.exact(quality)}
+    return TrialResult(id=trial.id, config=trial.config, status=Status.COMPLETED, metrics=metrics)
+
+
+class Told:
+    """An observer that keeps what it is told: ("started", id), ("report", id, step), ("ended", id)."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[object, ...]] = []
+
+    def started(self, trial: Trial) -> None:
+        self.events.append(("started", trial.id))
+
+    def report(self, trial_id: str, report: Report) -> None:
+        self.events.append(("report", trial_id, report.step))
+
+    def ended(self, result: TrialResult) -> None:
+        self.events.append(("ended", result.id))
+
+
+def sweep_of(
+    *trials: Trial,
+    pending: Sequence[PendingVariant] = (),
+    early_stopping: EarlyStopping | None = None,
+    cpus_per_worker: int = 1,
+) -> Plan:
+    """A plan of scripted trials."""
     sweep = Sweep(
         name="scripted",
         task=TaskChoice(name="scripted"),
@@ -149,4 +194,4 @@ def sweep_of(*trials: Trial, early_stopping: EarlyStopping | None = None, cpus_p
         early_stopping=early_stopping,
         resources=Resources(cpus_per_worker=cpus_per_worker),
     )
-    return Plan(sweep=sweep, trials=trials, pending=())
+    return Plan(sweep=sweep, trials=trials, pending=tuple(pending))

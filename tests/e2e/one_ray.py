@@ -1,0 +1,40 @@
+"""A local Ray for the tests of one module, and a look at what is left in it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+from ray.util.state import list_actors, list_placement_groups
+
+from orchestrator.local_ray import RaySettings, connected
+
+OF_THE_CLUSTER = "_AutoscalingCoordinatorActor"  # one for all, made by the first trainer, kept by Ray for the next
+TESTS = str(Path(__file__).parents[1])
+
+
+@contextmanager
+def local_ray(num_cpus: int = 2) -> Iterator[None]:
+    with connected(RaySettings(num_cpus=num_cpus), [TESTS]):
+        yield
+
+
+def left_over() -> Counter[str]:
+    """Living actors by class, and placement groups that are not removed, as the state API tells."""
+    address = ray.get_runtime_context().gcs_address
+    actors = list_actors(address=address, filters=[("state", "!=", "DEAD")], limit=10_000)
+    groups = list_placement_groups(address=address, filters=[("state", "!=", "REMOVED")], limit=10_000)
+    names = [actor.class_name for actor in actors if actor.class_name != OF_THE_CLUSTER]
+    return Counter(names + ["placement group"] * len(groups))
+
+
+def nothing_left(patience_s: float = 60.0) -> Counter[str]:
+    """Waits until nothing is left, and returns what still is; Ray's own helpers go a moment after their owner."""
+    until = time.monotonic() + patience_s
+    while (left := left_over()) and time.monotonic() < until:
+        time.sleep(0.5)
+    return left

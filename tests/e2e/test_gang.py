@@ -1,0 +1,170 @@
+"""Gangs of real workers, in a real Ray of two CPUs: what goes wrong in one trial stays with that trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from one_ray import local_ray, nothing_left
+from scripted import RUNNER, Told, attempts, pending, scripted, sweep_of
+
+from orchestrator.plan import Plan, Trial
+from orchestrator.resources import NeverFitsError
+from orchestrator.spec import EarlyStopping
+from orchestrator.sweep import SweepOutcome, run_sweep
+from trainables.results import Report, Status, TrialResult
+from trainables.storage import Storage, trial_file
+
+pytestmark = [
+    pytest.mark.timeout(1800),  # starting a group of workers takes a minute on a machine that is busy with other tests
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    with local_ray(num_cpus=2):
+        yield
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path / "storage"))
+
+
+def run(plan: Plan, storage: Storage, told: Told | None = None) -> SweepOutcome:
+    return run_sweep(plan, storage, told or Told(), runner=RUNNER)
+
+
+def pids(storage: Storage, trial: Trial, rank: int = 0) -> list[int]:
+    return [attempt["pid"] for attempt in attempts(storage, trial.id, rank)]
+
+
+def test_each_failure_of_one_worker_ends_or_retries_its_own_trial(storage: Storage) -> None:
+    good = [scripted(seed) for seed in range(3)]
+    raised = scripted(1, fail="raise", at=2)
+    left = scripted(1, fail="system_exit", at=1)
+    gpu_memory = scripted(1, fail="out_of_memory", at=2)
+    memory = scripted(1, fail="memory_error", at=3)
+    died_once = scripted(1, fail="die", at=2, times=1)
+    died = scripted(1, fail="die", at=3)
+    plan = sweep_of(good[0], raised, gpu_memory, good[1], died_once, left, memory, died, good[2])
+    told = Told()
+    results = run(plan, storage, told).results
+    expected = {
+        **dict.fromkeys([trial.id for trial in (*good, died_once)], Status.COMPLETED),
+        **dict.fromkeys([trial.id for trial in (raised, left, died)], Status.FAILED),
+        **dict.fromkeys([trial.id for trial in (gpu_memory, memory)], Status.OUT_OF_MEMORY),
+    }
+    assert {trial: result.status for trial, result in results.items()} == expected
+    # Readings that came before the end are kept, with the reason.
+    assert [len(results[trial.id].history) for trial in (raised, gpu_memory, memory, died)] == [1, 1, 2, 2]
+    assert results[raised.id].reason == "ValueError: as the script says"
+    assert "scripted.py" in (results[raised.id].details or "")
+    # A death is retried from the checkpoint, not from the start; what was raised is not retried.
+    assert [attempt["resumed_at"] for attempt in attempts(storage, died_once.id)] == [0, 1]
+    assert [attempt["resumed_at"] for attempt in attempts(storage, died.id)] == [0, 2, 2]
+    assert [report.step for report in results[died_once.id].history] == [1, 2, 3]
+    assert all(len(attempts(storage, trial.id)) == 1 for trial in (*good, raised, left, gpu_memory, memory))
+    # Everyone was told of everything once, in order, and the results are on the storage.
+    for trial in plan.trials:
+        events = [event[0] for event in told.events if event[1] == trial.id]
+        reports = ["report"] * len(results[trial.id].history)
+        assert events == ["started", *reports, "ended"]
+        stored = TrialResult.model_validate_json(storage.read(trial_file(trial.id, "result.json")))
+        assert stored == results[trial.id]
+    assert not nothing_left()
+
+
+def test_a_failing_rank_hangs_neither_its_peer_nor_the_driver(storage: Storage) -> None:
+    def pair(seed: int, **script: int | str) -> Trial:
+        return scripted(seed, num_workers=2, collective=True, **script)
+
+    good = [pair(seed) for seed in range(3)]
+    raised = pair(1, fail="raise", at=2, rank=1)
+    memory = pair(1, fail="out_of_memory", at=2, rank=0)
+    died_once = pair(1, fail="die", at=2, rank=1, times=1)
+    plan = sweep_of(good[0], good[1], raised, memory, died_once, good[2])
+    results = run(plan, storage).results
+    assert [results[trial.id].status for trial in plan.trials] == [
+        Status.COMPLETED,
+        Status.COMPLETED,
+        Status.FAILED,
+        Status.OUT_OF_MEMORY,
+        Status.COMPLETED,
+        Status.COMPLETED,
+    ]
+    assert results[raised.id].reason == "ValueError: as the script says (on worker 1)"
+    for rank in (0, 1):
+        assert [attempt["resumed_at"] for attempt in attempts(storage, died_once.id, rank)] == [0, 1]
+        # The same processes serve one trial after another, until one of them is lost.
+        assert pids(storage, good[0], rank) == pids(storage, good[1], rank) == pids(storage, raised, rank)
+        assert pids(storage, raised, rank) != pids(storage, memory, rank)
+    assert not nothing_left()
+
+
+def test_gangs_of_different_sizes_make_room_for_one_another(storage: Storage) -> None:
+    small = [scripted(seed, sleep_s=0.5) for seed in range(4)]
+    large = [scripted(seed, num_workers=2, collective=True) for seed in range(2)]
+    results = run(sweep_of(small[0], large[0], *small[1:], large[1]), storage).results
+    assert {result.status for result in results.values()} == {Status.COMPLETED}
+    assert [results[trial.id].environment["num_workers"] for trial in large] == ["2", "2"]
+    # Two CPUs: two gangs of one worker side by side, then one gang of two.
+    assert len({pids(storage, trial)[0] for trial in small}) == 2
+    assert max(attempts(storage, trial.id)[0]["time"] for trial in small) < min(
+        attempts(storage, trial.id)[0]["time"] for trial in large
+    )
+    assert not nothing_left()
+
+
+def test_fifty_trials_stopped_early_leave_nothing_behind(storage: Storage) -> None:
+    trials = [scripted(0, readings=4, quality=1.0), *(scripted(seed, readings=4, quality=0.1) for seed in range(1, 56))]
+    stopping = EarlyStopping(grace_fraction=0.25, reduction_factor=4)
+    # The good one first, alone, so that the others are measured against it.
+    run(sweep_of(trials[0], early_stopping=stopping), storage)
+    told = Told()
+    outcome = run(sweep_of(*trials, early_stopping=stopping), storage, told)
+    assert not nothing_left()
+    assert outcome.found == (trials[0].id,)
+    stopped = [result for result in outcome.results.values() if result.status is Status.STOPPED_EARLY]
+    assert len(stopped) >= 50
+    for result in stopped:
+        assert result.history[-1].examples < 4000
+        assert not storage.exists(trial_file(result.id, "checkpoint.pt"))
+    assert sum(event[0] == "ended" for event in told.events) == len(trials)
+
+
+def test_variants_follow_their_parent_and_have_the_machine_to_themselves(storage: Storage) -> None:
+    parents = [scripted(seed, quality=0.1 * seed, sleep_s=0.1) for seed in range(3)]
+    late = scripted(3, sleep_s=0.3)
+    plan = sweep_of(*parents, late, pending=[pending(parents, chain_length=length) for length in range(3)])
+    results = run(plan, storage).results
+    variants = [result for result in results.values() if result.kind == "variant"]
+    assert len(variants) == 3
+    assert {result.parent for result in variants} == {parents[2].id}
+    assert {result.status for result in results.values()} == {Status.COMPLETED}
+    spans = {}
+    for trial in results:
+        first = attempts(storage, trial)[0]["time"]
+        spans[trial] = first, first + 3 * float(results[trial].config.task.options.get("sleep_s", 0.0))
+    for variant in variants:
+        begin, end = spans[variant.id]
+        assert all(other[1] <= begin or end <= other[0] for name, other in spans.items() if name != variant.id)
+
+
+def test_a_trial_that_never_fits_is_refused_before_anything_runs(storage: Storage) -> None:
+    told = Told()
+    with pytest.raises(NeverFitsError, match="num_workers to at most 2"):
+        run(sweep_of(scripted(0), scripted(1, num_workers=4)), storage, told)
+    assert told.events == []
+
+
+def test_an_error_of_an_observer_ends_the_sweep_and_leaves_nothing(storage: Storage) -> None:
+    class FullDisk(Told):
+        def report(self, trial_id: str, report: Report) -> None:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        run(sweep_of(scripted(0), scripted(1)), storage, FullDisk())
+    assert not nothing_left()

@@ -1,0 +1,133 @@
+"""What the driver knows of a sweep's trials, and in which order others learn of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scripted import Told, pending, result_of, scripted, sweep_of
+
+from orchestrator.ledger import Ledger, Observers
+from orchestrator.plan import Plan
+from trainables.results import Report, Status, TrialResult
+from trainables.storage import Storage, trial_file
+
+TRIALS = [scripted(seed) for seed in range(3)]
+
+
+def reading(step: int, quality: float = 0.5) -> Report:
+    return Report(step=step, examples=1000 * step, seconds=0.1 * step, metrics={"val_accuracy": quality})
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path))
+
+
+def loaded(plan: Plan, storage: Storage, told: Told | None = None, **options: object) -> Ledger:
+    ledger = Ledger(plan, storage, told or Told(), **options)  # type: ignore[arg-type]
+    ledger.load()
+    return ledger
+
+
+def test_a_result_is_on_the_storage_before_anyone_is_told(storage: Storage) -> None:
+    seen: list[TrialResult] = []
+
+    class Reader(Told):
+        def ended(self, result: TrialResult) -> None:
+            seen.append(TrialResult.model_validate_json(storage.read(trial_file(result.id, "result.json"))))
+
+    ledger = loaded(sweep_of(*TRIALS), storage, Reader())
+    ledger.ended(result_of(TRIALS[0], 0.5))
+    assert seen == [result_of(TRIALS[0], 0.5)]
+
+
+def test_a_second_run_finds_what_the_first_has_ended_and_tells_of_it(storage: Storage) -> None:
+    loaded(sweep_of(*TRIALS), storage).ended(result_of(TRIALS[1], 0.5))
+    told = Told()
+    ledger = loaded(sweep_of(*TRIALS), storage, told)
+    assert ledger.found == [TRIALS[1].id]
+    assert told.events == [("ended", TRIALS[1].id)]
+    assert [trial.id for trial in ledger.open_trials()] == [TRIALS[0].id, TRIALS[2].id]
+
+
+def test_a_failed_trial_is_run_again_only_on_request(storage: Storage) -> None:
+    first = loaded(sweep_of(*TRIALS), storage)
+    first.ended_as(TRIALS[0].id, Status.FAILED, "because")
+    first.ended_as(TRIALS[1].id, Status.OUT_OF_MEMORY, "because")
+    assert len(loaded(sweep_of(*TRIALS), storage).open_trials()) == 1
+    again = loaded(sweep_of(*TRIALS), storage, retry_failed=True)
+    assert [trial.id for trial in again.open_trials()] == [TRIALS[0].id, TRIALS[2].id]
+
+
+def test_a_trial_that_could_not_say_its_end_has_its_readings_those_of_earlier_runs_too(storage: Storage) -> None:
+    trial = TRIALS[0]
+    told = Told()
+    ledger = loaded(sweep_of(trial), storage, told, earlier={trial.id: [reading(1)]})
+    ledger.started(trial.id)
+    ledger.report(trial.id, reading(2))
+    ledger.ended_as(trial.id, Status.STOPPED_EARLY, "behind")
+    assert ledger.results[trial.id].history == (reading(1), reading(2))
+    assert told.events == [("started", trial.id), ("report", trial.id, 2), ("ended", trial.id)]
+
+
+def test_a_retried_trial_starts_once_and_repeats_no_reading(storage: Storage) -> None:
+    trial = TRIALS[0]
+    told = Told()
+    ledger = loaded(sweep_of(trial), storage, told)
+    for _ in range(2):
+        ledger.started(trial.id)
+        for step in (1, 2):
+            ledger.report(trial.id, reading(step))
+    ledger.report(trial.id, reading(3))
+    assert told.events == [("started", trial.id), *(("report", trial.id, step) for step in (1, 2, 3))]
+
+
+def test_only_a_stopped_trial_loses_its_checkpoint(storage: Storage) -> None:
+    ledger = loaded(sweep_of(*TRIALS), storage)
+    for trial, status in zip(TRIALS, (Status.STOPPED_EARLY, Status.FAILED, Status.OUT_OF_MEMORY), strict=True):
+        storage.write(trial_file(trial.id, "checkpoint.pt"), b"state")
+        ledger.ended_as(trial.id, status, "because")
+    left = [storage.exists(trial_file(trial.id, "checkpoint.pt")) for trial in TRIALS]
+    assert left == [False, True, True]
+
+
+def test_variants_appear_when_their_parent_can_be_chosen(storage: Storage) -> None:
+    plan = sweep_of(*TRIALS, pending=[pending(TRIALS[:2])])
+    ledger = loaded(plan, storage)
+    ledger.ended(result_of(TRIALS[0], 0.3))
+    assert set(ledger.trials) == {trial.id for trial in TRIALS}
+    ledger.ended(result_of(TRIALS[1], 0.7))
+    (variant,) = (trial for trial in ledger.trials.values() if trial not in TRIALS)
+    assert variant.config.kind == "variant"
+    assert variant.config.parent == TRIALS[1].id  # type: ignore[union-attr]
+    ledger.ended(result_of(TRIALS[2], 0.3))
+    assert not ledger.is_complete
+    ledger.ended(result_of(variant, 0.7))
+    assert ledger.is_complete
+    assert loaded(plan, storage).is_complete
+
+
+def test_a_sweep_without_a_parent_left_is_complete(storage: Storage) -> None:
+    ledger = loaded(sweep_of(TRIALS[0], pending=[pending(TRIALS[:1])]), storage)
+    ledger.ended_as(TRIALS[0].id, Status.DIVERGED, "loss was nan")
+    assert ledger.is_complete
+
+
+def test_observers_are_told_in_order() -> None:
+    log: list[str] = []
+
+    class Named(Told):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def ended(self, result: TrialResult) -> None:
+            log.append(self.name)
+
+    both = Observers((Named("journal"), Named("display")))
+    both.started(TRIALS[0])
+    both.report(TRIALS[0].id, reading(1))
+    both.ended(result_of(TRIALS[0], 0.5))
+    assert log == ["journal", "display"]
+    assert [type(one) for one in both.each] == [Named, Named]

@@ -1,0 +1,111 @@
+"""Which trials have room beside one another, and which never will."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.resources import MAX_FUTURE_NODES, NeverFitsError, Node, Shape, check, fits, future_nodes, need_of
+from orchestrator.resources import side_by_side as count
+from trainables.config import BaselineConfig, Budget, Device, Measure, TaskConfig, Training, VariantConfig
+
+TASK = TaskConfig(name="digits_cnn", data="d", code="c")
+LAPTOP = (Node(2, 0),)
+TWO_NODES = (Node(4, 0), Node(8, 0))
+GPU_BOX = (Node(16, 4),)
+
+
+def baseline(num_workers: int = 1) -> BaselineConfig:
+    training = Training(
+        batch_size=8,
+        micro_batch_size=8 // num_workers,
+        num_workers=num_workers,
+        learning_rate=0.1,
+        budget=Budget(unit="steps", amount=10),
+    )
+    return BaselineConfig(task=TASK, training=training)
+
+
+def variant(device: Device = "auto") -> VariantConfig:
+    return VariantConfig(task=TASK, parent="p", training=baseline().training, chain=(), measure=Measure(device=device))
+
+
+def test_a_baseline_claims_what_its_workers_reserve() -> None:
+    assert need_of(baseline(2), LAPTOP, 1).workers == Shape(2, 1, 0)
+    assert need_of(baseline(2), GPU_BOX, 3).workers == Shape(2, 3, 1)
+    for nodes in (LAPTOP, TWO_NODES, GPU_BOX):
+        need = need_of(baseline(2), nodes, 1)
+        assert need.claim == need.workers
+
+
+def test_nothing_runs_beside_a_variant_that_is_measured_on_cpus() -> None:
+    need = need_of(variant(), LAPTOP, 1)
+    assert need.workers == need_of(baseline(), LAPTOP, 1).workers  # the same workers serve: no restart
+    assert fits([need.claim], LAPTOP)
+    assert not fits([need.claim, Shape(1, 1, 0)], LAPTOP)
+
+
+def test_on_several_nodes_a_variant_reserves_a_whole_one() -> None:
+    need = need_of(variant(), TWO_NODES, 1)
+    assert need.workers == need.claim == Shape(1, 8, 0)
+    assert fits([need.claim, *[Shape(1, 1, 0)] * 4], TWO_NODES)
+    assert not fits([need.claim, *[Shape(1, 1, 0)] * 5], TWO_NODES)
+
+
+def test_a_variant_measured_on_a_gpu_claims_that_gpu() -> None:
+    assert need_of(variant(), GPU_BOX, 2).claim == Shape(1, 2, 1)
+    assert need_of(variant("cpu"), GPU_BOX, 2).claim == Shape(1, 16, 1)
+
+
+shapes = st.builds(Shape, st.integers(1, 4), st.integers(1, 4), st.integers(0, 2))
+clusters = st.lists(st.builds(Node, st.integers(0, 8), st.integers(0, 4)), max_size=4)
+
+
+@given(st.lists(shapes, max_size=6), clusters)
+def test_what_fits_never_exceeds_the_cluster(wanted: Sequence[Shape], nodes: Sequence[Node]) -> None:
+    if fits(wanted, nodes):
+        assert sum(shape.num_workers * shape.cpus for shape in wanted) <= sum(node.cpus for node in nodes)
+        assert sum(shape.num_workers * shape.gpus for shape in wanted) <= sum(node.gpus for node in nodes)
+
+
+@given(shapes, clusters)
+def test_as_many_fit_side_by_side_as_are_counted_and_not_one_more(shape: Shape, nodes: Sequence[Node]) -> None:
+    number = count(shape, nodes)
+    assert fits([shape] * number, nodes)
+    assert not fits([shape] * (number + 1), nodes)
+
+
+def test_the_number_of_gangs_follows_the_cluster() -> None:
+    assert count(Shape(1, 1, 0), LAPTOP) == 2
+    assert count(Shape(2, 1, 0), LAPTOP) == 1
+    assert count(Shape(1, 1, 0), TWO_NODES) == 12
+    assert count(Shape(1, 2, 1), GPU_BOX) == 4
+    assert count(Shape(2, 1, 1), GPU_BOX) == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "nodes", "way_out"),
+    [
+        (Shape(4, 1, 0), LAPTOP, "num_workers to at most 2"),
+        (Shape(8, 1, 1), GPU_BOX, "num_workers to at most 4"),
+        (Shape(1, 4, 0), LAPTOP, "cpus_per_worker"),
+    ],
+)
+def test_a_trial_that_never_fits_is_refused_with_the_way_out(shape: Shape, nodes: Sequence[Node], way_out: str) -> None:
+    with pytest.raises(NeverFitsError, match=way_out):
+        check([("good", Shape(1, 1, 0)), ("bad", shape)], nodes)
+    check([("good", Shape(1, 1, 0))], nodes)
+
+
+def test_the_nodes_an_autoscaler_may_start_count_as_there() -> None:
+    def kind(max_count: int, **resources: int) -> SimpleNamespace:
+        return SimpleNamespace(max_count=max_count, resources=resources)
+
+    growth = SimpleNamespace(node_group_configs=[kind(1, CPU=0), kind(3, CPU=8, GPU=1)])
+    assert future_nodes(growth) == (Node(0, 0), Node(8, 1), Node(8, 1), Node(8, 1))
+    assert len(future_nodes(SimpleNamespace(node_group_configs=[kind(-1, CPU=8)]))) == MAX_FUTURE_NODES
+    assert future_nodes(SimpleNamespace(node_group_configs=[])) == ()

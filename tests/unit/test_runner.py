@@ -1,0 +1,197 @@
+"""The loop body of a worker, without Ray: what a trial may do, and what is left of it."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from scripted import result_of, scripted
+
+from trainables.commands import ANSWER, COMMAND, Advance, Answer, Cause, Command, Finished, Raised, Reading, Start
+from trainables.place import Place
+from trainables.results import Report, TrialResult
+from trainables.runner import Runner, can_go_on, cause_of, load_runner
+from trainables.storage import Storage
+
+TRIAL = scripted()
+START = Start(trial=TRIAL.id, config=TRIAL.config)
+
+
+def reading(step: int) -> Report:
+    return Report(step=step, examples=step, seconds=step, metrics={"loss": float("nan")})
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(Storage(str(tmp_path)), tmp_path)
+
+
+def runner_of(trial: Callable[[Place], Iterator[Any]], place: Place) -> Runner:
+    return Runner(lambda name, config, place: trial(place), place)
+
+
+def answers(runner: Runner, *commands: Start | Advance) -> list[Answer]:
+    return [runner.obey(command) for command in commands]
+
+
+def test_a_trial_runs_only_as_far_as_it_is_told(place: Place) -> None:
+    log = []
+
+    def trial(place: Place) -> Iterator[Any]:
+        for step in (1, 2):
+            log.append(step)
+            yield reading(step)
+        log.append("result")
+        yield result_of(TRIAL, 0.5)
+        log.append("tidy")
+
+    runner = runner_of(trial, place)
+    assert isinstance(runner.obey(START), Reading)
+    assert log == [1]
+    runner.obey(Advance())
+    assert log == [1, 2]
+    assert runner.obey(Advance()) == Finished(result=result_of(TRIAL, 0.5))
+    assert log == [1, 2, "result"]  # the result may not have arrived yet
+    runner.let_go()
+    assert log == [1, 2, "result", "tidy"]
+
+
+def test_a_stopped_trial_is_closed_when_the_next_one_starts(place: Place) -> None:
+    log = []
+
+    def trial(place: Place) -> Iterator[Any]:
+        try:
+            yield reading(1)
+            log.append("went on")
+        finally:
+            log.append("closed")
+
+    runner = runner_of(trial, place)
+    runner.obey(START)
+    assert log == []
+    runner.obey(START)
+    assert log == ["closed"]
+
+
+def raises(error: BaseException) -> Callable[[Place], Iterator[Any]]:
+    def trial(place: Place) -> Iterator[Any]:
+        yield reading(1)
+        raise error
+
+    return trial
+
+
+@pytest.mark.parametrize("error", [ValueError("no\ngood"), SystemExit(3), KeyboardInterrupt(), StopIteration("odd")])
+def test_whatever_a_trial_raises_is_an_answer(place: Place, error: BaseException) -> None:
+    runner = runner_of(raises(error), place)
+    _, answer = answers(runner, START, Advance())
+    assert isinstance(answer, Raised)
+    assert answer.failure.trial == TRIAL.id
+    assert "\n" not in answer.failure.error
+    assert "in trial" in answer.failure.traceback
+    assert isinstance(runner.obey(START), Reading)  # the next one runs
+
+
+@pytest.mark.parametrize("rest", [[], [reading(1)], ["nonsense"]])
+def test_a_trial_must_end_with_its_result(place: Place, rest: list[Any]) -> None:
+    runner = runner_of(lambda place: iter(rest), place)
+    answer = runner.obey(START)
+    if isinstance(answer, Reading):
+        answer = runner.obey(Advance())
+    assert isinstance(answer, Raised)
+    assert "without a result" in answer.failure.error
+
+
+def test_telling_a_worker_to_go_on_with_nothing_is_an_error(place: Place) -> None:
+    runner = runner_of(lambda place: iter([result_of(TRIAL, 0.5)]), place)
+    assert isinstance(runner.obey(Advance()), Raised)
+    assert isinstance(runner.obey(START), Finished)
+    assert isinstance(runner.obey(Advance()), Raised)
+
+
+@pytest.mark.parametrize("how", ["stopped", "raised", "finished"])
+def test_nothing_of_a_trial_outlives_it(place: Place, how: str) -> None:
+    models: list[weakref.ref[torch.nn.Module]] = []
+
+    def trial(place: Place) -> Iterator[Any]:
+        model = torch.nn.Linear(2, 2)
+        models.append(weakref.ref(model))
+        if how == "raised":
+            raise RuntimeError("a traceback keeps its frames alive", model)
+        yield result_of(TRIAL, 0.5) if how == "finished" else reading(1)
+
+    runner = runner_of(trial, place)
+    runner.obey(START)
+    runner.let_go()
+    gc.collect()
+    assert models[0]() is None
+
+
+def test_settings_and_seeds_are_put_back_before_each_trial(place: Place) -> None:
+    drawn = []
+
+    def trial(place: Place) -> Iterator[Any]:
+        drawn.append((torch.rand(1).item(), torch.get_default_dtype(), torch.is_grad_enabled()))
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        yield result_of(TRIAL, 0.5)
+
+    runner = runner_of(trial, place)
+    answers(runner, START, START)
+    runner._snapshot.restore()
+    assert drawn[0] == drawn[1]
+    assert drawn[0][1:] == (torch.float32, True)
+
+
+CASES: list[tuple[BaseException, int, Cause]] = [
+    (ValueError("plain"), 1, "exception"),
+    (torch.OutOfMemoryError("CUDA out of memory"), 1, "out_of_memory"),
+    (MemoryError(), 1, "out_of_memory"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out_of_memory"),
+    (RuntimeError("CUDA error: device-side assert triggered"), 1, "device"),
+    (RuntimeError("[/gloo/transport/tcp/pair.cc:547] Connection closed by peer"), 2, "peer"),
+    (RuntimeError("[/gloo/transport/tcp/pair.cc:547] Connection closed by peer"), 1, "exception"),
+    (dist.DistNetworkError("gone"), 2, "peer"),
+    (ConnectionResetError("Connection reset by peer"), 2, "exception"),
+]
+
+
+@pytest.mark.parametrize(("error", "num_workers", "cause"), CASES)
+def test_the_cause_is_told_from_the_error(error: BaseException, num_workers: int, cause: Cause) -> None:
+    assert cause_of(error, num_workers) == cause
+
+
+def test_memory_that_is_really_not_there_is_recognised() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50)
+    assert cause_of(caught.value, 1) == "out_of_memory"
+
+
+def test_only_a_sound_process_that_nobody_waits_for_goes_on(place: Place) -> None:
+    two = Place(place.storage, place.cache, num_workers=2)
+    for error, expected in ((ValueError(), True), (MemoryError(), False), (RuntimeError("CUDA error"), False)):
+        answer = runner_of(raises(error), place)
+        _, raised = answers(answer, START, Advance())
+        assert isinstance(raised, Raised)
+        assert can_go_on(raised.failure, place) is expected
+        assert not can_go_on(raised.failure, two)
+
+
+def test_a_runner_is_found_by_its_name() -> None:
+    assert load_runner("scripted:run_trial").__module__ == "scripted"
+
+
+def test_messages_survive_the_way() -> None:
+    commands: list[Command] = [START, Advance()]
+    for command in commands:
+        assert COMMAND.validate_json(command.model_dump_json()) == command
+    result = TrialResult(id="x", config=TRIAL.config, status="failed", history=(reading(1),))
+    back = ANSWER.validate_json(Finished(result=result).model_dump_json())
+    assert isinstance(back, Finished)
+    assert back.result.model_dump_json() == result.model_dump_json()  # NaN and all
