@@ -78,21 +78,36 @@ def _read_fp32_precision() -> list[str]:
 
 
 def _write_fp32_precision(values: list[str]) -> None:
+    """Only what differs: a particular setting once written no longer follows the general one, and cannot again."""
     for pair, value in zip(FP32_PRECISIONS, values, strict=True):
-        torch._C._set_fp32_precision_setter(*pair, value)
+        if torch._C._get_fp32_precision_getter(*pair) != value:
+            torch._C._set_fp32_precision_setter(*pair, value)
 
 
-def _read_cudnn_tf32() -> bool | None:
-    """None where the newer switches are set in a way that this older one has no word for; torch then refuses."""
+def _read_older_fp32_precision() -> tuple[str, bool | None]:
+    """The switches that came before; the second has no word for some states of the newer ones, and then raises."""
     try:
-        return bool(cudnn.allow_tf32)
+        return torch.get_float32_matmul_precision(), bool(cudnn.allow_tf32)
     except RuntimeError:
-        return None
+        return torch.get_float32_matmul_precision(), None
 
 
-def _write_cudnn_tf32(value: bool | None) -> None:
-    if value is not None:
-        cudnn.allow_tf32 = value
+def _write_older_fp32_precision(value: tuple[str, bool | None]) -> None:
+    matmul_now, cudnn_now = _read_older_fp32_precision()
+    if matmul_now != value[0]:
+        torch.set_float32_matmul_precision(value[0])
+    if cudnn_now != value[1] and value[1] is not None:
+        cudnn.allow_tf32 = value[1]
+
+
+def _read_all_fp32_precision() -> tuple[list[str], tuple[str, bool | None]]:
+    return _read_fp32_precision(), _read_older_fp32_precision()
+
+
+def _write_all_fp32_precision(values: tuple[list[str], tuple[str, bool | None]]) -> None:
+    _write_fp32_precision(values[0])
+    _write_older_fp32_precision(values[1])
+    _write_fp32_precision(values[0])  # the older switches turn some of these as well
 
 
 def _read_default_device() -> torch.device | None:
@@ -241,10 +256,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     ),
     "filling of uninitialised memory": _attributes(deterministic, "fill_uninitialized_memory"),
     "flush denormal": (_read_flush_denormal, torch.set_flush_denormal),
-    # These two first: the older switches also turn the newer ones that follow.
-    "float32 matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    "cudnn tf32": (_read_cudnn_tf32, _write_cudnn_tf32),
-    "float32 precision": (_read_fp32_precision, _write_fp32_precision),
+    "float32 precision": (_read_all_fp32_precision, _write_all_fp32_precision),
     "cudnn": _attributes(cudnn, "enabled", "benchmark", "benchmark_limit", "deterministic"),
     "cuda matmul": _attributes(
         matmul,

@@ -6,6 +6,7 @@ import locale
 import logging
 import os
 import random
+import subprocess
 import sys
 import warnings
 
@@ -61,7 +62,7 @@ def _turn_torch():
     torch.set_float32_matmul_precision("medium")
     torch.backends.fp32_precision = "ieee"
     torch.backends.mkldnn.set_flags(False, True)
-    torch.backends.cudnn.enabled = False
+    torch.backends.cudnn.enabled = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.benchmark_limit = 3
     torch.backends.cudnn.deterministic = True
@@ -165,6 +166,26 @@ def test_without_it_the_bits_would_differ(tmp_path):
     weights, _ = trial(Regression(), tmp_path / "first")
     nn.modules.module.register_module_forward_hook(lambda module, inputs, outputs: outputs * 0.99)
     assert differing(weights, trial(Regression(), tmp_path / "second")[0])
+
+
+GENERAL = """
+import torch
+from trainables.clean import Snapshot
+snapshot = Snapshot.take()
+{before}
+snapshot.restore()
+torch.backends.fp32_precision = "ieee"
+print(torch.backends.cudnn.conv.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision)
+"""
+
+
+@pytest.mark.parametrize(
+    "before", ["", "torch.backends.fp32_precision = 'tf32'", "torch.set_float32_matmul_precision('medium')"]
+)
+def test_a_general_setting_still_rules_the_particular_ones_afterwards(before):
+    """In a process of its own: torch hands a setting down only to those that were never set themselves."""
+    command = [sys.executable, "-c", GENERAL.format(before=before)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["ieee", "ieee"]
 
 
 def test_seeds_differ_by_seed_worker_and_step_and_in_nothing_else():
