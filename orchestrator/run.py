@@ -16,6 +16,7 @@ from orchestrator.analysis.comparison import Comparison, load_comparison
 from orchestrator.analysis.table import save_plan, stored_plan
 from orchestrator.display import display
 from orchestrator.expand import expand
+from orchestrator.final_reading import read_test_data
 from orchestrator.journal import Journal, JournalError, SweepIsRunningError
 from orchestrator.ledger import Observers
 from orchestrator.local_ray import RaySettings
@@ -26,7 +27,6 @@ from orchestrator.report.command import DEFAULT_STORAGE, print_comparison
 from orchestrator.resources import NeverFitsError
 from orchestrator.spec import load_sweep
 from orchestrator.sweep import Interrupted, SweepOutcome, run_sweep
-from orchestrator.test_reading import read_test_data
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage
 
