@@ -15,10 +15,12 @@ import torch.distributed as dist
 from torch import nn
 
 from tests.training_samples import Ragged, Regression, bits, build, place, table, tables, training
-from trainables.config import Adam, Budget, Training
+from trainables.config import Adam, BaselineConfig, Budget, TaskConfig, Training
 from trainables.evaluate import evaluate
 from trainables.loop import Diverged, train
 from trainables.place import Place
+from trainables.results import TrialResult
+from trainables.trial import run_trial
 
 ROWS = 24
 DOUBLE = torch.float64
@@ -103,6 +105,21 @@ class PartlyUsed(Regression):
         return model.predict(batch["features"])
 
 
+def whole_trial(here: Place) -> dict[str, Any]:
+    """A baseline of real data from beginning to end."""
+    named = TaskConfig(name="digits_cnn", options={"channels": 4}, data="of the test", code="of the test")
+    config = BaselineConfig(task=named, training=training(32, 10, num_workers=here.num_workers, evaluations=2))
+    *reports, result = run_trial("0123456789ab", config, here)
+    assert isinstance(result, TrialResult)
+    return {
+        "steps": [report.step for report in reports],
+        "status": str(result.status),
+        "files": result.files,
+        "metrics": {name: figure.value for name, figure in result.metrics.items()},
+        "left": here.storage.names("trials/0123456789ab"),
+    }
+
+
 def everything(here: Place) -> dict[str, Any]:
     workers = here.num_workers
     adam = {"optimizer": Adam(), "num_workers": workers}
@@ -130,6 +147,7 @@ def everything(here: Place) -> dict[str, Any]:
             "diverged": [diverging(here, 0), diverging(here, 1)],
             "seconds": [r.step for r in train(build(Regression()), Regression(), tables(ROWS), in_seconds, here)],
             "flagged": flagged(here),
+            "trial": whole_trial(here),
         }
     return results
 

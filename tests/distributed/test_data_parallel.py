@@ -85,3 +85,15 @@ def test_a_bad_loss_on_one_worker_ends_all_alike(results, bad_rank):
 def test_workers_agree_when_the_seconds_are_over(results):
     assert results[2, 0]["seconds"] == results[2, 1]["seconds"]
     assert len(results[2, 0]["seconds"]) == 4
+
+
+def test_of_a_whole_trial_the_first_worker_keeps_the_model_and_all_have_its_figures(results):
+    first, second = (results[2, rank]["trial"] for rank in (0, 1))
+    assert first["steps"] == second["steps"] == [5, 10]
+    assert first["status"] == second["status"] == "completed"
+    assert first["files"] == {"weights": "weights.pt", "model": "model.pt2"}
+    assert second["files"] == {}
+    judged = [name for name in second["metrics"] if name.startswith(("val_", "train_", "best_")) and "sec" not in name]
+    assert len(judged) == 6
+    assert {name: first["metrics"][name] for name in judged} == {name: second["metrics"][name] for name in judged}
+    assert set(first["left"]) == {"weights.pt", "model.pt2"}

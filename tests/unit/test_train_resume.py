@@ -65,14 +65,21 @@ def test_a_run_that_was_complete_yields_nothing_more_and_still_knows_its_history
     assert differing(bits(first), bits(second)) == []
 
 
-def test_time_counts_on_over_resumptions(tmp_path):
-    seconds = []
+@pytest.mark.parametrize("budget", [Budget(unit="steps", amount=20), Budget(unit="seconds", amount=0.2)])
+def test_time_counts_on_over_resumptions(tmp_path, budget):
+    reports = []
     for _ in range(4):
-        running = resumable(build(Regression()), tmp_path)
-        seconds.append(next(running).seconds)
+        running = resumable(build(Regression()), tmp_path, budget=budget)
+        reports.append(next(running))
         running.close()
-    assert seconds == sorted(seconds)
+    assert list(resumable(build(Regression()), tmp_path, budget=budget)) == []
+    seconds = [report.seconds for report in reports]
+    assert seconds == sorted(set(seconds))
     assert seconds[0] > 0
+    if budget.unit == "seconds":
+        assert seconds[-1] >= 0.18
+    else:
+        assert reports[-1].step == 20
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
