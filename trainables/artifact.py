@@ -55,8 +55,11 @@ def trace(module: nn.Module, example_inputs: Inputs) -> ExportedProgram:
         with KnownWarnings():
             return export(module, two_rows(example_inputs), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch.export raises many types; to the user they are one: this model does not export
+        cause = first_line(error)
+        if "specialized it to be a constant" in str(error):
+            cause = "its code fixes the number of rows; take it from x.shape[0], not from len(x)"
         raise ArtifactError(
-            f"torch.export cannot export {type(module).__name__} with a free number of rows: {first_line(error)}"
+            f"torch.export cannot export {type(module).__name__} with a free number of rows: {cause}"
         ) from error
 
 

@@ -8,7 +8,11 @@ Names of metrics (the keys of `TrialResult.metrics` and `Report.metrics`):
     latency_p50_ms_batch_<b>, latency_p95_ms_batch_<b>        of the exported model, compiled, in a fresh process
     latency_ratio_batch_<b>       its p50 over the p50 of its parent compiled, measured in alternation; lower is faster
     val_<m>_change                variant minus parent on the same validation rows, paired row by row
-    reference_*                   the parent's figures from the same measuring process (eager, compiled, bfloat16)
+    compile_seconds, process_peak_rss_bytes, and on CUDA device_peak_memory_bytes    of the measuring process
+    reference_<any of the above>  the parent's own figure, from the same measuring process
+    reference_eager_latency_*, reference_bfloat16_latency_*   the parent not compiled; compiled in bfloat16 where the
+                                  device computes in it
+    test_<m>, test_<m>_change     on the test data, for the recommendation alone
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from trainables.clean import seed_everything
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, History, derive, train_on
 from trainables.config import Distill
+from trainables.data_parallel import Objective
 from trainables.results import Report
-from trainables.step import Objective
 from trainables.tasks.base import Batch, Task
 
 

@@ -13,10 +13,10 @@ from torch import nn
 from trainables.artifact import Inputs
 from trainables.config import Budget, FineTune, Training
 from trainables.data import TaskData
+from trainables.data_parallel import Objective
 from trainables.loop import Diverged, train
 from trainables.place import Place
 from trainables.results import Report
-from trainables.step import Objective
 from trainables.tasks.base import Task
 
 History = tuple[Report, ...]

@@ -95,11 +95,19 @@ class Structure:
             if node in seen:
                 continue
             seen.add(node)
-            owners = list(self._owners(node))
-            found |= dict.fromkeys(owners)
-            if not owners:
+            if self._has_weight(node):
+                found |= dict.fromkeys(self._owners(node))
+            else:
                 waiting += node.all_input_nodes
         return list(found)
+
+    def _has_weight(self, node: Node) -> bool:
+        """Whether the node multiplies with, or looks up, a parameter: a layer, also one written as a function."""
+        if not isinstance(node.target, torch._ops.OpOverload):
+            return False
+        named = [argument.name for argument in node.target._schema.arguments]
+        weights = [value for name, value in zip(named, node.args, strict=False) if name == "weight"]
+        return any(isinstance(w, Node) and w.name in self._weights and w.meta["val"].ndim > 1 for w in weights)
 
     def _owners(self, node: Node) -> Iterator[nn.Module]:
         """The layers whose weights this node uses; several when they share one weight."""
