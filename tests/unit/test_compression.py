@@ -1,0 +1,396 @@
+"""The compression methods, one by one, on models small enough to know the answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.training_samples import Regression, bits, differing, place, tables, training
+from trainables.artifact import load_model, save_program
+from trainables.batching import steps_for
+from trainables.compression import Made, apply, checkpoint_name
+from trainables.compression.distill import blended
+from trainables.compression.errors import CompressionError
+from trainables.compression.fine_tune import Context, derive, train_on
+from trainables.compression.prune import _ratio, prune
+from trainables.compression.quantize import choose_mode, quantize
+from trainables.compression.structure import Structure
+from trainables.config import Budget, Distill, FineTune, Int8, Prune, TaskConfig, VariantConfig
+from trainables.data import Table, TaskData
+from trainables.results import Report
+from trainables.tasks import load_task
+
+
+def context(tmp_path: Path, **settings: object) -> Context:
+    return Context(Regression(0.0), tables(), training(16, 64, **settings), place(tmp_path))
+
+
+def size(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+# -- reading the structure of a model ---------------------------------------------------------------------------------
+
+
+class Attention(nn.Module):
+    """A block in the ways that people write them: fused or separate projections, head size known or worked out."""
+
+    def __init__(self, fused: bool = False, fixed: bool = False) -> None:
+        super().__init__()
+        self.heads, self.fused, self.size = 4, fused, 8 if fixed else -1
+        self.norm = nn.LayerNorm(32)
+        self.qkv = nn.ModuleList([nn.Linear(32, 96)] if fused else [nn.Linear(32, 32) for _ in range(3)])
+        self.project = nn.Linear(32, 32)
+        self.expand, self.contract = nn.Linear(32, 64), nn.Linear(64, 32)
+        self.embed, self.classify = nn.Linear(6, 32), nn.Linear(32, 10)
+        self.position = nn.Parameter(torch.randn(5, 32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x) + self.position
+        y = self.norm(x)
+        parts = self.qkv[0](y).chunk(3, dim=-1) if self.fused else [layer(y) for layer in self.qkv]
+        heads = [part.reshape(x.shape[0], 5, self.heads, self.size).transpose(1, 2) for part in parts]
+        mixed = F.scaled_dot_product_attention(*heads)
+        x = x + self.project(mixed.transpose(1, 2).flatten(2))
+        x = x + self.contract(F.gelu(self.expand(x)))
+        scores: Tensor = self.classify(x.mean(1))
+        return scores
+
+
+class TwoOutputLayers(nn.Module):
+    """The output is a sum, of which one part is normalised: both layers feed it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.left, self.right = nn.Linear(6, 16), nn.Linear(16, 8), nn.Linear(16, 8)
+        self.norm = nn.LayerNorm(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x).relu()
+        outputs: Tensor = self.norm(self.left(hidden)) + self.right(hidden).tanh()
+        return outputs
+
+
+class Tied(nn.Module):
+    """A language model whose last layer shares its weight with the embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(50, 16)
+        self.expand, self.contract = nn.Linear(16, 32), nn.Linear(32, 16)
+        self.predict = nn.Linear(16, 50, bias=False)
+        self.predict.weight = self.embed.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embed(tokens)
+        x = x + self.contract(self.expand(x).relu())
+        scores: Tensor = self.predict(x)
+        return scores
+
+
+def tokens(rows: int) -> tuple[Tensor]:
+    return (torch.randint(0, 50, (rows, 7)),)
+
+
+def test_output_layers_are_found() -> None:
+    model = TwoOutputLayers()
+    assert set(Structure(model, (torch.randn(2, 6),)).outputs) == {model.left, model.right}
+    tied = Tied()
+    assert set(Structure(tied, tokens(2)).outputs) == {tied.embed, tied.predict}
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_attention_and_perceptron_are_told_apart(fused: bool) -> None:
+    model = Attention(fused)
+    structure = Structure(model, (torch.randn(2, 5, 6),))
+    assert structure.attention_heads == dict.fromkeys(model.qkv, 4)
+    assert set(structure.multiplied) == set(model.qkv)
+    assert structure.hidden == [model.expand]
+    assert structure.outputs == [model.classify]
+
+
+# -- pruning ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 512), st.floats(0.01, 0.99), st.sampled_from([1, 2, 4, 8, 16]))
+def test_share_of_a_layer_leaves_a_multiple_near_the_ratio(width: int, ratio: float, round_to: int) -> None:
+    kept = int(width * (1 - _ratio(width, Prune(ratio=ratio, round_to=round_to))))
+    assert 1 <= kept <= width
+    if kept < width:
+        assert kept % round_to == 0
+        assert abs(kept - width * (1 - ratio)) <= max(round_to / 2, round_to - width * (1 - ratio)) + 1e-9
+
+
+@pytest.mark.parametrize(("ratio", "hidden"), [(0.25, 24), (0.5, 16), (0.9, 4), (0.99, 4)])
+def test_perceptron_loses_the_asked_share_of_each_hidden_layer(ratio: float, hidden: int) -> None:
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+    before = size(model)
+    pruned = prune(model, Prune(ratio=ratio), (torch.randn(4, 10),)).model
+    assert size(pruned) == 11 * hidden + (hidden + 1) * hidden + 3 * (hidden + 1)
+    assert size(model) == before
+
+
+def test_weakest_channels_are_those_that_go() -> None:
+    model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+        model[0].weight[::2] *= 1e-4
+        model[0].bias[::2] = 0
+        model[2].weight[:, ::2] *= 1e-4
+    pruned = prune(model, Prune(ratio=0.5), (torch.randn(4, 4),)).model
+    given_rows = torch.randn(100, 4)
+    torch.testing.assert_close(pruned(given_rows), model(given_rows), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "warning"),
+    [
+        (Attention(), (torch.randn(3, 5, 6),), None),
+        (Attention(fused=True), (torch.randn(3, 5, 6),), None),
+        (Attention(fixed=True), (torch.randn(3, 5, 6),), "all channels outside attention only"),
+        (TwoOutputLayers(), (torch.randn(3, 6),), None),
+        (Tied(), tokens(3), None),
+        (nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)),
+         (torch.randn(3, 1, 8, 8),), None),
+    ],
+    ids=["attention", "fused projections", "fixed head size", "two output layers", "tied weights", "convolution"],
+)  # fmt: skip
+def test_what_can_be_pruned_is_pruned_and_the_outputs_keep_their_shape(
+    model: nn.Module, inputs: tuple[Tensor, ...], warning: str | None
+) -> None:
+    torch.manual_seed(0)
+    pruned = prune(model, Prune(ratio=0.5), inputs)
+    assert size(pruned.model) < 0.8 * size(model)
+    assert pruned.model(*inputs).shape == model(*inputs).shape
+    assert any(warning in each for each in pruned.warnings) if warning else pruned.warnings == ()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_every_head_keeps_the_same_features_in_queries_keys_values_and_projection(fused: bool) -> None:
+    torch.manual_seed(0)
+    model = Attention(fused)
+    pruned = prune(model, Prune(ratio=0.5), (torch.randn(3, 5, 6),)).model
+    biases, left = (torch.cat([layer.bias.detach() for layer in each.qkv]) for each in (model, pruned))
+    kept = (left[:, None] == biases).nonzero()[:, 1].reshape(3, 4, 4)  # part, head, feature of the fused projections
+    features = kept - 32 * torch.arange(3)[:, None, None] - 8 * torch.arange(4)[:, None]
+    assert torch.equal(features, features[:1, :1].expand(3, 4, 4))
+    assert features.min() >= 0
+    assert features.max() < 8
+    columns = kept[0].flatten()  # of what the projection reads
+    rows = (pruned.project.bias[:, None] == model.project.bias).nonzero()[:, 1]
+    assert torch.equal(pruned.project.weight, model.project.weight[rows][:, columns])
+
+
+def test_pruning_twice_gives_the_same_model() -> None:
+    torch.manual_seed(0)
+    model, inputs = Attention(), (torch.randn(3, 5, 6),)
+    first, second = (prune(model, Prune(), inputs).model for _ in range(2))
+    assert differing(bits(first), bits(second)) == []
+
+
+def test_layer_with_nothing_to_lose_is_an_error() -> None:
+    with pytest.raises(CompressionError, match=r"prune 0\.5 removed nothing .*no layer is wide enough"):
+        prune(nn.Linear(8, 8), Prune(), (torch.randn(2, 8),))
+
+
+# -- training within a chain ------------------------------------------------------------------------------------------
+
+
+@given(
+    st.sampled_from(["examples", "steps", "epochs"]),
+    st.floats(0.5, 1e5),
+    st.floats(1e-3, 10),
+    st.integers(1, 64),
+    st.integers(1, 4),
+)
+def test_part_of_a_budget_is_at_least_one_step_and_not_more_than_its_share(
+    unit: str, amount: float, fraction: float, rows: int, workers: int
+) -> None:
+    parent = training(rows * workers, 1).model_copy(
+        update={
+            "budget": Budget(unit=unit, amount=amount),  # type: ignore[arg-type]
+            "micro_batch_size": rows,
+            "num_workers": workers,
+        }
+    )
+    derived = derive(Context(Regression(), tables(64), parent, place(Path("/nowhere"))), fraction, 0.1)
+    steps = steps_for(derived.budget, derived.batch_size, 64)
+    share = {"examples": amount / (rows * workers), "steps": amount, "epochs": amount * 64 / (rows * workers)}[unit]
+    assert steps is not None
+    assert 1 <= steps <= max(1.0, share * fraction + 1e-6)
+    assert derived.batch_size == parent.batch_size == derived.micro_batch_size * derived.accumulation_steps
+    assert derived.num_workers == 1
+    assert derived.learning_rate == pytest.approx(0.1 * parent.learning_rate)
+
+
+def drained(readings) -> tuple[list[Report], object]:
+    reports = []
+    while True:
+        try:
+            reports.append(next(readings))
+        except StopIteration as end:
+            return reports, end.value
+
+
+def test_readings_of_later_methods_go_on_counting(tmp_path: Path) -> None:
+    here = context(tmp_path)
+    model = here.task.build_model()
+    first, history = drained(train_on(model, here, here.training, "trials/x/step0.pt", ()))
+    second, whole = drained(train_on(model, here, here.training, "trials/x/step1.pt", history))
+    assert whole == (*first, *second)
+    steps = [report.step for report in whole]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 2 * first[-1].step
+    assert whole[-1].examples == 2 * first[-1].examples
+    assert whole[-1].seconds > first[-1].seconds
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 5, 7])
+def test_chain_that_was_stopped_goes_on_from_its_last_reading(tmp_path: Path, stop_after: int) -> None:
+    """Stopped in the first or second method, or between them; the end has the bits of a chain that was not."""
+    chain = (Prune(ratio=0.5, fine_tune=FineTune(budget_fraction=1.0)), Distill(width=1.0))
+    here = context(tmp_path, evaluations=4)
+    config = VariantConfig(task=TaskConfig(name="x", data="", code=""), parent="p", training=here.training, chain=chain)
+
+    def start(trial: str):
+        torch.manual_seed(0)
+        made = Made(here.task.build_model())
+        return made, apply(trial, config, here, made)
+
+    whole, readings = start("whole")
+    expected, _ = drained(readings)
+    _, readings = start("parts")
+    seen = [next(readings) for _ in range(stop_after)]
+    readings.close()
+    resumed, readings = start("parts")
+    seen += drained(readings)[0]
+    assert [report.step for report in seen] == [report.step for report in expected]
+    assert [report.metrics["val_loss"] for report in seen] == [report.metrics["val_loss"] for report in expected]
+    assert differing(bits(whole.model), bits(resumed.model)) == []
+    assert [report.step for report in resumed.history] == [report.step for report in expected]
+    assert here.place.storage.exists(checkpoint_name("parts", 1))
+
+
+# -- distillation -----------------------------------------------------------------------------------------------------
+
+
+def test_distillation_loss_is_the_divergence_of_the_softened_outputs() -> None:
+    task = load_task("digits_cnn", {}, ())
+    torch.manual_seed(0)
+    student, teacher = torch.randn(5, 10), torch.randn(5, 10)
+    for temperature in (1.0, 3.0):
+        p, q = (torch.softmax(outputs.double() / temperature, 1) for outputs in (teacher, student))
+        expected = temperature**2 * (p * (p / q).log()).sum(1)
+        torch.testing.assert_close(
+            task.distillation_losses(student, teacher, {}, temperature).double(), expected, atol=1e-5, rtol=1e-5
+        )
+    assert torch.allclose(task.distillation_losses(student, student, {}, 2.0), torch.zeros(5), atol=1e-5)
+
+
+def test_gradient_of_a_hot_distillation_loss_is_that_of_half_the_squared_difference() -> None:
+    """Hinton et al. 2015, section 2.1: at high temperature, with zero means, it is (student - teacher) / classes."""
+    task = load_task("digits_cnn", {}, ())
+    torch.manual_seed(0)
+    student, teacher = (outputs - outputs.mean(1, keepdim=True) for outputs in (torch.randn(4, 10), torch.randn(4, 10)))
+    student.requires_grad_()
+    task.distillation_losses(student, teacher, {}, 1000.0).sum().backward()
+    torch.testing.assert_close(student.grad, (student - teacher).detach() / 10, atol=2e-3, rtol=2e-2)
+
+
+def test_numbers_are_distilled_by_their_squared_difference() -> None:
+    task = Regression()
+    student, teacher = torch.randn(6, 1), torch.randn(6, 1)
+    torch.testing.assert_close(
+        task.distillation_losses(student, teacher, {}, 9.0), (student - teacher).square().flatten()
+    )
+
+
+@pytest.mark.parametrize("name", ["digits_cnn", "digits_transformer", "diabetes_mlp", "stdlib_gpt"])
+def test_every_task_has_as_many_distillation_losses_as_losses(name: str, tmp_path: Path) -> None:
+    task = load_task(name, {}, ())
+    model = task.build_model().eval()
+    rows = 3
+    batch: dict[str, Tensor] = {
+        "image": torch.rand(rows, 1, 8, 8),
+        "label": torch.arange(rows),
+        "features": torch.randn(rows, 10),
+        "target": torch.randn(rows),
+        "bytes": torch.zeros(rows, 64, dtype=torch.uint8),
+        "next_bytes": torch.zeros(rows, 64, dtype=torch.uint8),
+    }
+    own = task.losses(task.forward(model, batch), batch)
+    for alpha in (0.0, 0.3, 1.0):
+        blend = blended(model, task, Distill(alpha=alpha))(model, batch)
+        torch.testing.assert_close(blend, (1 - alpha) * own, atol=1e-4, rtol=1e-4)  # the student is its own teacher
+
+
+# -- quantisation -----------------------------------------------------------------------------------------------------
+
+
+def of(model: nn.Module, data, inputs: tuple[str, ...], tmp_path: Path) -> Context:
+    task = Regression()
+    task.inputs = inputs  # type: ignore[misc]
+    return Context(task, data, training(16, 64), place(tmp_path))
+
+
+def test_mode_is_chosen_by_looking_at_the_model() -> None:
+    perceptron, convolution = nn.Sequential(nn.Linear(2, 2)), nn.Sequential(nn.Conv1d(1, 1, 1), nn.Linear(2, 2))
+    assert choose_mode(perceptron, Int8()) == "dynamic"
+    assert choose_mode(convolution, Int8()) == "static"
+    assert choose_mode(perceptron, Int8(mode="static")) == "static"
+    assert choose_mode(convolution, Int8(mode="dynamic")) == "dynamic"
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "static"])
+def test_share_of_converted_bytes_is_counted(mode: str, tmp_path: Path) -> None:
+    """2,048 + 256 weights of 2,568 parameters with their biases; the outputs stay close."""
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 128), nn.ReLU(), nn.Linear(128, 2)).eval()
+    table = Table({"features": torch.randn(300, 16)})
+
+    def forbidden() -> Table:
+        raise AssertionError("test data must not be opened")
+
+    data = TaskData(table, None, forbidden)  # type: ignore[arg-type]  # neither validation nor test data is needed
+    quantized = quantize(model, Int8(mode=mode), of(model, data, ("features",), tmp_path), "cpu")  # type: ignore[arg-type]
+    assert quantized.mode == mode
+    assert quantized.converted_fraction == pytest.approx((2048 + 256) / size(model))
+    loaded = load_model(save_program(quantized.program, tmp_path / "model.pt2"))
+    assert not [value for value in loaded.state_dict().values() if value.dtype.is_floating_point and value.ndim == 4]
+    given_rows = torch.randn(64, 16)
+    with torch.no_grad():
+        expected, got = model(given_rows), loaded(given_rows)
+    assert float((got - expected).norm() / expected.norm()) < 0.05
+    assert all(isinstance(module.weight, nn.Parameter) for module in model if isinstance(module, nn.Linear))
+
+
+def test_weight_shared_with_an_embedding_is_left_alone(tmp_path: Path) -> None:
+    """Its 8-bit copy would stand beside the original, and make the file bigger."""
+
+    model = Tied()
+    table = Table({"tokens": tokens(20)[0]})
+    data = TaskData(table, table, lambda: table)
+    quantized = quantize(model, Int8(), of(model, data, ("tokens",), tmp_path), "cpu")
+    assert quantized.converted_fraction == pytest.approx(2 * 16 * 32 / size(model))
+
+
+def test_nothing_to_convert_is_an_error(tmp_path: Path) -> None:
+
+    table = Table({"tokens": tokens(20)[0]})
+    data = TaskData(table, table, lambda: table)
+    model = nn.Embedding(50, 4)
+    with pytest.raises(CompressionError, match=r"int8 \(dynamic\) converted nothing.*use prune or distill"):
+        quantize(model, Int8(), of(model, data, ("tokens",), tmp_path), "cpu")
+
+
+def test_static_quantisation_is_for_the_cpu(tmp_path: Path) -> None:
+    with pytest.raises(CompressionError, match=r"no CUDA kernels in torchao; measure on cpu with measure\.device: cpu"):
+        quantize(nn.Conv2d(1, 4, 3), Int8(), context(tmp_path), "cuda")

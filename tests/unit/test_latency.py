@@ -1,0 +1,98 @@
+"""What repeated timings say, and who is timed when."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainables import latency
+from trainables.latency import latency_ms, latency_ratio, median, time_in_turn
+
+
+@pytest.mark.parametrize(("n", "rank"), [(6, 1), (9, 2), (12, 3), (20, 6), (30, 10), (100, 40)])
+def test_limits_of_the_median_are_the_tabulated_order_statistics(n: int, rank: int) -> None:
+    """Ranks for 95 % from tables of the sign test (for instance Conover, Practical Nonparametric Statistics, A3)."""
+    estimate = median([float(i) for i in range(1, n + 1)])
+    assert (estimate.low, estimate.high) == (rank, n + 1 - rank)
+    coverage = 1 - 2 * sum(math.comb(n, k) for k in range(rank)) / 2**n
+    assert coverage >= 0.95
+
+
+def test_interval_covers_the_median_of_a_skewed_distribution() -> None:
+    random = np.random.default_rng(0)
+    samples = random.exponential(size=(2000, 20))
+    estimates = [median(list(sample)) for sample in samples]
+    covered = np.mean([e.low <= math.log(2) <= e.high for e in estimates if e.low is not None and e.high is not None])
+    assert 0.945 <= covered <= 0.975  # in theory 0.9586
+
+
+@given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60), st.randoms())
+def test_median_is_within_its_interval_and_does_not_depend_on_the_order(values: list[float], random) -> None:
+    estimate = median(values)
+    shuffled = list(values)
+    random.shuffle(shuffled)
+    assert median(shuffled) == estimate
+    assert estimate.n == len(values)
+    if len(values) < 6:
+        assert estimate.low is None
+        assert estimate.note
+    else:
+        assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_ratio_is_free_of_a_drift_that_both_share() -> None:
+    drift = np.linspace(1.0, 5.0, 20)
+    reference = [np.full(30, 0.002 * factor) for factor in drift]
+    own = [np.full(30, 0.001 * factor) for factor in drift]
+    ratio = latency_ratio(own, reference)
+    assert ratio.value == pytest.approx(0.5)
+    assert ratio.low == pytest.approx(0.5)
+    assert ratio.high == pytest.approx(0.5)
+    assert latency_ms(own, 0.5).high > 1.5 * latency_ms(own, 0.5).low  # while the latency itself has drifted
+
+
+def test_quantiles_are_in_milliseconds_and_a_short_block_has_no_interval_for_its_tail() -> None:
+    long = [np.linspace(0.001, 0.002, 101) for _ in range(20)]
+    assert latency_ms(long, 0.5).value == pytest.approx(1.5)
+    assert latency_ms(long, 0.95).value == pytest.approx(1.95)
+    assert latency_ms(long, 0.95).low is not None
+    short = latency_ms([np.array([0.001, 0.002])] * 20, 0.95)
+    assert short.low is None
+    assert "too few" in (short.note or "")
+
+
+def test_models_are_timed_in_turn_with_garbage_collection_off() -> None:
+    order: list[str] = []
+    collecting: set[bool] = set()
+
+    def called(name: str) -> object:
+        def call() -> None:
+            if not order or order[-1] != name:
+                order.append(name)
+            collecting.add(gc.isenabled())
+            time.sleep(0.001)
+
+        return call
+
+    timed = time_in_turn({"a": called("a"), "b": called("b")}, rounds=4)
+    assert order == ["a", "b"] * 5  # once to see how long a call is, then four rounds
+    assert collecting == {False}
+    assert gc.isenabled()
+    assert [len(rounds) for rounds in timed.values()] == [4, 4]
+    assert all(0.001 <= seconds < 1 for rounds in timed.values() for block in rounds for seconds in block)
+
+
+def test_slow_models_get_fewer_rounds_but_at_least_one() -> None:
+    timed = time_in_turn({"slow": lambda: time.sleep(0.01)}, rounds=1000, seconds_at_most=0.0)
+    assert len(timed["slow"]) == 1
+
+
+def test_fast_models_get_blocks_long_enough_for_a_tail() -> None:
+    timed = time_in_turn({"fast": lambda: None}, rounds=2)
+    assert len(timed["fast"][0]) == latency.MOST_CALLS
