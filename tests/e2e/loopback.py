@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import shlex
@@ -86,6 +87,7 @@ def running(command: Sequence[str], environment: dict[str, str], log: Path) -> I
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_end_with_the_tests,
         )
     try:
         yield process
@@ -98,6 +100,12 @@ def running(command: Sequence[str], environment: dict[str, str], log: Path) -> I
             process.wait()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end_with_the_tests() -> None:
+    """Ask Linux to end this process when the one that started it is gone, also when the tests were killed."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def wait_until(is_ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
