@@ -38,6 +38,7 @@ _LOCAL_ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
 LOOPBACK = "127.0.0.1"
+START_ATTEMPTS = 3
 LOCAL_OBJECT_STORE_BYTES = 100 << 20  # messages only: data is mapped from files
 
 
@@ -80,17 +81,28 @@ def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
     if address:
         ray.init(address=address, runtime_env={"env_vars": environment}, **quiet)
         return
+    cpus = settings.num_cpus or len(os.sched_getaffinity(0))
+    for attempt in range(START_ATTEMPTS):
+        try:
+            _start_local(cpus, {**environment, **_LOCAL_ENVIRONMENT}, quiet)
+            return
+        except Exception as error:  # Ray gives its daemons 30 s, which a busy machine may exceed, and no type to it
+            if "timed out during startup" not in str(error) or attempt == START_ATTEMPTS - 1:
+                raise
+
+
+def _start_local(num_cpus: int, environment: dict[str, str], quiet: dict[str, Any]) -> None:
     # Known beforehand, so that helpers of Ray Train that look for "the" cluster do not find another on this machine.
     port = _free_port()
     os.environ["RAY_GCS_SERVER_PORT"] = str(port)
     try:
         ray.init(
             address="local",
-            num_cpus=settings.num_cpus or len(os.sched_getaffinity(0)),
+            num_cpus=num_cpus,
             include_dashboard=True,  # Ray Train asks its state API which reservations to clean up
             dashboard_host=LOOPBACK,
             object_store_memory=LOCAL_OBJECT_STORE_BYTES,
-            runtime_env={"env_vars": {**environment, **_LOCAL_ENVIRONMENT, "RAY_ADDRESS": f"{LOOPBACK}:{port}"}},
+            runtime_env={"env_vars": {**environment, "RAY_ADDRESS": f"{LOOPBACK}:{port}"}},
             _node_ip_address=LOOPBACK,
             **quiet,
         )

@@ -6,8 +6,9 @@
     collective   every worker waits for all others before each reading, as gradients do
     fail         raise | system_exit | die | out_of_memory | memory_error: before reading `at`, on worker `rank`
     times        how many attempts fail so (default: all)
-    tamper       change every global setting of the process that comes to mind
+    tamper       turn every global setting of the process, and leave it so
 A trial keeps a checkpoint of its readings and goes on from it. Every attempt leaves a file that tells its process.
+Trials of other tasks are run in earnest.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+import trainables.trial
 from orchestrator.plan import Choice, PendingVariant, Plan, Trial
 from orchestrator.spec import (
     EarlyStopping,
@@ -51,12 +53,17 @@ RUNNER = "scripted:run_trial"
 
 
 def run_trial(trial: str, config: BaselineConfig | VariantConfig, place: Place) -> Iterator[Report | TrialResult]:
+    if config.task.name != "scripted":
+        yield from trainables.trial.run_trial(trial, config, place)
+        return
     script: dict[str, Any] = dict(config.task.options)
     checkpoint = trial_file(trial, "checkpoint.pt")
     history = _resume(place.storage, checkpoint)
     attempt = _leave_mark(place, trial, len(history))
     if script.get("tamper"):
-        tamper_with_everything()
+        from tests.unit.test_clean import turn_everything
+
+        turn_everything(place.cache)
     count = int(script.get("readings", 3))
     for number in range(len(history) + 1, count + 1):
         time.sleep(float(script.get("sleep_s", 0.0)))
@@ -119,11 +126,6 @@ def _fail(how: str) -> None:
             torch.empty(1 << 50)
         case _:
             raise AssertionError(f"no such failure: {how}")
-
-
-def tamper_with_everything() -> None:
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(os.getpid())
 
 
 def scripted(seed: int = 0, *, num_workers: int = 1, batch_size: int = 8, **script: Scalar) -> Trial:

@@ -14,12 +14,12 @@ from ray.util.state import list_actors, list_placement_groups
 from orchestrator.local_ray import RaySettings, connected
 
 OF_THE_CLUSTER = "_AutoscalingCoordinatorActor"  # one for all, made by the first trainer, kept by Ray for the next
-TESTS = str(Path(__file__).parents[1])
+SEARCH_PATH = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]  # scripted, and tests.*
 
 
 @contextmanager
 def local_ray(num_cpus: int = 2) -> Iterator[None]:
-    with connected(RaySettings(num_cpus=num_cpus), [TESTS]):
+    with connected(RaySettings(num_cpus=num_cpus), SEARCH_PATH):
         yield
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from one_ray import local_ray, nothing_left
 from scripted import RUNNER, Told, attempts, pending, scripted, sweep_of
 
@@ -13,6 +15,7 @@ from orchestrator.plan import Plan, Trial
 from orchestrator.resources import NeverFitsError
 from orchestrator.spec import EarlyStopping
 from orchestrator.sweep import SweepOutcome, run_sweep
+from trainables.config import BaselineConfig, Budget, Sgd, TaskConfig, Training, trial_id
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, trial_file
 
@@ -151,6 +154,48 @@ def test_variants_follow_their_parent_and_have_the_machine_to_themselves(storage
     for variant in variants:
         begin, end = spans[variant.id]
         assert all(other[1] <= begin or end <= other[0] for name, other in spans.items() if name != variant.id)
+
+
+def earnest(num_workers: int) -> Trial:
+    """A real baseline, small."""
+    training = Training(
+        batch_size=64,
+        micro_batch_size=64 // num_workers,
+        num_workers=num_workers,
+        learning_rate=0.05,
+        optimizer=Sgd(momentum=0.9),
+        budget=Budget(unit="steps", amount=20),
+        evaluations=2,
+    )
+    config = BaselineConfig(task=TaskConfig(name="digits_cnn", data="data", code="code"), training=training)
+    return Trial(trial_id(config), config, "as written")
+
+
+def test_a_trial_is_the_same_to_the_bit_after_one_that_turned_every_setting(tmp_path: Path) -> None:
+    trial = earnest(num_workers=2)  # of two CPUs: there is one gang only
+    before = scripted(0, num_workers=2, tamper=True)
+    after = scripted(1, num_workers=2)
+    results, weights = [], []
+    for name, plan in (("alone", sweep_of(trial)), ("between", sweep_of(before, trial, after))):
+        storage = Storage(str(tmp_path / name))
+        results.append(run(plan, storage).results[trial.id])
+        content = io.BytesIO(storage.read(trial_file(trial.id, "weights.pt")))
+        weights.append(torch.load(content, weights_only=True))
+    for rank in (0, 1):
+        assert pids(storage, before, rank) == pids(storage, after, rank)  # the same processes did all three
+    alone, between = (figures(result) for result in results)
+    assert alone == between
+    assert len(alone) > 10
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def figures(result: TrialResult) -> dict[str, float]:
+    """All of a result's figures that are not times."""
+    assert result.status is Status.COMPLETED
+    readings = {f"{name} at {r.step}": value for r in result.history for name, value in r.metrics.items()}
+    last = {name: estimate.value for name, estimate in result.metrics.items()}
+    return {name: value for name, value in (readings | last).items() if "second" not in name}
 
 
 def test_a_trial_that_never_fits_is_refused_before_anything_runs(storage: Storage) -> None:

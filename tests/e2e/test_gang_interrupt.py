@@ -1,0 +1,85 @@
+"""A driver that is interrupted, or killed, takes everything with it; the next one goes on from the checkpoints."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+import pytest
+from drive_scripted import TRIALS
+from scripted import attempts
+
+from trainables.storage import Storage
+
+DRIVER = Path(__file__).with_name("drive_scripted.py")
+PATIENCE_S = 600.0  # for a start, on a machine that is busy with other tests
+
+pytestmark = pytest.mark.timeout(3600)
+
+
+class Drive:
+    def __init__(self, storage: Storage) -> None:
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, str(DRIVER), storage.uri], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def read_to(self, word: str) -> None:
+        """Up to the first line that begins with the word."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+            if line.startswith(word):
+                return
+        raise AssertionError(f"no {word!r} in {self.lines}: {self.process.stderr and self.process.stderr.read()}")
+
+    def finish(self) -> int:
+        rest, self.errors = self.process.communicate(timeout=PATIENCE_S)
+        self.lines += rest.splitlines()
+        return self.process.returncode
+
+
+def gone(processes: Iterable[psutil.Process], patience_s: float) -> list[psutil.Process]:
+    """Waits until all have ended; returns those that have not. One that only waits to be reaped has ended."""
+    until = time.monotonic() + patience_s
+    living = list(processes)
+    while living and time.monotonic() < until:
+        time.sleep(0.2)
+        living = [one for one in living if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return living
+
+
+def test_interrupted_then_killed_then_done(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+
+    interrupted = Drive(storage)
+    interrupted.read_to("report")
+    family = psutil.Process(interrupted.process.pid).children(recursive=True)
+    interrupted.process.send_signal(signal.SIGINT)
+    assert interrupted.finish() == 130
+    assert any(line.startswith("interrupted stopped with 0 of 3 trials ended") for line in interrupted.lines)
+    assert "Traceback" not in interrupted.errors
+    assert not gone(family, 90)
+
+    killed = Drive(storage)
+    killed.read_to("report")
+    family = psutil.Process(killed.process.pid).children(recursive=True)
+    workers = {attempts(storage, trial.id)[-1]["pid"] for trial in TRIALS if attempts(storage, trial.id)}
+    killed.process.kill()
+    killed.finish()
+    # What trains is gone at once; Ray's own agents wait a minute for their daemon to come back.
+    assert not gone([one for one in family if one.pid in workers], 30)
+    assert not gone(family, 180)
+
+    last = Drive(storage)
+    assert last.finish() == 0, last.errors
+    assert [line.split()[0] for line in last.lines].count("ended") == len(TRIALS)
+    first = next(trial for trial in TRIALS if len(attempts(storage, trial.id)) > 1)
+    resumed = [attempt["resumed_at"] for attempt in attempts(storage, first.id)]
+    assert resumed == sorted(resumed)
+    assert resumed[-1] > 0
