@@ -25,8 +25,8 @@ RECORDING_TAG = "paretune.recording"  # tells two sweeps of one name on one serv
 STATUS_TAG = "paretune.status"
 RUNNING, INTERRUPTED = "running", "interrupted"  # the values of the status tag before the trial has ended
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that is lost on white: one for every
-# power of two of the batch size.
+# Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that is lost on white: one for
+# every power of two of the batch size.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 
 _MLFLOW_STATUS = {

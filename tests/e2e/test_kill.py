@@ -1,0 +1,136 @@
+"""`paretune run`, killed with `kill -9` at random moments and started again: as if nothing had happened.
+
+Three deaths; ten with PARETUNE_SOAK=1, as `make soak` sets it. PARETUNE_SEED chooses other moments.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment
+
+from orchestrator.expand import expand
+from orchestrator.journal import read
+from orchestrator.resolve import resolve
+from orchestrator.spec import load_sweep
+from trainables.results import Status, TrialResult
+from trainables.storage import Storage, trial_file
+
+DEATHS = 10 if os.environ.get("PARETUNE_SOAK") == "1" else 3
+PATIENCE_S = 1500  # for one start to come as far as it should, on a machine that is busy with other things
+
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.filterwarnings(*MLFLOW_WARNINGS)]
+
+SWEEP = """
+name: mortal
+task: digits_cnn
+objective: {metric: val_accuracy, mode: max}
+budget: {examples: 4000}
+parameters:
+  batch_size: {values: [32, 64, 128]}
+  learning_rate: {base: 0.05, at_batch_size: 64, rule: linear}
+  seed: {values: [0, 1]}
+evaluations: 5
+compression:
+  parents: {top: 1}
+  variants: [int8, {prune: {ratio: 0.5}}]
+"""
+RECORDS = 6 * (1 + 5 + 1) + 3 * 2  # of six baselines and three variants; pruning adds reports to these
+
+
+def records(storage: Storage) -> int:
+    return len(storage.read_lines("sweeps/mortal/journal.jsonl"))
+
+
+def results(storage: Storage) -> dict[str, bytes]:
+    """What finished trials left, by their ids."""
+    names = [(trial, trial_file(trial, "result.json")) for trial in storage.names("trials")]
+    return {trial: storage.read(name) for trial, name in names if storage.exists(name)}
+
+
+def wait_for(driver: subprocess.Popen[bytes], storage: Storage, wanted: int) -> None:
+    """Until the journal has so many records, or the driver has ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while driver.poll() is None and records(storage) < wanted:
+        assert time.monotonic() < deadline, f"{records(storage)} of {wanted} records after {PATIENCE_S} s"
+        time.sleep(0.02)
+
+
+def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path):
+    chance = random.Random(int(os.environ.get("PARETUNE_SEED", "7")))  # noqa: S311 - moments, not secrets
+    file, storage = tmp_path / "mortal.yaml", Storage(str(tmp_path / "storage"))
+    file.write_text(SWEEP)
+    command = [sys.executable, "-m", "orchestrator", "run", str(file), "--storage", storage.uri, "--plain"]
+    environment = quiet_environment(PARETUNE_CACHE=str(tmp_path / "cache"))
+
+    moments = sorted(chance.sample(range(1, RECORDS), DEATHS))
+    killed = 0
+    for number, moment in enumerate(moments):
+        with (tmp_path / f"killed-{number}.log").open("wb") as log:
+            driver = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_for(driver, storage, moment)
+            time.sleep(chance.uniform(0, 0.5))
+        finally:
+            driver.send_signal(signal.SIGKILL)
+            killed += driver.wait() == -signal.SIGKILL
+        before = results(storage)
+
+    last = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert killed == DEATHS
+
+    after = results(storage)
+    assert {trial: after[trial] for trial in before} == before  # nothing that was finished was run again
+    ended = {trial: TrialResult.model_validate_json(content) for trial, content in after.items()}
+    assert {result.status for result in ended.values()} == {Status.COMPLETED}
+    plan = expand(load_sweep(file))
+    planned = {trial.id for trial in (*plan.trials, *resolve(plan, ended))}
+    assert set(ended) == planned
+    assert len(planned) == 6 + 3
+
+    journal = read(storage, "mortal")
+    for trial, result in ended.items():
+        assert journal.trials[trial].result() == result
+        assert result.kind == "variant" or len(result.history) == 5
+    assert set(check_complete(storage, "mortal", f"sqlite:///{storage.root}/mlflow.db")) == planned
+
+
+def test_nothing_of_a_killed_driver_lives_on(tmp_path):
+    """Its Ray ends with it: neither a worker that trains nor a server that waits is left on the machine."""
+    file, storage = tmp_path / "mortal.yaml", Storage(str(tmp_path / "storage"))
+    file.write_text(SWEEP)
+    command = [sys.executable, "-m", "orchestrator", "run", str(file), "--storage", storage.uri, "--plain"]
+    mark = f"test-{os.getpid()}-{time.time_ns()}"
+    environment = quiet_environment(PARETUNE_CACHE=str(tmp_path / "cache"), PARETUNE_TEST_MARK=mark)
+    driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(driver, storage, 3)
+        assert driver.poll() is None
+        assert len(descendants(mark)) > 1
+    finally:
+        driver.kill()
+        driver.wait()
+    deadline = time.monotonic() + 90
+    while (left := descendants(mark)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert left == {}
+
+
+def descendants(mark: str) -> dict[int, str]:
+    """Living processes that have inherited the mark in their environment, with their commands."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found[int(folder.name)] = (
+                    (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
+        except OSError:  # it has just ended
+            continue
+    return found

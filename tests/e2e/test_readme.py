@@ -1,0 +1,124 @@
+"""Every command of the README is run as a stranger would type it, in a folder that holds what a clone holds.
+
+The demo's sweep runs once; what follows in the README is about its results.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.readme import README, ROOT, commands
+
+BIN = Path(sys.executable).parent
+ENVIRONMENT: Mapping[str, str] = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+# Commands that need a cloud or set up this very environment, and what holds them instead.
+HELD_ELSEWHERE = {
+    "make test": "is what runs this test",
+    "ray up cluster.yaml": "tests/unit/test_cluster_yaml.py: Ray's own check of the file",
+    "ray dashboard cluster.yaml": "tests/unit/test_cluster_yaml.py",
+    "paretune submit examples/digits.yaml --address http://127.0.0.1:8265 --storage s3://my-bucket/paretune": (
+        "tests/e2e/test_cluster.py: a real head, token, MLflow server and job"
+    ),
+    "paretune compare digits --storage s3://my-bucket/paretune": "tests/e2e/test_cluster.py",
+}
+HERE = [command for command in commands(README.read_text()) if command not in HELD_ELSEWHERE]
+
+
+def shell(command: str, folder: Path, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command.split(), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like a clone, after `make demo`."""
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("data", "__pycache__"))
+    recipe = shell("make --dry-run --silent demo", ROOT).stdout.splitlines()[-1]
+    assert recipe.endswith("paretune run examples/digits.yaml")
+    done = shell("paretune run examples/digits.yaml", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "demo.txt").write_text(done.stdout)
+    assert done.stderr == "", "a stranger would wonder"
+    return folder
+
+
+def test_the_readme_has_no_command_that_nothing_holds() -> None:
+    assert set(HELD_ELSEWHERE) <= set(commands(README.read_text())), "a command is gone from the README"
+
+
+def test_the_demo_ends_with_tables_a_recommendation_and_the_way_to_mlflow(clone: Path) -> None:
+    output = (clone / "demo.txt").read_text()
+    for words in ("Training:", "Compress", "Recommended:", "Runner-up", "Test data:", "paretune ui digits"):
+        assert words in output
+
+
+def test_the_demo_measured_what_it_recommends(clone: Path) -> None:
+    found = json.loads(shell("paretune compare digits --format json", clone).stdout)
+    assert set(found) >= {"sweep", "trials", "pareto", "recommendation"}
+    trials = {trial["id"]: trial for trial in found["trials"]}
+    assert all(set(trial) == {"id", "kind", "parent", "status", "params", "metrics"} for trial in trials.values())
+    assert {trial["status"] for trial in trials.values()} == {"completed"}
+    variants = [trial for trial in trials.values() if trial["kind"] == "variant"]
+    assert len(variants) == 5
+    for trial in variants:
+        assert trials[trial["parent"]]["kind"] == "baseline"
+        assert trial["metrics"]["latency_p50_ms_batch_1"] > 0
+        assert trial["metrics"]["artifact_bytes"] > 0
+    recommended = trials[found["recommendation"]["trial"]]
+    parent = trials[recommended["parent"]]
+    assert recommended["metrics"]["artifact_bytes"] <= 0.5 * parent["metrics"]["artifact_bytes"]
+    assert recommended["metrics"]["val_accuracy"] >= parent["metrics"]["val_accuracy"] - 0.02
+    assert recommended["id"] in found["pareto"]
+
+
+def test_running_it_again_runs_nothing(clone: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in clone.glob("paretune-results/trials/*/result.json")}
+    done = shell("paretune run examples/digits.yaml", clone)
+    assert done.returncode == 0
+    assert len(before) == 23
+    assert before == {path: path.stat().st_mtime_ns for path in clone.glob("paretune-results/trials/*/result.json")}
+
+
+@pytest.mark.parametrize("command", [c for c in HERE if not c.startswith(("make", "paretune ui"))])
+def test_command(command: str, clone: Path) -> None:
+    done = shell(command, clone)
+    expected = (0, 1) if command == "paretune doctor" else (0,)  # doctor's 1: it found something, which is its work
+    assert done.returncode in expected, done.stdout + done.stderr
+    assert done.stdout
+
+
+def test_command_that_shows_pages(clone: Path) -> None:
+    assert "paretune ui digits" in HERE
+    with subprocess.Popen(
+        ["paretune", "ui", "digits"],
+        cwd=clone,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as ui:
+        try:
+            assert ui.stdout is not None
+            assert "http://127.0.0.1:" in ui.stdout.readline()
+        finally:
+            ui.send_signal(signal.SIGINT)
+            ui.wait(60)
+    assert ui.returncode == 0
+
+
+@pytest.mark.parametrize("example", ["diabetes", "stdlib_gpt"])
+def test_every_other_example_runs(example: str, clone: Path) -> None:
+    done = shell(f"paretune run examples/{example}.yaml", clone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Recommended:" in done.stdout
