@@ -122,9 +122,12 @@ def test_gangs_of_different_sizes_make_room_for_one_another(storage: Storage) ->
 
 
 def test_fifty_trials_stopped_early_leave_nothing_behind(storage: Storage) -> None:
-    trials = [scripted(0, readings=4, quality=1.0), *(scripted(seed, readings=4, quality=0.1) for seed in range(1, 56))]
+    trials = [
+        scripted(0, readings=4, quality=1.0),
+        *(scripted(n, readings=4, quality=1 / (n + 1)) for n in range(1, 56)),
+    ]
     stopping = EarlyStopping(grace_fraction=0.25, reduction_factor=4)
-    # The good one first, alone, so that the others are measured against it.
+    # Each is worse than those before it: of equals, none is behind the others.
     run(sweep_of(trials[0], early_stopping=stopping), storage)
     told = Told()
     outcome = run(sweep_of(*trials, early_stopping=stopping), storage, told)
