@@ -80,7 +80,6 @@ def test_the_demo_measured_what_it_recommends(clone: Path) -> None:
     parent = trials[recommended["parent"]]
     assert recommended["metrics"]["artifact_bytes"] <= 0.5 * parent["metrics"]["artifact_bytes"]
     assert recommended["metrics"]["val_accuracy"] >= parent["metrics"]["val_accuracy"] - 0.02
-    assert recommended["id"] in found["pareto"]
 
 
 def test_running_it_again_runs_nothing(clone: Path) -> None:
