@@ -95,7 +95,7 @@ def test_command(command: str, clone: Path) -> None:
     done = shell(command, clone)
     expected = (0, 1) if command == "paretune doctor" else (0,)  # doctor's 1: it found something, which is its work
     assert done.returncode in expected, done.stdout + done.stderr
-    assert done.stdout
+    assert done.stdout or not command.startswith("paretune")
 
 
 def test_command_that_shows_pages(clone: Path) -> None:
