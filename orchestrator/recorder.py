@@ -6,6 +6,7 @@ recorder is closed, and what is left is sent when the same sweep is run the next
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Callable
@@ -42,7 +43,9 @@ class Recorder:
     """Starts at once. With a plan, the sweep's experiment gets its ready-made view and a note."""
 
     def __init__(self, journal: Journal, tracking_uri: str | None = None, plan: Plan | None = None) -> None:
-        os.environ.update(ENVIRONMENT)  # before anybody imports MLflow: Ray Tune does it too
+        os.environ.update(ENVIRONMENT)  # read when MLflow is imported
+        # Here and not in the thread: Ray Tune imports MLflow as well, and two threads that do it at one time fail.
+        importlib.import_module("mlflow.tracking")
         self._journal, self._plan = journal, plan
         self.tracking_uri = tracking_uri or default_tracking_uri(journal.storage)
         self._shipper = Shipper(journal, self.tracking_uri)
