@@ -29,6 +29,9 @@ HELD_ELSEWHERE = {
     "paretune submit examples/digits.yaml --address http://127.0.0.1:8265 --storage s3://my-bucket/paretune": (
         "tests/e2e/test_cluster.py: a real head, token, MLflow server and job"
     ),
+    "python benchmarks/data.py": "tests/unit/test_data_benchmark.py",
+    "python benchmarks/loop.py": "takes minutes on a quiet machine; run by hand",
+    "python benchmarks/trial_overhead.py": "takes minutes on a quiet machine; run by hand",
     "paretune compare digits --storage s3://my-bucket/paretune": "tests/e2e/test_cluster.py",
 }
 HERE = [command for command in commands(README.read_text()) if command not in HELD_ELSEWHERE]
