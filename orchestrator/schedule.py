@@ -100,13 +100,13 @@ def asha(
 ) -> AsyncHyperBandScheduler:
     """The rungs: after `grace_fraction` of the budget, and each time `reduction_factor` times later.
 
-    A budget in seconds is measured in seconds, since nobody knows how many examples fit into it. A trial that reaches
-    its last rung goes on to its own end: only there is its result.
+    A budget in seconds is measured in seconds, since nobody knows how many examples fit into it. There is no rung at
+    the end of the budget: a trial that came so far has its result, and is not "stopped early".
     """
     steps = steps_for(training.budget, training.batch_size, train_rows)
     unit, whole = ("seconds", training.budget.amount) if steps is None else ("examples", steps * training.batch_size)
     first: Any = early_stopping.grace_fraction * whole  # annotated as whole numbers, but any will do
-    last: Any = whole
+    last: Any = whole * (1 - 1e-6)
     return AsyncHyperBandScheduler(
         time_attr=unit,
         metric="objective",

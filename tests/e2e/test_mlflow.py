@@ -18,6 +18,7 @@ from trainables.storage import Storage
 
 HERE = Path(__file__).parent
 SWEEP = "played"
+RECORDS = 8 * (1 + 10 + 1)  # a start, ten reports and an end of each trial
 SOAK = os.environ.get("PARETUNE_SOAK") == "1"
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
@@ -72,19 +73,28 @@ def test_a_new_sweep_is_recorded_and_nothing_else_happens(tmp_path):
 
 
 def test_a_driver_killed_at_any_moment_leaves_no_trace(storage, tmp_path):
-    """Real kills at random moments, most of them while records are on their way."""
+    """Real kills at random moments of the sweep, while records are on their way."""
     chance = random.Random(20)  # noqa: S311 - moments, not secrets
-    deaths = 0
-    for _ in range(20 if SOAK else 4):
+    kills = 20 if SOAK else 4
+    for _ in range(kills):
         driver = play(storage, tmp_path, pace=0.05)
-        time.sleep(chance.uniform(0.3, 9))
+        enough = told(storage) + chance.randint(1, RECORDS // kills - 1)
+        while told(storage) < enough:
+            assert driver.poll() is None
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.2))
         driver.kill()
         output, _ = driver.communicate()
-        deaths += "closed" not in output
-    assert deaths > 0
+        assert "closed" not in output
     output, errors = play(storage, tmp_path).communicate(timeout=300)
     assert (output.splitlines()[-1], errors) == ("closed None", "")
     assert len(check_complete(storage, SWEEP, uri(storage))) == 8
+
+
+def told(storage: Storage) -> int:
+    """How many records the journal has."""
+    name = f"sweeps/{SWEEP}/journal.jsonl"
+    return storage.read(name).count(b"\n") if storage.exists(name) else 0
 
 
 def test_an_outage_stops_nothing_and_loses_nothing(storage, tmp_path):
@@ -114,8 +124,7 @@ def test_an_outage_stops_nothing_and_loses_nothing(storage, tmp_path):
 def test_what_could_not_be_sent_is_counted_and_sent_the_next_time(storage, tmp_path):
     output, _ = play(storage, tmp_path, patience=2, MLFLOW_TRACKING_URI="http://127.0.0.1:9").communicate(timeout=120)
     last = output.splitlines()[-1]
-    records = 8 * (1 + 10 + 1)  # a start, ten reports and an end of each trial
-    assert last.startswith(f"closed {records} records have not reached MLflow at http://127.0.0.1:9 (")
+    assert last.startswith(f"closed {RECORDS} records have not reached MLflow at http://127.0.0.1:9 (")
     assert last.endswith("Nothing is lost: the same command sends them when it is run again.")
     output, _ = play(storage, tmp_path).communicate(timeout=300)
     assert output.splitlines()[-1] == "closed None"

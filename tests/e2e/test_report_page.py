@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import BROWSER, OPTIONS, needs_browser
 
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.table import StoredPlan, make_table
@@ -18,8 +18,6 @@ from orchestrator.report.page import to_page
 from tests.sample_sweep import sample_plan, sample_results
 from trainables.results import Status, TrialResult
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 HOSTILE = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'>"
 
 # The page tells its frame what it has become; the frame writes it where --dump-dom shows it.
@@ -48,9 +46,7 @@ def visit(page: str, folder: Path, width: int) -> dict[str, Any]:
     (folder / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")
     done = subprocess.run(
         [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--host-resolver-rules=MAP * ~NOTFOUND",  # the browser itself stays at home too
+            BROWSER, *OPTIONS, "--host-resolver-rules=MAP * ~NOTFOUND",
             f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1000",
             "--virtual-time-budget=15000", "--dump-dom", (folder / "frame.html").as_uri(),
         ],
