@@ -3,6 +3,7 @@
 table.py       the plan and the results of a sweep, as configurations (trials that differ only by seed)
 statistics.py  means, differences paired by seed, and what cannot be told
 goals.py       does a configuration stay within the goals
-pareto.py      which configurations nobody beats
+pareto.py      which of several points nobody beats
+fronts.py      which configurations nobody beats
 recommend.py   the one to take, why, and what comes second
 """

@@ -1,6 +1,6 @@
 """The rule of the recommendation. It looks at figures and returns a decision; the sentences are made elsewhere.
 
-Among the candidates (those within the goals), five steps, each keeping a part of what the one before left:
+Among the candidates (those within the goals), six steps, each keeping a part of what the one before left:
 
     objective  The leader has the best mean objective. Kept: whatever is not detectably worse than it (paired by seed,
                t-test at 5 %, Holm over all candidates) and whose mean is no further from it than the validation data
@@ -12,7 +12,9 @@ Among the candidates (those within the goals), five steps, each keeping a part o
     size       Kept: at most 5 % larger on disk than the smallest.
     cost       Kept: at most 5 % more seconds of training to the objective's target than the cheapest (to the end of
                training, where there is no target).
-    tie        The best mean objective; then the configuration's key, so that the answer does not depend on order.
+    front      Kept: those on the Pareto front, if any is left: within 5 % in every cost, one may yet be beaten in all.
+    tie        The best mean objective; of equal ones the fastest; then the configuration's key, so that the answer does
+               not depend on order.
 
 A step on a figure that no candidate has is passed over; a candidate that lacks a figure the others have is dropped.
 With one seed a difference in the objective is not determined, and the first step rests on its second condition alone.
@@ -37,6 +39,7 @@ class Step(StrEnum):
     LATENCY = "latency"
     SIZE = "size"
     COST = "cost"
+    FRONT = "front"
     TIE = "tie"
 
 
@@ -50,6 +53,7 @@ class Candidate:
     speed: float | None = None  # latency over the parent's; lower is faster
     artifact_bytes: float | None = None
     cost_seconds: float | None = None  # infinite when the target was never reached
+    on_front: bool = False  # nobody beats it in the objective, size and latencies
 
     @property
     def mean(self) -> float:
@@ -106,6 +110,10 @@ def choose(candidates: Sequence[Candidate], mode: Mode, tolerance: float | None 
     keep_lowest(Step.LATENCY, lambda c: c.speed)
     keep_lowest(Step.SIZE, lambda c: c.artifact_bytes)
     keep_lowest(Step.COST, lambda c: c.cost_seconds)
-    chosen = max(remaining, key=lambda c: (sign * c.mean, c.key))
+    if any(c.on_front for c in remaining):
+        keep(Step.FRONT, lambda c: c.on_front)
+    best = max(sign * c.mean for c in remaining)
+    equal = [c for c in remaining if best - sign * c.mean <= ROUNDING * abs(best)]
+    chosen = min(equal, key=lambda c: (math.inf if c.speed is None else c.speed, c.key))
     keep(Step.TIE, lambda c: c is chosen)
     return replace(choice, chosen=chosen)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from orchestrator.analysis.choose import SAME
+from orchestrator.analysis.fronts import deployment_front, training_front
 from orchestrator.analysis.goals import GoalResult, judge
-from orchestrator.analysis.pareto import front, levels
-from orchestrator.analysis.recommend import Recommendation, goals_for, recommend, seconds_to_target
+from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
 from orchestrator.analysis.table import Configuration, Stored, SweepTable, load
-from orchestrator.spec import Mode
 from trainables.results import Estimate
 from trainables.storage import Storage, sweep_file
 
@@ -69,41 +65,6 @@ def load_test_reading(storage: Storage, sweep: str) -> TestReading | None:
         return TestReading.model_validate_json(storage.read(sweep_file(sweep, "test_reading.json")))
     except (FileNotFoundError, ValidationError):
         return None  # a damaged one counts as not read: nothing rests on it
-
-
-def deployment_axes(table: SweepTable) -> list[tuple[str, Mode]]:
-    """Objective, bytes, and the median latency at each measured batch size."""
-    names = {name for c in table.variants for row in c.measured if row.result for name in row.result.metrics}
-    latencies = sorted(name for name in names if name.startswith("latency_p50_ms_batch_"))
-    return [(table.plan.objective.metric, table.plan.objective.mode), ("artifact_bytes", "min")] + [
-        (name, "min") for name in latencies
-    ]
-
-
-def deployment_front(table: SweepTable) -> frozenset[str]:
-    axes = deployment_axes(table)
-    points = {c.key: [s.mean if (s := c.summary(metric)) else math.nan for metric, _ in axes] for c in table.variants}
-    return _front(points, [mode for _, mode in axes])
-
-
-def training_front(table: SweepTable) -> frozenset[str]:
-    """Objective against the seconds of training to the target (to the end, where there is no target)."""
-    objective = table.plan.objective
-    points = {}
-    for c in table.baselines:
-        summary, seconds = c.summary(objective.metric), seconds_to_target(table, c)
-        points[c.key] = [math.nan if summary is None else summary.mean, math.nan if seconds is None else seconds]
-    return _front(points, [objective.mode, "min"])
-
-
-def _front(points: dict[str, list[float]], modes: Sequence[Mode]) -> frozenset[str]:
-    """`points`: key -> the objective, then costs. Costs within 5 % count as equal, like in the recommendation."""
-    keys = [key for key, point in points.items() if not any(map(math.isnan, point))]
-    if not keys:
-        return frozenset()
-    objective, *costs = zip(*(points[key] for key in keys), strict=True)
-    axes = [objective, *(levels(cost, SAME) for cost in costs)]
-    return frozenset(keys[index] for index in front(list(zip(*axes, strict=True)), modes))
 
 
 def configuration_of(table: SweepTable, trial: str) -> Configuration | None:

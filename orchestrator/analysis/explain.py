@@ -132,6 +132,8 @@ def _narrowed(table: SweepTable, step: Step, chosen: Configuration, figures: Can
             return (
                 f"Of these {before} it is the cheapest to train{company}: {_cost_words(table, figures.cost_seconds)}."
             )
+        case Step.FRONT:
+            return f"Of these {before} {'it alone is' if left == 1 else f'{left} are'} on the Pareto front."
         case _:
             return f"Between the last {before} the better mean {table.plan.objective.metric} decides."
 
@@ -222,7 +224,11 @@ def why_not(table: SweepTable, choice: Choice, chosen: Configuration, second: Co
             return f"its training costs more: {more or 'not every seed reached the target, against '}{own}"
         case Step.TIE:
             means = [quantity(metric, s.mean) if (s := c.summary(metric)) else "-" for c in (second, chosen)]
+            if means[0] == means[1]:
+                return f"equal in every step, and its mean {metric} is {means[0]} too; a hair decided"
             return f"equal in every step; its mean {metric} is {means[0]} against {means[1]}"
+        case Step.FRONT:
+            return "equal within 5 % in every cost, but another is as good in everything and better in one"
 
 
 def misses(table: SweepTable, results: Sequence[GoalResult]) -> str:

@@ -12,11 +12,12 @@ the trial    of the chosen configuration's seeds, the one with the best validati
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.analysis import doubts, explain
 from orchestrator.analysis.choose import Candidate, Choice, choose
+from orchestrator.analysis.fronts import deployment_front, seconds_to_target, training_front
 from orchestrator.analysis.goals import GoalResult, is_relative, judge, meets, total_shortfall
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.spec import Goal
@@ -115,8 +116,8 @@ def best_row(table: SweepTable, configuration: Configuration, goals: Sequence[Go
     return max(alone or rows, key=lambda row: (sign * (row.value(metric) or 0.0), -row.seed))
 
 
-def candidate(table: SweepTable, configuration: Configuration) -> Candidate:
-    """The figures of a configuration that the rule looks at."""
+def candidate(table: SweepTable, configuration: Configuration, front: Collection[str]) -> Candidate:
+    """The figures of a configuration that the rule looks at. `front`: the keys of those that nobody beats."""
     metric = table.plan.objective.metric
     estimates = [row.result.metrics.get(metric) for row in configuration.measured if row.result is not None]
     halves = [(e.high - e.low) / 2 for e in estimates if e is not None and e.low is not None and e.high is not None]
@@ -128,6 +129,7 @@ def candidate(table: SweepTable, configuration: Configuration) -> Candidate:
         speed=speed(configuration),
         artifact_bytes=size.mean if size else None,
         cost_seconds=seconds_to_target(table, table.parent_of(configuration)),
+        on_front=configuration.key in front,
     )
 
 
@@ -143,21 +145,11 @@ def speed(configuration: Configuration) -> float | None:
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
-def seconds_to_target(table: SweepTable, baseline: Configuration) -> float | None:
-    """Mean seconds of training to the target, infinite if a seed never got there; without a target, to the end."""
-    if table.plan.objective.target is None:
-        summary = baseline.summary("train_seconds")
-        return summary.mean if summary else None
-    reached = baseline.reached(table.plan.objective)
-    if not reached:
-        return None
-    return sum(math.inf if reach is None else reach.seconds for reach in reached) / len(reached)
-
-
 def _choose(table: SweepTable, configurations: Sequence[Configuration]) -> Choice:
     objective = table.plan.objective
     tolerances = [g.value for g in table.plan.goals if g.metric == objective.metric and g.type == "max-degradation"]
-    candidates = [candidate(table, c) for c in configurations]
+    front = deployment_front(table) if table.variants else training_front(table)
+    candidates = [candidate(table, c, front) for c in configurations]
     return choose(candidates, objective.mode, min(tolerances, default=None))
 
 

@@ -80,6 +80,7 @@ def test_the_demo_measured_what_it_recommends(clone: Path) -> None:
         assert trial["metrics"]["latency_p50_ms_batch_1"] > 0
         assert trial["metrics"]["artifact_bytes"] > 0
     recommended = trials[found["recommendation"]["trial"]]
+    assert recommended["id"] in found["pareto"]
     parent = trials[recommended["parent"]]
     assert recommended["metrics"]["artifact_bytes"] <= 0.5 * parent["metrics"]["artifact_bytes"]
     assert recommended["metrics"]["val_accuracy"] >= parent["metrics"]["val_accuracy"] - 0.02

@@ -1,16 +1,11 @@
-"""The rule of the recommendation step by step, and whole recommendations over made-up sweeps."""
+"""Whole recommendations over made-up sweeps; the rule behind them is tested step by step beside this."""
 
 from __future__ import annotations
 
-import math
-import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from orchestrator.analysis.choose import Candidate, Step, choose
 from orchestrator.analysis.comparison import (
     Comparison,
     TestReading,
@@ -30,117 +25,6 @@ from trainables.storage import Storage
 def comparison_of(**options: object) -> Comparison:
     plan = sample_plan(**options)  # type: ignore[arg-type]
     return compare(make_table(plan, {result.id: result for result in sample_results(plan)}))
-
-
-def one(key: str, value: float, **figures: float | None) -> Candidate:
-    settings: dict[str, float | None] = {"speed": 1.0, "artifact_bytes": 100.0, "cost_seconds": 10.0} | figures
-    return Candidate(key, {0: value}, 0.02, **settings)  # type: ignore[arg-type]
-
-
-# -- the rule ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_better_objective_wins_beyond_what_the_rows_can_tell_apart() -> None:
-    choice = choose([one("good", 0.98), one("fast", 0.95, speed=0.1)], "max")
-    assert choice.chosen.key == "good"
-    assert choice.dropped == {"fast": Step.OBJECTIVE}
-
-
-def test_within_what_the_rows_can_tell_apart_the_faster_wins() -> None:
-    choice = choose([one("good", 0.98), one("fast", 0.97, speed=0.5)], "max")
-    assert choice.chosen.key == "fast"
-    assert choice.dropped == {"good": Step.LATENCY}
-
-
-def test_a_degradation_goal_can_only_make_it_stricter() -> None:
-    pair = [one("good", 0.98), one("fast", 0.97, speed=0.5)]
-    assert choose(pair, "max", tolerance=0.005).chosen.key == "good"
-    assert choose(pair, "max", tolerance=0.5).chosen.key == "fast"
-    assert choose(pair, "max", tolerance=0.5).margin_is_goal is False
-
-
-def test_then_size_then_cost_then_the_objective_decide() -> None:
-    trio = [
-        one("large", 0.98, artifact_bytes=200),
-        one("dear", 0.975, cost_seconds=30),
-        one("first", 0.972),
-        one("second", 0.971, speed=1.04, artifact_bytes=104, cost_seconds=10.4),
-    ]
-    choice = choose(trio, "max")
-    assert choice.chosen.key == "first"
-    assert choice.dropped == {"large": Step.SIZE, "dear": Step.COST, "second": Step.TIE}
-
-
-def test_several_seeds_can_tell_what_the_rows_cannot() -> None:
-    base = {0: 0.970, 1: 0.972, 2: 0.968, 3: 0.971}
-    better = Candidate("better", {seed: v + 0.01 for seed, v in base.items()}, 0.02, 1.0, 1.0, 1.0)
-    faster = Candidate("faster", {seed: v + 0.0001 * seed for seed, v in base.items()}, 0.02, 0.1, 1.0, 1.0)
-    choice = choose([better, faster], "max")
-    assert choice.chosen.key == "better"
-    assert choice.dropped["faster"] is Step.OBJECTIVE
-
-
-def test_few_and_noisy_seeds_do_not_let_a_clearly_poorer_model_through() -> None:
-    good = Candidate("good", {0: 0.98, 1: 0.97}, 0.01, 1.0, 1.0, 1.0)
-    poor = Candidate("poor", {0: 0.95, 1: 0.80}, 0.01, 0.1, 1.0, 1.0)  # not detectably worse: p = 0.4
-    assert choose([good, poor], "max").chosen.key == "good"
-
-
-def test_less_is_better_for_a_loss() -> None:
-    assert choose([one("low", 0.1), one("high", 0.3, speed=0.1)], "min").chosen.key == "low"
-
-
-def test_a_figure_nobody_has_is_passed_over() -> None:
-    pair = [
-        Candidate("a", {0: 0.97}, 0.02, None, 10.0, None),
-        Candidate("b", {0: 0.98}, 0.02, None, 5.0, None),
-    ]
-    assert choose(pair, "max").chosen.key == "b"
-
-
-def test_reaching_the_target_beats_not_reaching_it() -> None:
-    pair = [one("never", 0.98, cost_seconds=math.inf), one("there", 0.97)]
-    assert choose(pair, "max").chosen.key == "there"
-    both_never = [one("a", 0.97, cost_seconds=math.inf), one("b", 0.98, cost_seconds=math.inf)]
-    assert choose(both_never, "max").chosen.key == "b"
-
-
-def test_nothing_to_choose_from_is_an_error() -> None:
-    with pytest.raises(ValueError, match="empty"):
-        choose([], "max")
-
-
-CANDIDATES = st.lists(
-    st.builds(
-        one,
-        key=st.uuids().map(str),
-        value=st.sampled_from([0.9, 0.95, 0.96, 0.97]),
-        speed=st.sampled_from([0.5, 0.51, 1.0, None]),
-        artifact_bytes=st.sampled_from([10.0, 10.2, 100.0]),
-        cost_seconds=st.sampled_from([1.0, 2.0, math.inf, None]),
-    ),
-    min_size=1,
-    max_size=8,
-    unique_by=lambda c: c.key,
-)
-
-
-@given(CANDIDATES, st.randoms(), st.sampled_from(["min", "max"]))
-def test_the_choice_does_not_depend_on_order_and_accounts_for_everyone(
-    candidates: list[Candidate], rng: random.Random, mode: str
-) -> None:
-    shuffled = list(candidates)
-    rng.shuffle(shuffled)
-    choice = choose(candidates, mode)  # type: ignore[arg-type]
-    again = choose(shuffled, mode)  # type: ignore[arg-type]
-    assert (choice.chosen, choice.leader, choice.dropped) == (again.chosen, again.leader, again.dropped)
-    assert set(choice.dropped) | {choice.chosen.key} == {c.key for c in candidates}
-    counts = list(choice.kept.values())
-    assert counts == sorted(counts, reverse=True)
-    assert counts[-1] == 1
-
-
-# -- whole recommendations --------------------------------------------------------------------------------------------
 
 
 def test_the_recommended_meets_every_goal_and_is_explained() -> None:
