@@ -42,6 +42,12 @@ class Sgd(Frozen):
     nesterov: bool = False
     weight_decay: float = Field(0.0, ge=0)
 
+    @model_validator(mode="after")
+    def _nesterov_looks_ahead_along_the_momentum(self) -> Sgd:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
 
 class Adam(Frozen):
     name: Literal["adam"] = "adam"

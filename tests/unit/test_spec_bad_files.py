@@ -176,6 +176,8 @@ FILES = [
     parameters("an optimiser without a name", "optimizer", "name", "sgd", optimizer="{momentum: 0.9}"),
     parameters("an option of another optimiser", "optimizer.momentum", "unknown key", "beta1",
                optimizer="{name: adam, momentum: 0.9}"),
+    parameters("Nesterov's momentum without momentum", "optimizer", "nesterov needs a momentum above 0",
+               optimizer="{name: sgd, momentum: 0, nesterov: true}"),
     parameters("a momentum of one", "optimizer.values[1].momentum", "1", "below 1",
                optimizer="{values: [sgd, {name: sgd, momentum: 1}]}"),
     parameters("an unknown schedule", "schedule", "cosine", "constant, warmup_cosine", schedule="cosine"),

@@ -1,0 +1,151 @@
+"""What the measuring process computes, and what its owner is told when it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainables.artifact import export_model
+from trainables.config import Measure, TaskConfig
+from trainables.data import Table
+from trainables.fresh_process import MeasureError, measure_in_fresh_process
+from trainables.measure import Request, accuracy, gather, mean, per_row
+from trainables.subject import Subject
+from trainables.tasks import load_task
+from trainables.tasks.base import Batch, Task
+
+CPU = torch.device("cpu")
+ROWS = 23  # no multiple of the rows of a call
+
+
+class Line(Task):
+    """y = x, where the loss is the squared difference and each row has `items` of them."""
+
+    train = validation = test = "nowhere"
+    inputs = ("x",)
+    metrics = {"distance": "min"}  # noqa: RUF012 - as a user writes it
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        return nn.Identity()
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return (outputs - batch["y"]).square().flatten()
+
+    def scores(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return {"distance": (outputs - batch["y"]).abs().flatten()}
+
+
+class Shift(nn.Module):
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = amount
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.amount
+
+
+def subject(model: nn.Module) -> Subject:
+    """A model as it is: whether it is compiled is not what these tests are about."""
+    return cast(Subject, SimpleNamespace(compiled=model, warm_up=lambda inputs: None))
+
+
+def request(folder: Path, **changes: Any) -> Request:
+    settings = {
+        "task": TaskConfig(name="diabetes_mlp", options={"features": 8, "layers": 1}, data="test", code="test"),
+        "model": str(folder / "model.pt2"),
+        "parent": None,
+        "measure": Measure(device="cpu", batch_sizes=(1, 8)),
+        "cache": str(folder / "cache"),
+    }
+    return Request(**{**settings, **changes})
+
+
+@pytest.mark.parametrize("items", [1, 3])
+def test_every_row_counts_once_also_when_the_last_call_is_filled_up(items: int, tmp_path: Path) -> None:
+    x = torch.randn(ROWS, items, generator=torch.Generator().manual_seed(0))
+    table = Table({"x": x, "y": torch.zeros(ROWS, items)})
+    subjects = {"": subject(Shift(1.0)), "reference_": subject(nn.Identity())}
+    found = accuracy(subjects, Line(), table, request(tmp_path), CPU)
+    values = {"": (x.double() + 1).square().mean(1), "reference_": x.double().square().mean(1)}
+    for prefix, rows in values.items():
+        estimate = found[f"{prefix}val_loss"]
+        assert estimate.value == pytest.approx(float(rows.mean()), rel=1e-5)
+        assert estimate.n == ROWS  # items of one row are not independent
+    change = values[""] - values["reference_"]
+    assert found["val_loss_change"].value == pytest.approx(float(change.mean()), rel=1e-5)
+    half = (found["val_loss_change"].high - found["val_loss_change"].low) / 2
+    assert half == pytest.approx(1.96 * float(change.std()) / ROWS**0.5, rel=0.1)
+    assert found["val_distance"].value == pytest.approx(float((x + 1).abs().mean()), rel=1e-5)
+
+
+def test_a_change_is_known_better_than_the_two_figures_it_is_the_difference_of() -> None:
+    """Paired row by row: what makes a row hard is hard for both."""
+    table = Table({"x": 10 * torch.randn(200, 1, generator=torch.Generator().manual_seed(0)), "y": torch.zeros(200, 1)})
+    subjects = {"": subject(Shift(0.01)), "reference_": subject(nn.Identity())}
+    found = accuracy(subjects, Line(), table, request(Path("unused")), CPU)
+    width = {name: found[name].high - found[name].low for name in ("val_loss", "val_loss_change")}
+    assert width["val_loss_change"] < 0.01 * width["val_loss"]
+
+
+def test_batches_have_the_shape_that_was_compiled() -> None:
+    table = Table({"x": torch.arange(5)})
+    assert gather(table, 4, 3, CPU)["x"].tolist() == [3, 4, 0, 1]
+    assert gather(table, 12, 0, CPU)["x"].tolist() == [*range(5), *range(5), 0, 1]
+
+
+def test_items_that_do_not_divide_among_rows_pass_for_rows() -> None:
+    assert per_row(torch.arange(6.0), 3).tolist() == [0.5, 2.5, 4.5]
+    assert per_row(torch.arange(7.0), 3).tolist() == list(range(7))
+
+
+def test_mean_has_the_interval_of_its_values() -> None:
+    values = torch.from_numpy(np.random.default_rng(0).normal(3.0, 2.0, 400))
+    estimate = mean(values)
+    assert estimate.value == pytest.approx(float(values.mean()))
+    assert (estimate.high - estimate.low) / 2 == pytest.approx(1.96 * float(values.std()) / 20, rel=0.02)
+
+
+def test_what_fails_in_the_process_is_said_outside(tmp_path: Path) -> None:
+    with pytest.raises(MeasureError, match=r"measuring failed: .*model\.pt2") as caught:
+        measure_in_fresh_process(request(tmp_path))
+    assert "Traceback" in caught.value.details
+    (tmp_path / "model.pt2").write_bytes(b"no model")
+    with pytest.raises(MeasureError, match="measuring failed: "):
+        measure_in_fresh_process(request(tmp_path))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MeasureError, match="sees no CUDA device; use cpu or auto"):
+        measure_in_fresh_process(request(tmp_path, measure=Measure(device="cuda")))
+
+
+def test_a_process_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(MeasureError, match=r"longer than 0\.2 s and was ended"):
+        measure_in_fresh_process(request(tmp_path), timeout_seconds=0.2)
+
+
+def test_a_process_that_was_killed_is_told_from_one_that_failed(tmp_path: Path, monkeypatch) -> None:
+    """The user's module, imported by the measuring process, kills it."""
+    (tmp_path / "deadly.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    deadly = TaskConfig(name="deadly:Task", data="test", code="test")
+    with pytest.raises(MeasureError, match=r"ended by SIGKILL; out of memory\?"):
+        measure_in_fresh_process(request(tmp_path, task=deadly))
+
+
+def test_without_latency_only_accuracy_and_size_are_measured(tmp_path: Path) -> None:
+    asked = request(tmp_path, latency=False)
+    task = load_task(asked.task.name, asked.task.options, ())
+    export_model(task.build_model(), (torch.randn(2, 10),), tmp_path / "model.pt2")
+    found = measure_in_fresh_process(asked)
+    names = {"val_loss", *(f"val_{name}" for name in task.metrics)}
+    assert set(found.metrics) == names | {"artifact_bytes", "compile_seconds", "process_peak_rss_bytes"}
+    assert found.metrics["artifact_bytes"].value == (tmp_path / "model.pt2").stat().st_size
+    assert found.environment["measure_device"] == "cpu"
