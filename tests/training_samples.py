@@ -94,3 +94,24 @@ def differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
     """Names of the tensors that are not the same to the bit."""
     assert one.keys() == other.keys()
     return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+class Tied(nn.Module):
+    """A language model whose last layer shares its weight with the embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(50, 16)
+        self.expand, self.contract = nn.Linear(16, 32), nn.Linear(32, 16)
+        self.predict = nn.Linear(16, 50, bias=False)
+        self.predict.weight = self.embed.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embed(tokens)
+        x = x + self.contract(self.expand(x).relu())
+        scores: Tensor = self.predict(x)
+        return scores
+
+
+def tokens(rows: int) -> tuple[Tensor]:
+    return (torch.randint(0, 50, (rows, 7)),)
