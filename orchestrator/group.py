@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.failures import Loss
 from orchestrator.mailbox import LostGroup, Mailbox
+from orchestrator.resources import remove_reservation, reservations
 from trainables.commands import ANSWER, Advance, Answer, Failure, Start
 from trainables.worker import WorkerGroupConfig, make_trainer
 
@@ -72,6 +73,8 @@ class Group:
                     raise GroupGoneError(f"the workers could not be started: {_readable(word)}")
             elif word:
                 return str(word)
+            for reservation in reservations(orphaned=True):  # it may be what this group waits for
+                remove_reservation(reservation)
             self._check()
 
     def _ask(self, command: Start | Advance) -> Answer | Loss:

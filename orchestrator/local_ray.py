@@ -48,6 +48,7 @@ class RaySettings:
 
     address: str | None = None
     num_cpus: int | None = None  # of the local Ray; None: those this process may use
+    include_dashboard: bool = False  # of the local Ray; it takes a dozen processes and five seconds to start
     show_worker_output: bool = False
 
 
@@ -84,14 +85,14 @@ def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
     cpus = settings.num_cpus or len(os.sched_getaffinity(0))
     for attempt in range(START_ATTEMPTS):
         try:
-            _start_local(cpus, {**environment, **_LOCAL_ENVIRONMENT}, quiet)
+            _start_local(cpus, {**environment, **_LOCAL_ENVIRONMENT}, settings.include_dashboard, quiet)
             return
         except Exception as error:  # Ray gives its daemons 30 s, which a busy machine may exceed, and no type to it
             if "timed out during startup" not in str(error) or attempt == START_ATTEMPTS - 1:
                 raise
 
 
-def _start_local(num_cpus: int, environment: dict[str, str], quiet: dict[str, Any]) -> None:
+def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: bool, quiet: dict[str, Any]) -> None:
     # Known beforehand, so that helpers of Ray Train that look for "the" cluster do not find another on this machine.
     port = _free_port()
     os.environ["RAY_GCS_SERVER_PORT"] = str(port)
@@ -99,9 +100,10 @@ def _start_local(num_cpus: int, environment: dict[str, str], quiet: dict[str, An
         ray.init(
             address="local",
             num_cpus=num_cpus,
-            include_dashboard=True,  # Ray Train asks its state API which reservations to clean up
+            include_dashboard=include_dashboard,
             dashboard_host=LOOPBACK,
             object_store_memory=LOCAL_OBJECT_STORE_BYTES,
+            _system_config={"prestart_worker_first_driver": False},  # none of them would fit our processes' environment
             runtime_env={"env_vars": {**environment, "RAY_ADDRESS": f"{LOOPBACK}:{port}"}},
             _node_ip_address=LOOPBACK,
             **quiet,

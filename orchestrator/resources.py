@@ -120,18 +120,29 @@ def future_nodes(growth: Any) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def reservations() -> list[str]:
-    """Ids of the placement groups of this job that hold, or wait for, resources."""
+def reservations(*, orphaned: bool = False) -> list[str]:
+    """Ids of the placement groups of this job that hold, or wait for, resources.
+
+    `orphaned`: only those that were created by an actor which is dead. Ray frees them when the job ends, not before.
+    """
     import ray
-    from ray.util import placement_group_table
+    from ray import ActorID
+    from ray._private.state import state  # the public table does not say who created a group
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 
     job: str = ray.get_runtime_context().get_job_id()
-    table: dict[str, dict[str, Any]] = placement_group_table()
-    return [name for name, group in table.items() if group["state"] != "REMOVED" and name.endswith(job)]
+    table = map(PlacementGroupTableData.FromString, state._connect_and_get_accessor().get_placement_group_table())
+    return [
+        group.placement_group_id.hex()
+        for group in table
+        if group.state != PlacementGroupTableData.REMOVED
+        and group.placement_group_id.hex().endswith(job)
+        and (not orphaned or (group.creator_actor_dead and not ActorID(group.creator_actor_id).is_nil()))
+    ]
 
 
 def remove_reservation(name: str) -> None:
-    """Free what a group left behind whose owner was killed while it started: Ray does so only when the job ends."""
+    """Free what a group left behind whose owner was killed."""
     from ray import PlacementGroupID
     from ray.util.placement_group import PlacementGroup, remove_placement_group
 

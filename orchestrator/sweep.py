@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -156,7 +157,7 @@ class Driver(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The gang itself was lost, and again when it was retried."""
         reason = "the process that drives the trial's workers was lost"
-        details = str(trial.get_error() or "")
+        details = Path(trial.error_file).read_text(errors="replace")  # Tune's own `get_error` looks where it is not yet
         self._do(lambda: self._ledger.ended_as(trial.config["trial"], Status.FAILED, reason, details))
 
     def kill_gangs(self) -> None:

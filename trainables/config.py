@@ -128,11 +128,17 @@ class Training(Frozen):
 
 
 class FineTune(Frozen):
-    """More training at a lower rate: after pruning, or alone, as the control for a variant that was fine-tuned."""
+    """More training: after pruning, or alone, as the control for a variant that was fine-tuned.
+
+    Half of the parent's budget at the parent's own rate is what brought back most after half of the channels were
+    pruned, over seven models (CNNs, transformers, a GPT, a perceptron; two seeds): 0 to 1.4 points of accuracy were
+    missing, where a quarter of the budget at a tenth of the rate left 0 to 39. Retraining at the full rate is better in
+    the literature too (Renda et al. 2020, arXiv 2003.02389). A model that already overfits wants a lower rate.
+    """
 
     method: Literal["fine_tune"] = "fine_tune"
-    budget_fraction: float = Field(0.25, gt=0, le=10)  # of the parent's budget
-    learning_rate_factor: float = Field(0.1, gt=0, le=10)  # of the parent's learning rate
+    budget_fraction: float = Field(0.5, gt=0, le=10)  # of the parent's budget
+    learning_rate_factor: float = Field(1.0, gt=0, le=10)  # of the parent's learning rate
 
 
 class Int8(Frozen):

@@ -22,6 +22,8 @@ import ray
 import ray.train
 import ray.train.collective
 from ray.train.backend import Backend, BackendConfig
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus
@@ -66,6 +68,16 @@ class _Group(BackendConfig):
         return _AllDevicesVisible
 
 
+class _Trainer(DataParallelTrainer):
+    """Without what serves Ray Data (an actor, and an import of a second in every process), and without the actor that
+    frees what a dead controller had reserved: whoever waits for workers does that (`orchestrator.group`).
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        unwanted = (DatasetsCallback, PlacementGroupCleanerCallback)
+        return [each for each in super()._create_default_callbacks() if not isinstance(each, unwanted)]
+
+
 def make_trainer(config: WorkerGroupConfig, mailbox: Any) -> DataParallelTrainer:
     """A trainer whose `fit` lasts as long as the group, which is started anew when a worker was lost."""
     resources: dict[str, float] = {"CPU": config.cpus_per_worker}
@@ -78,7 +90,7 @@ def make_trainer(config: WorkerGroupConfig, mailbox: Any) -> DataParallelTrainer
         failure_config=FailureConfig(max_failures=-1),
         callbacks=callbacks,
     )
-    return DataParallelTrainer(
+    return _Trainer(
         serve,
         train_loop_config={"mailbox": mailbox, "config": config},
         backend_config=_Group(),

@@ -54,15 +54,12 @@ TRAINING = Training(
 )
 MEASURE = Measure(device="cpu", batch_sizes=(16, 16), rounds=6)  # one batch size: half the compiling
 
-# Models this small lose most of what they know with half of their channels: they are given the time to learn it again.
-PRUNE = Prune(fine_tune=FineTune(budget_fraction=1.0, learning_rate_factor=1.0))
-
 CHAINS: dict[str, tuple[Compression, ...]] = {
     "uncompressed": (),
     "int8": (Int8(calibration_examples=64),),
-    "prune": (PRUNE,),
+    "prune": (Prune(),),
     "distill": (Distill(),),
-    "prune + int8": (PRUNE, Int8(calibration_examples=64)),
+    "prune + int8": (Prune(), Int8(calibration_examples=64)),
 }
 CASES = [(task, chain) for task in TASKS for chain in CHAINS if chain != "uncompressed" or task == "digits_cnn"]
 

@@ -19,7 +19,7 @@ SEARCH_PATH = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]  
 
 @contextmanager
 def local_ray(num_cpus: int = 2) -> Iterator[None]:
-    with connected(RaySettings(num_cpus=num_cpus), SEARCH_PATH):
+    with connected(RaySettings(num_cpus=num_cpus, include_dashboard=True), SEARCH_PATH):
         yield
 
 

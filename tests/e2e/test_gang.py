@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from one_ray import local_ray, nothing_left
@@ -105,6 +106,30 @@ def test_a_failing_rank_hangs_neither_its_peer_nor_the_driver(storage: Storage) 
         assert pids(storage, good[0], rank) == pids(storage, good[1], rank) == pids(storage, raised, rank)
         assert pids(storage, raised, rank) != pids(storage, memory, rank)
     assert not nothing_left()
+
+
+@pytest.mark.parametrize("victim", [("ray::TrainController",), ("ray::Gang", "ray::ResourceTrainable")])
+def test_a_lost_gang_gives_its_workers_room_back(storage: Storage, victim: tuple[str, ...]) -> None:
+    """Both workers fill the machine: what a dead owner keeps reserved, nobody else can have."""
+    trial = scripted(0, num_workers=2, collective=True, sleep_s=0.5)
+
+    class Murderer(Told):
+        def report(self, trial_id: str, report: Report) -> None:
+            if report.step == 1:
+                (process,) = (child for child in children() if child.name().startswith(victim))  # busy or idle
+                process.kill()
+            super().report(trial_id, report)
+
+    told = Murderer()
+    results = run(sweep_of(trial), storage, told).results
+    assert results[trial.id].status is Status.COMPLETED
+    assert len(attempts(storage, trial.id)) == 2
+    assert [event[2] for event in told.events if event[0] == "report"] == [1, 2, 3]
+    assert not nothing_left()
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
 
 
 def test_gangs_of_different_sizes_make_room_for_one_another(storage: Storage) -> None:
