@@ -128,7 +128,7 @@ def reservations(*, orphaned: bool = False) -> list[str]:
     import ray
     from ray import ActorID
     from ray._private.state import state  # the public table does not say who created a group
-    from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined] # made by protobuf
 
     job: str = ray.get_runtime_context().get_job_id()
     table = map(PlacementGroupTableData.FromString, state._connect_and_get_accessor().get_placement_group_table())
