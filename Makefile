@@ -29,8 +29,9 @@ types: $(READY)
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit
 
+# Two files of tests at a time: much of what takes long is processes that start, and waits.
 test: lint types
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests
 
 soak: $(READY)
 	PARETUNE_SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kill.py

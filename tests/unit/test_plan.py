@@ -166,7 +166,7 @@ def test_axes_that_vary_have_a_column(tmp_path: Path) -> None:
 def test_a_budget_in_seconds_promises_no_examples(tmp_path: Path) -> None:
     plan = expand(load_text(tmp_path, sweep_text(budget="{seconds: 30}")))
     assert {row[-2:] for row in baseline_table(plan).rows} == {("for 30 s", "?")}
-    assert "at most 75 s of training" in summary_lines(plan)[0]  # twice 30, and a quarter of it after each pruning
+    assert "at most 90 s of training" in summary_lines(plan)[0]  # twice 30, and half of it after each pruning
 
 
 def test_plain_tables_are_aligned_and_whole(tmp_path: Path) -> None:
