@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Iterator
 
 from orchestrator.plan import Choice, PendingVariant, Plan, Trial
-from orchestrator.scaling import scaled_rates, usual_rule
+from orchestrator.scaling import carried_optimizer, carried_schedule, scaled_rates, usual_rule
 from orchestrator.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
 from trainables.batching import split_batch
 from trainables.config import (
     BaselineConfig,
     Compression,
     Optimizer,
+    Schedule,
     TaskConfig,
     Training,
     VariantConfig,
@@ -58,6 +59,7 @@ def _configurations(sweep: Sweep) -> list[Configuration]:
         axes.gradient_clip_norm,
     ):
         micro_batch_size, accumulation_steps = split_batch(batch_size, num_workers, axes.micro_batch_size)
+        optimizer, schedule = _carried(sweep, optimizer, schedule, batch_size)
         for learning_rate, source in learning_rates(sweep, batch_size):
             training = Training(
                 batch_size=batch_size,
@@ -76,6 +78,17 @@ def _configurations(sweep: Sweep) -> list[Configuration]:
             configuration = tuple(_baseline(task, training, seed, source) for seed in axes.seed)
             result.setdefault(configuration[0].id, configuration)
     return list(result.values())
+
+
+def _carried(sweep: Sweep, optimizer: Optimizer, schedule: Schedule, batch_size: int) -> tuple[Optimizer, Schedule]:
+    """Both as they are at this batch size."""
+    rule = sweep.parameters.learning_rate
+    if not isinstance(rule, ScaledLearningRate):
+        return optimizer, schedule
+    return (
+        carried_optimizer(optimizer, rule, batch_size),
+        carried_schedule(schedule, rule, batch_size, sweep.budget),
+    )
 
 
 def _baseline(task: TaskConfig, training: Training, seed: int, source: str) -> Trial:

@@ -9,6 +9,8 @@ from typing import Any
 
 from orchestrator.expand import variant_trial
 from orchestrator.plan import PendingVariant, Plan, Trial
+from orchestrator.scaling import rule_words
+from orchestrator.spec import ScaledLearningRate
 from orchestrator.workload import Work, chain_work, work_of
 from trainables.config import BaselineConfig, Training, describe_chain
 
@@ -28,7 +30,11 @@ class PlanTable:
 
 def baseline_table(plan: Plan) -> PlanTable:
     """One row per baseline."""
-    varied = [axis for axis in AXES_SHOWN_IF_VARIED if len(getattr(plan.sweep.parameters, axis)) > 1]
+    varied = [
+        axis
+        for axis in AXES_SHOWN_IF_VARIED
+        if len({getattr(trial.config.training, axis) for trial in plan.trials}) > 1
+    ]
     columns = ["id", "batch_size = micro x accum x workers", "learning_rate", "rule", "precision", "workers", "seed"]
     rows = tuple(
         (
@@ -78,7 +84,11 @@ def summary_lines(plan: Plan) -> list[str]:
         parts.append(f"at most {work.examples:,} examples in {work.steps:,} steps")
     if work.seconds:
         parts.append(f"at most {work.seconds:,.0f} s of training")
-    return [f"total: {', '.join(parts)}", *(f"note: {note}" for note in plan.notes)]
+    return [
+        f"total: {', '.join(parts)}",
+        *(f"rule: {line}" for line in _rules(plan)),
+        *(f"note: {note}" for note in plan.notes),
+    ]
 
 
 def plan_as_dict(plan: Plan) -> dict[str, Any]:
@@ -94,6 +104,7 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
         "pending": [_pending_as_dict(plan, pending) for pending in plan.pending],
         "totals": {"trials": len(plan.trials) + len(plan.pending), "baselines": len(plan.trials)}
         | {"variants": len(plan.pending), **asdict(work)},
+        "rules": _rules(plan),
         "notes": list(plan.notes),
     }
 
@@ -135,6 +146,12 @@ def factorisation(training: Training) -> str:
 
 def budget_words(plan: Plan) -> str:
     return f"{plan.sweep.budget.amount:,g} {plan.sweep.budget.unit}"
+
+
+def _rules(plan: Plan) -> list[str]:
+    """How settings are carried over batch sizes, with the sources; nothing, where rates are given as they are."""
+    rate = plan.sweep.parameters.learning_rate
+    return list(rule_words(rate)) if isinstance(rate, ScaledLearningRate) else []
 
 
 def _trial_as_dict(plan: Plan, trial: Trial) -> dict[str, Any]:
@@ -182,7 +199,8 @@ def _seed_words(plan: Plan, pending: PendingVariant) -> str:
 def _axis_words(value: Any) -> str:
     if value is None:
         return "-"
-    return " ".join(str(part) for part in value.model_dump().values()) if hasattr(value, "model_dump") else str(value)
+    parts = value.model_dump().values() if hasattr(value, "model_dump") else [value]
+    return " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
 
 
 def _work_words(works: Iterable[Work]) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from trainables.config import (
 
 Mode = Literal["min", "max"]
 Rule = Literal["linear", "sqrt", "none"]
+Carried = Literal["beta2", "weight_decay", "warmup"]
 GoalType = Literal[
     "threshold", "min-improvement", "percent-min-improvement", "max-degradation", "percent-max-degradation"
 ]
@@ -56,12 +57,16 @@ class Objective(Frozen):
 
 
 class ScaledLearningRate(Frozen):
-    """A rate that is known to be good at one batch size, carried to the others by a rule, times each multiplier."""
+    """A rate that is known to be good at one batch size, carried to the others by a rule, times each multiplier.
+
+    `carry` names what of the optimizer and the schedule is carried with it (see orchestrator.scaling).
+    """
 
     base: PositiveFloat
     at_batch_size: PositiveInt | None = None
     rule: Rule
     multipliers: tuple[PositiveFloat, ...] = Field((1.0,), min_length=1)
+    carry: tuple[Carried, ...] = ()
 
 
 class Parameters(Frozen):

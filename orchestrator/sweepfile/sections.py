@@ -199,13 +199,17 @@ def _read_learning_rate(node: Node, axes: Axes) -> None:
     scaled = node.model(ScaledLearningRate)
     if scaled is None:
         return
-    if scaled.rule != "none" and scaled.at_batch_size is None:
-        message = f"is missing: the {scaled.rule} rule needs the batch size at which base is good"
+    if (scaled.rule != "none" or scaled.carry) and scaled.at_batch_size is None:
+        needs = f"the {scaled.rule} rule" if scaled.rule != "none" else "carry"
+        message = f"is missing: {needs} needs the batch size at which base is good"
         node.fail(message, allowed=f"whole numbers from 1 to {MAX_BATCH_SIZE}", at=("at_batch_size",))
         return
     if "multipliers" in node.value:
         items = node.child("multipliers").items() or []
         refuse_duplicates(Given(value, item) for value, item in zip(scaled.multipliers, items, strict=True))
+    if "carry" in node.value:
+        items = node.child("carry").items() or []
+        refuse_duplicates(Given(name, item) for name, item in zip(scaled.carry, items, strict=True))
     axes.scaled_learning_rate = Given(scaled, node)
 
 
