@@ -37,7 +37,7 @@ def variant_trial(parent: Trial, chain: tuple[Compression, ...], plan: Plan) -> 
     config = VariantConfig(
         task=parent.config.task,
         parent=parent.id,
-        training=parent.config.training,
+        training=parent.training,
         chain=chain,
         measure=plan.sweep.measure,
     )
@@ -126,7 +126,7 @@ def _choices(compression: CompressionPlan, configurations: list[Configuration]) 
                 yield _choice(f"baseline {configuration[0].id}", [configuration])
         case "best_per_batch_size":
             for batch_size, group in itertools.groupby(
-                configurations, lambda configuration: configuration[0].config.training.batch_size
+                configurations, lambda configuration: configuration[0].training.batch_size
             ):
                 yield _choice(f"best of batch_size {batch_size}", list(group))
         case TopParents(top=top):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from orchestrator.spec import Sweep
-from trainables.config import BaselineConfig, Compression, Measure, VariantConfig
+from trainables.config import AnyTrialConfig, Compression, Measure, ProbeConfig, Training
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,15 @@ class Trial:
     """One resolved configuration. `id` is a hash of its content, so the same trial has the same id in every sweep."""
 
     id: str
-    config: BaselineConfig | VariantConfig
-    learning_rate_source: str  # where the rate comes from: "linear from 0.05 at 64, x 0.5"
+    config: AnyTrialConfig
+    learning_rate_source: str  # where the rate comes from: "linear from 0.05 at 64, x 0.5"; empty for a probe
+
+    @property
+    def training(self) -> Training:
+        """What it trains, or what its parent trained. Raises TypeError for a probe, which trains nothing."""
+        if isinstance(self.config, ProbeConfig):
+            raise TypeError(f"trial {self.id} is a probe: it has no training")
+        return self.config.training
 
 
 @dataclass(frozen=True)

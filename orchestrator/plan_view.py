@@ -12,7 +12,7 @@ from orchestrator.plan import PendingVariant, Plan, Trial
 from orchestrator.scaling import rule_words
 from orchestrator.spec import ScaledLearningRate
 from orchestrator.workload import Work, chain_work, work_of
-from trainables.config import BaselineConfig, Training, describe_chain
+from trainables.config import AnyTrialConfig, ProbeConfig, Training, VariantConfig, describe_chain
 
 Row = Sequence[str]
 
@@ -39,13 +39,13 @@ def baseline_table(plan: Plan) -> PlanTable:
     rows = tuple(
         (
             trial.id,
-            factorisation(trial.config.training),
-            f"{trial.config.training.learning_rate:g}",
+            factorisation(trial.training),
+            f"{trial.training.learning_rate:g}",
             trial.learning_rate_source,
-            trial.config.training.precision,
-            str(trial.config.training.num_workers),
-            str(trial.config.training.seed),
-            *(_axis_words(getattr(trial.config.training, axis)) for axis in varied),
+            trial.training.precision,
+            str(trial.training.num_workers),
+            str(trial.training.seed),
+            *(_axis_words(getattr(trial.training, axis)) for axis in varied),
             *_work_words([work_of(trial.config, plan.sweep.facts.train_rows)]),
         )
         for trial in plan.trials
@@ -64,9 +64,9 @@ def variant_table(plan: Plan) -> PlanTable:
             (
                 trial.id if trial else "(later)",
                 parents[0].id if trial else pending.rule,
-                _common([factorisation(parent.config.training) for parent in parents]),
-                _common([f"{parent.config.training.learning_rate:g}" for parent in parents]),
-                _common([parent.config.training.precision for parent in parents]),
+                _common([factorisation(parent.training) for parent in parents]),
+                _common([f"{parent.training.learning_rate:g}" for parent in parents]),
+                _common([parent.training.precision for parent in parents]),
                 _seed_words(plan, pending),
                 describe_chain(pending.chain),
                 *_work_words([_pending_work(plan, pending, parent) for parent in parents]),
@@ -156,18 +156,24 @@ def _rules(plan: Plan) -> list[str]:
 
 def _trial_as_dict(plan: Plan, trial: Trial) -> dict[str, Any]:
     config = trial.config
-    chain = () if isinstance(config, BaselineConfig) else config.chain
+    chain = config.chain if isinstance(config, VariantConfig) else ()
     work = work_of(config, plan.sweep.facts.train_rows)
     return {
         "id": trial.id,
         "kind": config.kind,
-        "parent": None if isinstance(config, BaselineConfig) else config.parent,
-        **config.training.model_dump(mode="json"),
+        "parent": config.parent if isinstance(config, VariantConfig) else None,
+        **_settings_as_dict(config),
         "learning_rate_source": trial.learning_rate_source,
         "chain": [step.model_dump(mode="json") for step in chain],
         "steps": work.steps,
         "examples": work.examples,
     }
+
+
+def _settings_as_dict(config: AnyTrialConfig) -> dict[str, Any]:
+    if isinstance(config, ProbeConfig):
+        return config.model_dump(mode="json", exclude={"kind", "task"})
+    return config.training.model_dump(mode="json")
 
 
 def _pending_as_dict(plan: Plan, pending: PendingVariant) -> dict[str, Any]:
@@ -189,7 +195,7 @@ def _pending_as_dict(plan: Plan, pending: PendingVariant) -> dict[str, Any]:
 
 
 def _pending_work(plan: Plan, pending: PendingVariant, parent: Trial) -> Work:
-    return chain_work(pending.chain, parent.config.training, plan.sweep.facts.train_rows)
+    return chain_work(pending.chain, parent.training, plan.sweep.facts.train_rows)
 
 
 def _seed_words(plan: Plan, pending: PendingVariant) -> str:

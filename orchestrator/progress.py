@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from orchestrator.plan import Plan, Trial
 from orchestrator.resolve import Ready, Waiting, decide
-from trainables.config import BaselineConfig, describe_chain
+from trainables.config import BaselineConfig, ProbeConfig, VariantConfig, describe_chain
 from trainables.results import Report, Status, TrialResult
 
 Clock = Callable[[], float]  # seconds, never going back
@@ -165,11 +165,20 @@ class Progress:
 def describe(config: TrialResult | Trial) -> str:
     """A trial in a few words: `batch 32, rate 0.025, int8, seed 0`."""
     inner = config.config
+    if isinstance(inner, ProbeConfig):
+        return probe_words(inner)
     words = [f"batch {inner.training.batch_size}", f"rate {inner.training.learning_rate:.4g}"]
-    if not isinstance(inner, BaselineConfig):
+    if isinstance(inner, VariantConfig):
         words.append(describe_chain(inner.chain))
     return ", ".join([*words, f"seed {inner.training.seed}"])
 
 
+def probe_words(config: ProbeConfig) -> str:
+    """A probe in a few words: `probe, adam, bfloat16, 2 workers`."""
+    words = ["probe", config.optimizer.name, config.precision]
+    return ", ".join([*words, f"{config.num_workers} workers"] if config.num_workers > 1 else words)
+
+
 def _kind(trial: Trial) -> tuple[str, int]:
-    return trial.config.kind, trial.config.training.batch_size
+    config = trial.config
+    return config.kind, 0 if isinstance(config, ProbeConfig) else config.training.batch_size

@@ -33,7 +33,7 @@ class PerBatchSize(FIFOScheduler):
         self._by_batch_size: dict[int, AsyncHyperBandScheduler] = {}
         for result in ended:
             if isinstance(result.config, BaselineConfig):
-                self._replay(result)
+                self._replay(result, result.config.training)
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         return True  # the sweep has said both
@@ -71,8 +71,8 @@ class PerBatchSize(FIFOScheduler):
             )
         return self._by_batch_size[training.batch_size]
 
-    def _replay(self, result: TrialResult) -> None:
-        scheduler: Any = self._scheduler_for(result.config.training)
+    def _replay(self, result: TrialResult, training: Training) -> None:
+        scheduler: Any = self._scheduler_for(training)
         stand_in = _Past(result.id)
         scheduler.on_trial_add(None, stand_in)
         for report in result.history:

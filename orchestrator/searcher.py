@@ -19,11 +19,13 @@ def choose(waiting: Sequence[Need], running: Sequence[Need], latest: Shape | Non
     Trials that want workers of the shape that was admitted last come first, because a gang starts its workers anew for
     another shape.
     """
+    if any(need.alone for need in running):
+        return -1
     taken = [need.claim for need in running]
     refused: set[Shape] = set()
     for i in sorted(range(len(waiting)), key=lambda i: (waiting[i].workers != latest, i)):
         claim = waiting[i].claim
-        if claim not in refused:
+        if claim not in refused and not (running and waiting[i].alone):
             if fits([*taken, claim], nodes):
                 return i
             refused.add(claim)
