@@ -22,10 +22,10 @@ from trainables.results import Report, TrialResult
 
 
 class PerBatchSize(FIFOScheduler):
-    """One ASHA scheduler for each batch size; a variant is never stopped."""
+    """One ASHA scheduler for each batch size; a variant is never stopped, nor is a trial that confirms."""
 
     def __init__(self, sweep: Sweep, early_stopping: EarlyStopping, ended: Iterable[TrialResult] = ()) -> None:
-        """`ended`: trials of earlier runs, whose readings count at the rungs as if they had run now."""
+        """`ended`: trials of earlier runs that might have been stopped; their readings count as if they had run now."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._early_stopping = early_stopping
         self._objective = sweep.objective
@@ -61,8 +61,11 @@ class PerBatchSize(FIFOScheduler):
         """Nothing: see on_trial_error."""
 
     def _scheduler(self, trial: Any) -> AsyncHyperBandScheduler | None:
-        config = Assignment.model_validate_json(trial.config["assignment"]).config
-        return self._scheduler_for(config.training) if isinstance(config, BaselineConfig) else None
+        assignment = Assignment.model_validate_json(trial.config["assignment"])
+        config = assignment.config
+        if not isinstance(config, BaselineConfig) or not assignment.may_stop_early:
+            return None
+        return self._scheduler_for(config.training)
 
     def _scheduler_for(self, training: Training) -> AsyncHyperBandScheduler:
         if training.batch_size not in self._by_batch_size:

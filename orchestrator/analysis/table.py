@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.analysis.statistics import Basis, Summary, mean_over_seeds
 from orchestrator.analysis.words import varying_settings
-from orchestrator.plan import Plan, Trial
+from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.spec import Goal, Mode, Objective
 from trainables.config import ProbeConfig, TrainedConfig, Training, TrialConfig, describe_chain
 from trainables.results import Reached, Status, TrialResult, first_reach
@@ -43,6 +43,7 @@ class StoredTrial(Stored):
     id: str
     config: TrialConfig
     learning_rate_source: str | None = None
+    stage: Stage = Stage.GRID
 
 
 class StoredPlan(Stored):
@@ -76,7 +77,8 @@ def stored_plan(plan: Plan, variants: Iterable[Trial] = ()) -> StoredPlan:
         goals=sweep.goals,
         directions=sweep.facts.metrics,
         trials=tuple(
-            StoredTrial(id=t.id, config=t.config, learning_rate_source=t.learning_rate_source) for t in trials
+            StoredTrial(id=t.id, config=t.config, learning_rate_source=t.learning_rate_source, stage=t.stage)
+            for t in trials
         ),
     )
 
@@ -94,6 +96,7 @@ class Row:
     config: TrainedConfig
     learning_rate_source: str | None
     result: TrialResult | None
+    stage: Stage = Stage.GRID
 
     @property
     def kind(self) -> str:
@@ -208,7 +211,12 @@ class SweepTable:
 
     @property
     def baselines(self) -> list[Configuration]:
-        return [c for c in self.configurations if c.kind == "baseline"]
+        """Those that trained for the whole budget: a short run answers another question."""
+        return [c for c in self.configurations if c.kind == "baseline" and c.rows[0].stage is not Stage.SHORT_RUN]
+
+    @property
+    def short_runs(self) -> list[Row]:
+        return [row for row in self.rows if row.stage is Stage.SHORT_RUN]
 
     @property
     def variants(self) -> list[Configuration]:
@@ -217,7 +225,7 @@ class SweepTable:
     @cached_property
     def settings(self) -> tuple[str, ...]:
         """What the sweep varies beside batch size and learning rate: names from `words.SETTINGS`."""
-        return tuple(varying_settings(configuration.training for configuration in self.configurations))
+        return tuple(varying_settings(c.training for c in (*self.baselines, *self.variants)))
 
     @cached_property
     def _by_id(self) -> dict[str, Row]:
@@ -251,7 +259,7 @@ def whole(configurations: Sequence[Configuration]) -> list[Configuration]:
 def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], unreadable: Iterable[str] = ()) -> SweepTable:
     """Join a plan with what results there are (trial id -> result). The order is the plan's."""
     rows = tuple(
-        Row(trial.id, trial.config, trial.learning_rate_source, results.get(trial.id))
+        Row(trial.id, trial.config, trial.learning_rate_source, results.get(trial.id), trial.stage)
         for trial in plan.trials
         if not isinstance(trial.config, ProbeConfig)
     )

@@ -6,6 +6,7 @@ from orchestrator.metrics import is_relative, known_metrics, objective_metrics, 
 from orchestrator.problems import listing
 from orchestrator.scaling import scaled_rates
 from orchestrator.spec import Mode, TopParents
+from orchestrator.sweepfile.auto_checks import check_auto
 from orchestrator.sweepfile.draft import Draft, GoalDraft
 from orchestrator.sweepfile.schema import MAX_LEARNING_RATE, MAX_TRIALS
 from orchestrator.workload import budget_fractions, part_of
@@ -24,6 +25,7 @@ def check(draft: Draft) -> None:
     _scaled_rates_are_sane(draft)
     _what_is_carried_exists(draft)
     _not_too_many_trials(draft)
+    check_auto(draft)
     _objective_is_known(draft)
     _early_stopping_can_work(draft)
     _measured_batches_differ(draft)
