@@ -51,7 +51,7 @@ def _confirmed(verdict: BatchVerdict) -> Iterator[str]:
                 f"{number(own)}."
             )
         if smallest is fastest:
-            yield "No smaller batch that was tried is as fast."
+            yield f"No smaller batch that was tried is within {100 * (AS_FAST - 1):.0f} % of it in the mean."
         else:
             yield (
                 f"Smallest batch that is not worse: {_name(verdict, smallest)} (not detectably slower, and at most "
