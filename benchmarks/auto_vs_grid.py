@@ -102,7 +102,7 @@ QUESTIONS = {
     "digits_cnn": Question(
         "digits_cnn",
         "val_loss",
-        0.15,
+        0.2,
         24_000,
         (8, 16, 32, 64, 128, 256, 512),
         "base: 0.05, at_batch_size: 64, rule: linear",
@@ -111,8 +111,8 @@ QUESTIONS = {
     "diabetes_mlp": Question(
         "diabetes_mlp",
         "val_loss",
-        0.52,
-        24_000,
+        0.5,
+        8_000,
         (2, 4, 8, 16, 32, 64, 128),
         "base: 1e-3, at_batch_size: 32, rule: sqrt",
         "adam",

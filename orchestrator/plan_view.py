@@ -68,7 +68,11 @@ def probe_table(plan: Plan) -> PlanTable:
     """One row per probe."""
     probes = [(trial.id, trial.config) for trial in plan.trials if isinstance(trial.config, ProbeConfig)]
     rows = tuple((id, c.optimizer.name, c.precision, str(c.num_workers)) for id, c in probes)
-    return PlanTable(f"{len(rows)} probes of memory and throughput", ("id", "optimizer", "precision", "workers"), rows)
+    return PlanTable(
+        f"{len(rows)} probe{'s' if len(rows) > 1 else ''} of memory and throughput",
+        ("id", "optimizer", "precision", "workers"),
+        rows,
+    )
 
 
 def stage_table(plan: Plan) -> PlanTable:
