@@ -145,9 +145,9 @@ def _plan_or_exit(sweep_file: Path, *, as_json: bool = False) -> Plan:
 
 
 def _print_plan(made: Plan) -> None:
-    from orchestrator.plan_view import baseline_table, plain, summary_lines, variant_table
+    from orchestrator.plan_view import plain, summary_lines, tables_of
 
-    tables = [baseline_table(made), *([variant_table(made)] if made.pending else [])]
+    tables = tables_of(made)
     if sys.stdout.isatty():
         from orchestrator.plan_rich import print_table  # rich takes a moment to import
 

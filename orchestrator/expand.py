@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from orchestrator.plan import Choice, PendingVariant, Plan, Trial
-from orchestrator.scaling import scaled_rates, usual_rule
-from orchestrator.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
+from orchestrator.plan import Choice, PendingVariant, Plan, Stage, StageBound, Trial
+from orchestrator.scaling import carried_optimizer, carried_schedule, scaled_rates, usual_rule
+from orchestrator.spec import AutoBatchSize, CompressionPlan, ScaledLearningRate, Sweep, TopParents
+from orchestrator.stages.design import bounds, first_trials, task_config
+from orchestrator.workload import work_of
 from trainables.batching import split_batch
 from trainables.config import (
     BaselineConfig,
     Compression,
     Optimizer,
+    Precision,
+    Schedule,
     TaskConfig,
     Training,
     VariantConfig,
@@ -25,10 +30,45 @@ Configuration = tuple[Trial, ...]  # one trial per seed
 
 def expand(sweep: Sweep) -> Plan:
     """Every trial of a sweep. Pure: the same sweep gives the same plan, in the same order."""
+    notes = tuple(_notes(sweep))
+    if isinstance(sweep.parameters.batch_size, AutoBatchSize):
+        first = first_trials(sweep)
+        return Plan(sweep, first, (), notes, bounds(sweep, first))
     configurations = _configurations(sweep)
     trials = tuple(trial for configuration in configurations for trial in configuration)
-    pending = tuple(_pending(sweep, configurations))
-    return Plan(sweep, trials, pending, tuple(_notes(sweep)))
+    return Plan(sweep, trials, pending_variants(sweep, configurations), notes, tuple(_edge_bounds(sweep, trials)))
+
+
+def baselines(
+    sweep: Sweep,
+    stage: Stage,
+    *,
+    batch_size: int,
+    multipliers: tuple[float, ...],
+    seeds: tuple[int, ...],
+    num_workers: int,
+    precision: Precision,
+    micro_batch_limit: int | None,
+) -> tuple[Trial, ...]:
+    """The trials of a part of the grid that the file does not spell out; all else is as the file says.
+
+    Raises TypeError unless the file gives a base for the learning rate.
+    """
+    rate = sweep.parameters.learning_rate
+    if not isinstance(rate, ScaledLearningRate):
+        raise TypeError("multipliers need a learning rate to multiply")
+    axes = sweep.parameters.model_copy(
+        update={
+            "batch_size": (batch_size,),
+            "micro_batch_size": micro_batch_limit,
+            "learning_rate": rate.model_copy(update={"multipliers": multipliers}),
+            "seed": seeds,
+            "num_workers": (num_workers,),
+            "precision": (precision,),
+        }
+    )
+    part = _configurations(sweep.model_copy(update={"parameters": axes}))
+    return tuple(replace(trial, stage=stage) for configuration in part for trial in configuration)
 
 
 def variant_trial(parent: Trial, chain: tuple[Compression, ...], plan: Plan) -> Trial:
@@ -36,7 +76,7 @@ def variant_trial(parent: Trial, chain: tuple[Compression, ...], plan: Plan) -> 
     config = VariantConfig(
         task=parent.config.task,
         parent=parent.id,
-        training=parent.config.training,
+        training=parent.training,
         chain=chain,
         measure=plan.sweep.measure,
     )
@@ -46,7 +86,9 @@ def variant_trial(parent: Trial, chain: tuple[Compression, ...], plan: Plan) -> 
 def _configurations(sweep: Sweep) -> list[Configuration]:
     """The grid, batch size outermost and seed innermost; each configuration once."""
     axes = sweep.parameters
-    task = TaskConfig(name=sweep.task.name, options=sweep.task.options, data=sweep.facts.data, code=sweep.facts.code)
+    if isinstance(axes.batch_size, AutoBatchSize):
+        raise TypeError("a batch size that is to be found has no grid")
+    task = task_config(sweep)
     result: dict[str, Configuration] = {}
     for batch_size, num_workers, precision, sharding, optimizer, schedule, clip in itertools.product(
         axes.batch_size,
@@ -58,6 +100,7 @@ def _configurations(sweep: Sweep) -> list[Configuration]:
         axes.gradient_clip_norm,
     ):
         micro_batch_size, accumulation_steps = split_batch(batch_size, num_workers, axes.micro_batch_size)
+        optimizer, schedule = _carried(sweep, optimizer, schedule, batch_size)
         for learning_rate, source in learning_rates(sweep, batch_size):
             training = Training(
                 batch_size=batch_size,
@@ -78,6 +121,17 @@ def _configurations(sweep: Sweep) -> list[Configuration]:
     return list(result.values())
 
 
+def _carried(sweep: Sweep, optimizer: Optimizer, schedule: Schedule, batch_size: int) -> tuple[Optimizer, Schedule]:
+    """Both as they are at this batch size."""
+    rule = sweep.parameters.learning_rate
+    if not isinstance(rule, ScaledLearningRate):
+        return optimizer, schedule
+    return (
+        carried_optimizer(optimizer, rule, batch_size),
+        carried_schedule(schedule, rule, batch_size, sweep.budget),
+    )
+
+
 def _baseline(task: TaskConfig, training: Training, seed: int, source: str) -> Trial:
     config = BaselineConfig(task=task, training=training.model_copy(update={"seed": seed}))
     return Trial(trial_id(config), config, source)
@@ -94,14 +148,30 @@ def learning_rates(sweep: Sweep, batch_size: int) -> list[tuple[float, str]]:
 # -- variants ---------------------------------------------------------------------------------------------------------
 
 
-def _pending(sweep: Sweep, configurations: list[Configuration]) -> Iterator[PendingVariant]:
+def pending_variants(sweep: Sweep, configurations: Sequence[Configuration]) -> tuple[PendingVariant, ...]:
+    """The variants of these baselines. All configurations have trials of the same seeds, in the same order."""
+    return tuple(_pending(sweep, list(configurations)))
+
+
+def chosen_variants(sweep: Sweep, configurations: Sequence[Configuration]) -> tuple[PendingVariant, ...]:
+    """The variants where the results have put the configurations into an order already, best first."""
     if sweep.compression is None:
+        return ()
+    parents = sweep.compression.parents
+    kept = configurations[: parents.top] if isinstance(parents, TopParents) else configurations
+    every = sweep.compression.model_copy(update={"parents": "all"})
+    return pending_variants(sweep.model_copy(update={"compression": every}), kept)
+
+
+def _pending(sweep: Sweep, configurations: list[Configuration]) -> Iterator[PendingVariant]:
+    if sweep.compression is None or not configurations:
         return
-    seeds = range(len(sweep.parameters.seed)) if sweep.compression.seeds == "all" else [None]
+    known = [trial.training.seed for trial in configurations[0]]
+    seeds = range(len(known)) if sweep.compression.seeds == "all" else [None]
     for choice in _choices(sweep.compression, configurations):
         for seed_index in seeds:
             for number, chain in enumerate(((), *sweep.compression.variants)):
-                seed = "" if seed_index is None else f" / seed {sweep.parameters.seed[seed_index]}"
+                seed = "" if seed_index is None else f" / seed {known[seed_index]}"
                 key = f"{choice.rule}{seed} / {number} {describe_chain(chain)}"
                 yield PendingVariant(key, choice, seed_index, chain, sweep.measure)
 
@@ -113,7 +183,7 @@ def _choices(compression: CompressionPlan, configurations: list[Configuration]) 
                 yield _choice(f"baseline {configuration[0].id}", [configuration])
         case "best_per_batch_size":
             for batch_size, group in itertools.groupby(
-                configurations, lambda configuration: configuration[0].config.training.batch_size
+                configurations, lambda configuration: configuration[0].training.batch_size
             ):
                 yield _choice(f"best of batch_size {batch_size}", list(group))
         case TopParents(top=top):
@@ -125,6 +195,16 @@ def _choice(what: str, configurations: list[Configuration], rank: int = 1) -> Ch
     ids = tuple(tuple(trial.id for trial in configuration) for configuration in configurations)
     count = sum(len(configuration) for configuration in ids)
     return Choice(f"{what}, after {count} trial{'s' if count > 1 else ''}", ids, rank)
+
+
+def _edge_bounds(sweep: Sweep, trials: Sequence[Trial]) -> Iterator[StageBound]:
+    """Rates that a grid may add: `extend` of them, for every choice of all else."""
+    rate = sweep.parameters.learning_rate
+    if isinstance(rate, ScaledLearningRate) and rate.extend:
+        count = len(trials) // len(rate.multipliers) * rate.extend
+        examples = max(work_of(trial.config, sweep.facts.train_rows).examples for trial in trials)
+        words = f"up to {rate.extend} rates wherever the best is at an end"
+        yield StageBound(Stage.EDGE, count, count * examples, words)
 
 
 # -- notes ------------------------------------------------------------------------------------------------------------
@@ -141,7 +221,7 @@ def _notes(sweep: Sweep) -> Iterator[str]:
             yield _odd_rule(rule, optimizer)
     else:
         rule = "none"
-    if rule == "none" and len(axes.batch_size) > 1:
+    if rule == "none" and (isinstance(axes.batch_size, AutoBatchSize) or len(axes.batch_size) > 1):
         yield (
             "all batch sizes train at the same learning rates, so what they show is the batch size and the rate "
             "together; a rule (linear for sgd, sqrt for adam and adamw) with multipliers separates them"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from orchestrator.journal import TrialLog
-from trainables.config import BaselineConfig, Training, VariantConfig, describe_chain
+from trainables.config import AnyTrialConfig, ProbeConfig, Training, describe_chain
 from trainables.results import Report, Status, TrialResult
 
 PARAM_CHARACTERS = 6000  # MLflow's limit of a parameter's value
@@ -28,6 +28,7 @@ RUNNING, INTERRUPTED = "running", "interrupted"  # the values of the status tag 
 # Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that is lost on white: one for
 # every power of two of the batch size.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+_PROBE_COLOUR = "#999999"  # it has no batch size
 
 _MLFLOW_STATUS = {
     Status.COMPLETED: "FINISHED",
@@ -50,8 +51,11 @@ class Reading:
     step: int  # optimiser steps
 
 
-def run_name(config: BaselineConfig | VariantConfig) -> str:
-    """Says what was chosen: `B=64 lr=0.05 seed 0`, `int8 of B=64 lr=0.05 seed 0`."""
+def run_name(config: AnyTrialConfig) -> str:
+    """Says what was chosen: `B=64 lr=0.05 seed 0`, `int8 of B=64 lr=0.05 seed 0`, `probe of sgd float32`."""
+    if isinstance(config, ProbeConfig):
+        workers = f" {config.num_workers} workers" if config.num_workers > 1 else ""
+        return f"probe of {config.optimizer.name} {config.precision}{workers}"
     name = _training_name(config.training)
     return name if config.kind == "baseline" else f"{describe_chain(config.chain)} of {name}"
 
@@ -75,7 +79,6 @@ def mlflow_status(status: Status) -> str:
 def tags(sweep: str, recording: str, log: TrialLog) -> dict[str, str]:
     """The tags of a run at its start."""
     config = log.started.config
-    octave = round(math.log2(config.training.batch_size))
     return {
         SWEEP_TAG: sweep,
         RECORDING_TAG: recording,
@@ -84,8 +87,14 @@ def tags(sweep: str, recording: str, log: TrialLog) -> dict[str, str]:
         "paretune.kind": config.kind,
         "paretune.task": config.task.name,
         **({"paretune.parent": config.parent} if config.kind == "variant" else {}),
-        "mlflow.runColor": _COLOURS[octave % len(_COLOURS)],
+        "mlflow.runColor": _colour(config),
     }
+
+
+def _colour(config: AnyTrialConfig) -> str:
+    if isinstance(config, ProbeConfig):
+        return _PROBE_COLOUR
+    return _COLOURS[round(math.log2(config.training.batch_size)) % len(_COLOURS)]
 
 
 def end_tags(result: TrialResult) -> dict[str, str]:
@@ -125,8 +134,10 @@ def _leaves(value: JsonValue, path: tuple[str, ...]) -> Iterator[tuple[str, str]
 
 def first_readings(log: TrialLog) -> list[Reading]:
     """Metrics known at the start. MLflow's charts have linear axes and take a parameter for a word."""
-    octave = math.log2(log.started.config.training.batch_size)
-    return [Reading("log2_batch_size", octave, log.start_ms, 0)]
+    config = log.started.config
+    if isinstance(config, ProbeConfig):
+        return []
+    return [Reading("log2_batch_size", math.log2(config.training.batch_size), log.start_ms, 0)]
 
 
 def report_readings(report: Report, time_ms: int) -> list[Reading]:

@@ -30,6 +30,7 @@ class Assignment(Frozen):
     config: TrialConfig
     group: WorkerGroupConfig
     objective: str  # name of the metric that early stopping looks at
+    may_stop_early: bool = True
 
 
 class Ending(Frozen):

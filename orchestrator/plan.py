@@ -9,10 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 from orchestrator.spec import Sweep
-from trainables.config import BaselineConfig, Compression, Measure, VariantConfig
+from trainables.config import AnyTrialConfig, Compression, Measure, ProbeConfig, Training
+
+
+class Stage(StrEnum):
+    """Why a baseline is in a sweep: it stands in the file's grid, or results of others have asked for it."""
+
+    GRID = "grid"
+    EDGE = "beyond the edge"  # of the learning rates tried at a batch size, because the best one was there
+    PROBE = "probe"
+    SHORT_RUN = "short run"  # a part of the budget, for the noise scale
+    FIT = "fit"  # a few batch sizes x learning rates, to fit steps to the target
+    CONFIRMATION = "confirmation"  # fresh seeds around the predicted optimum
 
 
 @dataclass(frozen=True)
@@ -20,8 +32,21 @@ class Trial:
     """One resolved configuration. `id` is a hash of its content, so the same trial has the same id in every sweep."""
 
     id: str
-    config: BaselineConfig | VariantConfig
-    learning_rate_source: str  # where the rate comes from: "linear from 0.05 at 64, x 0.5"
+    config: AnyTrialConfig
+    learning_rate_source: str  # where the rate comes from: "linear from 0.05 at 64, x 0.5"; empty for a probe
+    stage: Stage = Stage.GRID
+
+    @property
+    def may_stop_early(self) -> bool:
+        """A confirmation runs to its end, or its seeds would no longer be pairs; a short run ends soon anyway."""
+        return self.stage not in (Stage.CONFIRMATION, Stage.SHORT_RUN)
+
+    @property
+    def training(self) -> Training:
+        """What it trains, or what its parent trained. Raises TypeError for a probe, which trains nothing."""
+        if isinstance(self.config, ProbeConfig):
+            raise TypeError(f"trial {self.id} is a probe: it has no training")
+        return self.config.training
 
 
 @dataclass(frozen=True)
@@ -58,13 +83,28 @@ class PendingVariant:
 
 
 @dataclass(frozen=True)
+class StageBound:
+    """A stage of a sweep whose trials are asked for by results: how much it is at most."""
+
+    stage: Stage
+    trials: int
+    examples: int
+    words: str  # for a person: "3 batch sizes x 3 learning rates"
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Everything a sweep will do. `trials` are the baselines, in the order of the sweep file's grid."""
+    """Everything a sweep will do. `trials` are the baselines, in the order of the sweep file's grid.
+
+    Where results ask for further baselines (see orchestrator.stages), `trials` are those known so far, and `stages`
+    says what comes at most; the variants of such a sweep are pending only once the last of them has ended.
+    """
 
     sweep: Sweep
     trials: tuple[Trial, ...]
     pending: tuple[PendingVariant, ...]
     notes: tuple[str, ...] = ()  # what a careful reader of the plan should know; not errors
+    stages: tuple[StageBound, ...] = ()
 
     @cached_property
     def by_id(self) -> Mapping[str, Trial]:

@@ -8,12 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.expand import variant_trial
-from orchestrator.plan import PendingVariant, Plan, Trial
+from orchestrator.plan import PendingVariant, Plan, Stage, StageBound, Trial
+from orchestrator.scaling import rule_words
+from orchestrator.spec import AutoBatchSize, ScaledLearningRate, TopParents
+from orchestrator.stages.design import MAX_CONFIRMED
 from orchestrator.workload import Work, chain_work, work_of
-from trainables.config import BaselineConfig, Training, describe_chain
+from trainables.config import AnyTrialConfig, ProbeConfig, Training, VariantConfig, describe_chain
 
 Row = Sequence[str]
 
+FIRST_STAGES = (Stage.PROBE, Stage.SHORT_RUN)  # known when the plan is made
 AXES_SHOWN_IF_VARIED = ("sharding", "optimizer", "schedule", "gradient_clip_norm")
 
 
@@ -26,26 +30,63 @@ class PlanTable:
     rows: tuple[Row, ...]
 
 
+def tables_of(plan: Plan) -> list[PlanTable]:
+    """All there is to show of a plan."""
+    probes = [probe_table(plan)] if any(trial.stage is Stage.PROBE for trial in plan.trials) else []
+    stages = [stage_table(plan)] if plan.stages else []
+    variants = [variant_table(plan)] if plan.pending else []
+    return [*probes, baseline_table(plan), *stages, *variants]
+
+
 def baseline_table(plan: Plan) -> PlanTable:
     """One row per baseline."""
-    varied = [axis for axis in AXES_SHOWN_IF_VARIED if len(getattr(plan.sweep.parameters, axis)) > 1]
+    varied = [
+        axis for axis in AXES_SHOWN_IF_VARIED if len({getattr(trial.training, axis) for trial in _trained(plan)}) > 1
+    ]
     columns = ["id", "batch_size = micro x accum x workers", "learning_rate", "rule", "precision", "workers", "seed"]
     rows = tuple(
         (
             trial.id,
-            factorisation(trial.config.training),
-            f"{trial.config.training.learning_rate:g}",
+            factorisation(trial.training),
+            f"{trial.training.learning_rate:g}",
             trial.learning_rate_source,
-            trial.config.training.precision,
-            str(trial.config.training.num_workers),
-            str(trial.config.training.seed),
-            *(_axis_words(getattr(trial.config.training, axis)) for axis in varied),
+            trial.training.precision,
+            str(trial.training.num_workers),
+            str(trial.training.seed),
+            *(_axis_words(getattr(trial.training, axis)) for axis in varied),
             *_work_words([work_of(trial.config, plan.sweep.facts.train_rows)]),
         )
-        for trial in plan.trials
+        for trial in _trained(plan)
     )
-    title = f"{len(rows)} baselines of {plan.sweep.task.name}, budget {budget_words(plan)} each"
+    what = "baselines" if _has_grid(plan) else "short run"
+    budget = _trained(plan)[0].training.budget if plan.trials else plan.sweep.budget
+    title = f"{len(rows)} {what} of {plan.sweep.task.name}, budget {budget.amount:,g} {budget.unit} each"
     return PlanTable(title, (*columns, *varied, "steps", "examples"), rows)
+
+
+def probe_table(plan: Plan) -> PlanTable:
+    """One row per probe."""
+    probes = [(trial.id, trial.config) for trial in plan.trials if isinstance(trial.config, ProbeConfig)]
+    rows = tuple((id, c.optimizer.name, c.precision, str(c.num_workers)) for id, c in probes)
+    return PlanTable(
+        f"{len(rows)} probe{'s' if len(rows) > 1 else ''} of memory and throughput",
+        ("id", "optimizer", "precision", "workers"),
+        rows,
+    )
+
+
+def stage_table(plan: Plan) -> PlanTable:
+    """One row per stage of a sweep whose trials are asked for by results: what comes, and how much at most."""
+    rows = tuple(
+        (
+            bound.stage.value,
+            _at_most(bound.trials) if bound.stage not in FIRST_STAGES else f"{bound.trials}",
+            _at_most(bound.examples) if bound.examples else "-",
+            bound.words,
+        )
+        for bound in plan.stages
+    )
+    return PlanTable("What results ask for, stage after stage", ("stage", "trials", "examples", "what"), rows)
 
 
 def variant_table(plan: Plan) -> PlanTable:
@@ -58,9 +99,9 @@ def variant_table(plan: Plan) -> PlanTable:
             (
                 trial.id if trial else "(later)",
                 parents[0].id if trial else pending.rule,
-                _common([factorisation(parent.config.training) for parent in parents]),
-                _common([f"{parent.config.training.learning_rate:g}" for parent in parents]),
-                _common([parent.config.training.precision for parent in parents]),
+                _common([factorisation(parent.training) for parent in parents]),
+                _common([f"{parent.training.learning_rate:g}" for parent in parents]),
+                _common([parent.training.precision for parent in parents]),
                 _seed_words(plan, pending),
                 describe_chain(pending.chain),
                 *_work_words([_pending_work(plan, pending, parent) for parent in parents]),
@@ -72,18 +113,27 @@ def variant_table(plan: Plan) -> PlanTable:
 
 def summary_lines(plan: Plan) -> list[str]:
     """The totals, and what a careful reader should know."""
-    work, trials = total_work(plan), len(plan.trials) + len(plan.pending)
-    parts = [f"{trials} trials ({len(plan.trials)} baselines, {len(plan.pending)} variants)"]
+    work, later = total_work(plan), later_trials(plan)
+    variants = variants_at_most(plan)
+    trials = len(plan.trials) + later + variants
+    most = "at most " if later else ""
+    first = "baselines" if _has_grid(plan) else "before compression"
+    parts = [f"{most}{trials} trials ({len(plan.trials) + later} {first}, {variants} variants)"]
     if work.examples:
-        parts.append(f"at most {work.examples:,} examples in {work.steps:,} steps")
+        steps = "" if later else f" in {work.steps:,} steps"  # of batch sizes that are not known yet
+        parts.append(f"at most {work.examples:,} examples{steps}")
     if work.seconds:
         parts.append(f"at most {work.seconds:,.0f} s of training")
-    return [f"total: {', '.join(parts)}", *(f"note: {note}" for note in plan.notes)]
+    return [
+        f"total: {', '.join(parts)}",
+        *(f"rule: {line}" for line in _rules(plan)),
+        *(f"note: {note}" for note in plan.notes),
+    ]
 
 
 def plan_as_dict(plan: Plan) -> dict[str, Any]:
     """The plan for scripts: {"sweep", "task", "objective", "trials": [...], "pending": [...], "totals", "notes"}."""
-    work = total_work(plan)
+    work, later, variants = total_work(plan), later_trials(plan), variants_at_most(plan)
     return {
         "sweep": plan.sweep.name,
         "task": plan.sweep.task.model_dump(mode="json"),
@@ -92,8 +142,10 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
         "goals": [goal.model_dump(mode="json") for goal in plan.sweep.goals],
         "trials": [_trial_as_dict(plan, trial) for trial in plan.trials],
         "pending": [_pending_as_dict(plan, pending) for pending in plan.pending],
-        "totals": {"trials": len(plan.trials) + len(plan.pending), "baselines": len(plan.trials)}
-        | {"variants": len(plan.pending), **asdict(work)},
+        "stages": [{**asdict(bound), "stage": bound.stage.value} for bound in plan.stages],
+        "totals": {"trials": len(plan.trials) + later + variants, "baselines": len(plan.trials) + later}
+        | {"variants": variants, **asdict(work)},
+        "rules": _rules(plan),
         "notes": list(plan.notes),
     }
 
@@ -112,11 +164,44 @@ def plain(table: PlanTable) -> str:
 
 def total_work(plan: Plan) -> Work:
     """An upper bound: a variant whose parent is not chosen yet counts as its dearest candidate would."""
-    total = sum((work_of(trial.config, plan.sweep.facts.train_rows) for trial in plan.trials), Work())
+    rows = plan.sweep.facts.train_rows
+    total = sum((work_of(trial.config, rows) for trial in plan.trials), Work())
+    total += Work(examples=sum(bound.examples for bound in _later(plan)))
     for pending in plan.pending:
         works = [_pending_work(plan, pending, parent) for parent in possible_parents(plan, pending)]
         total += Work(*(max(getattr(work, name) for work in works) for name in ("steps", "examples", "seconds")))
     return total
+
+
+def later_trials(plan: Plan) -> int:
+    """Baselines that results may still ask for, at most."""
+    return sum(bound.trials for bound in _later(plan))
+
+
+def variants_at_most(plan: Plan) -> int:
+    """Those that are pending; of a sweep that finds its batch size, as many as there can be."""
+    compression, auto = plan.sweep.compression, plan.sweep.parameters.batch_size
+    if compression is None or not isinstance(auto, AutoBatchSize):
+        return len(plan.pending)
+    top = compression.parents.top if isinstance(compression.parents, TopParents) else MAX_CONFIRMED
+    seeds = auto.confirm_seeds if compression.seeds == "all" else 1
+    return min(top, MAX_CONFIRMED) * seeds * (1 + len(compression.variants))
+
+
+def _later(plan: Plan) -> list[StageBound]:
+    return [bound for bound in plan.stages if bound.stage not in FIRST_STAGES]
+
+
+def _trained(plan: Plan) -> list[Trial]:
+    return [trial for trial in plan.trials if not isinstance(trial.config, ProbeConfig)]
+
+
+def _has_grid(plan: Plan) -> bool:
+    return not isinstance(plan.sweep.parameters.batch_size, AutoBatchSize)
+
+
+def _at_most(count: int) -> str:
+    return f"at most {count:,}"
 
 
 def possible_parents(plan: Plan, pending: PendingVariant) -> list[Trial]:
@@ -133,24 +218,33 @@ def factorisation(training: Training) -> str:
     return f"{training.batch_size} = {' x '.join(map(str, factors))}"
 
 
-def budget_words(plan: Plan) -> str:
-    return f"{plan.sweep.budget.amount:,g} {plan.sweep.budget.unit}"
+def _rules(plan: Plan) -> list[str]:
+    """How settings are carried over batch sizes, with the sources; nothing, where rates are given as they are."""
+    rate = plan.sweep.parameters.learning_rate
+    return list(rule_words(rate)) if isinstance(rate, ScaledLearningRate) else []
 
 
 def _trial_as_dict(plan: Plan, trial: Trial) -> dict[str, Any]:
     config = trial.config
-    chain = () if isinstance(config, BaselineConfig) else config.chain
+    chain = config.chain if isinstance(config, VariantConfig) else ()
     work = work_of(config, plan.sweep.facts.train_rows)
     return {
         "id": trial.id,
         "kind": config.kind,
-        "parent": None if isinstance(config, BaselineConfig) else config.parent,
-        **config.training.model_dump(mode="json"),
+        "parent": config.parent if isinstance(config, VariantConfig) else None,
+        **_settings_as_dict(config),
         "learning_rate_source": trial.learning_rate_source,
         "chain": [step.model_dump(mode="json") for step in chain],
+        "stage": trial.stage.value,
         "steps": work.steps,
         "examples": work.examples,
     }
+
+
+def _settings_as_dict(config: AnyTrialConfig) -> dict[str, Any]:
+    if isinstance(config, ProbeConfig):
+        return config.model_dump(mode="json", exclude={"kind", "task"})
+    return config.training.model_dump(mode="json")
 
 
 def _pending_as_dict(plan: Plan, pending: PendingVariant) -> dict[str, Any]:
@@ -172,7 +266,7 @@ def _pending_as_dict(plan: Plan, pending: PendingVariant) -> dict[str, Any]:
 
 
 def _pending_work(plan: Plan, pending: PendingVariant, parent: Trial) -> Work:
-    return chain_work(pending.chain, parent.config.training, plan.sweep.facts.train_rows)
+    return chain_work(pending.chain, parent.training, plan.sweep.facts.train_rows)
 
 
 def _seed_words(plan: Plan, pending: PendingVariant) -> str:
@@ -182,7 +276,8 @@ def _seed_words(plan: Plan, pending: PendingVariant) -> str:
 def _axis_words(value: Any) -> str:
     if value is None:
         return "-"
-    return " ".join(str(part) for part in value.model_dump().values()) if hasattr(value, "model_dump") else str(value)
+    parts = value.model_dump().values() if hasattr(value, "model_dump") else [value]
+    return " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
 
 
 def _work_words(works: Iterable[Work]) -> tuple[str, str]:

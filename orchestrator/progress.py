@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from orchestrator.plan import Plan, Trial
 from orchestrator.resolve import Ready, Waiting, decide
-from trainables.config import BaselineConfig, describe_chain
+from orchestrator.stages.growth import grown
+from trainables.config import BaselineConfig, ProbeConfig, VariantConfig, describe_chain
 from trainables.results import Report, Status, TrialResult
 
 Clock = Callable[[], float]  # seconds, never going back
@@ -56,7 +57,8 @@ class Progress:
         self.began = clock()
         self._clock = clock
         self._seconds: dict[tuple[str, int], list[float]] = defaultdict(list)  # (kind, batch size) -> seconds per trial
-        self._variants: int | None = None  # counted anew when asked for after a trial has ended
+        self._known = plan  # with the trials that results have asked for
+        self._total: int | None = None  # counted anew when asked for after a trial has ended
 
     # -- told by the driver -------------------------------------------------------------------------------------------
 
@@ -75,7 +77,7 @@ class Progress:
         elif result.status is Status.COMPLETED:
             self._seconds[_kind(running.trial)].append(self._clock() - running.since)
         self._keep_best(result)
-        self._variants = None
+        self._total = None
 
     # -- worked out ---------------------------------------------------------------------------------------------------
 
@@ -86,9 +88,9 @@ class Progress:
     @property
     def total(self) -> int:
         """Trials of the sweep, as far as they are known; variants without a parent yet count as one each."""
-        if self._variants is None:
-            self._variants = self._count_variants()
-        return len(self.plan.trials) + self._variants
+        if self._total is None:
+            self._total = self._count()
+        return self._total
 
     @property
     def waiting(self) -> int:
@@ -144,16 +146,19 @@ class Progress:
         return sum(known) / len(known) if known else None
 
     def _waiting_kinds(self) -> Counter[tuple[str, int]]:
-        waits = [t for t in self.plan.trials if t.id not in self.results and t.id not in self.running]
+        waiting = self.waiting  # asks for the total, and so for what is known by now
+        waits = [t for t in self._known.trials if t.id not in self.results and t.id not in self.running]
         kinds = Counter(map(_kind, waits))
-        if (variants := self.waiting - len(waits)) > 0:
+        if (variants := waiting - len(waits)) > 0:
             kinds["variant", 0] = variants
         return kinds
 
-    def _count_variants(self) -> int:
+    def _count(self) -> int:
+        """Also learns of the trials that results have asked for."""
+        self._known, _ = grown(self.plan, self.results)
         decisions = decide(self.plan, self.results)
         ready = {decision.trial.id for decision in decisions if isinstance(decision, Ready)}
-        return len(ready) + sum(isinstance(decision, Waiting) for decision in decisions)
+        return len(self._known.trials) + len(ready) + sum(isinstance(decision, Waiting) for decision in decisions)
 
     def _keep_best(self, result: TrialResult) -> None:
         value, sign = self.objective_of(result), 1.0 if self.plan.sweep.objective.mode == "max" else -1.0
@@ -165,11 +170,20 @@ class Progress:
 def describe(config: TrialResult | Trial) -> str:
     """A trial in a few words: `batch 32, rate 0.025, int8, seed 0`."""
     inner = config.config
+    if isinstance(inner, ProbeConfig):
+        return probe_words(inner)
     words = [f"batch {inner.training.batch_size}", f"rate {inner.training.learning_rate:.4g}"]
-    if not isinstance(inner, BaselineConfig):
+    if isinstance(inner, VariantConfig):
         words.append(describe_chain(inner.chain))
     return ", ".join([*words, f"seed {inner.training.seed}"])
 
 
+def probe_words(config: ProbeConfig) -> str:
+    """A probe in a few words: `probe, adam, bfloat16, 2 workers`."""
+    words = ["probe", config.optimizer.name, config.precision]
+    return ", ".join([*words, f"{config.num_workers} workers"] if config.num_workers > 1 else words)
+
+
 def _kind(trial: Trial) -> tuple[str, int]:
-    return trial.config.kind, trial.config.training.batch_size
+    config = trial.config
+    return config.kind, 0 if isinstance(config, ProbeConfig) else config.training.batch_size

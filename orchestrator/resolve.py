@@ -1,4 +1,5 @@
-"""From results to variants: which baselines are compressed. Pure, so that a resumed sweep decides the same.
+"""From results to further trials: baselines that results ask for, and which baselines are compressed. Pure, so that
+a resumed sweep decides the same.
 
 A choice waits until every one of its candidates has ended. Then configurations are ranked by the mean of the
 objective over the seeds that completed. Only validation figures take part; a configuration of which a seed failed
@@ -16,6 +17,7 @@ from statistics import fmean
 from orchestrator.expand import variant_trial
 from orchestrator.plan import Choice, PendingVariant, Plan, Trial
 from orchestrator.spec import Objective
+from orchestrator.stages.growth import grown
 from trainables.results import Status, TrialResult
 
 Results = Mapping[str, TrialResult]
@@ -49,11 +51,18 @@ Decision = Waiting | Ready | Dropped
 
 
 def decide(plan: Plan, results: Results) -> tuple[Decision, ...]:
-    """What has become of every pending variant, in the order of the plan."""
+    """What has become of every pending variant, in the order of the plan.
+
+    While baselines are still to be asked for (see orchestrator.stages), every variant waits for those that run.
+    """
+    return _decide(*grown(plan, results), results)
+
+
+def _decide(plan: Plan, awaited: tuple[str, ...], results: Results) -> tuple[Decision, ...]:
     ranked: dict[Choice, list[tuple[str, ...]]] = {}
     decisions: list[Decision] = []
     for pending in plan.pending:
-        missing = tuple(trial for trial in pending.candidates if trial not in results)
+        missing = awaited or tuple(trial for trial in pending.candidates if trial not in results)
         if missing:
             decisions.append(Waiting(pending, missing))
             continue
@@ -69,14 +78,19 @@ def decide(plan: Plan, results: Results) -> tuple[Decision, ...]:
 
 
 def resolve(plan: Plan, results: Results) -> tuple[Trial, ...]:
-    """The variants that can run now, each once, given the results of finished baselines (by trial id)."""
-    ready = {made.trial.id: made.trial for made in decide(plan, results) if isinstance(made, Ready)}
-    return tuple(ready.values())
+    """The trials beyond the plan's own that can run now, each once, given the results by trial id.
+
+    The baselines that results ask for, then the variants whose parents have ended.
+    """
+    larger, awaited = grown(plan, results)
+    ready = [made.trial for made in _decide(larger, awaited, results) if isinstance(made, Ready)]
+    return tuple({trial.id: trial for trial in (*larger.trials[len(plan.trials) :], *ready)}.values())
 
 
 def settled(plan: Plan, results: Results) -> bool:
-    """Whether nothing waits any more: `resolve` will give no further variants, whatever else happens."""
-    return not any(isinstance(decision, Waiting) for decision in decide(plan, results))
+    """Whether nothing waits any more: `resolve` will give no further trials, whatever else happens."""
+    larger, awaited = grown(plan, results)
+    return not awaited and not any(isinstance(made, Waiting) for made in _decide(larger, awaited, results))
 
 
 def dropped(plan: Plan, results: Results) -> tuple[Dropped, ...]:

@@ -2,6 +2,8 @@
 
     a baseline    num_workers workers of `cpus_per_worker` CPUs, and one GPU each where the cluster has GPUs
     a variant     one such worker, and what it measures on to itself: its GPU, or all CPUs of its node
+    a probe       the workers of the training it asks about, with the CPUs that training has; where there are no GPUs
+                  nothing runs beside it, since memory and time of its steps are a node's
 Where there is one node only, a variant has it to itself because no other trial is admitted beside it; its worker can
 then be one that is there already. Where there are several, its worker reserves all CPUs of one, wherever that is.
 Gangs themselves take no CPU (they hold a sliver of their node's own resource), so reservations are whole numbers.
@@ -13,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainables.config import BaselineConfig, VariantConfig
+from trainables.config import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
 
 MAX_FUTURE_NODES = 1000  # of one kind, where the cluster sets no limit to its growth
 
@@ -43,13 +45,14 @@ class Need:
 
     workers: Shape
     claim: Shape
+    alone: bool = False  # nothing runs beside it, on any node
 
 
 class NeverFitsError(ValueError):
     """A trial wants more than the cluster has, or will ever have."""
 
 
-def need_of(config: BaselineConfig | VariantConfig, nodes: Sequence[Node], cpus_per_worker: int) -> Need:
+def need_of(config: AnyTrialConfig, nodes: Sequence[Node], cpus_per_worker: int) -> Need:
     """What a trial wants of this cluster. "All CPUs" are the largest node's: on any, nothing fits beside them."""
     gpus = int(any(node.gpus for node in nodes))
     match config:
@@ -63,6 +66,9 @@ def need_of(config: BaselineConfig | VariantConfig, nodes: Sequence[Node], cpus_
             all_cpus = max((node.cpus for node in nodes if node.gpus >= gpus), default=cpus_per_worker)
             alone = Shape(1, max(cpus_per_worker, all_cpus), gpus)
             return Need(worker if len(nodes) == 1 else alone, alone)
+        case ProbeConfig(num_workers=num_workers):
+            workers = Shape(num_workers, cpus_per_worker, gpus)
+            return Need(workers, workers, alone=not gpus)
 
 
 def fits(shapes: Iterable[Shape], nodes: Sequence[Node]) -> bool:

@@ -1,18 +1,39 @@
-"""How a learning rate that is good at one batch size is carried to another.
+"""How settings that are good at one batch size are carried to another: kappa = batch_size / at_batch_size.
+
+    learning_rate    base kappa (linear), base sqrt(kappa) (sqrt), or base (none); `rule` says which
+    beta2            beta2^kappa, of Adam and AdamW                                   ] only those that the sweep file
+    weight_decay     weight_decay kappa / (rate / base), of AdamW                     ] names under `carry`; the rest
+    warmup           warmup_fraction kappa, so that the number of its steps is kept   ] stays as written
 
 Each rule is the centre of a grid, not an answer: below the critical batch size it holds roughly, above it too high a
-rate results. So put multipliers around it and look whether the best one lies on the edge. kappa = batch_size /
-at_batch_size.
+rate results. So put multipliers around the rate, and several values on the optimizer's axis (each of them is carried),
+and look whether the best one lies on the edge.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from orchestrator.spec import Rule, ScaledLearningRate
-from trainables.config import Adam, AdamW, Optimizer, Sgd
+from trainables.config import Adam, AdamW, Budget, Constant, Optimizer, Schedule, Sgd, WarmupCosine
 
 SIGNIFICANT_DIGITS = 12  # 0.05 * 3 and 0.15 are one rate, and one trial
+MAX_WARMUP_FRACTION = 0.5  # a run that only warms up shows nothing of its rate
+
+# What `plan` says of each rule: the formula, and who gives it.
+RATE_RULES: dict[Rule, str] = {
+    "linear": "base x kappa (Goyal et al. 2017, arXiv 1706.02677)",
+    "sqrt": "base x sqrt(kappa) (Malladi et al. 2022, arXiv 2205.10287)",
+    "none": "base, at every batch size",
+}
+CARRY_RULES = {
+    "beta2": "beta2^kappa, an average over the same examples (Marek et al. 2025, arXiv 2507.07101)",
+    "weight_decay": "weight_decay x kappa / (rate / base), so batch / (rate x decay) is kept "
+    "(Bergsma et al. 2025, arXiv 2505.13738)",
+    "warmup": "warmup_fraction x kappa, so its steps are kept (You et al. 2019, arXiv 1904.00962); "
+    "not carried, its examples are kept (Goyal et al. 2017)",
+}
 
 
 def linear(base: float, kappa: float) -> float:
@@ -27,8 +48,7 @@ def linear(base: float, kappa: float) -> float:
 def sqrt(base: float, kappa: float) -> float:
     """base * sqrt(kappa), for Adam and its kin. Malladi et al. 2022 (arXiv 2205.10287), from an SDE approximation.
 
-    Doubt: the full rule scales the betas and epsilon too, and holds where gradient noise dominates; only the rate is
-    scaled here.
+    Doubt: the full rule scales the betas and epsilon too, and holds where gradient noise dominates; see beta2 below.
     """
     return base * math.sqrt(kappa)
 
@@ -38,10 +58,66 @@ def none(base: float, kappa: float) -> float:
     return base
 
 
+def beta2(base: float, kappa: float) -> float:
+    """beta2^kappa, for Adam and AdamW. Marek et al. 2025 (arXiv 2507.07101).
+
+    The second moment is then averaged over the same number of examples. The first-order form 1 - kappa (1 - beta2)
+    agrees for small kappa and goes negative for large ones. Doubt: a large batch is left with almost no average.
+    """
+    return _rounded(base**kappa)
+
+
+def weight_decay(base: float, kappa: float, rate_factor: float) -> float:
+    """base kappa / rate_factor, for AdamW; `rate_factor` is how the rule changes the learning rate.
+
+    It keeps tau = B / (rate x decay x N), the share of the run over which weights are averaged. Bergsma et al. 2025
+    (arXiv 2505.13738). Doubt: found on language models of one family; a sweep's multipliers of the rate shift tau.
+    """
+    return _rounded(base * kappa / rate_factor)
+
+
+def warmup_fraction(base: float, kappa: float) -> float:
+    """base kappa, at most a half: at a budget in examples, the same number of warm-up steps at every batch size.
+
+    You et al. 2019 (arXiv 1904.00962). Goyal et al. 2017 keep its examples instead: that is a fraction not carried.
+    """
+    return _rounded(min(base * kappa, max(base, MAX_WARMUP_FRACTION)))
+
+
+def carried_optimizer(optimizer: Optimizer, rule: ScaledLearningRate, batch_size: int) -> Optimizer:
+    """An optimizer as written for `at_batch_size`, carried to another batch size; only what `carry` names changes."""
+    kappa = _kappa(rule, batch_size)
+    match optimizer:
+        case Sgd():
+            return optimizer
+        case Adam() | AdamW():
+            changed = {"beta2": beta2(optimizer.beta2, kappa)} if "beta2" in rule.carry else {}
+    if isinstance(optimizer, AdamW) and "weight_decay" in rule.carry:
+        factor = _RATE_FACTORS[rule.rule](1.0, kappa)
+        changed["weight_decay"] = weight_decay(optimizer.weight_decay, kappa, factor)
+    return optimizer.model_copy(update=changed)
+
+
+def carried_schedule(schedule: Schedule, rule: ScaledLearningRate, batch_size: int, budget: Budget) -> Schedule:
+    """A schedule, carried likewise. A budget in steps keeps the warm-up's steps by itself."""
+    match schedule:
+        case WarmupCosine() if "warmup" in rule.carry and budget.unit != "steps":
+            fraction = warmup_fraction(schedule.warmup_fraction, _kappa(rule, batch_size))
+            return schedule.model_copy(update={"warmup_fraction": fraction})
+        case Constant() | WarmupCosine():
+            return schedule
+
+
+def rule_words(rule: ScaledLearningRate) -> Iterator[str]:
+    """One line for the rate and for each setting that is carried: `learning_rate: base x kappa (...)`."""
+    yield f"learning_rate: {RATE_RULES[rule.rule]}"
+    for name in rule.carry:
+        yield f"{name}: {CARRY_RULES[name]}"
+
+
 def scaled_rates(rule: ScaledLearningRate, batch_size: int) -> list[tuple[float, str]]:
     """(learning rate, where it comes from) for every multiplier, in the order of the sweep file."""
-    kappa = batch_size / (rule.at_batch_size or batch_size)
-    centre = {"linear": linear, "sqrt": sqrt, "none": none}[rule.rule](rule.base, kappa)
+    centre = _RATE_FACTORS[rule.rule](rule.base, _kappa(rule, batch_size))
     origin = f"{rule.base:g} at {rule.at_batch_size}" if rule.at_batch_size else f"{rule.base:g}"
     source = f"fixed {rule.base:g}" if rule.rule == "none" else f"{rule.rule} from {origin}"
     return [
@@ -57,6 +133,13 @@ def usual_rule(optimizer: Optimizer) -> Rule:
             return "linear"
         case Adam() | AdamW():
             return "sqrt"
+
+
+_RATE_FACTORS = {"linear": linear, "sqrt": sqrt, "none": none}
+
+
+def _kappa(rule: ScaledLearningRate, batch_size: int) -> float:
+    return batch_size / (rule.at_batch_size or batch_size)
 
 
 def _rounded(rate: float) -> float:

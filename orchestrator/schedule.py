@@ -22,10 +22,10 @@ from trainables.results import Report, TrialResult
 
 
 class PerBatchSize(FIFOScheduler):
-    """One ASHA scheduler for each batch size; a variant is never stopped."""
+    """One ASHA scheduler for each batch size; a variant is never stopped, nor is a trial that confirms."""
 
     def __init__(self, sweep: Sweep, early_stopping: EarlyStopping, ended: Iterable[TrialResult] = ()) -> None:
-        """`ended`: trials of earlier runs, whose readings count at the rungs as if they had run now."""
+        """`ended`: trials of earlier runs that might have been stopped; their readings count as if they had run now."""
         super().__init__()  # type: ignore[no-untyped-call]
         self._early_stopping = early_stopping
         self._objective = sweep.objective
@@ -33,7 +33,7 @@ class PerBatchSize(FIFOScheduler):
         self._by_batch_size: dict[int, AsyncHyperBandScheduler] = {}
         for result in ended:
             if isinstance(result.config, BaselineConfig):
-                self._replay(result)
+                self._replay(result, result.config.training)
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         return True  # the sweep has said both
@@ -61,8 +61,11 @@ class PerBatchSize(FIFOScheduler):
         """Nothing: see on_trial_error."""
 
     def _scheduler(self, trial: Any) -> AsyncHyperBandScheduler | None:
-        config = Assignment.model_validate_json(trial.config["assignment"]).config
-        return self._scheduler_for(config.training) if isinstance(config, BaselineConfig) else None
+        assignment = Assignment.model_validate_json(trial.config["assignment"])
+        config = assignment.config
+        if not isinstance(config, BaselineConfig) or not assignment.may_stop_early:
+            return None
+        return self._scheduler_for(config.training)
 
     def _scheduler_for(self, training: Training) -> AsyncHyperBandScheduler:
         if training.batch_size not in self._by_batch_size:
@@ -71,8 +74,8 @@ class PerBatchSize(FIFOScheduler):
             )
         return self._by_batch_size[training.batch_size]
 
-    def _replay(self, result: TrialResult) -> None:
-        scheduler: Any = self._scheduler_for(result.config.training)
+    def _replay(self, result: TrialResult, training: Training) -> None:
+        scheduler: Any = self._scheduler_for(training)
         stand_in = _Past(result.id)
         scheduler.on_trial_add(None, stand_in)
         for report in result.history:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from ray.tune.search import Searcher
 
 from orchestrator.gang import Assignment
 from orchestrator.ledger import Ledger
+from orchestrator.plan import Stage, Trial
 from orchestrator.resources import Need, Node, Shape, fits, need_of
 from trainables.worker import WorkerGroupConfig
 
@@ -19,11 +21,13 @@ def choose(waiting: Sequence[Need], running: Sequence[Need], latest: Shape | Non
     Trials that want workers of the shape that was admitted last come first, because a gang starts its workers anew for
     another shape.
     """
+    if any(need.alone for need in running):
+        return -1
     taken = [need.claim for need in running]
     refused: set[Shape] = set()
     for i in sorted(range(len(waiting)), key=lambda i: (waiting[i].workers != latest, i)):
         claim = waiting[i].claim
-        if claim not in refused:
+        if claim not in refused and not (running and waiting[i].alone):
             if fits([*taken, claim], nodes):
                 return i
             refused.add(claim)
@@ -48,7 +52,7 @@ class Admission(Searcher):
             return cast("dict[str, Any]", finished)
         taken = {trial for trial, _ in self._running.values()}
         waiting = [trial for trial in self._ledger.open_trials() if trial.id not in taken]
-        needs = [need_of(trial.config, self._nodes, self._template.cpus_per_worker) for trial in waiting]
+        needs = [self._need(trial) for trial in waiting]
         chosen = choose(needs, [need for _, need in self._running.values()], self._latest, self._nodes)
         if chosen < 0:
             return None
@@ -61,8 +65,15 @@ class Admission(Searcher):
             config=trial.config,
             group=self._template.model_copy(update=numbers),
             objective=self._ledger.plan.sweep.objective.metric,
+            may_stop_early=trial.may_stop_early,
         )
         return {"trial": trial.id, "assignment": assignment.model_dump_json()}
+
+    def _need(self, trial: Trial) -> Need:
+        """A confirmation's seconds are the verdict: on the one node there is, nothing runs beside it."""
+        need = need_of(trial.config, self._nodes, self._template.cpus_per_worker)
+        shared = len(self._nodes) == 1 and not need.workers.gpus
+        return replace(need, alone=True) if trial.stage is Stage.CONFIRMATION and shared else need
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         self._running.pop(trial_id, None)

@@ -24,6 +24,7 @@ from trainables.config import (
 
 Mode = Literal["min", "max"]
 Rule = Literal["linear", "sqrt", "none"]
+Carried = Literal["beta2", "weight_decay", "warmup"]
 GoalType = Literal[
     "threshold", "min-improvement", "percent-min-improvement", "max-degradation", "percent-max-degradation"
 ]
@@ -56,18 +57,33 @@ class Objective(Frozen):
 
 
 class ScaledLearningRate(Frozen):
-    """A rate that is known to be good at one batch size, carried to the others by a rule, times each multiplier."""
+    """A rate that is known to be good at one batch size, carried to the others by a rule, times each multiplier.
+
+    `carry` names what of the optimizer and the schedule is carried with it (see orchestrator.scaling). `extend`: how
+    many rates may be added at a batch size whose best rate is at an end of those tried.
+    """
 
     base: PositiveFloat
     at_batch_size: PositiveInt | None = None
     rule: Rule
     multipliers: tuple[PositiveFloat, ...] = Field((1.0,), min_length=1)
+    carry: tuple[Carried, ...] = ()
+    extend: int = Field(0, ge=0)
+
+
+class AutoBatchSize(Frozen):
+    """The batch size is to be found, by trials whose results ask for further ones (see orchestrator.stages)."""
+
+    smallest: PositiveInt = 8
+    largest: PositiveInt | None = None  # None: as far as the training rows and the budget go
+    fit_sizes: int = Field(3, ge=3)  # batch sizes, spread over the range, at which the learning rate is tuned
+    confirm_seeds: int = Field(4, ge=2)  # fresh seeds for every batch size that is still in question then
 
 
 class Parameters(Frozen):
     """The grid. Every tuple is one axis; the sweep runs their product."""
 
-    batch_size: tuple[PositiveInt, ...]
+    batch_size: tuple[PositiveInt, ...] | AutoBatchSize
     micro_batch_size: PositiveInt | None = None  # upper limit of one forward pass on one worker, not an axis
     learning_rate: ScaledLearningRate | tuple[PositiveFloat, ...]
     optimizer: tuple[Optimizer, ...]

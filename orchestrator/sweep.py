@@ -88,7 +88,8 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
     sweep = ledger.plan.sweep
     driver = Driver(ledger)
     stopping = sweep.early_stopping
-    scheduler = PerBatchSize(sweep, stopping, list(ledger.results.values())) if stopping else None
+    ended = [result for result in ledger.results.values() if ledger.trials[result.id].may_stop_early]
+    scheduler = PerBatchSize(sweep, stopping, ended) if stopping else None
     # A gang takes a sliver of the resource that stands for the driver's own node: no CPU, and it runs here.
     own_node: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     here = tune.PlacementGroupFactory([{f"node:{own_node}": 0.001}])

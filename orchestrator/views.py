@@ -45,7 +45,7 @@ def view_state(plan: Plan) -> Json:
     objective = sweep.objective.metric
     latency = f"latency_p50_ms_batch_{sweep.measure.batch_sizes[0]}"
     figures = [objective, "artifact_bytes", latency]
-    compresses = bool(plan.pending)
+    compresses = plan.sweep.compression is not None
     parallel = {  # the last axis gives the lines their colour
         "selectedParams": ["batch_size", "learning_rate", *(["compression"] if compresses else [])],
         "selectedMetrics": [latency, "artifact_bytes", objective] if compresses else ["examples_per_second", objective],

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from trainables.batching import steps_for
 from trainables.config import (
+    AnyTrialConfig,
     BaselineConfig,
     Budget,
     Compression,
     Distill,
     FineTune,
     Int8,
+    ProbeConfig,
     Prune,
     Training,
     VariantConfig,
@@ -30,13 +32,15 @@ class Work:
         return Work(self.steps + other.steps, self.examples + other.examples, self.seconds + other.seconds)
 
 
-def work_of(config: BaselineConfig | VariantConfig, train_rows: int | None) -> Work:
+def work_of(config: AnyTrialConfig, train_rows: int | None) -> Work:
     """The training of one trial. Raises ValueError if a budget does not suffice for one step."""
     match config:
         case BaselineConfig(training=training):
             return training_work(training, 1.0, train_rows)
         case VariantConfig(training=training, chain=chain):
             return chain_work(chain, training, train_rows)
+        case ProbeConfig():
+            return Work()  # its steps train nothing, and how many it takes is found out on the way
 
 
 def chain_work(chain: tuple[Compression, ...], training: Training, train_rows: int | None) -> Work:

@@ -202,10 +202,33 @@ class VariantConfig(Frozen):
     measure: Measure = Measure()
 
 
-TrialConfig = Annotated[BaselineConfig | VariantConfig, Field(discriminator="kind")]
+class Throughput(Frozen):
+    """How the time of an optimiser step is measured over the micro-batch."""
+
+    micro_batch_sizes: tuple[PositiveInt, ...] = ()  # without those that do not fit; empty: doublings
+    rounds: PositiveInt = 15  # alternations between the sizes; an interval takes at least six
 
 
-def trial_id(config: BaselineConfig | VariantConfig) -> str:
+class ProbeConfig(Frozen):
+    """A trial that trains nothing worth keeping: it measures which micro-batch fits, and how long its steps take."""
+
+    kind: Literal["probe"] = "probe"
+    task: TaskConfig
+    optimizer: Optimizer = Sgd()
+    precision: Precision = "float32"
+    num_workers: PositiveInt = 1
+    memory_limit_bytes: PositiveInt | None = None  # of one worker; None: what its device, or its machine, has left
+    max_micro_batch_size: PositiveInt = 65_536  # nothing larger is tried, nor more rows than the training data has
+    throughput: Throughput | None = None
+    seed: int = Field(0, ge=0)
+
+
+TrainedConfig = BaselineConfig | VariantConfig
+AnyTrialConfig = TrainedConfig | ProbeConfig
+TrialConfig = Annotated[AnyTrialConfig, Field(discriminator="kind")]
+
+
+def trial_id(config: AnyTrialConfig) -> str:
     """Identity is content: twelve hexadecimal digits of the SHA-256 of the configuration's canonical JSON."""
     canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

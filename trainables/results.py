@@ -13,6 +13,12 @@ Names of metrics (the keys of `TrialResult.metrics` and `Report.metrics`):
     reference_eager_latency_*, reference_bfloat16_latency_*   the parent not compiled; compiled in bfloat16 where the
                                   device computes in it
     test_<m>, test_<m>_change     on the test data, for the recommendation alone
+of a probe:
+    largest_micro_batch_size      seen to fit, the same on every worker; 0: not even one row fits
+    memory_capacity_bytes         of one worker: what may be used at the peak of a step
+    memory_fixed_bytes, memory_bytes_per_example    the line through the peaks: what does not grow, and its slope
+    probes, probe_out_of_memory_errors              steps tried in fresh processes, and those for which memory ran out
+    step_seconds_micro_batch_<b>, examples_per_second_micro_batch_<b>    of all workers together, accumulation 1
 """
 
 from __future__ import annotations
@@ -95,7 +101,7 @@ class TrialResult(Frozen):
     warnings: tuple[str, ...] = ()
 
     @property
-    def kind(self) -> Literal["baseline", "variant"]:
+    def kind(self) -> Literal["baseline", "variant", "probe"]:
         return self.config.kind
 
     @property

@@ -13,11 +13,11 @@ import torch.distributed as dist
 
 from trainables.clean import Snapshot
 from trainables.commands import Advance, Answer, Cause, Failure, Finished, Raised, Reading, Start
-from trainables.config import BaselineConfig, VariantConfig
+from trainables.config import AnyTrialConfig
 from trainables.place import Place
 from trainables.results import Report, TrialResult
 
-RunTrial = Callable[[str, BaselineConfig | VariantConfig, Place], Iterator[Report | TrialResult]]
+RunTrial = Callable[[str, AnyTrialConfig, Place], Iterator[Report | TrialResult]]
 
 
 class Runner:

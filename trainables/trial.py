@@ -15,7 +15,7 @@ from torch import nn
 from trainables.artifact import ArtifactError, export_model
 from trainables.checkpoint import to_bytes
 from trainables.clean import seed_everything
-from trainables.config import BaselineConfig, VariantConfig
+from trainables.config import AnyTrialConfig, BaselineConfig, VariantConfig
 from trainables.data import TaskData, open_data
 from trainables.evaluate import evaluate_both
 from trainables.loop import Diverged, train
@@ -28,7 +28,7 @@ from trainables.tasks.base import Task
 WEIGHTS, MODEL, CHECKPOINT = "weights.pt", "model.pt2", "checkpoint.pt"
 
 
-def run_trial(trial: str, config: BaselineConfig | VariantConfig, place: Place) -> Iterator[Report | TrialResult]:
+def run_trial(trial: str, config: AnyTrialConfig, place: Place) -> Iterator[Report | TrialResult]:
     """Run one trial, or what is left of it: its readings as they come, and last its one TrialResult.
 
     A loss that is not finite is a result (`diverged`); whatever else goes wrong is raised, out-of-memory included.

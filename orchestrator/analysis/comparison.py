@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from orchestrator.analysis.critical_batch import CriticalBatch
+from orchestrator.analysis.fair import Behind, behind
 from orchestrator.analysis.fronts import deployment_front, training_front
 from orchestrator.analysis.goals import GoalResult, judge
 from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
 from orchestrator.analysis.table import Configuration, Stored, SweepTable, load
+from orchestrator.analysis.targets import TargetRow, critical_batch, steps_to_target
+from orchestrator.analysis.verdict import BatchVerdict, judge_batch_size
 from trainables.results import Estimate
 from trainables.storage import Storage, sweep_file
 
@@ -31,6 +36,10 @@ class Comparison:
     training_front: frozenset[str]  # keys: baselines that none beats in objective and seconds of training
     recommendation: Recommendation
     test: TestReading | None = None
+    targets: tuple[TargetRow, ...] = ()  # what it took to reach the target at each batch size
+    curves: Mapping[str, CriticalBatch] = field(default_factory=dict)  # the critical batch, by the settings in words
+    behind: tuple[Behind, ...] = ()  # every batch size against the best one
+    batch: BatchVerdict | None = None  # where the batch size was to be found
 
     @property
     def test_of_recommended(self) -> TestReading | None:
@@ -48,7 +57,20 @@ class Comparison:
 def compare(table: SweepTable, test: TestReading | None = None) -> Comparison:
     variants, baselines = table.variants, table.baselines
     judged = {c.key: judge(table, c, goals_for(table, [c])) for c in (variants or baselines)}
-    return Comparison(table, judged, deployment_front(table), training_front(table), recommend(table), test)
+    targets = tuple(steps_to_target(table))
+    by_settings = {row.settings: [r for r in targets if r.settings == row.settings] for row in targets}
+    return Comparison(
+        table,
+        judged,
+        deployment_front(table),
+        training_front(table),
+        recommend(table),
+        test,
+        targets,
+        {settings: critical_batch(rows) for settings, rows in by_settings.items()},
+        tuple(behind(table)),
+        judge_batch_size(table),
+    )
 
 
 def load_comparison(storage: Storage, sweep: str) -> Comparison:

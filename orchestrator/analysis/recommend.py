@@ -19,7 +19,9 @@ from orchestrator.analysis import doubts, explain
 from orchestrator.analysis.choose import Candidate, Choice, choose
 from orchestrator.analysis.fronts import deployment_front, seconds_to_target, training_front
 from orchestrator.analysis.goals import GoalResult, is_relative, judge, meets, total_shortfall
+from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.verdict import judge_batch_size
 from orchestrator.spec import Goal
 
 LATENCY_RATIO = "latency_ratio_batch_"
@@ -99,7 +101,20 @@ def comparable(table: SweepTable) -> list[Configuration]:
         summaries = ((c, c.summary(metric)) for c in configurations)
         return [c for c, summary in summaries if summary is not None and math.isfinite(summary.mean)]
 
-    return usable(table.variants) or usable(table.baselines)
+    return usable(table.variants) or usable(as_fast(table)) or usable(table.baselines)
+
+
+def as_fast(table: SweepTable) -> list[Configuration]:
+    """Where the batch size was to be found, the baselines that are not detectably slower to the target than the best.
+
+    None while there is no verdict, nor in other sweeps.
+    """
+    verdict = judge_batch_size(table)
+    if verdict is None or verdict.fastest is None:
+        return []
+    equal = [other.contender for other in verdict.others if other.verdict is not Verdict.WORSE]
+    keys = {contender.configuration.key for contender in (verdict.fastest, *equal)}
+    return [configuration for configuration in table.baselines if configuration.key in keys]
 
 
 def goals_for(table: SweepTable, candidates: Sequence[Configuration]) -> list[Goal]:

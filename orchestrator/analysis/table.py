@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.analysis.statistics import Basis, Summary, mean_over_seeds
 from orchestrator.analysis.words import varying_settings
-from orchestrator.plan import Plan, Trial
+from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.spec import Goal, Mode, Objective
-from trainables.config import Training, TrialConfig, describe_chain
+from trainables.config import ProbeConfig, TrainedConfig, Training, TrialConfig, describe_chain
 from trainables.results import Reached, Status, TrialResult, first_reach
 from trainables.storage import Storage, sweep_file, trial_file
 
@@ -43,6 +43,7 @@ class StoredTrial(Stored):
     id: str
     config: TrialConfig
     learning_rate_source: str | None = None
+    stage: Stage = Stage.GRID
 
 
 class StoredPlan(Stored):
@@ -76,7 +77,8 @@ def stored_plan(plan: Plan, variants: Iterable[Trial] = ()) -> StoredPlan:
         goals=sweep.goals,
         directions=sweep.facts.metrics,
         trials=tuple(
-            StoredTrial(id=t.id, config=t.config, learning_rate_source=t.learning_rate_source) for t in trials
+            StoredTrial(id=t.id, config=t.config, learning_rate_source=t.learning_rate_source, stage=t.stage)
+            for t in trials
         ),
     )
 
@@ -88,12 +90,13 @@ def save_plan(storage: Storage, plan: StoredPlan) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """One planned trial and, once it has ended, its result."""
+    """One planned baseline or variant and, once it has ended, its result."""
 
     id: str
-    config: TrialConfig
+    config: TrainedConfig
     learning_rate_source: str | None
     result: TrialResult | None
+    stage: Stage = Stage.GRID
 
     @property
     def kind(self) -> str:
@@ -125,6 +128,19 @@ class Row:
         if self.result is None or not self.measured or metric not in self.result.metrics:
             return None
         return self.result.metrics[metric].value
+
+
+@dataclass(frozen=True)
+class ProbeRow:
+    """One planned probe and, once it has ended, its result. It has no model, so nothing can recommend it."""
+
+    id: str
+    config: ProbeConfig
+    result: TrialResult | None
+
+    @property
+    def status(self) -> str:
+        return self.result.status.value if self.result else WAITING
 
 
 @dataclass(frozen=True)
@@ -191,10 +207,16 @@ class SweepTable:
     rows: tuple[Row, ...]
     configurations: tuple[Configuration, ...]
     unreadable: tuple[str, ...] = ()  # trials whose result file is damaged; they count as waiting
+    probes: tuple[ProbeRow, ...] = ()
 
     @property
     def baselines(self) -> list[Configuration]:
-        return [c for c in self.configurations if c.kind == "baseline"]
+        """Those that trained for the whole budget: a short run answers another question."""
+        return [c for c in self.configurations if c.kind == "baseline" and c.rows[0].stage is not Stage.SHORT_RUN]
+
+    @property
+    def short_runs(self) -> list[Row]:
+        return [row for row in self.rows if row.stage is Stage.SHORT_RUN]
 
     @property
     def variants(self) -> list[Configuration]:
@@ -203,7 +225,7 @@ class SweepTable:
     @cached_property
     def settings(self) -> tuple[str, ...]:
         """What the sweep varies beside batch size and learning rate: names from `words.SETTINGS`."""
-        return tuple(varying_settings(configuration.training for configuration in self.configurations))
+        return tuple(varying_settings(c.training for c in (*self.baselines, *self.variants)))
 
     @cached_property
     def _by_id(self) -> dict[str, Row]:
@@ -236,17 +258,26 @@ def whole(configurations: Sequence[Configuration]) -> list[Configuration]:
 
 def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], unreadable: Iterable[str] = ()) -> SweepTable:
     """Join a plan with what results there are (trial id -> result). The order is the plan's."""
-    rows = tuple(Row(t.id, t.config, t.learning_rate_source, results.get(t.id)) for t in plan.trials)
+    rows = tuple(
+        Row(trial.id, trial.config, trial.learning_rate_source, results.get(trial.id), trial.stage)
+        for trial in plan.trials
+        if not isinstance(trial.config, ProbeConfig)
+    )
+    probes = tuple(
+        ProbeRow(trial.id, trial.config, results.get(trial.id))
+        for trial in plan.trials
+        if isinstance(trial.config, ProbeConfig)
+    )
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         groups[_content(row.config)].append(row)
     configurations = tuple(
         Configuration(key, tuple(sorted(group, key=lambda row: (row.seed, row.id)))) for key, group in groups.items()
     )
-    return SweepTable(plan, rows, configurations, tuple(unreadable))
+    return SweepTable(plan, rows, configurations, tuple(unreadable), probes)
 
 
-def _content(config: TrialConfig) -> str:
+def _content(config: TrainedConfig) -> str:
     content = config.model_dump(mode="json", exclude={"parent": True, "training": {"seed"}})
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -20,12 +20,17 @@ from orchestrator.analysis.explain import label
 from orchestrator.analysis.goals import GoalResult
 from orchestrator.analysis.recommend import Recommendation
 from orchestrator.analysis.table import Configuration, Row
+from orchestrator.report.batch_export import batch_dict, equal_readings
 
 Value = bool | int | float | str | None
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
-    """`{"sweep", "trials": [{"id", "kind", "parent", "status", "params", "metrics"}], "pareto", "recommendation"}`."""
+    """`{"sweep", "trials": [{"id", "kind", "parent", "status", "params", "metrics"}], "pareto", "recommendation"}`.
+
+    A baseline has `equal_examples` and `equal_steps` too; what the whole sweep says of batch sizes is batch_dict's.
+    """
+    readings = equal_readings(comparison)
     configurations = {row.id: c for c in comparison.table.configurations for row in c.rows}
     trials = [
         {
@@ -33,8 +38,10 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
             "kind": row.kind,
             "parent": row.parent,
             "status": row.status,
+            "stage": row.stage.value,
             "params": params(row, configurations[row.id]),
             "metrics": {name: _finite(value) for name, value in figures(row).items()},
+            **readings.get(row.id, {}),
         }
         for row in comparison.table.rows
     ]
@@ -43,6 +50,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "trials": trials,
         "pareto": comparison.pareto,
         "recommendation": recommendation_dict(comparison),
+        **batch_dict(comparison),
     }
 
 

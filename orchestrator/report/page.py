@@ -16,6 +16,7 @@ from orchestrator.analysis.explain import label
 from orchestrator.analysis.table import Configuration, Row
 from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import number, quantity, summary_words
+from orchestrator.report.batch_section import batch_html, fair_html, target_html
 from orchestrator.report.columns import Column, training_columns, variant_columns
 from orchestrator.report.plots import Plot, batch_colors, compression_symbols, deployment_plots
 from orchestrator.report.rate_plot import rate_plot
@@ -50,6 +51,7 @@ def to_page(comparison: Comparison) -> str:
             f"<title>{name}: Paretune</title><style>{CSS}</style></head><body><main>",
             *_head(comparison),
             *_choice(comparison),
+            *batch_html(comparison),
             *_compression(comparison),
             *_training(comparison),
             *_trials(comparison),
@@ -143,6 +145,8 @@ def _training(comparison: Comparison) -> list[str]:
     return [
         "<h2>Training: each batch size at the best of its learning rates</h2>",
         *_table(comparison, training_columns(comparison), [entry.best for entry in tuned(comparison.table)]),
+        *target_html(comparison),
+        *fair_html(comparison),
         "<h2>What the batch size does</h2>",
         *_plots([*target_plots(comparison), accuracy_plot(comparison), rate_plot(comparison), speed_plot(comparison)]),
         "<h2>Learning curves</h2>",

@@ -18,6 +18,7 @@ from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import listing, number, plural, quantity
+from orchestrator.report.batch_section import batch_lines
 from orchestrator.report.columns import (
     ARROW,
     EDGE,
@@ -43,6 +44,8 @@ def sections(comparison: Comparison, width: int) -> list[RenderableType]:
     if table.baselines:
         title = "Training: each batch size at the best of its learning rates"
         parts += ["", _grid(title, training_columns(comparison), [e.best for e in tuned(table)], width)]
+    if lines := batch_lines(comparison):
+        parts += ["", *lines]
     if table.variants:
         title = "Compression: exported, loaded in a fresh process, measured there"
         shown = _that_matter(comparison, [c for c in table.variants if c.measured])

@@ -9,12 +9,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from orchestrator.analysis.batch_words import curve_words
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.critical_batch import fit_critical_batch
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.tuning import ToTarget, Tuned, fastest_rate, tuned
-from orchestrator.analysis.words import number, summary_words
+from orchestrator.analysis.tuning import Tuned, tuned
+from orchestrator.analysis.words import summary_words
 from orchestrator.report.plots import FAINT, INK, Plot, batch_axis, batch_colors, error_bars, log_axis, new_figure
 from trainables.results import Report
 
@@ -23,38 +23,39 @@ FIXED_RATES = 3  # curves at one rate over several batch sizes; more than this i
 
 def target_plots(comparison: Comparison) -> list[Plot]:
     """Steps, examples and seconds to the target against batch size, each at the rate that needs the fewest steps."""
-    table = comparison.table
-    objective = table.plan.objective
+    objective = comparison.table.plan.objective
     if objective.target is None:
         missing = "The sweep's objective has no target; with `target:` the page shows what it takes to reach it."
         return [Plot("Training to the target", "", missing=missing)]
-    entries = tuned(table)
-    found = [(e.batch_size, pair[1]) for e in entries if (pair := fastest_rate(table, e.rates)) is not None]
     names = {"steps": "steps", "examples": "examples seen", "seconds": "seconds of training"}
+    if len({row.num_workers for row in comparison.targets}) > 1:
+        names["worker_seconds"] = "worker-seconds of training"
     title = f"{{}} to {objective.metric} {objective.target:g}"
-    if not found:
+    if not comparison.targets:
         missing = f"No trial reached {objective.metric} {objective.target:g}."
         return [Plot(title.format("Training"), "", missing=missing)]
-    return [_target_plot(title.format(words.capitalize()), found, kind, words) for kind, words in names.items()]
+    return [_target_plot(comparison, title.format(words.capitalize()), kind, words) for kind, words in names.items()]
 
 
-def _target_plot(title: str, found: Sequence[tuple[int, ToTarget]], kind: str, words: str) -> Plot:
+def _target_plot(comparison: Comparison, title: str, kind: str, words: str) -> Plot:
+    rows = comparison.targets
     figure = new_figure("batch size", words)
-    batch_axis(figure, [batch_size for batch_size, _ in found])
-    summaries: list[Summary] = [getattr(outcome, kind) for _, outcome in found]
+    batch_axis(figure, [row.batch_size for row in rows])
+    summaries: list[Summary] = [getattr(row, kind) for row in rows]
     log_axis(figure, "y", [summary.mean for summary in summaries])
-    whole = [outcome.reached == outcome.seeds for _, outcome in found]
+    whole = [len(row.crossings) == row.seeds for row in rows]
     figure.add_trace(
         go.Scatter(
             name="measured",
             mode="markers",
-            x=[batch_size for batch_size, _ in found],
+            x=[row.batch_size for row in rows],
             y=[summary.mean for summary in summaries],
             error_y=error_bars(summaries),
             marker={"size": 10, "color": INK, "symbol": ["circle" if w else "circle-open" for w in whole]},
             text=[
-                f"batch {b}: {summary_words('', s)} {words}<br>{o.reached} of {o.seeds} seeds reached it"
-                for (b, o), s in zip(found, summaries, strict=True)
+                f"batch {row.batch_size}: {summary_words('', s)} {words}<br>"
+                f"{len(row.crossings)} of {row.seeds} seeds reached it"
+                for row, s in zip(rows, summaries, strict=True)
             ],
             hoverinfo="text",
         )
@@ -62,29 +63,28 @@ def _target_plot(title: str, found: Sequence[tuple[int, ToTarget]], kind: str, w
     caption = "Each batch size at the learning rate that needs the fewest steps there. " + (
         "" if all(whole) else "Open: not every seed got there, and the mean is over those that did. "
     )
-    return Plot(title, caption + (_add_theory(figure, found) if kind == "steps" else ""), figure)
+    return Plot(title, caption + (_add_theory(figure, comparison) if kind == "steps" else ""), figure)
 
 
-def _add_theory(figure: Any, found: Sequence[tuple[int, ToTarget]]) -> str:
-    """The 1/B line of perfect scaling, and the fitted curve where it is determined. Returns the sentences about it."""
-    sizes = sorted(batch_size for batch_size, _ in found)
-    first = min(found, key=lambda pair: pair[0])
+def _add_theory(figure: Any, comparison: Comparison) -> str:
+    """The 1/B line of perfect scaling, and the fitted curves where they are determined. Returns the words on them."""
+    rows = comparison.targets
+    sizes = sorted({row.batch_size for row in rows})
+    first = min(rows, key=lambda row: row.batch_size)
     line = {"color": FAINT, "width": 1, "dash": "dash"}
-    ideal = [first[1].steps.mean * first[0] / size for size in sizes]
+    ideal = [first.steps.mean * first.batch_size / size for size in sizes]
     figure.add_trace(go.Scatter(name="1/B", mode="lines", x=sizes, y=ideal, line=line, hoverinfo="skip"))
-    fit = fit_critical_batch([float(b) for b, _ in found], [outcome.steps.mean for _, outcome in found])
-    if fit.undetermined is not None or fit.batch_size is None:
-        return f"Dashed: twice the batch, half the steps. Critical batch size: not determined ({fit.undetermined})."
-    grid = [sizes[0] * (sizes[-1] / sizes[0]) ** (i / 40) for i in range(41)]
-    curve = [fit.steps(size) for size in grid]
-    figure.add_trace(go.Scatter(name="fit", mode="lines", x=grid, y=curve, line={"color": INK}, hoverinfo="skip"))
-    low, high = fit.batch_size_low, fit.batch_size_high
-    between = f", 90 % interval {number(low)} to {number(high)}" if low is not None and high is not None else ""
-    return (
-        "Dashed: twice the batch, half the steps. Fitted: steps = "
-        f"{number(fit.min_steps or 0.0)} (1 + {number(fit.batch_size)}/B); the critical batch size is "
-        f"{number(fit.batch_size)}{between}: beyond it, larger batches save few steps."
-    )
+    words = ["Dashed: twice the batch, half the steps."]
+    for settings, curve in comparison.curves.items():
+        if curve.undetermined is None:
+            grid = [sizes[0] * (sizes[-1] / sizes[0]) ** (i / 40) for i in range(41)]
+            steps = [curve.steps(size) for size in grid]
+            name = html.escape(settings) or "fit"
+            figure.add_trace(
+                go.Scatter(name=name, mode="lines", x=grid, y=steps, line={"color": INK}, hoverinfo="skip")
+            )
+        words.append(f"{settings}: {curve_words(curve)}" if settings else curve_words(curve))
+    return " ".join(words)
 
 
 def accuracy_plot(comparison: Comparison) -> Plot:

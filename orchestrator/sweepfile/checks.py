@@ -6,11 +6,12 @@ from orchestrator.metrics import is_relative, known_metrics, objective_metrics, 
 from orchestrator.problems import listing
 from orchestrator.scaling import scaled_rates
 from orchestrator.spec import Mode, TopParents
+from orchestrator.sweepfile.auto_checks import check_auto
 from orchestrator.sweepfile.draft import Draft, GoalDraft
 from orchestrator.sweepfile.schema import MAX_LEARNING_RATE, MAX_TRIALS
 from orchestrator.workload import budget_fractions, part_of
 from trainables.batching import steps_for
-from trainables.config import Budget, Measure
+from trainables.config import Adam, AdamW, Budget, Measure, WarmupCosine
 
 POSITIVE = ("artifact_bytes", "parameters", "latency_", "examples", "steps", "train_seconds")  # and less is better
 
@@ -22,7 +23,9 @@ def check(draft: Draft) -> None:
     _budget_takes_a_step(draft)
     _chains_take_a_step(draft)
     _scaled_rates_are_sane(draft)
+    _what_is_carried_exists(draft)
     _not_too_many_trials(draft)
+    check_auto(draft)
     _objective_is_known(draft)
     _early_stopping_can_work(draft)
     _measured_batches_differ(draft)
@@ -106,6 +109,27 @@ def _scaled_rates_are_sane(draft: Draft) -> None:
                 allowed=f"numbers above 0, up to {MAX_LEARNING_RATE:g}",
                 at=("base",),
             )
+
+
+def _what_is_carried_exists(draft: Draft) -> None:
+    """A rule for a setting that no trial has would be believed and do nothing."""
+    scaled = draft.axes.scaled_learning_rate
+    optimizers = [given.value for given in draft.axes.optimizer]
+    schedules = [given.value for given in draft.axes.schedule]
+    unit = draft.budget.value.unit if draft.budget else "examples"
+    for index, name in enumerate(scaled.value.carry if scaled else ()):
+        wrong = ""
+        match name:
+            case "beta2":
+                there, needs = any(isinstance(o, Adam | AdamW) for o in optimizers), "adam or adamw"
+            case "weight_decay":
+                there, needs = any(isinstance(o, AdamW) and o.weight_decay for o in optimizers), "adamw with decay"
+            case "warmup":
+                there, needs = any(isinstance(s, WarmupCosine) for s in schedules), "the schedule warmup_cosine"
+                wrong = "needs a number of steps, which a budget in seconds has not" if unit == "seconds" else ""
+        if scaled and (wrong or not there):
+            allowed = "a budget in examples, epochs or steps" if wrong else f"with {needs}"
+            scaled.node.fail(wrong or "is a setting that no trial has", allowed=allowed, at=("carry", index))
 
 
 def _not_too_many_trials(draft: Draft) -> None:

@@ -234,6 +234,6 @@ _ALLOWED_WHEN_MISSING = {
     "objective": "{metric: val_loss}, or another metric on validation data",
     "budget": "one of {examples: 40000}, {steps: 1000}, {epochs: 10}, {seconds: 60}",
     "parameters": "a mapping with batch_size and learning_rate",
-    "batch_size": "a whole number, or {values: [16, 64, 256]}",
+    "batch_size": "a whole number, {values: [16, 64, 256]}, or auto",
     "learning_rate": "a number, {values: [...]}, or {base: 0.1, at_batch_size: 64, rule: linear}",
 }

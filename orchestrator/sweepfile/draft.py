@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from orchestrator.spec import (
+    AutoBatchSize,
     CompressionPlan,
     EarlyStopping,
     GoalType,
@@ -43,6 +44,7 @@ class Axes:
     """The values of `parameters` that are right; an axis of which nothing is right is empty."""
 
     batch_size: list[Given[int]] = field(default_factory=list)
+    auto_batch_size: Given[AutoBatchSize] | None = None
     micro_batch_size: int | None = None
     learning_rate: list[Given[float]] = field(default_factory=list)
     scaled_learning_rate: Given[ScaledLearningRate] | None = None

@@ -7,15 +7,20 @@ from typing import TypeVar
 
 from orchestrator.metrics import objective_metrics
 from orchestrator.problems import SweepError
-from orchestrator.spec import Goal, Objective, Parameters, Sweep
+from orchestrator.spec import Goal, Objective, Parameters, ScaledLearningRate, Sweep
 from orchestrator.sweepfile.checks import check
 from orchestrator.sweepfile.document import Findings, Node
-from orchestrator.sweepfile.draft import Draft, GoalDraft
+from orchestrator.sweepfile.draft import Axes, Draft, GoalDraft
 from orchestrator.sweepfile.sections import read_draft
 from orchestrator.sweepfile.yaml_file import Document, read_yaml
 from trainables.config import Measure
 
 T = TypeVar("T")
+
+# What `batch_size: auto` takes where the file does not say otherwise.
+AUTO_EVALUATIONS = 40  # steps to the target are read off the curve
+AUTO_MULTIPLIERS = (0.5, 1.0, 2.0)
+AUTO_EXTEND = 2
 
 
 def load(path: Path, *, import_task: bool = False) -> Sweep:
@@ -37,7 +42,7 @@ def _complete(draft: Draft) -> Sweep:
     """The sweep of a draft in which nothing is wrong, so that nothing required is missing."""
     axes, written, facts = draft.axes, _present(draft.objective), _present(draft.facts)
     metric = _present(written.metric)
-    scaled = axes.scaled_learning_rate
+    auto = axes.auto_batch_size
     return Sweep(
         name=_present(draft.name),
         task=_present(draft.task),
@@ -49,9 +54,9 @@ def _complete(draft: Draft) -> Sweep:
         ),
         budget=_present(draft.budget).value,
         parameters=Parameters(
-            batch_size=tuple(given.value for given in axes.batch_size),
+            batch_size=auto.value if auto else tuple(given.value for given in axes.batch_size),
             micro_batch_size=axes.micro_batch_size,
-            learning_rate=scaled.value if scaled else tuple(given.value for given in axes.learning_rate),
+            learning_rate=_learning_rate(axes),
             optimizer=tuple(given.value for given in axes.optimizer),
             schedule=tuple(given.value for given in axes.schedule),
             gradient_clip_norm=tuple(given.value for given in axes.gradient_clip_norm),
@@ -60,13 +65,22 @@ def _complete(draft: Draft) -> Sweep:
             sharding=tuple(given.value for given in axes.sharding),
             seed=tuple(given.value for given in axes.seed),
         ),
-        evaluations=draft.evaluations,
+        evaluations=AUTO_EVALUATIONS if auto and "evaluations" not in draft.root.value else draft.evaluations,
         early_stopping=draft.early_stopping.value if draft.early_stopping else None,
         compression=draft.compression.value if draft.compression else None,
         measure=draft.measure.value if draft.measure else Measure(),
         goals=tuple(_goal(goal) for goal in draft.goals),
         resources=draft.resources,
     )
+
+
+def _learning_rate(axes: Axes) -> ScaledLearningRate | tuple[float, ...]:
+    """Where the batch size is to be found, rates are tuned at every size also if the file only says where to begin."""
+    given = axes.scaled_learning_rate
+    if given is None:
+        return tuple(rate.value for rate in axes.learning_rate)
+    defaults = {"multipliers": AUTO_MULTIPLIERS, "extend": AUTO_EXTEND} if axes.auto_batch_size else {}
+    return given.value.model_copy(update={k: v for k, v in defaults.items() if k not in given.node.value})
 
 
 def _goal(draft: GoalDraft) -> Goal:

@@ -34,6 +34,11 @@ _MAX_BY_FIELD: dict[str, float] = {
     "base": MAX_LEARNING_RATE,
     "at_batch_size": MAX_BATCH_SIZE,
     "multipliers": 1e6,
+    "extend": 16,
+    "smallest": MAX_BATCH_SIZE,
+    "largest": MAX_BATCH_SIZE,
+    "fit_sizes": 16,
+    "confirm_seeds": 1000,
     "top": MAX_TRIALS,
 }
 

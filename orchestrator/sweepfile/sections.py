@@ -8,7 +8,17 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from orchestrator.spec import EarlyStopping, Goal, GoalType, Mode, Objective, Resources, ScaledLearningRate, TaskChoice
+from orchestrator.spec import (
+    AutoBatchSize,
+    EarlyStopping,
+    Goal,
+    GoalType,
+    Mode,
+    Objective,
+    Resources,
+    ScaledLearningRate,
+    TaskChoice,
+)
 from orchestrator.sweepfile.chains import read_compression, union_members
 from orchestrator.sweepfile.document import Given, Node, read_axis, refuse_duplicates
 from orchestrator.sweepfile.draft import Axes, Draft, GoalDraft, ObjectiveDraft
@@ -162,7 +172,7 @@ def _read_parameters(node: Node) -> Axes:
     axes = Axes()
     keys = node.mapping(PARAMETERS, required=("batch_size", "learning_rate")) or {}
     if "batch_size" in keys:
-        axes.batch_size = read_axis(keys["batch_size"], _read_batch_size)
+        _read_batch_size(keys["batch_size"], axes)
     if "micro_batch_size" in keys:
         axes.micro_batch_size = keys["micro_batch_size"].integer(1, MAX_BATCH_SIZE)
     if "learning_rate" in keys:
@@ -185,11 +195,15 @@ def _axis(keys: dict[str, Node], parameters: Node, key: str, read: Any, default:
     return read_axis(keys[key], read) if key in keys else [Given(default, parameters)]
 
 
-def _read_batch_size(node: Node) -> int | None:
+def _read_batch_size(node: Node, axes: Axes) -> None:
+    """Sizes; or `auto`, to be found; or {auto: {smallest: 16, ...}}."""
     if node.value == "auto":
-        node.fail("'auto' is not available yet; give sizes", allowed="a whole number, or {values: [16, 64, 256]}")
-        return None
-    return node.integer(1, MAX_BATCH_SIZE)
+        axes.auto_batch_size = Given(AutoBatchSize(), node)
+    elif isinstance(node.value, dict) and "auto" in node.value:
+        keys = node.mapping(["auto"])
+        axes.auto_batch_size = _given(keys["auto"], AutoBatchSize) if keys else None
+    else:
+        axes.batch_size = read_axis(node, lambda item: item.integer(1, MAX_BATCH_SIZE))
 
 
 def _read_learning_rate(node: Node, axes: Axes) -> None:
@@ -199,13 +213,17 @@ def _read_learning_rate(node: Node, axes: Axes) -> None:
     scaled = node.model(ScaledLearningRate)
     if scaled is None:
         return
-    if scaled.rule != "none" and scaled.at_batch_size is None:
-        message = f"is missing: the {scaled.rule} rule needs the batch size at which base is good"
+    if (scaled.rule != "none" or scaled.carry) and scaled.at_batch_size is None:
+        needs = f"the {scaled.rule} rule" if scaled.rule != "none" else "carry"
+        message = f"is missing: {needs} needs the batch size at which base is good"
         node.fail(message, allowed=f"whole numbers from 1 to {MAX_BATCH_SIZE}", at=("at_batch_size",))
         return
     if "multipliers" in node.value:
         items = node.child("multipliers").items() or []
         refuse_duplicates(Given(value, item) for value, item in zip(scaled.multipliers, items, strict=True))
+    if "carry" in node.value:
+        items = node.child("carry").items() or []
+        refuse_duplicates(Given(name, item) for name, item in zip(scaled.carry, items, strict=True))
     axes.scaled_learning_rate = Given(scaled, node)
 
 

@@ -20,6 +20,7 @@ from tests.unit.sweep_text import load_text, sweep_text
 
 ROOT = Path(__file__).parents[2]
 DIGITS = "examples/digits.yaml"
+AUTO = "examples/auto.yaml"
 HEAVY = ("torch", "ray", "mlflow", "pandas", "sklearn", "numpy", "scipy", "rich", "plotly", "pyarrow")
 MAX_SECONDS = 1.0
 
@@ -47,12 +48,13 @@ def in_terminal(command: Sequence[str], columns: int) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", b"".join(chunks).decode())
 
 
-def test_planning_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize(("file", "words"), [(DIGITS, "18 baselines of digits_cnn"), (AUTO, "1 short run")])
+def test_planning_imports_nothing_heavy(file: str, words: str) -> None:
     code = f"""
 import sys
 from orchestrator.cli import app
 try:
-    app(["plan", {DIGITS!r}])
+    app(["plan", {file!r}])
 except SystemExit as end:
     assert end.code == 0, end.code
 print("heavy:", [name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
@@ -60,7 +62,7 @@ print("heavy:", [name for name in {HEAVY!r} if name in sys.modules], file=sys.st
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip() == "heavy: []"
-    assert "18 baselines of digits_cnn" in done.stdout
+    assert words in done.stdout
 
 
 def test_planning_takes_less_than_a_second() -> None:
@@ -111,6 +113,18 @@ def test_json_is_for_scripts() -> None:
     for pending in plan["pending"]:
         assert set(pending["candidates"]) <= known
         assert pending["rule"] == "best of all, after 18 trials"
+
+
+def test_a_batch_size_that_is_to_be_found_is_planned_stage_by_stage() -> None:
+    done = paretune("plan", "examples/auto.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in ("1 probe of memory", "1 short run", "fit ", "beyond the edge", "confirmation", "total: at most"):
+        assert words in done.stdout
+    plan = json.loads(paretune("plan", "examples/auto.yaml", "--format", "json").stdout)
+    assert [trial["stage"] for trial in plan["trials"]] == ["probe", "short run"]
+    assert [stage["stage"] for stage in plan["stages"]][-1] == "confirmation"
+    assert plan["totals"]["trials"] == sum(stage["trials"] for stage in plan["stages"])
+    assert plan["totals"]["examples"] == sum(stage["examples"] for stage in plan["stages"])
 
 
 def test_a_bad_file_ends_with_two_and_without_a_traceback(tmp_path: Path) -> None:

@@ -41,11 +41,13 @@ def strict(text: str) -> Any:
 
 def test_the_json_has_the_promised_shape(comparison: Comparison) -> None:
     data = strict(to_json(comparison))
-    assert list(data) == ["sweep", "trials", "pareto", "recommendation"]
+    about_batch_sizes = ["steps_to_target", "critical_batch", "batch_size", "behind"]
+    assert list(data) == ["sweep", "trials", "pareto", "recommendation", *about_batch_sizes]
     assert data["sweep"] == "sample"
     assert len(data["trials"]) == 42
     for trial in data["trials"]:
-        assert list(trial) == ["id", "kind", "parent", "status", "params", "metrics"]
+        equal = ["equal_examples", "equal_steps"] if trial["kind"] == "baseline" else []
+        assert list(trial) == ["id", "kind", "parent", "status", "stage", "params", "metrics", *equal]
         assert all(isinstance(value, int | float | None) for value in trial["metrics"].values())
     ids = {trial["id"] for trial in data["trials"]}
     assert set(data["pareto"]) <= ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from scripted import pending, result_of, scripted, sweep_of
 
 from orchestrator.expand import variant_trial
 from orchestrator.gang import Assignment
-from orchestrator.plan import Trial
+from orchestrator.plan import Stage, Trial
 from orchestrator.schedule import PerBatchSize, asha
 from orchestrator.spec import EarlyStopping, Objective
 from trainables.config import Budget
@@ -31,7 +32,13 @@ class Play:
 
     def run(self, trial: Trial, quality: float) -> int:
         """The number of readings that the trial may give, each a fourth of its budget and of its quality."""
-        job = Assignment(trial=trial.id, config=trial.config, group=WORKERS, objective="val_accuracy")
+        job = Assignment(
+            trial=trial.id,
+            config=trial.config,
+            group=WORKERS,
+            objective="val_accuracy",
+            may_stop_early=trial.may_stop_early,
+        )
         tune_trial = SimpleNamespace(trial_id=trial.id, config={"assignment": job.model_dump_json()})
         self.scheduler.on_trial_add(None, tune_trial)
         for number in range(1, READINGS + 1):
@@ -67,6 +74,16 @@ def test_a_variant_is_never_stopped() -> None:
     play = Play()
     play.run(parent, 1.0)
     assert play.run(variant_trial(parent, (), plan), 0.0) == READINGS
+
+
+def test_a_confirmation_is_never_stopped_and_decides_nothing_for_others() -> None:
+    """Its seeds must stay pairs; and it is better tuned than what it would be held against."""
+    play = Play()
+    assert play.run(replace(trial(0), stage=Stage.CONFIRMATION), 1.0) == READINGS
+    assert play.run(replace(trial(1), stage=Stage.CONFIRMATION), 0.1) == READINGS
+    assert play.run(trial(2), 0.5) == READINGS  # the first of its rung that counts
+    assert play.run(trial(3), 0.4) == 1
+    assert play.run(replace(trial(4), stage=Stage.EDGE), 0.4) == 1
 
 
 def test_what_earlier_runs_have_shown_counts() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from scripted import Told, pending, result_of, scripted, sweep_of
 
 from orchestrator.gang import Assignment
 from orchestrator.ledger import Ledger
-from orchestrator.plan import Plan
+from orchestrator.plan import Plan, Stage
 from orchestrator.resources import Node, fits, need_of
 from orchestrator.searcher import Admission
 from trainables.results import Status
@@ -114,6 +115,17 @@ def test_the_end_comes_at_once_when_everything_was_there(tmp_path: Path) -> None
     play.admit()
     play.end("tune-0")
     assert Play(plan, tmp_path).is_finished
+
+
+def test_a_confirmation_has_the_one_node_to_itself(tmp_path: Path) -> None:
+    """What is timed there is the verdict."""
+    trials = [replace(scripted(seed), stage=Stage.CONFIRMATION) for seed in range(2)]
+    play = Play(sweep_of(*trials), tmp_path, (Node(4, 0),))
+    assert play.admit()
+    assert not play.admit()
+    several = Play(sweep_of(*trials), tmp_path, (Node(4, 0), Node(4, 0)))
+    assert several.admit()
+    assert several.admit()
 
 
 @given(st.integers(0, 10_000))

@@ -47,6 +47,8 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
+AUTO = "{batch_size: auto, learning_rate: {base: 0.1, at_batch_size: 32, rule: linear}}"
+
 FILES = [
     Bad("empty", "", {"": ("empty", "mapping", "name")}),
     Bad("only a comment", "# nothing\n", {"": ("empty",)}),
@@ -149,7 +151,24 @@ FILES = [
                batch_size="{values: [16, 32, 32]}"),
     parameters("duplicates that look different", "learning_rate.values[1]", "duplicate",
                learning_rate="{values: [0.1, 1e-1]}"),
-    parameters("auto", "batch_size", "auto", "not available yet", "values", batch_size="auto"),
+    changed("auto without a target", "objective.target", "is missing", "finds what reaches a target",
+            budget="{examples: 30000}", parameters=AUTO),
+    changed("auto with rates as they are", "parameters.batch_size", "carried to any batch size", "at_batch_size",
+            objective="{metric: val_loss, target: 0.2}", budget="{examples: 30000}",
+            parameters="{batch_size: auto, learning_rate: 0.1}"),
+    changed("auto with too little budget", "parameters.batch_size", "only 8 to 24", "too little to fit a curve",
+            objective="{metric: val_loss, target: 0.2}", parameters=AUTO),
+    changed("auto with a budget in seconds", "budget", "how many examples", "epochs or steps",
+            objective="{metric: val_loss, target: 0.2}", budget="{seconds: 60}", parameters=AUTO),
+    changed("auto with several optimizers", "parameters.optimizer", "several values", "one value",
+            objective="{metric: val_loss, target: 0.2}", budget="{examples: 30000}",
+            parameters=f"{AUTO[:-1]}, optimizer: {{values: [sgd, adam]}}}}"),
+    changed("auto beyond the data", "parameters.batch_size.auto", "beyond the training data", "1151",
+            objective="{metric: val_loss, target: 0.2}", budget="{examples: 300000}",
+            parameters=AUTO.replace("auto", "{auto: {largest: 2048}}")),
+    changed("an unknown key of auto", "parameters.batch_size.auto.bigest", "unknown key", "largest",
+            objective="{metric: val_loss, target: 0.2}", budget="{examples: 30000}",
+            parameters=AUTO.replace("auto", "{auto: {bigest: 64}}")),
     parameters("an unequal share", "batch_size.values[1]", "20", "num_workers 8", "16 or 24",
                batch_size="{values: [16, 20]}", num_workers="{values: [1, 8]}"),
     parameters("fewer rows than workers", "batch_size", "3", "num_workers 4", "such as 4",

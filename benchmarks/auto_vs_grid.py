@@ -1,0 +1,271 @@
+"""`batch_size: auto` against the full grid (batch sizes x learning rates x seeds): what each spends, and what it picks.
+
+    python benchmarks/auto_vs_grid.py [--tasks digits_cnn diabetes_mlp] [--judge-seeds 6] [--short]
+
+For every task both are run here, one trial at a time, in this process and on this machine; then the two picks are
+trained side by side with seeds that neither has seen, in alternation. Printed are
+    examples      all that were trained on, and auto's as a share of the grid's          (goal: at most a quarter)
+    picks         the configuration with the fewest seconds to the target, as each of them sees it
+    ratio         auto's pick over the grid's, in seconds to the target: geometric mean over the judging seeds, with
+                  its 95 % interval                                                      (goal: at most 1.10)
+`--short` only shows that it works: a smaller grid, budget and number of seeds, which mean nothing. Ends with 1 if a
+goal is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+import torch
+
+from orchestrator.analysis.statistics import paired_difference
+from orchestrator.analysis.table import Configuration, make_table, stored_plan
+from orchestrator.analysis.targets import Crossing, crossing, crossings
+from orchestrator.analysis.verdict import judge_batch_size
+from orchestrator.expand import expand
+from orchestrator.ledger import Ledger, Observers
+from orchestrator.plan import Plan, Trial
+from orchestrator.spec import load_sweep
+from trainables.commands import Advance, Finished, Raised, Start
+from trainables.config import BaselineConfig, Training, trial_id
+from trainables.place import Place
+from trainables.results import Report, Status, TrialResult
+from trainables.runner import Runner
+from trainables.storage import Storage
+from trainables.trial import run_trial
+
+SHARE_GOAL, RATIO_GOAL = 0.25, 1.10
+FIRST_JUDGING_SEED = 1000
+
+
+@dataclass(frozen=True)
+class Question:
+    """One task, and the grid that a careful person would run for it."""
+
+    task: str
+    metric: str
+    target: float
+    examples: int
+    batch_sizes: tuple[int, ...]
+    rate: str
+    optimizer: str
+    multipliers: tuple[float, ...] = (0.25, 0.5, 1, 2, 4)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    evaluations: int = 60
+    confirm_seeds: int = 4
+
+    def shortened(self) -> Question:
+        """Seconds instead of minutes."""
+        return replace(
+            self,
+            examples=self.examples // 3,
+            batch_sizes=self.batch_sizes[::3],
+            multipliers=(0.5, 1, 2),
+            seeds=(0,),
+            evaluations=20,
+            confirm_seeds=2,
+        )
+
+    def sweep_text(self, *, auto: bool) -> str:
+        if auto:
+            sizes = f"smallest: {self.batch_sizes[0]}, largest: {self.batch_sizes[-1]}"
+            batch = f"{{auto: {{{sizes}, confirm_seeds: {self.confirm_seeds}}}}}"
+            axes = f"learning_rate: {{{self.rate}}}"
+        else:
+            batch = f"{{values: {list(self.batch_sizes)}}}"
+            axes = f"learning_rate: {{{self.rate}, multipliers: {list(self.multipliers)}}}"
+            axes += f"\n  seed: {{values: {list(self.seeds)}}}"
+        return "\n".join(
+            [
+                f"name: {self.task}-{'auto' if auto else 'grid'}",
+                f"task: {self.task}",
+                f"objective: {{metric: {self.metric}, target: {self.target}}}",
+                f"budget: {{examples: {self.examples}}}",
+                f"evaluations: {self.evaluations}",
+                "parameters:",
+                f"  batch_size: {batch}",
+                f"  {axes}",
+                f"  optimizer: {self.optimizer}",
+            ]
+        )
+
+
+QUESTIONS = {
+    "digits_cnn": Question(
+        "digits_cnn",
+        "val_loss",
+        0.2,
+        24_000,
+        (8, 16, 32, 64, 128, 256, 512),
+        "base: 0.05, at_batch_size: 64, rule: linear",
+        "{name: sgd, momentum: 0.9}",
+    ),
+    "diabetes_mlp": Question(
+        "diabetes_mlp",
+        "val_loss",
+        0.5,
+        8_000,
+        (2, 4, 8, 16, 32, 64, 128),
+        "base: 1e-3, at_batch_size: 32, rule: sqrt",
+        "adam",
+    ),
+    "digits_transformer": Question(
+        "digits_transformer",
+        "val_loss",
+        0.25,
+        24_000,
+        (8, 16, 32, 64, 128, 256, 512),
+        "base: 1e-3, at_batch_size: 64, rule: sqrt",
+        "adam",
+    ),
+}
+
+
+# -- running trials, one after another --------------------------------------------------------------------------------
+
+
+class Here:
+    """Runs trials in this process, each to its end before the next: nothing disturbs what is timed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.storage = Storage(str(folder / "storage"))
+        self._runner = Runner(run_trial, Place(self.storage, folder / "cache"))
+
+    def run(self, trial: Trial) -> TrialResult:
+        answer = self._runner.obey(Start(trial=trial.id, config=trial.config))
+        history: list[Report] = []
+        while True:
+            match answer:
+                case Finished(result=result):
+                    self._runner.let_go()
+                    return result
+                case Raised(failure=failure):
+                    return TrialResult(
+                        id=trial.id, config=trial.config, status=Status.FAILED, reason=failure.error,
+                        history=tuple(history),
+                    )  # fmt: skip
+                case _:
+                    history.append(answer.report)
+                    answer = self._runner.obey(Advance())
+
+    def sweep(self, plan: Plan) -> tuple[list[Trial], dict[str, TrialResult]]:
+        """Every trial that the plan asks for: they and their results."""
+        ledger = Ledger(plan, self.storage, Observers(()))
+        ledger.load()
+        start = time.perf_counter()
+        while not ledger.is_complete:
+            trial = ledger.open_trials()[0]
+            ledger.started(trial.id)
+            ledger.ended(self.run(trial))
+            print(f"\r  {plan.sweep.name}: {len(ledger.results)} trials, {time.perf_counter() - start:.0f} s", end="")
+        print()
+        return list(ledger.trials.values()), dict(ledger.results)
+
+
+# -- what each of them says -------------------------------------------------------------------------------------------
+
+
+def pick_of_grid(configurations: Iterable[Configuration], plan: Plan) -> Training | None:
+    """The fewest seconds to the target, geometric mean over the seeds, of those with every seed there."""
+    found = []
+    for configuration in configurations:
+        where = crossings(configuration, plan.sweep.objective)
+        if len(where) == len(configuration.rows):
+            seconds = fmean(math.log(crossing.seconds) for crossing in where.values())
+            found.append((seconds, configuration.key, configuration.training))
+    return min(found)[2] if found else None
+
+
+def examples_of(results: Iterable[TrialResult]) -> int:
+    return sum(result.history[-1].examples for result in results if result.history)
+
+
+def judge(here: Here, plan: Plan, picks: Sequence[Training], seeds: int) -> list[dict[int, Crossing]]:
+    """Each pick trained with fresh seeds, in alternation: seed -> where it reached the target."""
+    found: list[dict[int, Crossing]] = [{} for _ in picks]
+    task = next(trial.config.task for trial in plan.trials)
+    objective = plan.sweep.objective
+    for number in range(seeds):
+        order = range(len(picks)) if number % 2 == 0 else reversed(range(len(picks)))
+        for index in order:
+            training = picks[index].model_copy(update={"seed": FIRST_JUDGING_SEED + number})
+            config = BaselineConfig(task=task, training=training)
+            history = here.run(Trial(trial_id(config), config, "judged")).history
+            target = objective.target if objective.target is not None else math.nan
+            if (where := crossing(history, objective.metric, objective.mode, target)) is not None:
+                found[index][number] = where
+    return found
+
+
+def compare(question: Question, judging_seeds: int) -> bool:
+    """Run one question and print it. Whether both goals were met."""
+    with tempfile.TemporaryDirectory(prefix="auto-vs-grid-") as name:
+        folder = Path(name)
+        plans = []
+        for kind in ("grid", "auto"):
+            file = folder / f"{kind}.yaml"
+            file.write_text(question.sweep_text(auto=kind == "auto"))
+            plans.append(expand(load_sweep(file)))
+        here = Here(folder)
+        target = f"{question.metric} {question.target:g}"
+        print(
+            f"{question.task}: to {target}, {len(plans[0].trials)} trials of {question.examples:,} examples in the grid"
+        )
+        tables, spent = [], []
+        for plan in plans:
+            trials, results = here.sweep(plan)
+            tables.append(make_table(stored_plan(plan, trials), results))
+            spent.append(examples_of(results.values()))
+        share = spent[1] / spent[0]
+        print(f"  examples: grid {spent[0]:,}, auto {spent[1]:,}: {100 * share:.1f} % (goal: 25 %)")
+        verdict = judge_batch_size(tables[1])
+        chosen = verdict.fastest.configuration.training if verdict and verdict.fastest else None
+        best = pick_of_grid(tables[0].baselines, plans[0])
+        if chosen is None or best is None:
+            print(
+                f"  nothing to compare: {verdict.undetermined if verdict and chosen is None else 'grid without a pick'}"
+            )
+            return False
+        for who, pick in (("grid", best), ("auto", chosen)):
+            print(f"  {who} picks batch {pick.batch_size}, rate {pick.learning_rate:.4g}")
+        return _judged(judge(here, plans[0], (best, chosen), judging_seeds), judging_seeds) and share <= SHARE_GOAL
+
+
+def _judged(found: Sequence[dict[int, Crossing]], seeds: int) -> bool:
+    best, chosen = ({n: math.log(where.seconds) for n, where in each.items()} for each in found)
+    difference = paired_difference(chosen, best, "min")
+    print(f"  reached by {len(best)} (grid) and {len(chosen)} (auto) of {seeds} judging seeds")
+    if difference is None:
+        return False
+    interval = ""
+    if difference.low is not None and difference.high is not None:
+        interval = f" ({math.exp(difference.low):.3f} to {math.exp(difference.high):.3f})"
+    ratio = math.exp(difference.mean)
+    print(f"  seconds to the target, auto over grid: {ratio:.3f}{interval} (goal: {RATIO_GOAL:g})")
+    return ratio <= RATIO_GOAL and len(chosen) >= len(best)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--tasks", nargs="+", choices=list(QUESTIONS), default=["digits_cnn", "diabetes_mlp"])
+    parser.add_argument("--judge-seeds", type=int, default=6)
+    parser.add_argument("--short", action="store_true", help="only show that it works")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    questions = [QUESTIONS[name] for name in arguments.tasks]
+    if arguments.short:
+        questions = [question.shortened() for question in questions]
+    met = [compare(question, 2 if arguments.short else arguments.judge_seeds) for question in questions]
+    return 0 if all(met) or arguments.short else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

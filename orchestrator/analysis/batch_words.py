@@ -1,0 +1,167 @@
+"""What was found about the batch size, in sentences: the verdict, the predictions, the critical batch, the doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from orchestrator.analysis.critical_batch import CriticalBatch
+from orchestrator.analysis.fair import Behind
+from orchestrator.analysis.predict import Prediction, unresolved
+from orchestrator.analysis.statistics import Verdict
+from orchestrator.analysis.table import SweepTable
+from orchestrator.analysis.targets import TargetRow
+from orchestrator.analysis.verdict import AS_FAST, BatchVerdict, Contender, Slower
+from orchestrator.analysis.words import listing, number, plural, signed, with_interval
+
+
+def headline(table: SweepTable, verdict: BatchVerdict) -> str:
+    """The verdict in one line."""
+    fastest = verdict.fastest
+    if fastest is None:
+        return f"The batch size is not determined: {verdict.undetermined}"
+    target = target_words(table)
+    if verdict.no_difference:
+        all_sizes = [fastest, *(other.contender for other in verdict.others)]
+        names = listing(sorted({_name(verdict, c) for c in all_sizes}, key=lambda name: (len(name), name)))
+        return f"No detectable difference in time to {target} between {names}"
+    return f"{_name(verdict, fastest).capitalize()} is fastest to {target}"
+
+
+def verdict_sentences(table: SweepTable, verdict: BatchVerdict) -> list[str]:
+    """The figures behind the headline."""
+    return [*_confirmed(verdict), *_predicted(verdict), *doubts(verdict.fit.rows)]
+
+
+def _confirmed(verdict: BatchVerdict) -> Iterator[str]:
+    fastest, cheapest, smallest = verdict.fastest, verdict.cheapest, verdict.smallest
+    if fastest is not None and cheapest is not None and smallest is not None:
+        training = fastest.configuration.training
+        yield (
+            f"Fastest: {_name(verdict, fastest)} with rate {training.learning_rate:.4g}, {training.precision}, "
+            f"micro-batch {training.micro_batch_size} x {training.accumulation_steps} x {training.num_workers}: "
+            f"{_seconds(fastest)} s, mean over {plural(len(fastest.crossings), 'fresh seed')}."
+        )
+        if cheapest is fastest:
+            yield "It is the cheapest too, in worker-seconds."
+        else:
+            cost = cheapest.seconds.mean * cheapest.num_workers
+            own = fastest.seconds.mean * fastest.num_workers
+            yield (
+                f"Cheapest: {_name(verdict, cheapest)}, {number(cost)} worker-seconds against the fastest's "
+                f"{number(own)}."
+            )
+        if smallest is fastest:
+            yield f"No smaller batch that was tried is within {100 * (AS_FAST - 1):.0f} % of it in the mean."
+        else:
+            yield (
+                f"Smallest batch that is not worse: {_name(verdict, smallest)} (not detectably slower, and at most "
+                f"{100 * (AS_FAST - 1):.0f} % in the mean)."
+            )
+    for other in verdict.others:
+        yield f"{_name(verdict, other.contender).capitalize()}: {slower_words(other)}."
+    for contender in verdict.contenders:
+        if not contender.is_whole:
+            rows = contender.configuration.rows
+            yield (
+                f"{_name(verdict, contender).capitalize()}: {len(contender.crossings)} of {len(rows)} seeds reached "
+                "the target, so it takes no part."
+            )
+
+
+def slower_words(other: Slower) -> str:
+    """`1.21 times the fastest's seconds (1.08 to 1.35, paired over 4 seeds): slower`."""
+    if other.difference is None:
+        return "not determined (no seed in common)"
+    words = {Verdict.WORSE: "slower", Verdict.BETTER: "faster"}.get(other.verdict, str(other.verdict))
+    if other.interval is None:
+        return f"{number(other.ratio)} times the fastest's seconds: {words}"
+    low, high = other.interval
+    pairs = f"paired over {other.difference.pairs} seeds, after Holm p = {other.difference.p_value:.2g}"
+    return f"{number(other.ratio)} times the fastest's seconds ({number(low)} to {number(high)}, {pairs}): {words}"
+
+
+def _predicted(verdict: BatchVerdict) -> Iterator[str]:
+    if verdict.fit.prediction is not None:
+        yield f"Predicted from the fit: {prediction_words(verdict.fit.prediction)}."
+    estimate = verdict.noise_scale
+    if estimate is None:
+        yield "The noise scale was not measured."
+    elif unresolved(estimate):
+        yield f"The noise scale is unresolved: {(estimate.note or '').removeprefix('unresolved').lstrip(': ')}."
+    else:
+        known = estimate.low is not None and estimate.high is not None
+        interval = f" ({number(estimate.low or 0.0)} to {number(estimate.high or 0.0)})" if known else ""
+        prior = f"; predicted from it: {prediction_words(verdict.prior)}" if verdict.prior else ""
+        yield f"Noise scale of the short run: {number(estimate.value)} examples{interval}{prior}."
+
+
+def prediction_words(prediction: Prediction) -> str:
+    """`batch 141 (95 to 210), from ...`."""
+    known = prediction.low is not None and prediction.high is not None
+    interval = f" ({number(prediction.low or 0.0)} to {number(prediction.high or 0.0)})" if known else ""
+    return f"batch {number(prediction.batch_size)}{interval}, from {prediction.basis}"
+
+
+def curve_words(curve: CriticalBatch) -> str:
+    """The critical batch with its interval, or why it is not determined."""
+    if curve.undetermined is not None or curve.batch_size is None or curve.min_steps is None:
+        return f"Critical batch size: not determined ({curve.undetermined})."
+    low, high = curve.batch_size_low, curve.batch_size_high
+    between = f", 90 % interval {number(low)} to {number(high)}" if low is not None and high is not None else ""
+    form = (
+        f"{number(curve.min_steps)} (1 + {number(curve.batch_size)}/B)"
+        if curve.sharpness == 1.0
+        else f"{number(curve.min_steps)} (1 + ({number(curve.batch_size)}/B)^{curve.sharpness:.2g})"
+        f"^(1/{curve.sharpness:.2g})"
+    )
+    return (
+        f"Critical batch size: {number(curve.batch_size)}{between} (steps = {form}); beyond it, larger batches save "
+        "few steps."
+    )
+
+
+def doubts(rows: Sequence[TargetRow]) -> list[str]:
+    """What makes a row's figures less than they seem."""
+    sentences = []
+    if bounds := [str(row.batch_size) for row in rows if row.is_bound]:
+        sentences.append(
+            f"At batch size {listing(bounds)} the first reading of all had reached the target: the steps are an upper "
+            "bound; more `evaluations` tell."
+        )
+    sentences.extend(
+        f"Rate {row.best.training.learning_rate:.4g} is the {row.edge} tried at batch size {row.batch_size}: a better "
+        "one may lie beyond."
+        for row in rows
+        if row.edge
+    )
+    return sentences
+
+
+def behind_words(table: SweepTable, found: Behind) -> str:
+    """`Batch 256 against 16: ... (val_accuracy -0.05 and train_accuracy -0.06 after 7,168 examples)`."""
+    metric = table.plan.objective.metric.removeprefix("best_")
+    parts = []
+    if found.validation is not None:
+        parts.append(f"{metric} {signed(metric, found.validation.mean)}")
+    if found.training is not None:
+        parts.append(f"{metric.replace('val_', 'train_', 1)} {signed(metric, found.training.mean)}")
+    figures = [f"{' and '.join(parts)} after {found.examples:,} examples"] if parts else []
+    if found.at_equal_steps is not None and found.steps is not None:
+        figures.append(f"{metric} {signed(metric, found.at_equal_steps.mean)} after {found.steps:,} steps")
+    shown = f" ({'; '.join(figures)})" if figures else ""
+    return f"Batch {found.batch_size} against {found.best}: {found.reason}{shown}."
+
+
+def target_words(table: SweepTable) -> str:
+    objective = table.plan.objective
+    return objective.metric if objective.target is None else f"{objective.metric} {objective.target:g}"
+
+
+def _name(verdict: BatchVerdict, contender: Contender) -> str:
+    several = len({c.num_workers for c in verdict.contenders}) > 1
+    workers = f" on {plural(contender.num_workers, 'worker')}" if several else ""
+    return f"batch {contender.batch_size}{workers}"
+
+
+def _seconds(contender: Contender) -> str:
+    return with_interval(contender.seconds.mean, contender.seconds.half_width)

@@ -1,0 +1,191 @@
+"""Fair comparison of batch sizes: the metric after equal examples (equal work) and after equal steps (equal updates).
+
+Runs are read at common checkpoints, on validation and training data alike: evenly spread over the examples that all of
+them saw, and at doublings of the steps. Between two readings of a run the value is on the straight line between them;
+outside of its readings it has none. A large batch that is behind after equal examples, on training data too, and level
+after equal steps, took fewer steps; one that is level on training data and behind on validation data overfits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.analysis.statistics import Difference, Verdict, corrected, paired_difference
+from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.tuning import Tuned, tuned
+from orchestrator.analysis.verdict import contenders
+from orchestrator.spec import Mode
+from trainables.results import Report
+
+Axis = Literal["examples", "steps"]
+
+EXAMPLE_CHECKPOINTS = 10
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where all runs of a sweep are read."""
+
+    examples: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    def of(self, axis: Axis) -> tuple[int, ...]:
+        return self.examples if axis == "examples" else self.steps
+
+
+def checkpoints(table: SweepTable) -> Checkpoints:
+    """Over the baselines that ran to their end. A number of steps is kept if runs of two batch sizes can be read there.
+
+    With one batch size, if any run can.
+    """
+    rows = [row for c in table.baselines for row in c.measured if row.result is not None and row.result.history]
+    if not rows:
+        return Checkpoints((), ())
+    end = min(_history(row)[-1].examples for row in rows)
+    examples = tuple(end * i // EXAMPLE_CHECKPOINTS for i in range(1, EXAMPLE_CHECKPOINTS + 1))
+    spans = [(row.config.training.batch_size, _history(row)[0].step, _history(row)[-1].step) for row in rows]
+    enough = min(2, len({size for size, _, _ in spans}))
+    doublings = (2**i for i in range(max(last for _, _, last in spans).bit_length()))
+    steps = tuple(at for at in doublings if len({size for size, first, last in spans if first <= at <= last}) >= enough)
+    return Checkpoints(tuple(dict.fromkeys(examples)), steps)
+
+
+def value_at(history: Sequence[Report], axis: Axis, at: float, metric: str) -> float | None:
+    """A metric after so many examples or steps; None before the first reading of it and after the last."""
+    readings = [(_position(report, axis), report.metrics[metric]) for report in history if metric in report.metrics]
+    readings = [(x, y) for x, y in readings if math.isfinite(y)]
+    for (x0, y0), (x1, y1) in itertools.pairwise(readings):
+        if x0 <= at <= x1:
+            return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
+    return next((y for x, y in readings if x == at), None)
+
+
+def metrics_read(table: SweepTable) -> tuple[str, ...]:
+    """The objective and the loss, each on validation and on training data, as far as runs report them."""
+    objective = table.plan.objective.metric.removeprefix("best_")
+    names = (objective, train_metric(objective), "val_loss", "train_loss")
+    known = {name for row in table.rows if row.result for report in row.result.history for name in report.metrics}
+    return tuple(name for name in dict.fromkeys(names) if name in known)
+
+
+def train_metric(metric: str) -> str:
+    return metric.removeprefix("best_").replace("val_", "train_", 1)
+
+
+def readings(row: Row, axis: Axis, at: Iterable[int], metrics: Sequence[str]) -> list[dict[str, float | None]]:
+    """One record per checkpoint: `{"examples": 4000, "val_accuracy": 0.91, "train_accuracy": 0.93}`."""
+    history = _history(row)
+    return [{axis: place, **{name: value_at(history, axis, place, name) for name in metrics}} for place in at]
+
+
+def mean_at(configuration: Configuration, axis: Axis, at: int, metric: str) -> float | None:
+    """Over the seeds that can be read there."""
+    values = list(by_seed(configuration, axis, at, metric).values())
+    return sum(values) / len(values) if values else None
+
+
+def by_seed(configuration: Configuration, axis: Axis, at: int, metric: str) -> dict[int, float]:
+    found = ((row.seed, value_at(_history(row), axis, at, metric)) for row in configuration.measured)
+    return {seed: value for seed, value in found if value is not None}
+
+
+# -- what it says -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Behind:
+    """One batch size against the best one, each at its best rate; differences are paired by seed, this minus best."""
+
+    batch_size: int
+    best: int
+    examples: int  # the last common checkpoint
+    validation: Difference | None
+    training: Difference | None
+    steps: int | None  # the last number of steps at which both can be read
+    at_equal_steps: Difference | None  # of the validation metric
+
+    @property
+    def reason(self) -> str:
+        """In one sentence part; differences that cannot be told are no difference to build on."""
+        if self.validation is None:
+            return "not determined (no seed in common)"
+        if self.validation.verdict is Verdict.NOT_DETERMINED:
+            return "not determined (one seed)"
+        if self.validation.verdict is not Verdict.WORSE:
+            return "no detectable difference at equal examples"
+        if self.training is None or self.training.verdict is not Verdict.WORSE:
+            return "overfits: as good on training data, worse on validation data"
+        if self.at_equal_steps is None:
+            return "worse on training data too, so it does not overfit; no number of steps is common to both"
+        if self.at_equal_steps.verdict is Verdict.WORSE:
+            return "worse on training data too, and after equal steps: its steps are worse, not only fewer"
+        return "took fewer steps: worse on training data too, and not after equal steps"
+
+
+def behind(table: SweepTable) -> list[Behind]:
+    """Every batch size against the one with the best objective; the p-values of each kind are Holm's.
+
+    Where batch sizes were confirmed with fresh seeds, those trials are compared: they are pairs.
+    """
+    confirmed = [contender.configuration for contender in contenders(table)]
+    entries, places = [Tuned(c, (c,)) for c in confirmed if c.measured] or tuned(table), checkpoints(table)
+    objective = table.plan.objective
+    metric = objective.metric.removeprefix("best_")
+    if len(entries) < 2 or not places.examples:
+        return []
+    sign = 1.0 if objective.mode == "max" else -1.0
+    best = max(entries, key=lambda entry: sign * _final(entry, objective.metric))
+    rest = [entry for entry in entries if entry.batch_size != best.batch_size]
+    end = places.examples[-1]
+    validation = _differences(rest, best, "examples", dict.fromkeys(map(_size, rest), end), metric, objective.mode)
+    training = _differences(
+        rest, best, "examples", dict.fromkeys(map(_size, rest), end), train_metric(metric), objective.mode
+    )
+    last = {entry.batch_size: _last_common(entry, best, places.steps, metric) for entry in rest}
+    steps = _differences(rest, best, "steps", last, metric, objective.mode)
+    return [
+        Behind(entry.batch_size, best.batch_size, end, v, t, last[entry.batch_size], s)
+        for entry, v, t, s in zip(rest, validation, training, steps, strict=True)
+    ]
+
+
+def _differences(
+    rest: Sequence[Tuned], best: Tuned, axis: Axis, at: Mapping[int, int | None], metric: str, mode: Mode
+) -> list[Difference | None]:
+    raw = []
+    for entry in rest:
+        place = at[entry.batch_size]
+        raw.append(
+            None
+            if place is None
+            else paired_difference(
+                by_seed(entry.best, axis, place, metric), by_seed(best.best, axis, place, metric), mode
+            )
+        )
+    return corrected(raw)
+
+
+def _last_common(entry: Tuned, best: Tuned, steps: Sequence[int], metric: str) -> int | None:
+    both = (at for at in reversed(steps) if all(by_seed(e.best, "steps", at, metric) for e in (entry, best)))
+    return next(both, None)
+
+
+def _final(entry: Tuned, metric: str) -> float:
+    summary = entry.best.summary(metric)
+    return summary.mean if summary else math.nan
+
+
+def _size(entry: Tuned) -> int:
+    return entry.batch_size
+
+
+def _position(report: Report, axis: Axis) -> int:
+    return report.examples if axis == "examples" else report.step
+
+
+def _history(row: Row) -> tuple[Report, ...]:
+    return row.result.history if row.result is not None else ()

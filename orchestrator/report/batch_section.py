@@ -1,0 +1,168 @@
+"""What was found about the batch size, for a person: lines and a table in the terminal, sections of the page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.analysis.batch_words import (
+    behind_words,
+    curve_words,
+    doubts,
+    headline,
+    target_words,
+    verdict_sentences,
+)
+from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.fair import Axis, checkpoints, mean_at, train_metric
+from orchestrator.analysis.statistics import Summary
+from orchestrator.analysis.targets import TargetRow
+from orchestrator.analysis.tuning import tuned
+from orchestrator.analysis.words import number, with_interval
+
+SHOWN_CHECKPOINTS = 6  # columns of a table on the page
+Grid = tuple[Sequence[str], Sequence[Sequence[str]]]  # heads, rows
+
+
+def target_grid(rows: Sequence[TargetRow]) -> Grid:
+    """What each batch size took, at the rate with the fewest steps."""
+    several = any(row.settings for row in rows)
+    figures = ["steps", "examples", "seconds", "worker-seconds", "seeds"]
+    heads = ["batch", "rate", *(["settings"] if several else []), *figures]
+    lines = [
+        [
+            str(row.batch_size),
+            f"{row.best.training.learning_rate:.4g}{'!' if row.edge else ''}",
+            *([row.settings] if several else []),
+            ("≤ " if row.is_bound else "") + _words(row.steps),
+            _words(row.examples),
+            _words(row.seconds),
+            _words(row.worker_seconds),
+            f"{len(row.crossings)} of {row.seeds}",
+        ]
+        for row in rows
+    ]
+    return heads, lines
+
+
+def equal_grid(comparison: Comparison, axis: Axis) -> Grid | None:
+    """Validation / training at common checkpoints, each batch size at its best rate; None with nothing to compare."""
+    places = checkpoints(comparison.table).of(axis)
+    shown = places[-SHOWN_CHECKPOINTS:] if axis == "steps" else places[1::2]
+    metric = comparison.table.plan.objective.metric.removeprefix("best_")
+    entries = tuned(comparison.table)
+    if not shown or len(entries) < 2:
+        return None
+
+    def cell(index: int, at: int) -> str:
+        pair = [mean_at(entries[index].best, axis, at, name) for name in (metric, train_metric(metric))]
+        return "-" if pair[0] is None else " / ".join("-" if value is None else number(value) for value in pair)
+
+    rows = [[str(entry.batch_size), *(cell(i, at) for at in shown)] for i, entry in enumerate(entries)]
+    return ["batch", *(f"{at:,} {axis}" for at in shown)], rows
+
+
+# -- terminal ---------------------------------------------------------------------------------------------------------
+
+
+def batch_lines(comparison: Comparison) -> list[RenderableType]:
+    """The verdict where the batch size was to be found; else one line per critical batch that was looked for."""
+    verdict = comparison.batch
+    if verdict is None:
+        return [Text(line) for line in _curve_lines(comparison)]
+    style = "bold green" if verdict.fastest else "bold yellow"
+    parts: list[RenderableType] = [Text(headline(comparison.table, verdict), style)]
+    parts += [Text(f"  - {sentence}") for sentence in verdict_sentences(comparison.table, verdict)]
+    parts += [Text(f"  - {line}") for line in _curve_lines(comparison)]
+    if comparison.targets:
+        parts += ["", Text(f"To {target_words(comparison.table)}, between readings: each at its best rate", "bold"),
+                  _rich(target_grid(comparison.targets))]  # fmt: skip
+    return [Group(*parts)]
+
+
+def _curve_lines(comparison: Comparison) -> list[str]:
+    """A sweep of one or two batch sizes has asked no such question."""
+    named = len(comparison.curves) > 1
+    sizes = {row.batch_size for row in comparison.targets}
+    if len(sizes) < 3 and comparison.batch is None:
+        return []
+    return [f"{f'{name}: ' if named and name else ''}{curve_words(curve)}" for name, curve in comparison.curves.items()]
+
+
+def _rich(grid: Grid) -> Table:
+    heads, rows = grid
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="underline")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "settings" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+# -- page -------------------------------------------------------------------------------------------------------------
+
+
+def batch_html(comparison: Comparison) -> list[str]:
+    """The verdict on top of the page's training half; nothing for a sweep whose batch sizes were given."""
+    verdict = comparison.batch
+    if verdict is None:
+        return []
+    none = "" if verdict.fastest else " none"
+    sentences = verdict_sentences(comparison.table, verdict)
+    return [
+        f'<section class="card choice{none}"><h2>{html.escape(headline(comparison.table, verdict))}</h2>',
+        *_items(sentences),
+        "</section>",
+    ]
+
+
+def target_html(comparison: Comparison) -> list[str]:
+    """Steps, examples, seconds and cost to the target, with the critical batch."""
+    if not comparison.targets:
+        return []
+    notes = [*_curve_lines(comparison), *doubts(comparison.targets)]
+    return [
+        f"<h2>To {html.escape(target_words(comparison.table))}: each batch size at the rate with the fewest steps</h2>",
+        *_html_table(target_grid(comparison.targets)),
+        '<p class="soft">Between two readings, on a straight line. ±: 95 % over seeds. ! at a rate: an end of those '
+        "tried. Worker-seconds: seconds times workers, what it costs.</p>",
+        *_items(notes),
+    ]
+
+
+def fair_html(comparison: Comparison) -> list[str]:
+    """Equal examples beside equal steps, validation beside training data: overfitting, or fewer steps?"""
+    parts: list[str] = []
+    for axis, title in (("examples", "After equal examples (equal work)"), ("steps", "After equal steps")):
+        grid = equal_grid(comparison, "examples" if axis == "examples" else "steps")
+        if grid is not None:
+            parts += [f"<h3>{title}</h3>", *_html_table(grid)]
+    if not parts:
+        return []
+    metric = comparison.table.plan.objective.metric.removeprefix("best_")
+    names = f"{html.escape(metric)} / {html.escape(train_metric(metric))}"
+    sentences = [behind_words(comparison.table, found) for found in comparison.behind]
+    return [
+        "<h2>Overfitting, or fewer steps?</h2>",
+        f'<p class="soft">{names}, mean over seeds, each batch size at its best rate; -: not read there.</p>',
+        *parts,
+        *_items(sentences),
+    ]
+
+
+def _items(sentences: Sequence[str]) -> list[str]:
+    return ["<ul>", *(f"<li>{html.escape(sentence)}</li>" for sentence in sentences), "</ul>"] if sentences else []
+
+
+def _html_table(grid: Grid) -> list[str]:
+    heads = "".join(f"<th>{html.escape(head)}</th>" for head in grid[0])
+    rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in grid[1])
+    return [f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>']
+
+
+def _words(summary: Summary) -> str:
+    return with_interval(summary.mean, summary.half_width)

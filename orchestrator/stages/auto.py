@@ -1,0 +1,228 @@
+"""`batch_size: auto` from its first results to the confirmation: which trials come next, given those that have ended.
+
+    probe, short run     ->  sizes for the fit, workers and precision, limit of the micro-batch
+    fit, beyond the edge ->  one more size if the knee was missed; then the predicted optimum
+    confirmation         ->  nothing: the verdict is the comparison's (orchestrator.analysis.verdict)
+
+A stage begins when every trial of the one before has ended. What a probe or a short run could not tell is done
+without: the sizes are then spread over the whole range, and micro-batches are as large as the file allows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.analysis.predict import Fit, fit, noise_scale, unresolved
+from orchestrator.analysis.table import SweepTable, make_table, stored_plan
+from orchestrator.analysis.verdict import contenders
+from orchestrator.expand import Configuration, baselines
+from orchestrator.plan import Plan, Stage, Trial
+from orchestrator.stages.design import MAX_CONFIRMED, fresh_seeds, ladder, nearest, settings, spread
+from orchestrator.stages.edges import beyond_edges, rate_score
+from orchestrator.stages.tuning import multiplier_at
+from trainables.batching import steps_for
+from trainables.config import Precision, ProbeConfig
+from trainables.results import TrialResult
+
+Results = Mapping[str, TrialResult]
+
+PRIOR_SPREAD = 8.0  # the noise scale may be this far from the critical batch, either way
+MIN_RANGE = 16.0  # of the sizes of the fit, largest over smallest: neighbours do not determine a knee
+STEEP, FLAT = 0.7, 0.3  # how fast steps fall with the batch, as a power: 1 far below the critical batch, 0 far above
+BUDGET_MARGIN = 1.25  # of steps over those predicted, for a batch size to be worth confirming
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What the results ask for. `chosen` is known once nothing is missing: what may be compressed, best first."""
+
+    trials: tuple[Trial, ...]
+    missing: tuple[str, ...]
+    chosen: tuple[Configuration, ...] = ()
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a batch is divided and computed, and how fast that was when it was probed."""
+
+    num_workers: int
+    precision: Precision
+    micro_batch_limit: int | None
+    examples_per_second: float = 0.0  # of all workers; 0: not known
+
+
+def proceed(plan: Plan, results: Results) -> Ahead:
+    """Every trial beyond the plan's own that these results ask for. Pure."""
+    if missing := _missing(plan.trials, results):
+        return Ahead((), missing)
+    ways = probed_ways(plan, results)
+    fastest = max(ways, key=lambda way: way.examples_per_second)
+    sizes = fit_sizes(plan, results)
+    tuned, missing = _tuned(plan, results, sizes, fastest)
+    if missing:
+        return Ahead(tuned, missing)
+    if (size := one_more_size(sizes, fit(_table(plan, tuned, results), resamples=1), ladder(plan.sweep))) is not None:
+        tuned, missing = _tuned(plan, results, [*sizes, size], fastest)
+        if missing:
+            return Ahead(tuned, missing)
+    table = _table(plan, tuned, results)
+    confirming = _confirmation(plan, table, ways, fastest)
+    trials = (*tuned, *confirming)
+    if missing := _missing(confirming, results):
+        return Ahead(trials, missing)
+    return Ahead(trials, (), _chosen(plan, trials, results))
+
+
+def probed_ways(plan: Plan, results: Results) -> list[Way]:
+    """One for every probe, in the order of the sweep file; a probe that failed tells no limit and no speed."""
+    given = plan.sweep.parameters.micro_batch_size
+    ways = []
+    for trial in plan.trials:
+        if isinstance(trial.config, ProbeConfig):
+            metrics = results[trial.id].metrics
+            fits = metrics.get("largest_micro_batch_size")
+            limits = [int(fits.value)] if fits is not None and fits.value >= 1 else []
+            speeds = [e.value for n, e in metrics.items() if n.startswith("examples_per_second_micro_batch_")]
+            limit = min([*limits, *([given] if given else [])], default=None)
+            ways.append(Way(trial.config.num_workers, trial.config.precision, limit, max(speeds, default=0.0)))
+    return ways
+
+
+def fit_sizes(plan: Plan, results: Results) -> list[int]:
+    """A few sizes, well spread: around the noise scale where it is resolved, over the whole range where it is not."""
+    auto, _ = settings(plan.sweep)
+    sizes = ladder(plan.sweep)
+    low, high = float(sizes[0]), float(sizes[-1])
+    estimate = noise_scale(_table(plan, (), results).short_runs)
+    if estimate is not None and not unresolved(estimate):
+        low = max(low, min(high, (estimate.low or estimate.value) / PRIOR_SPREAD))
+        high = min(high, max(low, (estimate.high or estimate.value) * PRIOR_SPREAD))
+        low = max(sizes[0], min(low, high / MIN_RANGE))
+        high = min(sizes[-1], max(high, low * MIN_RANGE))
+    return spread(sizes, auto.fit_sizes, low, high)
+
+
+def one_more_size(tried: Sequence[int], tuned: Fit, sizes: Sequence[int]) -> int | None:
+    """A size that tells what the fit could not; None where the sizes tried tell enough, or none would help.
+
+    Between the sizes that reached the target within the budget and those that did not; or further out, where steps
+    still fall as 1/B at the largest, or no longer fall at the smallest.
+    """
+    reached = [row.batch_size for row in tuned.rows]
+    if not reached:
+        return None
+    wanted: list[float] = []
+    above = [size for size in tried if size > max(reached)]
+    below = [size for size in tried if size < min(reached)]
+    if above:
+        wanted.append(math.sqrt(max(reached) * min(above)))
+    elif below:
+        wanted.append(math.sqrt(min(reached) * max(below)))
+    elif len(tuned.rows) > 1:
+        if _slope(tuned, -2) > STEEP:
+            wanted.append(min(sizes[-1], reached[-1] * PRIOR_SPREAD))
+        elif _slope(tuned, 0) < FLAT:
+            wanted.append(max(sizes[0], reached[0] / PRIOR_SPREAD))
+    size = nearest(sizes, wanted[0]) if wanted else None
+    return None if size in tried else size
+
+
+def _slope(tuned: Fit, index: int) -> float:
+    """-d log S / d log B between two neighbours: 1 for perfect scaling."""
+    first, second = tuned.rows[index], tuned.rows[index + 1]
+    falls = math.log(first.steps.mean / second.steps.mean)
+    return falls / math.log(second.batch_size / first.batch_size)
+
+
+def sizes_to_confirm(tuned: Fit, sizes: Sequence[int]) -> list[int]:
+    """The predicted optimum and a size on either side: half and twice as large, up to 4 times where it is unsure.
+
+    At an end of the range both others lie on its inner side. Without a prediction, around the fastest measured.
+    """
+    if not tuned.rows or not sizes:
+        return []
+    found = tuned.prediction
+    best = min(tuned.rows, key=lambda row: row.seconds.mean)
+    centre = nearest(sizes, found.batch_size if found else best.batch_size)
+    low = max(centre / 4, min(centre / 2, (found.low if found else None) or centre))
+    high = min(centre * 4, max(centre * 2, (found.high if found else None) or centre))
+    below, above = [s for s in sizes if s < centre], [s for s in sizes if s > centre]
+    chosen = [centre, *([nearest(below, low)] if below else []), *([nearest(above, high)] if above else [])]
+    if len(chosen) == 2:
+        further = [s for s in below if s < min(chosen)] or [s for s in above if s > max(chosen)]
+        target = centre / 4 if below else centre * 4
+        chosen += [nearest(further, target)] if further else []
+    return sorted(chosen)
+
+
+def _within_budget(plan: Plan, tuned: Fit) -> list[int]:
+    """Sizes that should reach the target well before the budget ends."""
+    sweep, kept = plan.sweep, []
+    for size in ladder(sweep):
+        expected = tuned.steps(size)
+        steps = steps_for(sweep.budget, size, sweep.facts.train_rows)
+        if expected is not None and (steps is None or steps >= BUDGET_MARGIN * expected):
+            kept.append(size)
+    return kept
+
+
+def _confirmation(plan: Plan, table: SweepTable, ways: Sequence[Way], fastest: Way) -> tuple[Trial, ...]:
+    """Fresh seeds at each size to confirm, the same for all; and at the optimum also the way with the least cost."""
+    tuned = fit(table, resamples=200)
+    sizes = sizes_to_confirm(tuned, _within_budget(plan, tuned)) or [row.batch_size for row in tuned.rows[:1]]
+    chosen = [(size, fastest) for size in sizes]
+    thriftiest = max(ways, key=lambda way: way.examples_per_second / way.num_workers)
+    if sizes and thriftiest is not fastest:
+        best = tuned.prediction.batch_size if tuned.prediction else sizes[0]
+        chosen.append((nearest(sizes, best), thriftiest))
+    trials: list[Trial] = []
+    for size, way in chosen[:MAX_CONFIRMED]:
+        multiplier = multiplier_at(size, table, plan.sweep)
+        trials += _trials(plan, Stage.CONFIRMATION, size, (multiplier,), fresh_seeds(plan.sweep), way)
+    return tuple(trials)
+
+
+def _tuned(plan: Plan, results: Results, sizes: Sequence[int], way: Way) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
+    """The learning rate tuned at each size, and the trials of it that have not ended."""
+    _, rate = settings(plan.sweep)
+    seeds = plan.sweep.parameters.seed[:1]
+    grid = [t for size in sizes for t in _trials(plan, Stage.FIT, size, rate.multipliers, seeds, way)]
+    edges = beyond_edges(grid, results, plan.sweep.objective, rate.extend)
+    return (*grid, *edges.added), edges.missing
+
+
+def _trials(
+    plan: Plan, stage: Stage, size: int, multipliers: tuple[float, ...], seeds: tuple[int, ...], way: Way
+) -> tuple[Trial, ...]:
+    return baselines(
+        plan.sweep,
+        stage,
+        batch_size=size,
+        multipliers=multipliers,
+        seeds=seeds,
+        num_workers=way.num_workers,
+        precision=way.precision,
+        micro_batch_limit=way.micro_batch_limit,
+    )
+
+
+def _chosen(plan: Plan, trials: Sequence[Trial], results: Results) -> tuple[Configuration, ...]:
+    """The confirmed configurations, the fastest to the target first; those of the fit where none was confirmed."""
+    by_id = {trial.id: trial for trial in trials}
+    found = contenders(_table(plan, trials, results))
+    if found:
+        ordered = sorted(found, key=lambda c: (not c.is_whole, c.mean_log_seconds, c.configuration.key))
+        return tuple(tuple(by_id[row.id] for row in c.configuration.rows) for c in ordered)
+    objective = plan.sweep.objective
+    scores = {t.id: rate_score([results[t.id]], objective) or (math.inf, 0.0, 0.0) for t in trials}
+    return tuple((trial,) for trial in sorted(trials, key=lambda t: scores[t.id]))
+
+
+def _table(plan: Plan, trials: Sequence[Trial], results: Results) -> SweepTable:
+    return make_table(stored_plan(plan, trials), results)
+
+
+def _missing(trials: Iterable[Trial], results: Results) -> tuple[str, ...]:
+    return tuple(trial.id for trial in trials if trial.id not in results)

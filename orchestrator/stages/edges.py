@@ -1,0 +1,107 @@
+"""Learning rates beyond the edge of those tried: the best of a grid's end is only the best of the grid.
+
+Wherever (batch size and all other settings but the seed) the best rate is the lowest or the highest tried, one more
+rate is asked for, as far from it as its neighbour on the other side; up to a limit, or until the best lies inside.
+Which is best: the fewest steps to the target, with every seed there (Shallue et al. 2018, arXiv 1811.03600); where no
+trial reaches it, or there is none, the best mean objective. A rate at which training diverges is the worst.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from orchestrator.analysis.table import MEASURED
+from orchestrator.analysis.targets import crossing
+from orchestrator.plan import Stage, Trial
+from orchestrator.scaling import SIGNIFICANT_DIGITS
+from orchestrator.spec import Objective
+from trainables.config import BaselineConfig, trial_id
+from trainables.results import TrialResult
+
+Results = Mapping[str, TrialResult]
+Score = tuple[float, float, float]  # lower is better
+
+MIN_FACTOR, MAX_FACTOR = 1.2, 4.0  # from a rate to the next: neither creeping nor out of sight
+
+
+@dataclass(frozen=True)
+class Edges:
+    """What a set of trials asks for beyond its edges."""
+
+    added: tuple[Trial, ...]
+    missing: tuple[str, ...]  # trials, given or added, that have not ended; until then there may be more to add
+
+
+def beyond_edges(trials: Sequence[Trial], results: Results, objective: Objective, limit: int) -> Edges:
+    """`trials`: baselines. At most `limit` rates are added to each group that differs by rate and seed alone."""
+    groups: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        key = trial.training.model_dump_json(exclude={"learning_rate", "seed"})
+        groups[key].append(trial)
+    added = [trial for group in groups.values() for trial in _grown(group, results, objective, limit)]
+    missing = tuple(trial.id for trial in (*trials, *added) if trial.id not in results)
+    return Edges(tuple(added), missing)
+
+
+def _grown(group: Sequence[Trial], results: Results, objective: Objective, limit: int) -> Iterator[Trial]:
+    by_rate: dict[float, list[Trial]] = defaultdict(list)
+    for trial in group:
+        by_rate[trial.training.learning_rate].append(trial)
+    for _ in range(limit):
+        if any(trial.id not in results for trials in by_rate.values() for trial in trials):
+            return
+        rate = next_rate({rate: [results[t.id] for t in trials] for rate, trials in by_rate.items()}, objective)
+        if rate is None or rate in by_rate:
+            return
+        edge = min(by_rate) if rate < min(by_rate) else max(by_rate)
+        by_rate[rate] = [_at_rate(trial, rate, edge) for trial in by_rate[edge]]
+        yield from by_rate[rate]
+
+
+def next_rate(by_rate: Mapping[float, Sequence[TrialResult]], objective: Objective) -> float | None:
+    """The rate to try next; None when the best of at least two lies inside, or when no trial is worth going on from."""
+    rates = sorted(by_rate)
+    best = best_rate(by_rate, objective)
+    if len(rates) < 2 or best not in (rates[0], rates[-1]):
+        return None
+    edge, neighbour = (rates[0], rates[1]) if best == rates[0] else (rates[-1], rates[-2])
+    factor = max(edge / neighbour, neighbour / edge)
+    factor = min(max(factor, MIN_FACTOR), MAX_FACTOR)
+    return float(f"{edge * factor if edge > neighbour else edge / factor:.{SIGNIFICANT_DIGITS}g}")
+
+
+def best_rate(by_rate: Mapping[float, Sequence[TrialResult]], objective: Objective) -> float | None:
+    """The rate with the best results, one per seed; None if none of them ran to its end. Ties go to the lower rate."""
+    scores = {rate: score for rate, results in by_rate.items() if (score := rate_score(results, objective)) is not None}
+    return min(scores, key=lambda rate: (scores[rate], rate), default=None)
+
+
+def rate_score(results: Sequence[TrialResult], objective: Objective) -> Score | None:
+    """(less the share of seeds that reached the target, mean log of their steps, objective where none did)."""
+    ended = [result for result in results if result.status in MEASURED]
+    if not ended:
+        return None
+    reached = []
+    if objective.target is not None:
+        found = (crossing(r.history, objective.metric, objective.mode, objective.target) for r in ended)
+        reached = [math.log(where.steps) for where in found if where is not None]
+    if reached:
+        return -len(reached) / len(results), fmean(reached), 0.0
+    values = [r.metrics[objective.metric].value for r in ended if objective.metric in r.metrics]
+    if not values or not all(map(math.isfinite, values)):
+        return None
+    return 0.0, 0.0, fmean(values) if objective.mode == "min" else -fmean(values)
+
+
+def _at_rate(trial: Trial, rate: float, edge: float) -> Trial:
+    """The same trial at another rate."""
+    if not isinstance(trial.config, BaselineConfig):
+        raise TypeError(f"trial {trial.id} is no baseline")
+    training = trial.training.model_copy(update={"learning_rate": rate})
+    config = trial.config.model_copy(update={"training": training})
+    which = "highest" if rate > edge else "lowest"
+    return Trial(trial_id(config), config, f"beyond the {which}, {edge:g}", Stage.EDGE)

@@ -1,0 +1,81 @@
+"""What `batch_size: auto` asks of the rest of a sweep file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.stages.design import sizes_of
+from orchestrator.sweepfile.draft import Draft
+
+MIN_RANGE = 4  # of batch sizes, largest over smallest
+
+
+def check_auto(draft: Draft) -> None:
+    """Nothing, for a file that gives its batch sizes."""
+    if draft.axes.auto_batch_size is None:
+        return
+    _there_is_a_target(draft)
+    _rates_can_be_carried(draft)
+    _one_of_everything_else(draft)
+    _there_is_a_range(draft)
+    if draft.budget and draft.budget.value.unit == "seconds":
+        draft.budget.node.fail(
+            "does not tell how many examples a batch size may take, which auto must know",
+            allowed="a budget in examples, epochs or steps",
+        )
+
+
+def _there_is_a_target(draft: Draft) -> None:
+    objective = draft.objective
+    if objective is not None and objective.target is None and "target" not in objective.node.value:
+        objective.node.fail(
+            "is missing: batch_size auto finds what reaches a target fastest",
+            allowed="a value of the objective that good training reaches well within the budget",
+            at=("target",),
+        )
+
+
+def _rates_can_be_carried(draft: Draft) -> None:
+    """Which batch sizes will be tried is not known, so rates cannot be listed."""
+    axes = draft.axes
+    if axes.scaled_learning_rate is None and axes.learning_rate and axes.auto_batch_size:
+        node = axes.auto_batch_size.node
+        node.fail(
+            "needs a learning rate that can be carried to any batch size",
+            allowed="learning_rate: {base: 0.1, at_batch_size: 64, rule: linear}",
+        )
+
+
+def _one_of_everything_else(draft: Draft) -> None:
+    """Workers and precisions are chosen by their throughput; of the rest there must be one."""
+    axes = draft.axes
+    several: dict[str, Sequence[object]] = {
+        "optimizer": axes.optimizer,
+        "schedule": axes.schedule,
+        "gradient_clip_norm": axes.gradient_clip_norm,
+        "sharding": axes.sharding,
+    }
+    for name, given in several.items():
+        if len(given) > 1:
+            draft.root.fail(
+                "has several values, and batch_size auto is found for one",
+                allowed="one value; or batch sizes in place of auto",
+                at=("parameters", name),
+            )
+
+
+def _there_is_a_range(draft: Draft) -> None:
+    auto, rows = draft.axes.auto_batch_size, draft.facts.train_rows if draft.facts else None
+    if auto is None or draft.budget is None:
+        return
+    largest = auto.value.largest
+    if rows is not None and largest is not None and largest > rows:
+        auto.node.fail(f"goes beyond the training data, which has {rows} rows", allowed=f"a largest of at most {rows}")
+    workers = [given.value for given in draft.axes.num_workers] or [1]
+    sizes = sizes_of(auto.value, workers, rows, draft.budget.value)
+    if len(sizes) < auto.value.fit_sizes or sizes[-1] < MIN_RANGE * sizes[0]:
+        found = f"only {sizes[0]} to {sizes[-1]}" if sizes else "no batch size"
+        auto.node.fail(
+            f"leaves {found} within data, budget and workers: too little to fit a curve",
+            allowed=f"a smaller `smallest`, or a budget and data for {MIN_RANGE} times as large",
+        )

@@ -1,0 +1,98 @@
+"""What is carried from one batch size to another, and what the plan says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.expand import expand
+from orchestrator.plan_view import baseline_table, plan_as_dict, summary_lines
+from orchestrator.problems import SweepError
+from orchestrator.scaling import beta2, carried_optimizer, carried_schedule, warmup_fraction, weight_decay
+from orchestrator.spec import ScaledLearningRate
+from tests.unit.sweep_text import load_text, sweep_text
+from trainables.config import Adam, AdamW, Budget, Constant, Sgd, WarmupCosine
+
+EXAMPLES = Budget(unit="examples", amount=1000)
+CARRYING = """{batch_size: {values: [16, 64]}, learning_rate: {base: 1e-3, at_batch_size: 64, rule: sqrt,
+ carry: [beta2, weight_decay, warmup]}, optimizer: {name: adamw, weight_decay: 0.1},
+ schedule: {name: warmup_cosine, warmup_fraction: 0.2}}""".replace("\n", "")
+
+
+def rule(**fields: object) -> ScaledLearningRate:
+    return ScaledLearningRate.model_validate({"base": 1e-3, "at_batch_size": 64, "rule": "sqrt", **fields})
+
+
+@given(base=st.floats(0.5, 0.9999), kappa=st.floats(0.01, 100))
+def test_beta2_averages_over_the_same_examples(base: float, kappa: float) -> None:
+    """After n examples an old square has faded by beta2^(n/B): the same at every batch size."""
+    examples = 64 * 50
+    assert beta2(base, kappa) ** (examples / (64 * kappa)) == pytest.approx(base ** (examples / 64), rel=1e-6)
+    assert 0 < beta2(base, kappa) < 1  # where the first-order form is negative: 1 - 100 (1 - 0.5)
+
+
+def test_adamw_keeps_its_timescale() -> None:
+    """tau = B / (rate decay N): 4 times the batch at twice the rate takes twice the decay."""
+    assert weight_decay(0.1, 4, 2) == 0.2
+    for name, factor in {"linear": 4.0, "sqrt": 2.0, "none": 1.0}.items():
+        carried = carried_optimizer(AdamW(weight_decay=0.1), rule(rule=name, carry=("weight_decay",)), 256)
+        assert isinstance(carried, AdamW)
+        assert 256 / (factor * carried.weight_decay) == pytest.approx(64 / 0.1)
+        assert carried.beta2 == 0.999
+
+
+def test_warmup_keeps_its_steps() -> None:
+    """A tenth of 100 steps of 10 examples, and 40 % of 25 steps of 40; never more than half of a run."""
+    assert warmup_fraction(0.1, 4) == 0.4
+    assert warmup_fraction(0.1, 100) == 0.5
+    assert warmup_fraction(0.7, 1) == 0.7
+
+
+def test_only_what_is_named_is_carried() -> None:
+    optimizers = [Sgd(weight_decay=0.1), Adam(weight_decay=0.1), AdamW()]
+    for optimizer in optimizers:
+        assert carried_optimizer(optimizer, rule(), 512) == optimizer
+    everything = rule(carry=("beta2", "weight_decay", "warmup"))
+    assert carried_optimizer(optimizers[0], everything, 512) == optimizers[0]
+    assert carried_optimizer(Adam(weight_decay=0.1), everything, 128) == Adam(beta2=0.998001, weight_decay=0.1)
+    assert all(carried_optimizer(optimizer, everything, 64) == optimizer for optimizer in optimizers)
+    warm = WarmupCosine(warmup_fraction=0.1)
+    assert carried_schedule(warm, rule(), 128, EXAMPLES) == warm
+    assert carried_schedule(warm, everything, 128, EXAMPLES) == WarmupCosine(warmup_fraction=0.2)
+    assert carried_schedule(warm, everything, 128, Budget(unit="steps", amount=10)) == warm
+    assert carried_schedule(Constant(), everything, 128, EXAMPLES) == Constant()
+
+
+def test_the_plan_shows_what_is_carried_and_by_which_rule(tmp_path: Path) -> None:
+    plan = expand(load_text(tmp_path, sweep_text(parameters=CARRYING, compression=None, goals=None)))
+    table = baseline_table(plan)
+    small = dict(zip(table.columns, table.rows[0], strict=True))
+    assert small["optimizer"] == "adamw 0.9 0.99975 1e-08 0.05"
+    assert small["schedule"] == "warmup_cosine 0.05 0"
+    rules = plan_as_dict(plan)["rules"]
+    assert [line.partition(":")[0] for line in rules] == ["learning_rate", "beta2", "weight_decay", "warmup"]
+    assert all("arXiv" in line for line in rules)
+    assert {f"rule: {line}" for line in rules} <= set(summary_lines(plan))
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "words"),
+    [
+        (("name: adamw, weight_decay: 0.1", "name: sgd"), "carry[0]", "no trial has; allowed: with adam or adamw"),
+        (("weight_decay: 0.1", "weight_decay: 0"), "carry[1]", "adamw with decay"),
+        (("{name: warmup_cosine, warmup_fraction: 0.2}", "constant"), "carry[2]", "the schedule warmup_cosine"),
+        (("[beta2,", "[beta2, beta2,"), "carry[1]", "duplicate"),
+        (("[beta2,", "[beta1,"), "carry[0]", "not one of the choices; allowed: beta2, weight_decay, warmup"),
+        (("at_batch_size: 64, ", ""), "at_batch_size", "is missing"),
+    ],
+)
+def test_what_cannot_be_carried_is_said(tmp_path: Path, change: tuple[str, str], place: str, words: str) -> None:
+    text = sweep_text(parameters=CARRYING.replace(*change), compression=None, goals=None)
+    with pytest.raises(SweepError) as caught:
+        load_text(tmp_path, text)
+    problems = [str(p) for p in caught.value.problems if p.path.endswith(place)]
+    assert problems
+    assert words in problems[0]

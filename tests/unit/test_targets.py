@@ -1,0 +1,108 @@
+"""Steps, examples, seconds and cost to the target, and the critical batch of a table whatever the order of its rows."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from sample_sweep import sample_plan, sample_results
+
+from orchestrator.analysis.comparison import compare
+from orchestrator.analysis.table import SweepTable, make_table
+from orchestrator.analysis.targets import critical_batch, crossing, steps_to_target
+from orchestrator.report.batch_export import batch_dict
+from trainables.results import Report, Status
+
+
+def history(*values: float) -> tuple[Report, ...]:
+    """A reading every 10 steps of 8 examples, 1 s each."""
+    return tuple(
+        Report(step=10 * i, examples=80 * i, seconds=10.0 * i, metrics={"val_accuracy": value})
+        for i, value in enumerate(values, start=1)
+    )
+
+
+def table_of(**options: object) -> SweepTable:
+    plan = sample_plan(**options)  # type: ignore[arg-type]
+    return make_table(plan, {result.id: result for result in sample_results(plan)})
+
+
+def test_the_crossing_lies_between_the_readings_around_it() -> None:
+    found = crossing(history(0.5, 0.7, 0.9, 0.6), "val_accuracy", "max", 0.75)
+    assert found is not None
+    assert (found.steps, found.examples, found.seconds) == pytest.approx((22.5, 180.0, 22.5))
+    assert not found.is_bound
+    assert crossing(history(0.9, 0.5), "val_accuracy", "min", 0.7).steps == pytest.approx(15)  # type: ignore[union-attr]
+    exactly = crossing(history(0.5, 0.75, 0.9), "val_accuracy", "max", 0.75)
+    assert exactly is not None
+    assert exactly.steps == 20
+
+
+def test_a_first_reading_that_is_there_already_is_a_bound() -> None:
+    found = crossing(history(0.8, 0.9), "val_accuracy", "max", 0.75)
+    assert found is not None
+    assert (found.steps, found.is_bound) == (10, True)
+
+
+def test_what_is_no_number_reaches_nothing() -> None:
+    assert crossing(history(0.1, float("nan"), 0.2), "val_accuracy", "max", 0.75) is None
+    assert crossing((), "val_accuracy", "max", 0.75) is None
+    after = crossing(history(0.1, float("nan"), 0.8), "val_accuracy", "max", 0.75)
+    assert after is not None
+    assert after.is_bound  # nothing is known of the reading before
+
+
+def test_examples_seconds_and_cost_follow_from_the_steps() -> None:
+    rows = steps_to_target(table_of())
+    assert [row.batch_size for row in rows] == [8, 32, 128]
+    for row in rows:
+        assert row.examples.mean == pytest.approx(row.batch_size * row.steps.mean)
+        assert row.seconds.mean == pytest.approx(row.steps.mean * (0.002 + 0.00002 * row.batch_size))
+        assert row.worker_seconds.mean == row.seconds.mean * row.num_workers
+        assert row.seeds == len(row.crossings) == 3
+    steps = [row.steps.mean for row in rows]
+    assert steps == sorted(steps, reverse=True)
+
+
+def test_the_sample_has_its_critical_batch_whatever_the_order_of_rows() -> None:
+    """Steps follow 80 (1 + 64/B), read off ten noisy readings a run; the best of three rates is partly luck."""
+    table = table_of(batch_sizes=(8, 16, 32, 64, 128), seeds=tuple(range(6)))
+    rows = steps_to_target(table)
+    curve = critical_batch(rows)
+    assert curve.undetermined is None
+    assert curve.batch_size == pytest.approx(64, rel=0.5)
+    shuffled = rows.copy()
+    random.Random(1).shuffle(shuffled)  # noqa: S311 - an order, not a secret
+    assert critical_batch(shuffled) == curve
+
+
+def test_too_few_batch_sizes_are_not_determined_and_say_why() -> None:
+    data = batch_dict(compare(table_of(batch_sizes=(8, 32))))
+    (curve,) = data["critical_batch"]
+    assert curve["batch_size"] is None
+    assert "2 batch sizes" in curve["not_determined"]
+    assert data["batch_size"] is None
+
+
+def test_the_best_rate_at_an_end_is_flagged() -> None:
+    inside = steps_to_target(table_of(seeds=tuple(range(8))))
+    assert {row.edge for row in inside} == {None}
+    at_the_end = steps_to_target(table_of(multipliers=(1.0, 4.0), seeds=tuple(range(8))))
+    assert {row.edge for row in at_the_end} == {"lowest"}
+    assert {row.edge for row in steps_to_target(table_of(multipliers=(1.0,)))} == {None}
+
+
+def test_a_rate_that_lost_a_seed_comes_after_one_that_did_not() -> None:
+    table = table_of(multipliers=(1.0, 2.0))
+    broken = {row.id for c in table.baselines for row in c.broken}
+    assert broken
+    for row in steps_to_target(table):
+        assert not {r.id for r in row.best.rows} & broken
+
+
+def test_without_a_target_there_are_no_rows() -> None:
+    assert steps_to_target(table_of(target=None)) == []
+    assert steps_to_target(table_of(target=2.0)) == []
+    plan = sample_plan()
+    failed = [r.model_copy(update={"status": Status.FAILED}) for r in sample_results(plan)]
+    assert steps_to_target(make_table(plan, {r.id: r for r in failed})) == []
