@@ -10,9 +10,9 @@ Among the candidates (those within the goals), six steps, each keeping a part of
     latency    Kept: at most 5 % slower than the fastest. Speed is the geometric mean, over the two measured batch
                sizes, of the latency over the parent's compiled latency, taken in alternation.
     size       Kept: at most 5 % larger on disk than the smallest.
+    front      Kept: those on the Pareto front, if any is left: within 5 % in every cost, it may yet be beaten in all.
     cost       Kept: at most 5 % more seconds of training to the objective's target than the cheapest (to the end of
                training, where there is no target).
-    front      Kept: those on the Pareto front, if any is left: within 5 % in every cost, one may yet be beaten in all.
     tie        The best mean objective; of equal ones the fastest; then the configuration's key, so that the answer does
                not depend on order.
 
@@ -38,8 +38,8 @@ class Step(StrEnum):
     OBJECTIVE = "objective"
     LATENCY = "latency"
     SIZE = "size"
-    COST = "cost"
     FRONT = "front"
+    COST = "cost"
     TIE = "tie"
 
 
@@ -109,9 +109,9 @@ def choose(candidates: Sequence[Candidate], mode: Mode, tolerance: float | None 
     keep(Step.OBJECTIVE, as_good)
     keep_lowest(Step.LATENCY, lambda c: c.speed)
     keep_lowest(Step.SIZE, lambda c: c.artifact_bytes)
-    keep_lowest(Step.COST, lambda c: c.cost_seconds)
     if any(c.on_front for c in remaining):
         keep(Step.FRONT, lambda c: c.on_front)
+    keep_lowest(Step.COST, lambda c: c.cost_seconds)
     best = max(sign * c.mean for c in remaining)
     equal = [c for c in remaining if best - sign * c.mean <= ROUNDING * abs(best)]
     chosen = min(equal, key=lambda c: (math.inf if c.speed is None else c.speed, c.key))

@@ -228,7 +228,7 @@ def why_not(table: SweepTable, choice: Choice, chosen: Configuration, second: Co
                 return f"equal in every step, and its mean {metric} is {means[0]} too; a hair decided"
             return f"equal in every step; its mean {metric} is {means[0]} against {means[1]}"
         case Step.FRONT:
-            return "equal within 5 % in every cost, but another is as good in everything and better in one"
+            return "as fast and as small within 5 %, but another is as good in everything and better in one"
 
 
 def misses(table: SweepTable, results: Sequence[GoalResult]) -> str:

@@ -132,8 +132,8 @@ FILES = [
     changed("no step in the budget", "budget.examples", "20", "never finishes", "batch_size 32",
             budget="{examples: 20}"),
     changed("no step in the epochs", "budget.epochs", "0.02", "never finishes", "32", budget="{epochs: 0.02}"),
-    changed("no step for a method", "compression.variants[1]", "0.25 of the budget", "batch_size 32",
-            budget="{examples: 100}"),
+    changed("no step for a method", "compression.variants[1]", "0.5 of the budget", "batch_size 32",
+            budget="{examples: 60}"),
     # parameters
     changed("no batch size", "parameters.batch_size", "is missing", "values", parameters="{learning_rate: 0.1}"),
     parameters("a misspelt parameter", "num_worker", "'num_workers'", "batch_size", num_worker="2"),
