@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from orchestrator.journal import TrialLog
+from orchestrator.plan import Stage
 from trainables.config import AnyTrialConfig, ProbeConfig, Training, describe_chain
 from trainables.results import Report, Status, TrialResult
 
@@ -87,6 +88,7 @@ def tags(sweep: str, recording: str, log: TrialLog) -> dict[str, str]:
         "paretune.kind": config.kind,
         "paretune.task": config.task.name,
         **({"paretune.parent": config.parent} if config.kind == "variant" else {}),
+        **({"paretune.stage": log.started.stage.value} if log.started.stage is not Stage.GRID else {}),
         "mlflow.runColor": _colour(config),
     }
 

@@ -22,7 +22,7 @@ from typing import IO, Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from orchestrator.plan import Trial
+from orchestrator.plan import Stage, Trial
 from trainables.config import TrialConfig
 from trainables.results import Frozen, Report, TrialResult
 from trainables.storage import Storage, sweep_file
@@ -42,6 +42,7 @@ class Started(Frozen):
     trial: str
     config: TrialConfig
     learning_rate_source: str | None = None  # None: the trial came from another sweep
+    stage: Stage = Stage.GRID
 
 
 class Reported(Frozen):
@@ -146,7 +147,11 @@ class Journal:
 
     def started(self, trial: Trial) -> None:
         record = Started(
-            time_ms=_now_ms(), trial=trial.id, config=trial.config, learning_rate_source=trial.learning_rate_source
+            time_ms=_now_ms(),
+            trial=trial.id,
+            config=trial.config,
+            learning_rate_source=trial.learning_rate_source,
+            stage=trial.stage,
         )
         self._append(trial.id, [] if trial.id in self.trials else [record])
 

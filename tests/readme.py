@@ -34,6 +34,7 @@ def blocks() -> dict[str, str]:
     """The parts of the README that are made from files, by the name in their comment marks."""
     return {
         "digits.yaml": f"```yaml\n{(ROOT / 'examples/digits.yaml').read_text().strip()}\n```",
+        "auto.yaml": f"```yaml\n{(ROOT / 'examples/auto.yaml').read_text().strip()}\n```",
         "own_task.py": f"```python\n{(ROOT / 'examples/own_task.py').read_text().strip()}\n```",
         "map": code_map(),
     }

@@ -18,7 +18,7 @@ from functools import cached_property
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.analysis.statistics import Basis, Summary, mean_over_seeds
-from orchestrator.analysis.words import varying_settings
+from orchestrator.analysis.words import SETTINGS, varying_settings
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.spec import Goal, Mode, Objective
 from trainables.config import ProbeConfig, TrainedConfig, Training, TrialConfig, describe_chain
@@ -224,8 +224,16 @@ class SweepTable:
 
     @cached_property
     def settings(self) -> tuple[str, ...]:
-        """What the sweep varies beside batch size and learning rate: names from `words.SETTINGS`."""
-        return tuple(varying_settings(c.training for c in (*self.baselines, *self.variants)))
+        """What the sweep varies beside batch size and learning rate: names from `words.SETTINGS`.
+
+        What is carried from one batch size to another (see orchestrator.scaling) belongs to the batch size: a setting
+        is varied if it differs within one.
+        """
+        by_size: dict[int, list[Training]] = defaultdict(list)
+        for configuration in (*self.baselines, *self.variants):
+            by_size[configuration.training.batch_size].append(configuration.training)
+        varied = {name for trainings in by_size.values() for name in varying_settings(trainings)}
+        return tuple(name for name in SETTINGS if name in varied)
 
     @cached_property
     def _by_id(self) -> dict[str, Row]:

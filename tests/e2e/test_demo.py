@@ -29,6 +29,7 @@ HELD_ELSEWHERE = {
     "paretune submit examples/digits.yaml --address http://127.0.0.1:8265 --storage s3://my-bucket/paretune": (
         "tests/e2e/test_cluster.py: a real head, token, MLflow server and job"
     ),
+    "python benchmarks/auto_vs_grid.py": "takes minutes on a quiet machine; run by hand",
     "python benchmarks/data.py": "tests/unit/test_data_benchmark.py",
     "python benchmarks/loop.py": "takes minutes on a quiet machine; run by hand",
     "python benchmarks/trial_overhead.py": "takes minutes on a quiet machine; run by hand",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import io
+import json
 import math
 import random
 from pathlib import Path
@@ -9,20 +12,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from simulated import ROWS, TARGET, Law, play
 
+from orchestrator.analysis.batch_words import doubts
+from orchestrator.analysis.comparison import compare
+from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable, make_table, stored_plan
 from orchestrator.analysis.verdict import BatchVerdict, judge_batch_size
 from orchestrator.expand import expand
+from orchestrator.ledger import Ledger, Observers
 from orchestrator.plan import Plan, Stage, Trial
+from orchestrator.report.export import to_json
+from orchestrator.report.page import to_page
+from orchestrator.report.terminal import print_comparison
 from orchestrator.resolve import resolve, settled
 from orchestrator.spec import AutoBatchSize, CompressionPlan, Sweep, TopParents
 from orchestrator.workload import work_of
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config import Int8, ProbeConfig, VariantConfig
 from trainables.results import Estimate, Status, TrialResult
+from trainables.storage import Storage
 
 LAW = Law()
+LAW_FASTEST = 128  # of the sizes that are tried; sqrt(overhead critical_batch / per_example) is 141
 PARAMETERS = "{batch_size: auto, learning_rate: {base: 0.05, at_batch_size: 64, rule: linear}}"
 
 
@@ -274,3 +287,62 @@ def test_a_confirmation_that_fails_leaves_the_others_to_decide(sweep: Sweep) -> 
     _, verdict = played(expand(sweep), Unlucky())
     assert any(not contender.is_whole for contender in verdict.contenders)
     assert verdict.fastest is None or verdict.fastest.is_whole
+
+
+# -- in the comparison -------------------------------------------------------------------------------------------------
+
+
+def test_the_comparison_speaks_at_every_point_of_the_way(sweep: Sweep) -> None:
+    """Also while trials are missing: terminal, JSON and page."""
+    plan = expand(sweep)
+    _, results = play(plan, LAW)
+    order = list(results)
+    for count in (0, 1, 2, 5, len(order) - 5, len(order)):
+        some = {name: results[name] for name in order[:count]}
+        table = make_table(stored_plan(plan, (*plan.trials, *resolve(plan, some))), some)
+        comparison = compare(table)
+        text = to_json(comparison)
+        page = to_page(comparison)
+        console = Console(width=120, file=io.StringIO(), record=True)
+        print_comparison(comparison, console)
+        found = json.loads(text)["batch_size"]
+        assert (found["not_determined"] is None) == (count == len(order))
+        assert found["headline"] in html.unescape(page)
+        assert found["headline"] in " ".join(console.export_text().split())
+    assert found["fastest"]["batch_size"] == LAW_FASTEST
+    assert found["fastest"]["seeds_reached"] == 4
+    assert len(found["against_the_fastest"]) == 2
+
+
+def test_what_is_recommended_is_as_fast_as_the_fastest(sweep: Sweep) -> None:
+    """A smaller batch ends with a better loss here, and takes detectably longer to the target that was asked for."""
+    plan = expand(sweep)
+    trials, results = play(plan, Law(noise=0.005))
+    comparison = compare(make_table(stored_plan(plan, trials.values()), results))
+    assert comparison.batch is not None
+    assert comparison.batch.fastest is not None
+    assert comparison.recommendation.configuration is not None
+    equal = [o.contender.batch_size for o in comparison.batch.others if o.verdict is not Verdict.WORSE]
+    chosen = comparison.recommendation.configuration.training.batch_size
+    assert chosen in (comparison.batch.fastest.batch_size, *equal)
+
+
+def test_readings_that_come_too_late_are_owned_up_to(sweep: Sweep) -> None:
+    _, verdict = played(expand(sweep.model_copy(update={"evaluations": 3})), Law(noise=0.0))
+    assert any("upper bound; more `evaluations` tell" in sentence for sentence in doubts(verdict.fit.rows))
+
+
+def test_a_sweep_is_the_same_after_it_was_killed_and_started_again(sweep: Sweep, tmp_path: Path) -> None:
+    """The ledger learns of later stages from the results on the storage alone."""
+    plan, storage = expand(sweep), Storage(str(tmp_path / "storage"))
+    expected = set(play(plan, LAW)[0])
+    for run in range(30):
+        ledger = Ledger(plan, storage, Observers(()))
+        ledger.load()
+        for trial in ledger.open_trials()[: 2 + run % 3]:  # then it is killed
+            ledger.started(trial.id)
+            ledger.ended(LAW.result(trial))
+        if ledger.is_complete:
+            break
+    assert ledger.is_complete
+    assert set(ledger.trials) == expected == set(ledger.results)

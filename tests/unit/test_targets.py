@@ -11,6 +11,7 @@ from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.analysis.targets import critical_batch, crossing, steps_to_target
 from orchestrator.report.batch_export import batch_dict
+from trainables.config import AdamW
 from trainables.results import Report, Status
 
 
@@ -106,3 +107,20 @@ def test_without_a_target_there_are_no_rows() -> None:
     plan = sample_plan()
     failed = [r.model_copy(update={"status": Status.FAILED}) for r in sample_results(plan)]
     assert steps_to_target(make_table(plan, {r.id: r for r in failed})) == []
+
+
+def test_what_is_carried_with_the_batch_size_does_not_split_the_curve() -> None:
+    """Another beta2 at every batch size is part of the rule, and no setting that the sweep varies."""
+    plan = sample_plan(batch_sizes=(8, 16, 32, 64, 128), chains=())
+    results = {result.id: result for result in sample_results(plan)}
+    trials = []
+    for trial in plan.trials:
+        assert trial.config.kind == "baseline"
+        training = trial.config.training
+        optimizer = AdamW(beta2=0.999 ** (training.batch_size / 64))
+        config = trial.config.model_copy(update={"training": training.model_copy(update={"optimizer": optimizer})})
+        trials.append(trial.model_copy(update={"config": config}))
+    table = make_table(plan.model_copy(update={"trials": tuple(trials)}), results)
+    assert table.settings == ()
+    assert list(compare(table).curves) == [""]
+    assert len(steps_to_target(table)) == 5
