@@ -46,10 +46,15 @@ def variant_trial(parent: Trial, chain: tuple[Compression, ...], plan: Plan) -> 
 def _configurations(sweep: Sweep) -> list[Configuration]:
     """The grid, batch size outermost and seed innermost; each configuration once."""
     axes = sweep.parameters
-    task = TaskConfig(name=sweep.task.name, options=sweep.task.options, data=sweep.facts.data, code=sweep.facts.code)
+    facts = sweep.facts
+    tasks = [
+        TaskConfig(name=sweep.task.name, options=options, data=facts.data, code=facts.code)
+        for options in sweep.task.combinations()
+    ]
     result: dict[str, Configuration] = {}
-    for batch_size, num_workers, precision, sharding, optimizer, schedule, clip in itertools.product(
+    for batch_size, task, num_workers, precision, sharding, optimizer, schedule, clip in itertools.product(
         axes.batch_size,
+        tasks,
         axes.num_workers,
         axes.precision,
         axes.sharding,

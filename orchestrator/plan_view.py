@@ -28,6 +28,7 @@ class PlanTable:
 
 def baseline_table(plan: Plan) -> PlanTable:
     """One row per baseline."""
+    options = list(plan.sweep.task.swept)
     varied = [axis for axis in AXES_SHOWN_IF_VARIED if len(getattr(plan.sweep.parameters, axis)) > 1]
     columns = ["id", "batch_size = micro x accum x workers", "learning_rate", "rule", "precision", "workers", "seed"]
     rows = tuple(
@@ -39,13 +40,14 @@ def baseline_table(plan: Plan) -> PlanTable:
             trial.config.training.precision,
             str(trial.config.training.num_workers),
             str(trial.config.training.seed),
+            *(str(trial.config.task.options[option]) for option in options),
             *(_axis_words(getattr(trial.config.training, axis)) for axis in varied),
             *_work_words([work_of(trial.config, plan.sweep.facts.train_rows)]),
         )
         for trial in plan.trials
     )
     title = f"{len(rows)} baselines of {plan.sweep.task.name}, budget {budget_words(plan)} each"
-    return PlanTable(title, (*columns, *varied, "steps", "examples"), rows)
+    return PlanTable(title, (*columns, *options, *varied, "steps", "examples"), rows)
 
 
 def variant_table(plan: Plan) -> PlanTable:
@@ -145,6 +147,7 @@ def _trial_as_dict(plan: Plan, trial: Trial) -> dict[str, Any]:
         "id": trial.id,
         "kind": config.kind,
         "parent": None if isinstance(config, BaselineConfig) else config.parent,
+        "options": config.task.options,
         **config.training.model_dump(mode="json"),
         "learning_rate_source": trial.learning_rate_source,
         "chain": [step.model_dump(mode="json") for step in chain],

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Literal
 
@@ -33,7 +34,13 @@ class TaskChoice(Frozen):
     """The task as the file names it: a built-in name, or `package.module:Class`."""
 
     name: str
-    options: dict[str, Scalar] = Field(default_factory=dict)
+    options: dict[str, Scalar] = Field(default_factory=dict)  # of a swept one, the first value
+    swept: dict[str, tuple[Scalar, ...]] = Field(default_factory=dict)  # the options that are axes of the sweep
+
+    def combinations(self) -> tuple[dict[str, Scalar], ...]:
+        """All options of every model that the sweep trains; the last swept option changes fastest."""
+        values = itertools.product(*self.swept.values())
+        return tuple(self.options | dict(zip(self.swept, chosen, strict=True)) for chosen in values)
 
 
 class TaskFacts(Frozen):

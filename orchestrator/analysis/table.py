@@ -143,6 +143,11 @@ class Configuration:
         return self.rows[0].config.training
 
     @property
+    def config(self) -> TrialConfig:
+        """The first trial's; the others have another seed, and variants another parent."""
+        return self.rows[0].config
+
+    @property
     def compression(self) -> str:
         return self.rows[0].compression
 
@@ -203,7 +208,7 @@ class SweepTable:
     @cached_property
     def settings(self) -> tuple[str, ...]:
         """What the sweep varies beside batch size and learning rate: names from `words.SETTINGS`."""
-        return tuple(varying_settings(configuration.training for configuration in self.configurations))
+        return tuple(varying_settings(configuration.config for configuration in self.configurations))
 
     @cached_property
     def _by_id(self) -> dict[str, Row]:

@@ -110,6 +110,7 @@ def _scaled_rates_are_sane(draft: Draft) -> None:
 
 def _not_too_many_trials(draft: Draft) -> None:
     configurations, seeds = draft.axes.number_of_configurations(), max(1, len(draft.axes.seed))
+    configurations *= len(draft.task.combinations()) if draft.task else 1
     variants = 0
     if draft.compression:
         plan, node = draft.compression.value, draft.compression.node

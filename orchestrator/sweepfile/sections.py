@@ -23,7 +23,7 @@ from orchestrator.sweepfile.schema import (
     MAX_SEED,
     MAX_WORKERS,
 )
-from trainables.config import Budget, Constant, Measure, Optimizer, Precision, Schedule, Sgd, Sharding
+from trainables.config import Budget, Constant, Measure, Optimizer, Precision, Scalar, Schedule, Sgd, Sharding
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -108,17 +108,32 @@ def _read_task(node: Node) -> TaskChoice | None:
         return TaskChoice(name=node.value) if node.text() else None
     keys = node.mapping(["name", "options"], required=["name"])
     name = keys["name"].text() if keys and "name" in keys else None
-    options: dict[str, Any] = {}
-    if keys and "options" in keys and keys["options"].value is not None:
-        if not isinstance(keys["options"].value, dict):
-            keys["options"].fail("must be a mapping of the task's options to their values")
-            return None
-        options = keys["options"].value
-        nested = [key for key, value in options.items() if not isinstance(value, bool | int | float | str)]
-        for key in nested:
-            keys["options"].child(key).fail("must be one value", allowed="a number, text, true or false")
-        name = None if nested else name
-    return TaskChoice(name=name, options=options) if name else None
+    options = _read_options(keys["options"]) if keys and "options" in keys else ({}, {})
+    if name is None or options is None:
+        return None
+    return TaskChoice(name=name, options=options[0], swept=options[1])
+
+
+def _read_options(node: Node) -> tuple[dict[str, Scalar], dict[str, tuple[Scalar, ...]]] | None:
+    """Every option with its value, or the first of several; and those with several. None if any is wrong."""
+    if node.value is None:
+        return {}, {}
+    if not isinstance(node.value, dict):
+        node.fail("must be a mapping of the task's options to their values")
+        return None
+    axes: dict[str, list[Given[Scalar]]] = {key: read_axis(node.child(key), _read_option) for key in node.value}
+    if not all(axes.values()):
+        return None
+    swept = {key: tuple(given.value for given in values) for key, values in axes.items() if len(values) > 1}
+    return {key: values[0].value for key, values in axes.items()}, swept
+
+
+def _read_option(node: Node) -> Scalar | None:
+    value: Scalar | None = node.value
+    if isinstance(value, bool | int | float | str):
+        return value
+    node.fail("must be one value", allowed="a number, text, true or false; several are written {values: [...]}")
+    return None
 
 
 def _read_objective(node: Node) -> ObjectiveDraft | None:

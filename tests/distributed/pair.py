@@ -21,6 +21,7 @@ from trainables.gradient_noise import GradientNoise
 from trainables.loop import Diverged, train
 from trainables.place import Place
 from trainables.results import TrialResult
+from trainables.tasks.norms import SyncBatchNorm2d
 from trainables.trial import run_trial
 
 ROWS = 24
@@ -127,6 +128,14 @@ def _columns() -> dict[str, torch.Tensor]:
     return {name: rows.column(name) for name in rows.columns}
 
 
+class Synced(Regression):
+    """Batch norm over the rows of all workers."""
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        pixels = nn.Sequential(nn.Linear(3, 24), nn.Unflatten(1, (6, 2, 2)))
+        return nn.Sequential(pixels, SyncBatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(24, 1))
+
+
 def whole_trial(here: Place) -> dict[str, Any]:
     """A baseline of real data from beginning to end."""
     named = TaskConfig(name="digits_cnn", options={"channels": 4}, data="of the test", code="of the test")
@@ -152,6 +161,7 @@ def everything(here: Place) -> dict[str, Any]:
         "ragged": full_batch(Ragged(**STEADY), here, **with_limits),
         "limits": full_batch(Regression(**STEADY), here, **with_limits),
         "partly used": full_batch(PartlyUsed(**STEADY), here, micro_batch_limit=4),
+        "synced": full_batch(Synced(), here),
         "evaluated": {
             str((rows, limit)): {
                 name: estimate.model_dump()

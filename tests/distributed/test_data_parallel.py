@@ -10,7 +10,7 @@ from tests.training_samples import differing
 from trainables.gradient_noise import HALF_LIFE
 from trainables.noise_scale import NoiseScaleMeter
 
-CASES = ["plain", "ragged", "limits", "partly used"]
+CASES = ["plain", "ragged", "limits", "partly used", "synced"]
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,13 @@ def results(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_two_workers_equal_one_after_twenty_steps(results, case):
     """`ragged`: rows with different numbers of items; `limits`: with micro-batches and clipping; `partly used`: some
-    parameters take no part in the loss.
+    parameters take no part in the loss; `synced`: batch norm over all workers, with its running statistics.
     """
     alone = results[1, 0][case]["weights"]
     for rank in (0, 1):
         together = results[2, rank][case]["weights"]
         for name, value in alone.items():
-            assert value.dtype == torch.float64
+            assert value.dtype == (torch.int64 if name.endswith("num_batches_tracked") else torch.float64)
             torch.testing.assert_close(together[name], value, rtol=0, atol=1e-6)
             torch.testing.assert_close(together[name], value, rtol=0, atol=1e-12)  # in truth
 
