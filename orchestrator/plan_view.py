@@ -14,7 +14,15 @@ from trainables.config import BaselineConfig, Training, describe_chain
 
 Row = Sequence[str]
 
-AXES_SHOWN_IF_VARIED = ("sharding", "optimizer", "schedule", "gradient_clip_norm")
+AXES_SHOWN_IF_VARIED = (
+    "sharding",
+    "data_order",
+    "optimizer",
+    "schedule",
+    "batch_schedule",
+    "gradient_clip_norm",
+    "sync_every_steps",
+)
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,20 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from trainables.config import (
+    BatchSchedule,
     Budget,
     Compression,
+    DataOrder,
+    FixedBatch,
     Frozen,
     Measure,
+    NoiseScale,
     Optimizer,
     Precision,
     Scalar,
     Schedule,
     Sharding,
+    Stored,
 )
 
 Mode = Literal["min", "max"]
@@ -83,6 +88,9 @@ class Parameters(Frozen):
     precision: tuple[Precision, ...] = ("float32",)
     num_workers: tuple[PositiveInt, ...] = (1,)
     sharding: tuple[Sharding, ...] = ("stripe",)
+    data_order: tuple[DataOrder, ...] = (Stored(),)
+    batch_schedule: tuple[BatchSchedule, ...] = (FixedBatch(),)
+    sync_every_steps: tuple[PositiveInt | None, ...] = (None,)
     seed: tuple[int, ...] = (0,)
 
 
@@ -131,6 +139,7 @@ class Sweep(Frozen):
     budget: Budget
     parameters: Parameters
     evaluations: PositiveInt = 10
+    noise_scale: NoiseScale | None = NoiseScale()
     early_stopping: EarlyStopping | None = None
     compression: CompressionPlan | None = None
     measure: Measure = Measure()

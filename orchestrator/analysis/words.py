@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.analysis.statistics import Summary
-from trainables.config import Optimizer, Schedule, Training, TrialConfig
+from trainables.config import BatchSchedule, DataOrder, Optimizer, Schedule, Training, TrialConfig
 
 OPTION = "task."
 
@@ -17,6 +17,9 @@ SETTINGS: dict[str, Callable[[Training], str]] = {
     "optimizer": lambda t: _options(t.optimizer),
     "schedule": lambda t: _options(t.schedule),
     "sharding": lambda t: t.sharding,
+    "data order": lambda t: _options(t.data_order),
+    "batch schedule": lambda t: _options(t.batch_schedule),
+    "synchronisation": lambda t: "every step" if t.sync_every_steps is None else f"every {t.sync_every_steps} steps",
     "clipping": lambda t: "no clipping" if t.gradient_clip_norm is None else f"clip {t.gradient_clip_norm:g}",
     "budget": lambda t: f"{t.budget.amount:g} {t.budget.unit}",
 }
@@ -114,7 +117,13 @@ def _setting_words(config: TrialConfig, name: str) -> str:
     return f"{key} {value}" if key not in config.task.options or not isinstance(value, str) else value
 
 
-def _options(choice: Optimizer | Schedule) -> str:
+def _options(choice: Optimizer | Schedule | BatchSchedule | DataOrder) -> str:
     """A choice and what is set otherwise than by default: `adamw weight_decay=0.1`."""
-    changed = [f"{key}={value:g}" for key, value in choice.model_dump(exclude={"name"}, exclude_defaults=True).items()]
-    return " ".join([choice.name, *changed])
+    changed = choice.model_dump(exclude={"name"}, exclude_defaults=True)
+    return " ".join([choice.name, *(f"{key}={_plain(value)}" for key, value in changed.items())])
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(_plain, value))
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -113,3 +113,29 @@ def test_the_noise_scale_is_that_of_local_and_reduced_gradients(results):
         assert results[2, rank]["noise"]["state"] == pytest.approx(expected.state(), rel=1e-9)
         assert differing(results[2, rank]["noise"]["weights"], results[2, rank]["no noise"]["weights"]) == []
     assert results[2, 0]["noise"]["state"] == results[2, 1]["noise"]["state"]
+
+
+def test_meeting_at_every_step_with_sgd_is_data_parallel_training(results):
+    """With momentum too, whose buffers are averaged with the parameters."""
+    for rank in (0, 1):
+        together, apart = (results[2, rank]["local"][every]["weights"] for every in ("none", "1"))
+        for name, value in together.items():
+            torch.testing.assert_close(apart[name], value, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", ["1", "4", "adam"])
+def test_after_a_meeting_all_workers_hold_the_same_and_only_that_is_evaluated(results, case):
+    one, other = (results[2, rank]["local"][case] for rank in (0, 1))
+    assert differing(one["weights"], other["weights"]) == []
+    assert torch.equal(one["evaluated"], other["evaluated"])
+    assert one["norms"] == other["norms"]
+
+
+def test_meeting_less_often_is_another_training(results):
+    every, fourth = (results[2, 0]["local"][name]["weights"]["0.weight"] for name in ("1", "adam"))
+    assert not torch.allclose(every, fourth)
+
+
+def test_local_sgd_resumes_with_the_same_bits(results):
+    whole, resumed = results[2, 0]["local whole"], results[2, 0]["local resumed"]
+    assert differing(whole["weights"], resumed["weights"]) == []
