@@ -14,13 +14,13 @@ Imports no numpy: a plan is made of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator.plan import Stage, StageBound, Trial
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate, Sweep
 from orchestrator.workload import work_of
 from trainables.batching import steps_for
-from trainables.config import Budget, ProbeConfig, TaskConfig, Throughput, trial_id
+from trainables.config import Budget, ProbeConfig, Scalar, TaskConfig, Throughput, trial_id
 
 MIN_STEPS = 32  # of the largest batch size within the budget; fewer show little of the way to a target
 MAX_BATCH_SIZE = 16_384  # where neither rows nor budget set a limit
@@ -81,8 +81,8 @@ def first_trials(sweep: Sweep) -> tuple[Trial, ...]:
     return (*_probes(sweep), _short_run(sweep))
 
 
-def task_config(sweep: Sweep) -> TaskConfig:
-    return TaskConfig(name=sweep.task.name, options=sweep.task.options, data=sweep.facts.data, code=sweep.facts.code)
+def task_config(sweep: Sweep, options: Mapping[str, Scalar]) -> TaskConfig:
+    return TaskConfig(name=sweep.task.name, options=dict(options), data=sweep.facts.data, code=sweep.facts.code)
 
 
 def _probes(sweep: Sweep) -> list[Trial]:
@@ -90,7 +90,7 @@ def _probes(sweep: Sweep) -> list[Trial]:
     axes, largest = sweep.parameters, ladder(sweep)[-1]
     configs = [
         ProbeConfig(
-            task=task_config(sweep),
+            task=task_config(sweep, sweep.task.options),
             optimizer=axes.optimizer[0],
             precision=precision,
             num_workers=workers,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.expand import expand
 from orchestrator.plan import Plan
+from orchestrator.plan_view import baseline_table
 from orchestrator.resolve import Dropped, Ready, Waiting, decide, dropped, resolve, settled
 from orchestrator.scaling import linear, none, scaled_rates, sqrt, usual_rule
 from orchestrator.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
@@ -295,3 +296,14 @@ def test_work_is_whole_steps_of_the_budget(sweep: Sweep) -> None:
     assert chain_work(chain, training, 1151) == Work(31 + 6, 496 + 96)
     assert chain_work((Distill(),), training, 1151) == work_of(plan.trials[0].config, 1151)
     assert chain_work((), training, 1151) == Work()
+
+
+def test_a_swept_option_of_the_task_is_an_axis(tmp_path: Path) -> None:
+    swept = "{name: digits_cnn, options: {channels: 8, norm: {values: [batch, group]}}}"
+    plan = expand(load_text(tmp_path, sweep_text(parameters=GRID, task=swept)))
+    options = [trial.config.task.options for trial in plan.trials]
+    assert len(plan.trials) == 2 * 2 * 2 * 3
+    assert [o["norm"] for o in options[:12]] == ["batch"] * 6 + ["group"] * 6, "within each batch size"
+    assert {o["channels"] for o in options} == {8}
+    assert len({trial.id for trial in plan.trials}) == len(plan.trials)
+    assert "norm" in baseline_table(plan).columns
