@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
-from trainables.batching import micro_batch_rows
 from trainables.checkpoint import TrainingState
 from trainables.clean import seed_everything
 from trainables.config import Training
 from trainables.data.order import row_order
-from trainables.data.shards import Rows, Shard
+from trainables.data.shards import Shard
 from trainables.data_parallel import Objective
-from trainables.evaluate import evaluate_both, row_bytes
+from trainables.evaluate import evaluate_both
+from trainables.feed import Reordered, micro_batches_of_steps
 from trainables.gradient_noise import GradientNoise
 from trainables.growth import growth_with_noise, rate_factor
 from trainables.local_sgd import average, start_alike
@@ -35,13 +35,12 @@ from trainables.pace import pace_of
 from trainables.place import Place
 from trainables.results import Report
 from trainables.step import OptimizerStep, Readings
-from trainables.tasks.base import Batch, Task
+from trainables.tasks.base import Task
 
 if TYPE_CHECKING:
-    from trainables.data import Table, TaskData
+    from trainables.data import TaskData
 
 NORM_EVERY = 8  # steps between two norms of the gradient: on a small model one costs a twentieth of a step
-GATHER_BYTES = 4 << 20  # rows of consecutive steps are gathered together, up to this size
 
 
 class Diverged(Exception):  # noqa: N818 - an expected ending, not an error
@@ -82,7 +81,7 @@ def train(
     if checkpoint is not None:
         state.resume(place, checkpoint)
     shard = Shard(data.train.n_rows, place.rank, place.num_workers, training.sharding, training.seed)
-    order = row_order(training.data_order, data.train)
+    rows = Reordered(shard, row_order(training.data_order, data.train))
     pace = pace_of(training, data.train.n_rows, place, state)
     meeting = Meetings(model, optimizer, training, place)
 
@@ -94,7 +93,9 @@ def train(
             started = time.perf_counter()
             peak = training.learning_rate * rate_factor(training.batch_schedule, state.growth)
             rows_per_step = training.batch_size // training.num_workers * state.growth
-            steps = _steps(data.train, shard, order, state.rows, rows_per_step, block.steps, training, place)
+            steps = micro_batches_of_steps(
+                data.train, rows, state.rows, rows_per_step, block.steps, training.micro_batch_size, place.device
+            )
             for i, micro_batches in enumerate(steps):
                 progress = block.progress + (i + 0.5) * block.progress_per_step
                 learning_rate = peak * learning_rate_factor(training.schedule, progress)
@@ -135,39 +136,6 @@ def _check(training: Training, place: Place) -> None:
 
 def _task_objective(task: Task) -> Objective:
     return lambda model, batch: task.losses(task.forward(model, batch), batch)
-
-
-def _steps(
-    table: Table,
-    shard: Shard,
-    order: Rows | None,
-    first_row: int,
-    rows_per_step: int,
-    steps: int,
-    training: Training,
-    place: Place,
-) -> Iterator[Sequence[Batch]]:
-    """The micro-batches of consecutive steps, on the device. Rows of several steps are gathered in one go.
-
-    One large gather, and on CUDA one large copy, costs far less than many small ones; the steps get views of it.
-    """
-    sizes = micro_batch_rows(rows_per_step, training.micro_batch_size)
-    at_once = max(1, GATHER_BYTES // (rows_per_step * row_bytes(table)))
-    for start in range(0, steps, at_once):
-        count = min(at_once, steps - start)
-        rows = shard.rows(first_row + start * rows_per_step, count * rows_per_step)
-        rows = rows if order is None else order[rows]
-        columns = {name: _to_device(column, place.device) for name, column in table.gather(rows).items()}
-        parts = zip(*(torch.split(column, sizes * count) for column in columns.values()), strict=True)
-        micro_batches: list[Batch] = [dict(zip(columns, part, strict=True)) for part in parts]
-        for first in range(0, len(micro_batches), len(sizes)):
-            yield micro_batches[first : first + len(sizes)]
-
-
-def _to_device(column: Tensor, device: torch.device) -> Tensor:
-    if device.type == "cpu":
-        return column
-    return column.pin_memory().to(device, non_blocking=True)
 
 
 def _noise_scale(noise: GradientNoise | None) -> dict[str, float]:

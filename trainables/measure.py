@@ -6,13 +6,10 @@ Both models are compiled alike, each batch size on its own, with weights frozen:
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,7 +19,8 @@ import torch
 from torch import Tensor
 from torch._inductor import config as compiler
 
-from trainables.artifact import Inputs, first_line
+from trainables.artifact import Inputs
+from trainables.child import answer
 from trainables.config import Frozen, Measure, TaskConfig
 from trainables.data import Table, open_data
 from trainables.latency import latency_ms, latency_ratio, time_in_turn
@@ -204,34 +202,9 @@ def environment(measure: Measure, device: torch.device) -> dict[str, str]:
     }
 
 
-def end_with_parent() -> None:
-    """End this process soon after the one that started it has gone, however that happened."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-class Failure(FrozenResult):
-    """The answer instead of a measurement."""
-
-    error: str
-
-
-def main(arguments: Sequence[str]) -> None:
-    request, response = map(Path, arguments)
-    end_with_parent()
-    try:
-        measurement = measure(Request.model_validate_json(request.read_text()))
-    except Exception as error:
-        response.write_text(Failure(error=first_line(error)).model_dump_json())
-        raise
-    response.write_text(measurement.model_dump_json())
+def respond(request: str) -> str:
+    return measure(Request.model_validate_json(request)).model_dump_json()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    answer(respond, sys.argv[1:])
