@@ -76,16 +76,20 @@ def evaluate_both(
 ) -> dict[str, Estimate]:
     """val_<m> on the validation data, and train_<m> on as many training rows, to tell overfitting from underfitting.
 
-    In the precision of the training. Batches hold at least a micro-batch, which is known to fit in memory, and more
-    where rows are small.
+    In the precision of the training.
     """
-    batch_rows = min(1024, max(training.micro_batch_size, SMALL_BATCH_BYTES // row_bytes(data.validation)))
+    batch_rows = evaluation_rows(data.validation, training)
     precision, limit = training.precision, data.validation.n_rows
     validation = evaluate(model, task, data.validation, place, batch_rows, precision=precision)
     train = evaluate(model, task, data.train, place, batch_rows, limit, precision)
     return {f"val_{name}": value for name, value in validation.items()} | {
         f"train_{name}": value for name, value in train.items()
     }
+
+
+def evaluation_rows(table: Table, training: Training) -> int:
+    """Rows of one batch: at least a micro-batch, which is known to fit in memory, and more where rows are small."""
+    return min(1024, max(training.micro_batch_size, SMALL_BATCH_BYTES // row_bytes(table)))
 
 
 def row_bytes(table: Table) -> int:

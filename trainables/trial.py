@@ -1,4 +1,4 @@
-"""The story of one trial, told to every worker of its group: train a baseline, or compress one into a variant."""
+"""The story of one trial, told to every worker of its group: train a baseline, compress it into a variant, or probe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 from trainables.artifact import ArtifactError, export_model
 from trainables.checkpoint import to_bytes
 from trainables.clean import seed_everything
-from trainables.config import AnyTrialConfig, BaselineConfig, VariantConfig
+from trainables.config import AnyTrialConfig, BaselineConfig, Precision, ProbeConfig, VariantConfig
 from trainables.data import TaskData, open_data
 from trainables.evaluate import evaluate_both
 from trainables.gradient_noise import GradientNoise, has_batch_norm
@@ -43,6 +43,11 @@ def run_trial(trial: str, config: AnyTrialConfig, place: Place) -> Iterator[Repo
             from trainables.compression import compress  # brings in torchao, seconds that baselines need not wait
 
             yield from compress(trial, config, task, data, place)
+        case ProbeConfig():
+            from trainables.probe import probe
+
+            environment = describe_environment(place, config.precision)
+            yield from probe(trial, config, data, place, environment)
 
 
 def train_baseline(
@@ -52,7 +57,7 @@ def train_baseline(
     checkpoint = trial_file(trial, CHECKPOINT)
     seed_everything(config.training.seed, 0, 0)  # the same on every worker
     model = task.build_model()
-    environment = describe_environment(place, config)
+    environment = describe_environment(place, config.training.precision)
     noise = GradientNoise(config.training, data.train.n_rows, place)
     noise.has_batch_norm = has_batch_norm(model)
     status, reason, kept = Status.COMPLETED, "", Kept()
@@ -135,7 +140,7 @@ def keep(model: nn.Module, task: Task, data: TaskData, trial: str, place: Place)
     return Kept({"weights": WEIGHTS, "model": MODEL}, {"parameters": parameters, "artifact_bytes": artifact_bytes})
 
 
-def describe_environment(place: Place, config: BaselineConfig) -> dict[str, str]:
+def describe_environment(place: Place, precision: Precision) -> dict[str, str]:
     """What the figures of a trial hold for."""
     on_cuda = place.device.type == "cuda"
     return {
@@ -143,7 +148,7 @@ def describe_environment(place: Place, config: BaselineConfig) -> dict[str, str]
         "cpu": cpu_name(),
         "threads": str(torch.get_num_threads()),
         "num_workers": str(place.num_workers),
-        "precision": config.training.precision,
+        "precision": precision,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

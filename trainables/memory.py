@@ -1,0 +1,111 @@
+"""How much memory a worker may use, how much it has used at most, and a guard that ends it before the machine swaps.
+
+On CUDA both are the caching allocator's: its limit is `set_per_process_memory_fraction`, its peak is what tensors held
+at one time. On a CPU they are the process's resident memory, counted by the kernel (VmRSS, VmHWM in proc(5)).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+SHARE_OF_AVAILABLE = 0.95  # of a machine's memory; the rest is for everybody else on it
+WATCH_SECONDS = 0.002  # memory is touched at some GB/s, so what is overshot meanwhile is some tens of MB
+SPARE_ADDRESS_SPACE = 1 << 30  # mapped but never touched: stacks of threads, arenas of malloc
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on whichever device."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in text
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what is no longer referred to."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+# -- a CPU's ----------------------------------------------------------------------------------------------------------
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory now."""
+    return _status("VmRSS")
+
+
+def peak_resident_bytes() -> int:
+    """The most that it has held since its start, or since `forget_peak`."""
+    return _status("VmHWM")
+
+
+def forget_peak() -> None:
+    """Start counting anew: importing and building may have taken more than what is to be measured."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def available_bytes() -> int:
+    """What this machine, or the container around this process, can still give without swapping."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    machine = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    return min([machine, *_container_room()])
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def _container_room(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """Limit minus use of every control group around this process, of both versions; file pages can be dropped."""
+    room: list[int | None] = []
+    for line in own.read_text().splitlines() if own.exists() else []:
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory") and "memory" not in controllers.split(","):
+            continue
+        base = root / "memory" if controllers else root
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        folder = base / path.lstrip("/")
+        groups = [group for group in (folder, *folder.parents, base) if group.is_relative_to(base)]
+        room += [_room_of(group, *names) for group in groups]
+    return [found for found in room if found is not None]
+
+
+def _room_of(group: Path, limit_file: str, usage_file: str) -> int | None:
+    try:
+        limit = int((group / limit_file).read_text())  # "max" is no number: no limit here
+        used = int((group / usage_file).read_text())
+        lines = (group / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):
+        return None
+    files = sum(int(line.split()[1]) for line in lines if line.split()[0] in ("inactive_file", "active_file"))
+    return max(0, limit - used + files)
+
+
+def guard(limit_bytes: int, last_words: Callable[[], None]) -> None:
+    """End this process, after `last_words`, as soon as it holds more than `limit_bytes`.
+
+    A thread looks at what the kernel counts; a single allocation far beyond the limit is refused outright, which torch
+    raises as an error.
+    """
+
+    def watch() -> None:
+        while resident_bytes() <= limit_bytes:
+            done.wait(WATCH_SECONDS)
+        last_words()
+        os._exit(0)
+
+    done = threading.Event()
+    mapped = _status("VmData")
+    room = max(0, limit_bytes - resident_bytes())
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = mapped + 2 * room + SPARE_ADDRESS_SPACE
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,312 @@
+"""The story of a probe: which micro-batch fits, found together by all workers, and how long its steps take.
+
+Every worker measures in a process of its own. Before anybody goes on, the workers tell each other what they saw and
+all draw the same conclusion from all of it: the fullest worker's share of its memory counts, so that workers with
+unequal devices end with the micro-batch of the smallest, and none waits for a peer that went another way.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from trainables.child import ChildError, in_fresh_process
+from trainables.config import ProbeConfig
+from trainables.data import TaskData
+from trainables.latency import median
+from trainables.memory import SHARE_OF_AVAILABLE, available_bytes, release_memory, resident_bytes
+from trainables.memory_probe import Found, Probe, line_through, next_move
+from trainables.place import Place
+from trainables.probe_process import MemoryRequest, Needed, Timed, TimingRequest
+from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.step_timing import rows_of
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one worker saw of one probe, told to all; an error ends the probe on every one of them."""
+
+    needed: Needed | None
+    error: str | None = None
+    details: str = ""
+
+
+@dataclass
+class Search:
+    """All that the probes have shown, the same on every worker. `peaks`: micro-batch -> bytes, None: ran out."""
+
+    capacity_bytes: int = 0
+    peaks: dict[int, int | None] = field(default_factory=dict)
+    found: Found = field(default_factory=lambda: Found(0, "not looked for yet"))
+    evaluation_peak_bytes: int = 0  # at the largest that fits
+    history: tuple[Report, ...] = ()
+
+
+Measure = Callable[[int], Needed]  # micro-batch size -> what its steps needed; raises ChildError
+
+
+def probe(
+    trial: str, config: ProbeConfig, data: TaskData, place: Place, environment: dict[str, str]
+) -> Iterator[Report | TrialResult]:
+    """Look for the largest micro-batch, then time steps if asked to: a reading for each probe, last the TrialResult.
+
+    A single row that does not fit is a result (`out_of_memory`); a process that fails otherwise is one too (`failed`).
+    """
+    release_memory(place.device)
+    threads = torch.get_num_threads()
+    max_rows = min(config.max_micro_batch_size, data.train.n_rows)
+    status, reason, details = Status.COMPLETED, None, None
+    metrics: dict[str, Estimate] = {}
+    warnings: tuple[str, ...] = ()
+    search = Search()
+    try:
+        yield from find_together(search, in_processes(config, place, threads), max_rows, place)
+        metrics, warnings = memory_figures(search, config, data.train.n_rows, place), doubts(search)
+        if search.found.micro_batch_size == 0:
+            status, reason = Status.OUT_OF_MEMORY, f"{search.found.why} in {search.capacity_bytes:,} bytes"
+        elif config.throughput is not None:
+            timed = time_together(config, search.found.micro_batch_size, place, threads)
+            metrics |= throughput_figures(timed, config.num_workers)
+            search.history += rounds(timed, search.history[-1])
+    except ChildError as error:
+        status, reason, details = Status.FAILED, str(error), error.details
+    yield TrialResult(
+        id=trial,
+        config=config,
+        status=status,
+        reason=reason,
+        details=details,
+        history=search.history,
+        metrics=metrics,
+        environment=environment,
+        warnings=warnings,
+    )
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def find_together(search: Search, measure: Measure, max_rows: int, place: Place) -> Generator[Report, None, None]:
+    """Fill `search`: probe by probe, agreed between the workers. Raises ChildError on all of them or on none."""
+    began = time.perf_counter()
+    while True:
+        move = next_move(search.peaks, search.capacity_bytes or 1, max_rows)
+        if isinstance(move, Found):
+            search.found = move
+            return
+        seen = exchanged(_try(measure, move.micro_batch_size), place)
+        _take_note(search, move, seen)
+        peak = search.peaks[move.micro_batch_size]
+        figures = {"micro_batch_size": float(move.micro_batch_size), "memory_ran_out": float(peak is None)}
+        report = Report(
+            step=len(search.peaks),
+            examples=0,
+            seconds=exchanged(time.perf_counter() - began, place)[0],
+            metrics=figures if peak is None else {**figures, "peak_memory_bytes": float(peak)},
+        )
+        search.history += (report,)
+        yield report
+
+
+def _try(measure: Measure, micro_batch_size: int) -> Seen:
+    try:
+        return Seen(measure(micro_batch_size))
+    except ChildError as error:
+        return Seen(None, str(error), error.details)
+
+
+def _take_note(search: Search, move: Probe, seen: list[Seen]) -> None:
+    """Conclude from what all workers saw; the first error of any is raised."""
+    for rank, one in enumerate(seen):
+        if one.needed is None:
+            raise ChildError(f"{one.error} (on worker {rank})" if rank else str(one.error), one.details)
+    needed = [one.needed for one in seen if one.needed is not None]
+    search.capacity_bytes = min(one.capacity_bytes for one in needed)
+    peaks = [one.peak_bytes for one in needed]
+    if any(peak is None for peak in peaks):
+        search.peaks[move.micro_batch_size] = None
+        return
+    share = max((one.peak_bytes or 0) / one.capacity_bytes for one in needed)
+    search.peaks[move.micro_batch_size] = int(share * search.capacity_bytes)
+    evaluation = max((one.evaluation_peak_bytes or 0) / one.capacity_bytes for one in needed)
+    search.evaluation_peak_bytes = int(evaluation * search.capacity_bytes)
+
+
+def in_processes(config: ProbeConfig, place: Place, threads: int) -> Measure:
+    """Measures in fresh processes. What this worker's share of a CPU's memory is, is settled now, with the others."""
+    capacity, own = config.memory_limit_bytes, resident_bytes() if place.device.type == "cpu" else 0
+    if capacity is None and place.device.type == "cpu":
+        hosts = exchanged(socket.gethostname(), place)
+        capacity = min(exchanged(int(SHARE_OF_AVAILABLE * available_bytes()), place)) // hosts.count(hosts[place.rank])
+    longest: list[int | None] = []
+
+    def measure(micro_batch_size: int) -> Needed:
+        request = MemoryRequest(
+            config=config,
+            device=str(place.device),
+            threads=threads,
+            cache=str(place.cache),
+            micro_batch_size=micro_batch_size,
+            capacity_bytes=capacity,
+            resident_bytes=own,
+            longest_row=longest[0] if longest else None,
+            find_longest_row=not longest,
+        )
+        try:
+            needed = Needed.model_validate_json(_ask(request, place))
+        except ChildError as error:
+            if not (error.killed and capacity is not None and place.device.type == "cpu"):
+                raise
+            return Needed(peak_bytes=None, capacity_bytes=capacity)  # the system was faster than our own guard
+        if needed.peak_bytes is not None:
+            longest[:] = [needed.longest_row]
+        return needed
+
+    return measure
+
+
+def _ask(request: MemoryRequest | TimingRequest, place: Place) -> str:
+    threads = {"OMP_NUM_THREADS": str(request.threads), "MKL_NUM_THREADS": str(request.threads)}
+    return in_fresh_process(
+        "trainables.probe_process", request.model_dump_json(), place.cache, threads, doing="probing"
+    )
+
+
+def memory_figures(search: Search, config: ProbeConfig, train_rows: int, place: Place) -> dict[str, Estimate]:
+    """What was found, and what limited it."""
+    on = "of the device's allocator" if place.device.type == "cuda" else "resident; interpreter and libraries included"
+    figures = {
+        "largest_micro_batch_size": Estimate.exact(
+            search.found.micro_batch_size, f"{what_limited(search, config, train_rows)}; {search.found.why}"
+        ),
+        "memory_capacity_bytes": Estimate.exact(search.capacity_bytes, f"of one worker, {on}"),
+        "probes": Estimate.exact(len(search.peaks)),
+        "probe_out_of_memory_errors": Estimate.exact(sum(peak is None for peak in search.peaks.values())),
+    }
+    fits = {size: peak for size, peak in search.peaks.items() if peak is not None}
+    if len(fits) > 1:
+        line, note = line_through(fits), f"the line through the two largest of {len(fits)} probes that fit"
+        figures["memory_fixed_bytes"] = Estimate.exact(line.fixed_bytes, f"{note}; {on}")
+        figures["memory_bytes_per_example"] = Estimate.exact(line.bytes_per_row, note)
+    return figures
+
+
+def what_limited(search: Search, config: ProbeConfig, train_rows: int) -> str:
+    if search.found.micro_batch_size < min(config.max_micro_batch_size, train_rows):
+        return "limited by memory"
+    if train_rows <= config.max_micro_batch_size:
+        return f"not limited by memory but by the {train_rows:,} training rows"
+    return f"not limited by memory but by max_micro_batch_size {config.max_micro_batch_size:,}"
+
+
+def doubts(search: Search) -> tuple[str, ...]:
+    if search.evaluation_peak_bytes <= search.capacity_bytes:
+        return ()
+    return (
+        f"evaluating needs {search.evaluation_peak_bytes:,} bytes, more than the capacity, whatever the micro-batch",
+    )
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def time_together(config: ProbeConfig, largest: int, place: Place, threads: int) -> Timed:
+    """Every worker's process times the same steps, together. Raises ChildError on all workers or on none."""
+    throughput = config.throughput
+    wanted = throughput.micro_batch_sizes if throughput is not None else ()
+    sizes = tuple(size for size in wanted or doublings(largest) if size <= largest) or (largest,)
+    request = TimingRequest(
+        config=config,
+        device=str(place.device),
+        threads=threads,
+        cache=str(place.cache),
+        micro_batch_sizes=sizes,
+        rounds=throughput.rounds if throughput is not None else 1,
+        rank=place.rank,
+        meet_at=_meeting_place(place),
+    )
+    try:
+        timed, told = Timed.model_validate_json(_ask(request, place)), ("", "")
+    except ChildError as error:
+        timed, told = Timed(seconds={}), (f"timing: {error}", error.details)
+    for reason, details in exchanged(told, place):
+        if reason:
+            raise ChildError(reason, details)
+    return timed
+
+
+def doublings(largest: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and the largest itself."""
+    return tuple(sorted({largest, *(2**i for i in range(largest.bit_length()))}))
+
+
+def throughput_figures(timed: Timed, num_workers: int) -> dict[str, Estimate]:
+    """Medians over the rounds, with their intervals; throughput is of all workers together."""
+    figures = {}
+    for size, seconds in timed.seconds.items():
+        step = median(seconds)
+        rows = size * num_workers
+        figures[f"step_seconds_micro_batch_{size}"] = step
+        figures[f"examples_per_second_micro_batch_{size}"] = Estimate(
+            value=rows / step.value,
+            low=None if step.high is None else rows / step.high,
+            high=None if step.low is None else rows / step.low,
+            n=step.n,
+            note=step.note,
+        )
+    return figures
+
+
+def rounds(timed: Timed, last: Report) -> tuple[Report, ...]:
+    """The single timings, one report per round: sizes of one round were timed close together and can be paired."""
+    return tuple(
+        Report(
+            step=last.step + number,
+            examples=0,
+            seconds=last.seconds,
+            metrics={f"step_seconds_micro_batch_{size}": seconds for size, seconds in row.items()},
+        )
+        for number, row in enumerate(rows_of(timed.seconds), start=1)
+    )
+
+
+# -- together ---------------------------------------------------------------------------------------------------------
+
+
+def exchanged(own: T, place: Place) -> list[T]:
+    """What every worker has, by rank; the same list on all."""
+    if place.num_workers == 1:
+        return [own]
+    if place.device.type == "cuda":
+        torch.cuda.set_device(place.device)  # through it objects travel
+    everyone: list[T | None] = [None] * place.num_workers
+    dist.all_gather_object(everyone, own)
+    return [one for one in everyone if one is not None]
+
+
+def _meeting_place(place: Place) -> str:
+    """host:port of the first worker's machine, free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        offers = exchanged((socket.gethostname(), _own_address(), listener.getsockname()[1]), place)
+    host, address, port = offers[0]
+    return f"{'127.0.0.1' if all(other == host for other, _, _ in offers) else address}:{port}"
+
+
+def _own_address() -> str:
+    """By which other machines reach this one: no packet is sent, only the route is looked up."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+        try:
+            route.connect(("10.255.255.255", 1))
+        except OSError:
+            return "127.0.0.1"
+        address: str = route.getsockname()[0]
+        return address

@@ -1,0 +1,308 @@
+"""Takes real optimiser steps in a process of its own, and says what memory they needed or how long they took.
+
+Started by `probe`; a process of its own has nothing else in memory, and takes a shortage of memory away with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from pydantic import Field, TypeAdapter
+from torch import nn
+
+from trainables.child import answer
+from trainables.clean import seed_everything
+from trainables.config import Budget, Frozen, ProbeConfig, Training
+from trainables.data import Table, TaskData, open_data
+from trainables.data.shards import Rows, Shard
+from trainables.evaluate import autocast, evaluate, evaluation_rows
+from trainables.feed import micro_batches_of_steps
+from trainables.memory import (
+    SHARE_OF_AVAILABLE,
+    available_bytes,
+    forget_peak,
+    guard,
+    out_of_memory,
+    peak_resident_bytes,
+    resident_bytes,
+)
+from trainables.optim import build_optimizer
+from trainables.place import Place
+from trainables.results import Frozen as FrozenResult
+from trainables.step import OptimizerStep
+from trainables.step_timing import time_step_sizes
+from trainables.storage import Storage
+from trainables.tasks import load_task
+from trainables.tasks.base import Batch, Task
+
+STEPS, ACCUMULATION_STEPS = 2, 2  # the second has the optimiser's state, and gradients beside the activations
+RATE = 1e-6  # the weights must stay sane, that is all
+LOOKED_AT_ROWS, LOOKED_AT_SECONDS = 256, 3.0
+
+
+class Common(Frozen):
+    config: ProbeConfig
+    device: str
+    threads: int
+    cache: str
+
+
+class MemoryRequest(Common):
+    """Take steps with this micro-batch, within `capacity_bytes`."""
+
+    ask: Literal["memory"] = "memory"
+    micro_batch_size: int
+    capacity_bytes: int | None  # None: all that the device, or the machine, has left
+    resident_bytes: int  # of the process that will train: what it holds beyond this one's counts
+    longest_row: int | None = None  # fill the batch with this training row; None: find out, or take all in turn
+    find_longest_row: bool = False
+
+
+class TimingRequest(Common):
+    """Time steps at these micro-batches, together with the other workers' processes."""
+
+    ask: Literal["timing"] = "timing"
+    micro_batch_sizes: tuple[int, ...]
+    rounds: int
+    rank: int
+    meet_at: str  # host:port, where the first worker's process waits
+
+
+class Needed(FrozenResult):
+    """What steps needed. `peak_bytes` is None where memory ran out."""
+
+    peak_bytes: int | None
+    capacity_bytes: int
+    reserved_bytes: int | None = None  # CUDA: what the allocator had fetched from the device
+    evaluation_peak_bytes: int | None = None
+    longest_row: int | None = None
+
+
+class Timed(FrozenResult):
+    """Seconds of a step, by micro-batch and round; of all workers, the slowest's."""
+
+    seconds: dict[int, list[float]]
+
+
+REQUEST: TypeAdapter[MemoryRequest | TimingRequest] = TypeAdapter(
+    Annotated[MemoryRequest | TimingRequest, Field(discriminator="ask")]
+)
+
+
+@dataclass
+class Subject:
+    """A model in training, with all that its steps need."""
+
+    task: Task
+    data: TaskData
+    model: nn.Module
+    update: OptimizerStep
+    place: Place
+
+    @classmethod
+    def build(cls, request: Common, place: Place, training: Training) -> Subject:
+        task = load_task(request.config.task.name, request.config.task.options, ())
+        data = open_data(task, Path(request.cache))
+        seed_everything(request.config.seed, 0, 0)
+        model = task.build_model().to(place.device).train()
+        optimizer = build_optimizer(training.optimizer, model.parameters(), RATE)
+
+        def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
+            return task.losses(task.forward(model, batch), batch)
+
+        return cls(task, data, model, OptimizerStep(model, optimizer, objective, training, place), place)
+
+    def take_steps(self, order: Shard | Same, rows: int, micro_batch_size: int, steps: int) -> None:
+        """`rows` a step, of this worker. Does not wait for the device."""
+        feed = micro_batches_of_steps(self.data.train, order, 0, steps, rows, micro_batch_size, self.place.device)
+        for number, micro_batches in enumerate(feed):
+            self.update(micro_batches, RATE, with_norm=number % 8 == 0)
+
+
+class Same:
+    """One training row for ever."""
+
+    def __init__(self, row: int) -> None:
+        self.row = row
+
+    def rows(self, start: int, count: int) -> Rows:
+        return np.full(count, self.row, dtype=np.int64)
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def measure_memory(request: MemoryRequest, response: Path) -> Needed:
+    """Peak of two steps of two micro-batches each, and of an evaluation. The guard answers for us if memory runs out.
+
+    With several workers the model is wrapped as theirs is, in a group of this process alone: its buckets take memory.
+    """
+    place = _place(request, rank=0)
+    if place.num_workers > 1:
+        dist.init_process_group(_backend(place), init_method=f"file://{response}.meet", rank=0, world_size=1)
+    base = resident_bytes()
+    extra = max(0, request.resident_bytes - base) if place.device.type == "cpu" else 0
+    capacity = _take_capacity(request, place, extra, response)
+    ran_out = Needed(peak_bytes=None, capacity_bytes=capacity)
+    try:
+        training = _training(request.config, request.micro_batch_size, ACCUMULATION_STEPS)
+        subject = Subject.build(request, place, training)
+        longest = request.longest_row
+        if request.find_longest_row:
+            longest = longest_row(subject.model, subject.task, subject.data.train, place, request.config)
+        order = Shard(subject.data.train.n_rows, seed=request.config.seed) if longest is None else Same(longest)
+        _forget_peak(place)
+        rows = request.micro_batch_size * ACCUMULATION_STEPS
+        subject.take_steps(order, rows, request.micro_batch_size, STEPS)
+        peak = _peak(place) + extra
+        reserved = torch.cuda.max_memory_reserved(place.device) if place.device.type == "cuda" else None
+        _forget_peak(place)
+        _evaluate(subject, training)
+        evaluation_peak = _peak(place) + extra
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        return ran_out
+    return Needed(
+        peak_bytes=peak if peak <= capacity else None,
+        capacity_bytes=capacity,
+        reserved_bytes=reserved,
+        evaluation_peak_bytes=evaluation_peak,
+        longest_row=longest,
+    )
+
+
+def longest_row(model: nn.Module, task: Task, table: Table, place: Place, config: ProbeConfig) -> int | None:
+    """The training row with the most items of loss (a text's tokens) among some, evenly spread; None if all are alike.
+
+    Rows of a table have one shape, but a task may cut away their padding, and then memory follows the longest.
+    """
+    began, items = time.monotonic(), {}
+    model.eval()
+    with torch.no_grad(), autocast(config.precision, place.device):
+        for row in np.unique(np.linspace(0, table.n_rows - 1, LOOKED_AT_ROWS, dtype=np.int64)):
+            batch = {name: column.to(place.device) for name, column in table.gather(np.array([row])).items()}
+            items[int(row)] = task.losses(task.forward(model, batch), batch).numel()
+            if time.monotonic() - began > LOOKED_AT_SECONDS:
+                break
+    model.train()
+    return max(items, key=lambda row: items[row]) if len(set(items.values())) > 1 else None
+
+
+def _evaluate(subject: Subject, training: Training) -> None:
+    validation, alone = subject.data.validation, replace(subject.place, num_workers=1)
+    rows = evaluation_rows(validation, training)
+    evaluate(subject.model, subject.task, validation, alone, rows, limit=rows, precision=training.precision)
+
+
+def _take_capacity(request: MemoryRequest, place: Place, extra: int, response: Path) -> int:
+    """What this worker may use, from now on enforced."""
+    if place.device.type == "cpu":
+        capacity = request.capacity_bytes or int(SHARE_OF_AVAILABLE * available_bytes())
+        ran_out = Needed(peak_bytes=None, capacity_bytes=capacity).model_dump_json()
+        guard(capacity - extra, lambda: _write_at_once(response, ran_out))
+        return capacity
+    torch.ones(8, 8, device=place.device) @ torch.ones(8, 8, device=place.device)  # context and kernels are there now
+    free, total = torch.cuda.mem_get_info(place.device)
+    room = free + torch.cuda.memory_reserved(place.device)
+    capacity = min(room, request.capacity_bytes or room)
+    torch.cuda.set_per_process_memory_fraction(capacity / total, place.device)
+    return capacity
+
+
+def _forget_peak(place: Place) -> None:
+    if place.device.type == "cuda":
+        torch.cuda.synchronize(place.device)
+        torch.cuda.reset_peak_memory_stats(place.device)
+    else:
+        forget_peak()
+
+
+def _peak(place: Place) -> int:
+    if place.device.type == "cuda":
+        torch.cuda.synchronize(place.device)
+        return torch.cuda.max_memory_allocated(place.device)
+    return peak_resident_bytes()
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def measure_time(request: TimingRequest) -> Timed:
+    """Seconds of a step without accumulation at every size; all workers' processes take them together."""
+    place = _place(request, rank=request.rank)
+    if place.num_workers > 1:
+        dist.init_process_group(
+            _backend(place), init_method=f"tcp://{request.meet_at}", rank=place.rank, world_size=place.num_workers
+        )
+    sizes = sorted(request.micro_batch_sizes)
+    subject = Subject.build(request, place, _training(request.config, sizes[-1], 1))
+    shard = Shard(subject.data.train.n_rows, place.rank, place.num_workers, seed=request.config.seed)
+    timed = time_step_sizes(
+        lambda size, steps: subject.take_steps(shard, size, size, steps), sizes, request.rounds, place
+    )
+    if place.num_workers > 1:
+        dist.destroy_process_group()
+    return Timed(seconds=timed)
+
+
+# -- both -------------------------------------------------------------------------------------------------------------
+
+
+def _place(request: Common, rank: int) -> Place:
+    torch.set_num_threads(request.threads)
+    device = torch.device(request.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    cache = Path(request.cache)
+    return Place(Storage(str(cache)), cache, rank, request.config.num_workers, device)
+
+
+def _backend(place: Place) -> str:
+    return "nccl" if place.device.type == "cuda" else "gloo"
+
+
+def _training(config: ProbeConfig, micro_batch_size: int, accumulation_steps: int) -> Training:
+    return Training(
+        batch_size=micro_batch_size * accumulation_steps * config.num_workers,
+        micro_batch_size=micro_batch_size,
+        accumulation_steps=accumulation_steps,
+        num_workers=config.num_workers,
+        learning_rate=RATE,
+        optimizer=config.optimizer,
+        precision=config.precision,
+        budget=Budget(unit="steps", amount=STEPS),
+        seed=config.seed,
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    response = Path(arguments[1])
+
+    def respond(text: str) -> str:
+        match REQUEST.validate_json(text):
+            case MemoryRequest() as request:
+                return measure_memory(request, response).model_dump_json()
+            case TimingRequest() as request:
+                return measure_time(request).model_dump_json()
+
+    answer(respond, arguments)
+
+
+def _write_at_once(file: Path, text: str) -> None:
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.write(handle, text.encode())
+    os.close(handle)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
