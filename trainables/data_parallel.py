@@ -9,10 +9,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from trainables.memory import out_of_memory
 from trainables.place import Place
 from trainables.tasks.base import Batch
 
 Objective = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
+
+
+class MicroBatchTooLargeError(RuntimeError):
+    """Memory ran out on one of the workers, or on several; every worker raises this, before the first step."""
 
 
 class _Losses(nn.Module):
@@ -32,12 +37,32 @@ def data_parallel(model: nn.Module, objective: Objective, example: Batch, place:
 
     All workers get the first one's weights. `example`: a batch by which to see whether some parameters take no part in
     the loss; waiting for their gradients would fail, and asking at every step is only worth its time if there are any.
+    It also shows whether the batch fits. Raises MicroBatchTooLargeError, on all workers, if it does not on one of them:
+    later, in the middle of a step, a worker could not tell its peers, which would wait for its gradients.
     """
     losses = _Losses(model, objective)
-    unused = torch.tensor(float(_has_unused_parameters(losses, example)), device=place.device)
-    dist.all_reduce(unused, op=dist.ReduceOp.MAX)
+    has_unused, ran_out = False, False
+    try:
+        reserve = _stand_ins(losses)  # of one size with the gradients: what the steps hold and this look does not
+        has_unused = _has_unused_parameters(losses, example)
+        del reserve
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        ran_out = True  # the error goes here, and with it the frames that hold the memory
+    seen = torch.tensor([float(has_unused), float(ran_out)], device=place.device)
+    dist.all_reduce(seen, op=dist.ReduceOp.MAX)
+    if seen[1] > 0:
+        rows = len(next(iter(example.values())))
+        raise MicroBatchTooLargeError(f"memory ran out at a micro-batch of {rows} rows, on one worker or several")
     devices = [place.device] if place.device.type == "cuda" else None
-    return DistributedDataParallel(losses, device_ids=devices, find_unused_parameters=bool(unused.item()))
+    return DistributedDataParallel(losses, device_ids=devices, find_unused_parameters=bool(seen[0] > 0))
+
+
+def _stand_ins(losses: _Losses, copies: int = 3) -> list[Tensor]:
+    """The buckets in which gradients travel, and up to two numbers that an optimiser keeps for every weight."""
+    trained = [parameter for parameter in losses.parameters() if parameter.requires_grad]
+    return [torch.empty_like(parameter) for parameter in trained for _ in range(copies)]
 
 
 def _has_unused_parameters(losses: _Losses, example: Batch) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 FILL = 0.97  # of the room that activations have: the rest is for fragmentation and what a longer run adds
+FAR, FILL_FAR = 8, 0.92  # a promise this many times beyond what was seen is taken up a little short of it
 MAX_JUMP = 16
 CLOSE_ENOUGH = 1.02  # the line promises less than 2 % more than what is verified
 FIRST, SECOND = 1, 4
@@ -77,6 +78,8 @@ def next_move(peaks: Mapping[int, int | None], capacity_bytes: int, max_rows: in
     promised = max(int(FILL * line.rows_within(capacity_bytes)), line.rows_within(FILL * capacity_bytes))
     if promised <= CLOSE_ENOUGH * largest:
         return Found(largest, f"verified, and the line promises less than {CLOSE_ENOUGH - 1:.0%} more")
+    if promised > FAR * largest:
+        promised = int(FILL_FAR * promised)
     if failed is not None and promised > ceiling:
         return Probe((largest + failed) // 2, "the line promised too much: halve the gap")
     if promised > MAX_JUMP * largest:

@@ -20,6 +20,7 @@ from trainables.child import ChildError, in_fresh_process
 from trainables.config import ProbeConfig
 from trainables.data import TaskData
 from trainables.latency import median
+from trainables.malloc import ENVIRONMENT
 from trainables.memory import SHARE_OF_AVAILABLE, available_bytes, release_memory, resident_bytes
 from trainables.memory_probe import Found, Probe, line_through, next_move
 from trainables.place import Place
@@ -174,9 +175,9 @@ def in_processes(config: ProbeConfig, place: Place, threads: int) -> Measure:
 
 
 def _ask(request: MemoryRequest | TimingRequest, place: Place) -> str:
-    threads = {"OMP_NUM_THREADS": str(request.threads), "MKL_NUM_THREADS": str(request.threads)}
+    environment = {"OMP_NUM_THREADS": str(request.threads), "MKL_NUM_THREADS": str(request.threads), **ENVIRONMENT}
     return in_fresh_process(
-        "trainables.probe_process", request.model_dump_json(), place.cache, threads, doing="probing"
+        "trainables.probe_process", request.model_dump_json(), place.cache, environment, doing="probing"
     )
 
 

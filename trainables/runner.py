@@ -14,6 +14,7 @@ import torch.distributed as dist
 from trainables.clean import Snapshot
 from trainables.commands import Advance, Answer, Cause, Failure, Finished, Raised, Reading, Start
 from trainables.config import AnyTrialConfig
+from trainables.data_parallel import MicroBatchTooLargeError
 from trainables.memory import out_of_memory
 from trainables.place import Place
 from trainables.results import Report, TrialResult
@@ -99,7 +100,7 @@ def can_go_on(failure: Failure, place: Place) -> bool:
 def cause_of(error: BaseException, num_workers: int) -> Cause:
     """What an exception from a trial means for its worker and for the trial's ending."""
     text = str(error)
-    if out_of_memory(error):
+    if out_of_memory(error) or isinstance(error, MicroBatchTooLargeError):
         return "out_of_memory"
     if num_workers > 1 and (isinstance(error, dist.DistError) or "gloo/transport" in text):
         return "peer"

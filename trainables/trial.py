@@ -18,9 +18,9 @@ from trainables.clean import seed_everything
 from trainables.config import AnyTrialConfig, BaselineConfig, Precision, ProbeConfig, VariantConfig
 from trainables.data import TaskData, open_data
 from trainables.evaluate import evaluate_both
-from trainables.gradient_noise import GradientNoise, has_batch_norm
-from trainables.loop import Diverged, train
+from trainables.loop import Diverged
 from trainables.place import Place
+from trainables.resplit import Fitting
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import trial_file
 from trainables.tasks import load_task
@@ -55,32 +55,34 @@ def train_baseline(
 ) -> Iterator[Report | TrialResult]:
     """Build the model from its seed, train it, judge it, keep it."""
     checkpoint = trial_file(trial, CHECKPOINT)
-    seed_everything(config.training.seed, 0, 0)  # the same on every worker
-    model = task.build_model()
+
+    def build() -> nn.Module:
+        seed_everything(config.training.seed, 0, 0)  # the same on every worker
+        return task.build_model()
+
+    fitting = Fitting(build, task, data, config.training, place)
     environment = describe_environment(place, config.training.precision)
-    noise = GradientNoise(config.training, data.train.n_rows, place)
-    noise.has_batch_norm = has_batch_norm(model)
     status, reason, kept = Status.COMPLETED, "", Kept()
     try:
-        history = yield from train(model, task, data, config.training, place, checkpoint=checkpoint, noise=noise)
+        history = yield from fitting.train(checkpoint)
     except Diverged as error:
         status, reason, history = Status.DIVERGED, str(error), error.history
         metrics = summary(task, history)
     else:
-        metrics = summary(task, history) | evaluate_both(model, task, data, config.training, place)
-        kept = keep(model, task, data, trial, place)
+        metrics = summary(task, history) | evaluate_both(fitting.model, task, data, fitting.training, place)
+        kept = keep(fitting.model, task, data, trial, place)
     if history:
-        metrics["noise_scale"] = noise.estimate()
+        metrics["noise_scale"] = fitting.noise.estimate()
     yield TrialResult(
         id=trial,
         config=config,
         status=status,
         reason=reason or None,
         history=history,
-        metrics=metrics | kept.figures,
+        metrics=metrics | fitting.figures() | kept.figures,
         environment=environment,
         files=kept.files,
-        warnings=kept.warnings,
+        warnings=fitting.warnings() + kept.warnings,
     )
     if place.is_first:  # only now: a kill before the result was taken must not cost the training
         place.storage.remove(checkpoint)

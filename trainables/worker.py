@@ -31,6 +31,7 @@ from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from trainables.commands import COMMAND, Raised, Shutdown
+from trainables.malloc import give_back_large_blocks
 from trainables.results import Frozen
 from trainables.storage import Storage
 
@@ -133,6 +134,7 @@ class Liaison(WorkerGroupCallback):
 
 def serve(loop_config: dict[str, Any]) -> None:
     """The loop of one worker, in Ray Train's training thread, until it is told to shut down."""
+    give_back_large_blocks()
     from trainables.runner import Runner, can_go_on, load_runner  # here, because they import torch
 
     config: WorkerGroupConfig = loop_config["config"]

@@ -1,0 +1,28 @@
+"""A task whose steps run out of memory above so many rows; importable by processes that tests start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.tasks.images import DigitsCnn
+
+
+class Hungry(DigitsCnn):
+    """Raises what torch raises when more than `most_rows` rows pass with gradients; `rank` -1: on every worker."""
+
+    def __init__(self, most_rows: int = 8, rank: int = -1, after_steps: int = 0) -> None:
+        super().__init__(channels=4)
+        self.most_rows, self.rank, self.after_steps = most_rows, rank, after_steps
+        self.calls = 0
+
+    def forward(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        rows = len(batch["image"])
+        here = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        if torch.is_grad_enabled() and self.rank in (-1, here):
+            self.calls += 1
+            if rows > self.most_rows and self.calls > self.after_steps:
+                raise torch.OutOfMemoryError(f"CUDA out of memory: no room for {rows} rows")
+        return super().forward(model, batch)

@@ -1,0 +1,70 @@
+"""A trial whose micro-batch does not fit is divided anew, and says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training_samples import place, training
+from trainables.config import BaselineConfig, TaskConfig
+from trainables.resplit import next_division
+from trainables.results import Report, Status, TrialResult
+from trainables.trial import run_trial
+
+
+def trial(folder: Path, most_rows: int, after_steps: int = 0, **changes: Any) -> tuple[list[Report], TrialResult]:
+    options = {"most_rows": most_rows, "after_steps": after_steps}
+    settings = training(**{"batch_size": 24, "steps": 12, "evaluations": 3, "learning_rate": 0.02} | changes)
+    task = TaskConfig(name="tests.hungry:Hungry", options=options, data="of the test", code="of the test")
+    *reports, result = run_trial("0123456789ab", BaselineConfig(task=task, training=settings), place(folder))
+    assert isinstance(result, TrialResult)
+    return [report for report in reports if isinstance(report, Report)], result
+
+
+def test_memory_that_runs_out_halves_the_micro_batch_until_it_fits(tmp_path: Path) -> None:
+    reports, result = trial(tmp_path, most_rows=8)
+    assert result.status is Status.COMPLETED
+    assert result.metrics["micro_batch_size"].value == 6  # 24 -> 12 -> 6: halves that divide the batch
+    assert result.metrics["accumulation_steps"].value == 4
+    assert [report.examples for report in reports] == [96, 192, 288]  # the effective batch is what it was
+    assert all(report.metrics["learning_rate"] == 0.02 for report in reports)
+    (warning,) = result.warnings
+    assert "micro_batch_size 24" in warning
+    assert "4 micro-batches of 6" in warning
+    assert "batch norm then sees 6 rows" in warning
+    assert result.config.kind == "baseline"
+    assert result.config.training.micro_batch_size == 24  # what was planned, so that the id is that of the content
+
+
+def test_it_goes_on_from_the_last_reading(tmp_path: Path) -> None:
+    """Memory runs out in the sixth step: the first four were kept in a checkpoint."""
+    reports, result = trial(tmp_path, most_rows=12, after_steps=5)
+    assert [report.step for report in reports] == [4, 8, 12]
+    assert result.status is Status.COMPLETED
+    assert [report.step for report in result.history] == [4, 8, 12]
+    assert result.metrics["micro_batch_size"].value == 12
+
+
+def test_what_fits_is_left_as_planned(tmp_path: Path) -> None:
+    _, result = trial(tmp_path, most_rows=24)
+    assert result.warnings == ()
+    assert result.metrics["micro_batch_size"].value == 24
+    assert result.metrics["micro_batch_size"].note == "as planned"
+
+
+def test_a_single_row_that_does_not_fit_is_out_of_memory(tmp_path: Path) -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        trial(tmp_path, most_rows=0)
+
+
+def test_divisions_keep_the_batch() -> None:
+    planned = training(90, num_workers=2)  # 45 rows a worker
+    seen = []
+    while planned is not None:
+        assert planned.micro_batch_size * planned.accumulation_steps * 2 == 90
+        seen.append(planned.micro_batch_size)
+        planned = next_division(planned)
+    assert seen == [45, 15, 5, 1]

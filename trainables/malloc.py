@@ -1,0 +1,27 @@
+"""Makes a process give large blocks of memory back when they are freed, so that what it holds is what it needs.
+
+glibc keeps what was freed, up to 32 MB a block, for the next time, and fits the next tensors into the gaps as well as
+it can: a training run then holds half as much again as its tensors, more in one run than in the next, and no probe can
+say what fits. With a fixed limit large blocks go back at once; that costs page faults, which huge pages make up for.
+Measured on a small transformer with two threads: 642 MB in each of eight runs, 800 to 957 MB before, at the same
+processor time. Imports no torch: torch reads its part of the settings when it first allocates.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+LARGE_BYTES = 1 << 20
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # torch's own switch: huge pages for tensors of 2 MiB and more
+_M_MMAP_THRESHOLD = -3  # malloc.h
+
+ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(LARGE_BYTES), HUGE_PAGES: "1"}  # the same, for a process to be started
+
+
+def give_back_large_blocks() -> None:
+    """For this process, from now on. Does nothing where the C library is not glibc."""
+    os.environ.setdefault(HUGE_PAGES, "1")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
