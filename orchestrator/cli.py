@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from orchestrator.cluster import doctor_command, submit_command
+from orchestrator.probe import probe_command
 
 if TYPE_CHECKING:
     from orchestrator.plan import Plan
@@ -126,6 +127,7 @@ def ui(
     raise typer.Exit(ui_command(sweep, storage, port=port))
 
 
+app.command("probe")(probe_command)
 app.command("submit")(submit_command)
 app.command("doctor")(doctor_command)
 
