@@ -36,6 +36,8 @@ def run_locally(
             for process in processes:
                 process.kill()
                 process.wait()
+                if process.stdout is not None:
+                    process.stdout.close()
 
 
 def _start(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from trainables.config import Precision, Training
 from trainables.place import Place
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 SUMS = ("items", "sum", "sum of squares", "sum of squares of the means of rows")  # kept of every metric
-SMALL_BATCH_BYTES = 256 * 1024
+SMALL_BATCH_BYTES = 256 * 1024  # of the rows themselves
+SMALL_OUTPUTS_BYTES = 64 << 20  # of all that is computed from them
 SAMPLE_SEED = 0  # of the fixed sample of rows: the same rows in every trial, so that trials can be compared
 
 
@@ -78,7 +81,7 @@ def evaluate_both(
 
     In the precision of the training.
     """
-    batch_rows = evaluation_rows(data.validation, training)
+    batch_rows = evaluation_rows(model, task, data.validation, training, place)
     precision, limit = training.precision, data.validation.n_rows
     validation = evaluate(model, task, data.validation, place, batch_rows, precision=precision)
     train = evaluate(model, task, data.train, place, batch_rows, limit, precision)
@@ -87,9 +90,36 @@ def evaluate_both(
     }
 
 
-def evaluation_rows(table: Table, training: Training) -> int:
-    """Rows of one batch: at least a micro-batch, which is known to fit in memory, and more where rows are small."""
-    return min(1024, max(training.micro_batch_size, SMALL_BATCH_BYTES // row_bytes(table)))
+def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Training, place: Place) -> int:
+    """Rows of one batch: a micro-batch, which is known to fit in memory, or more where rows take little of it.
+
+    How much a row takes on its way through the model is counted, not guessed: a small row can become a large one.
+    """
+    within = _Outputs()
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad(), autocast(training.precision, place.device), within:
+            batch = {name: tensor.to(place.device) for name, tensor in table.gather(np.arange(1)).items()}
+            _values(model, task, batch, ["loss", *task.metrics])
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    small = min(SMALL_BATCH_BYTES // row_bytes(table), SMALL_OUTPUTS_BYTES // max(1, within.bytes))
+    return min(1024, max(training.micro_batch_size, small))
+
+
+class _Outputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of everything that is computed: more than is ever held at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        outputs = func(*args, **(kwargs or {}))
+        self.bytes += sum(value.nbytes for value in tree_leaves(outputs) if isinstance(value, Tensor))
+        return outputs
 
 
 def row_bytes(table: Table) -> int:

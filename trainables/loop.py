@@ -21,7 +21,7 @@ from torch import nn
 
 from trainables.checkpoint import TrainingState
 from trainables.clean import seed_everything
-from trainables.config import Training
+from trainables.config import ProbeConfig, Training
 from trainables.data.order import row_order
 from trainables.data.shards import Shard
 from trainables.data_parallel import Objective
@@ -72,7 +72,7 @@ def train(
     noise scale on the way; its estimate is in the readings as `noise_scale` where it is resolved.
     Raises Diverged, and ValueError if the budget ends before one step or the place does not fit the configuration.
     """
-    _check(training, place)
+    check_place(training, place)
     model.to(place.device).train()
     optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
     alone = place if training.sync_every_steps is None else replace(place, rank=0, num_workers=1)
@@ -127,7 +127,8 @@ def train(
     return tuple(state.history)
 
 
-def _check(training: Training, place: Place) -> None:
+def check_place(training: Training | ProbeConfig, place: Place) -> None:
+    """Raises ValueError if the trial cannot run here."""
     if training.num_workers != place.num_workers:
         raise ValueError(f"the trial wants num_workers {training.num_workers}, the group has {place.num_workers}")
     if training.precision == "float16" and place.device.type != "cuda":

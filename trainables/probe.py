@@ -20,6 +20,7 @@ from trainables.child import ChildError, in_fresh_process
 from trainables.config import ProbeConfig
 from trainables.data import TaskData
 from trainables.latency import median
+from trainables.loop import check_place
 from trainables.malloc import ENVIRONMENT
 from trainables.memory import SHARE_OF_AVAILABLE, available_bytes, release_memory, resident_bytes
 from trainables.memory_probe import Found, Probe, line_through, next_move
@@ -61,6 +62,7 @@ def probe(
 
     A single row that does not fit is a result (`out_of_memory`); a process that fails otherwise is one too (`failed`).
     """
+    check_place(config, place)
     release_memory(place.device)
     threads = torch.get_num_threads()
     max_rows = min(config.max_micro_batch_size, data.train.n_rows)

@@ -200,7 +200,7 @@ def longest_row(model: nn.Module, task: Task, table: Table, place: Place, config
 
 def _evaluate(subject: Subject, training: Training) -> None:
     validation, alone = subject.data.validation, replace(subject.place, num_workers=1)
-    rows = evaluation_rows(validation, training)
+    rows = evaluation_rows(subject.model, subject.task, validation, training, alone)
     evaluate(subject.model, subject.task, validation, alone, rows, limit=rows, precision=training.precision)
 
 

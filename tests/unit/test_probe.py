@@ -1,0 +1,173 @@
+"""Probes with real processes on this machine's memory: what is found fits, is near the limit, and says its bounds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from orchestrator.local_trial import run_locally
+from tests.hungry import Trimmed
+from tests.training_samples import place
+from trainables import memory
+from trainables.config import Adam, ProbeConfig, TaskConfig, Throughput
+from trainables.data import open_data
+from trainables.place import Place
+from trainables.probe_process import longest_row
+from trainables.results import Report, Status, TrialResult
+from trainables.trial import run_trial
+
+MIB = 2**20
+ROOT = Path(__file__).parents[2]
+LIMIT = 700 * MIB
+DIGITS = TaskConfig(name="digits_cnn", options={"channels": 4}, data="of the test", code="of the test")
+GREEDY = TaskConfig(name="tests.hungry:Greedy", data="of the test", code="of the test")
+
+FULL_TRAINING = """
+import sys
+from pathlib import Path
+from trainables.malloc import give_back_large_blocks
+give_back_large_blocks()
+import torch
+from tests.training_samples import place, training
+from trainables.config import Adam, BaselineConfig, TaskConfig
+from trainables.memory import guard
+from trainables.trial import run_trial
+
+folder, limit, micro = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+torch.set_num_threads(1)
+task = TaskConfig(name="tests.hungry:Greedy", data="of the test", code="of the test")
+settings = training(3 * micro, 4, micro_batch_limit=micro, optimizer=Adam(), learning_rate=1e-3, evaluations=1)
+guard(limit, lambda: (folder / "ran out").touch())
+*_, result = run_trial("full", BaselineConfig(task=task, training=settings), place(folder))
+(folder / "result").write_text(f"{result.status} {result.metrics['micro_batch_size'].value:.0f}")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def probed(folder: Path, **settings: Any) -> tuple[list[Report], TrialResult]:
+    config = ProbeConfig(**{"task": DIGITS, **settings})
+    *reports, result = run_trial("probe", config, place(folder))
+    assert isinstance(result, TrialResult)
+    return [report for report in reports if isinstance(report, Report)], result
+
+
+def test_what_is_found_is_near_the_limit_and_a_whole_training_fits(tmp_path: Path) -> None:
+    """As the command does it, with a worker of its own: what the process of the tests holds is nobody's business."""
+    config = ProbeConfig(task=GREEDY, optimizer=Adam(), memory_limit_bytes=LIMIT)
+    *reports, result = run_locally(config, [str(ROOT)], tmp_path / "cache", 1)
+    assert isinstance(result, TrialResult)
+    assert result.status is Status.COMPLETED, result.details
+    figures = {name: estimate.value for name, estimate in result.metrics.items()}
+    found = int(figures["largest_micro_batch_size"])
+    assert "limited by memory" in (result.metrics["largest_micro_batch_size"].note or "")
+    assert figures["memory_capacity_bytes"] == LIMIT
+    assert figures["memory_fixed_bytes"] + found * figures["memory_bytes_per_example"] <= LIMIT
+    assert 2 * MIB <= figures["memory_bytes_per_example"] < 8 * MIB  # the product and its exponential are kept
+    assert figures["probes"] == len(reports) == len(result.history) <= 6
+    assert [int(report.metrics["micro_batch_size"]) for report in result.history[:2]] == [1, 4]
+    true = (LIMIT - figures["memory_fixed_bytes"]) / figures["memory_bytes_per_example"]  # this model's is a line
+    assert 0.95 * int(true) <= found
+
+    command = [sys.executable, "-c", FULL_TRAINING, str(tmp_path), str(LIMIT), str(found)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "ran out").exists()
+    assert (tmp_path / "result").read_text() == f"completed {found}"
+
+
+def test_where_memory_is_no_limit_the_data_is_and_steps_are_timed(tmp_path: Path) -> None:
+    timing = Throughput(micro_batch_sizes=(16, 64, 100_000), rounds=6)
+    reports, result = probed(tmp_path, throughput=timing)
+    rows = open_data(Trimmed(), tmp_path / "cache").train.n_rows
+    largest = result.metrics["largest_micro_batch_size"]
+    assert largest.value == rows
+    assert largest.note is not None
+    assert f"the {rows:,} training rows" in largest.note
+    assert result.metrics["probe_out_of_memory_errors"].value == 0
+    timed = [name for name in result.metrics if name.startswith("step_seconds")]
+    assert timed == ["step_seconds_micro_batch_16", "step_seconds_micro_batch_64"]
+    for size in (16, 64):
+        step = result.metrics[f"step_seconds_micro_batch_{size}"]
+        rate = result.metrics[f"examples_per_second_micro_batch_{size}"]
+        assert step.n == 6
+        assert step.low is not None
+        assert rate.high == pytest.approx(size / step.low)
+        assert rate.value == pytest.approx(size / step.value)
+    assert len(result.history) == len(reports) + 6  # every round's timings are kept, for pairs
+    assert set(result.history[-1].metrics) == set(timed)
+
+
+def test_a_single_row_that_does_not_fit_is_a_result(tmp_path: Path) -> None:
+    _, result = probed(tmp_path, memory_limit_bytes=MIB)
+    assert result.status is Status.OUT_OF_MEMORY
+    assert result.metrics["largest_micro_batch_size"].value == 0
+    assert result.reason is not None
+    assert "a single row does not fit" in result.reason
+
+
+def test_a_process_that_fails_otherwise_is_a_result_with_its_reason(tmp_path: Path) -> None:
+    _, result = probed(tmp_path, task=GREEDY.model_copy(update={"name": "tests.hungry:Broken"}))
+    assert result.status is Status.FAILED
+    assert result.reason == "probing failed: no loss today"
+    assert "Traceback" in (result.details or "")
+
+
+def test_a_precision_that_the_device_lacks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="float16 needs"):
+        probed(tmp_path, precision="float16")
+
+
+def test_the_longest_row_is_the_one_with_the_most_items(tmp_path: Path) -> None:
+    here: Place = place(tmp_path)
+    task = Trimmed()
+    table = open_data(task, here.cache).train
+    row = longest_row(task.build_model(), task, table, here, ProbeConfig(task=DIGITS))
+    assert row is not None
+    assert int(table.column("label")[row]) == 9
+    alike = super(Trimmed, task)
+    assert isinstance(alike.losses(torch.zeros(1, 10), table.gather(np.array([0]))), torch.Tensor)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_memory_of_a_container_counts(tmp_path: Path, version: int) -> None:
+    """The tightest of the groups around a process, without what is only cached of files."""
+    own = tmp_path / "cgroup"
+    own.write_text("5:cpu,cpuacct:/a/b\n4:memory:/a/b\n" if version == 1 else "0::/a/b\n")
+    limit, used = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes") if version == 1 else ("memory.max", "memory.current")
+    )
+    base = tmp_path / "sys" / "memory" if version == 1 else tmp_path / "sys"
+    for folder, most in ((base / "a" / "b", "max"), (base / "a", str(1000 * MIB)), (base, str(9000 * MIB))):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / limit).write_text(f"{most}\n")
+        (folder / used).write_text(f"{300 * MIB}\n")
+        (folder / "memory.stat").write_text(f"inactive_file {60 * MIB}\nactive_file {40 * MIB}\nanon 5\n")
+    assert min(memory._container_room(tmp_path / "sys", own)) == 800 * MIB
+
+
+def test_the_guard_ends_a_process_that_takes_too_much(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from trainables.memory import guard, resident_bytes
+guard(resident_bytes() + 2**27, lambda: Path(sys.argv[1]).touch())
+kept = [bytearray(2**22) for _ in range(1000)]
+print("took four gibibytes")
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "said")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert (tmp_path / "said").exists()
