@@ -1,0 +1,176 @@
+"""What the orchestrator makes of probes: the command, the fit, the powers of two, and their place in a sweep."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from orchestrator.analysis.table import StoredPlan, StoredTrial, make_table
+from orchestrator.analysis.throughput import fit_together, neighbour_effects, neighbour_sizes, step_times
+from orchestrator.cli import app
+from orchestrator.flat_run import run_name
+from orchestrator.plan import Trial
+from orchestrator.probe import read_bytes
+from orchestrator.probe_view import print_probes, probes_as_json
+from orchestrator.progress import describe
+from orchestrator.resources import Need, Node, Shape, need_of
+from orchestrator.searcher import choose
+from orchestrator.spec import Objective
+from tests.training_samples import training
+from trainables.config import Adam, BaselineConfig, ProbeConfig, TaskConfig, trial_id
+from trainables.results import Estimate, Report, Status, TrialResult
+
+TASK = TaskConfig(name="digits_cnn", data="of the test", code="of the test")
+FIXED, PER_EXAMPLE, EXCHANGE = 4e-3, 20e-6, 3e-3  # seconds; the last with two workers
+
+
+def probed(num_workers: int = 1, slower_at: int = 0) -> TrialResult:
+    """A probe of a machine that follows the line, but takes a fifth longer at one size."""
+    config = ProbeConfig(task=TASK, optimizer=Adam(), precision="bfloat16", num_workers=num_workers)
+    seconds = {
+        size: (FIXED + PER_EXAMPLE * size + EXCHANGE * (num_workers - 1)) * (1.2 if size == slower_at else 1.0)
+        for size in (1, 7, 8, 9, 64, 112, 128, 144)
+    }
+    rounds = [
+        Report(
+            step=number,
+            examples=0,
+            seconds=1.0,
+            metrics={
+                f"step_seconds_micro_batch_{size}": value * (1 + 0.001 * ((7 * number + size) % 5))
+                for size, value in seconds.items()
+            },
+        )
+        for number in range(8)
+    ]
+    first = Report(step=1, examples=0, seconds=0.5, metrics={"micro_batch_size": 1.0, "memory_ran_out": 0.0})
+    return TrialResult(
+        id=trial_id(config),
+        config=config,
+        status=Status.COMPLETED,
+        history=(first, *rounds),
+        metrics={
+            "largest_micro_batch_size": Estimate.exact(144, "limited by memory; verified"),
+            "memory_capacity_bytes": Estimate.exact(2**31),
+            "memory_fixed_bytes": Estimate.exact(2**28),
+            "memory_bytes_per_example": Estimate.exact(2**20),
+            "probes": Estimate.exact(5),
+            "probe_out_of_memory_errors": Estimate.exact(0),
+            **{
+                f"step_seconds_micro_batch_{size}": Estimate(value=value, low=0.9 * value, high=1.1 * value, n=8)
+                for size, value in seconds.items()
+            },
+        },
+        environment={"device": "cpu"},
+    )
+
+
+def test_the_line_comes_back_from_probes_with_one_and_with_two_workers() -> None:
+    fit = fit_together([probed(1), probed(2)])
+    assert fit is not None
+    assert fit.step_time.fixed == pytest.approx(FIXED)
+    assert fit.step_time.per_example == pytest.approx(PER_EXAMPLE)
+    assert fit.step_time.communication == pytest.approx({2: EXCHANGE})
+    assert fit.step_time.batch_for_share(0.5) == pytest.approx(FIXED / PER_EXAMPLE)
+    assert list(step_times(probed())) == [1, 7, 8, 9, 64, 112, 128, 144]
+
+
+def test_powers_of_two_are_judged_by_their_neighbours() -> None:
+    assert neighbour_sizes(40) == (7, 8, 9, 14, 16, 18, 28, 32, 36)
+    none = neighbour_effects(probed())
+    assert list(none) == [8, 128]
+    assert {effect.verdict for effect in none.values()} == {"no detectable difference from its neighbours"}
+    slow = neighbour_effects(probed(slower_at=128))[128]
+    assert slow.verdict == "slower than its neighbours"
+    assert slow.ratio == pytest.approx(1.2, rel=0.01)
+
+
+def test_people_and_scripts_see_what_was_found() -> None:
+    results = [probed(1), probed(2)]
+    pairs = [(result.config, result) for result in results if isinstance(result.config, ProbeConfig)]
+    text = StringIO()
+    print_probes("digits_cnn", pairs, Console(file=text, width=140))
+    shown = text.getvalue()
+    assert "limited by memory" in shown
+    assert "144" in shown
+    assert "a = 4 ms" in shown
+    assert "b = 20 us an example" in shown
+    assert "knee: half of the highest throughput at batch 200" in shown
+    assert "no detectable difference" in shown
+    data = json.loads(probes_as_json("digits_cnn", pairs))
+    assert data["probes"][0]["metrics"]["largest_micro_batch_size"]["value"] == 144
+    assert data["step_time"][0]["knee_batch_size"] == pytest.approx(200)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2GiB", 2**31), ("500 MB", 500_000_000), ("1.5g", 3 * 2**29), ("4096", 4096)]
+)
+def test_amounts_of_memory(text: str, size: int) -> None:
+    assert read_bytes(text) == size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["digts_cnn"], "did you mean 'digits_cnn'"),
+        (["digits_cnn", "--memory-limit", "2XB"], "write it like 2GiB"),
+        (["digits_cnn", "--option", "channels"], "KEY=VALUE"),
+        (["digits_cnn", "--option", "chanels=4"], "channels"),
+    ],
+)
+def test_wrong_input_names_the_way_out(arguments: list[str], words: str) -> None:
+    done = CliRunner().invoke(app, ["probe", *arguments])
+    assert done.exit_code == 2
+    assert words in done.output
+
+
+def test_the_command_probes(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PARETUNE_CACHE", str(tmp_path))
+    arguments = ["probe", "diabetes_mlp", "--precision", "float32", "--optimizer", "sgd", "--max-micro-batch", "16"]
+    done = CliRunner().invoke(app, [*arguments, "--throughput", "--rounds", "6", "--format", "json"])
+    assert done.exit_code == 0, done.output
+    assert "micro-batch 16 fits" in done.stderr
+    (probe,) = json.loads(done.stdout)["probes"]
+    assert probe["metrics"]["largest_micro_batch_size"]["value"] == 16
+    assert "max_micro_batch_size 16" in probe["metrics"]["largest_micro_batch_size"]["note"]
+    assert probe["metrics"]["step_seconds_micro_batch_8"]["n"] == 6
+
+
+def test_a_probe_is_no_candidate_of_a_comparison() -> None:
+    result = probed()
+    baseline = BaselineConfig(task=TASK, training=training())
+    plan = StoredPlan(
+        name="sweep",
+        task="digits_cnn",
+        objective=Objective(metric="val_accuracy", mode="max"),
+        trials=(
+            StoredTrial(id=result.id, config=result.config),
+            StoredTrial(id=trial_id(baseline), config=baseline),
+        ),
+    )
+    table = make_table(plan, {result.id: result})
+    assert [row.kind for row in table.rows] == ["baseline"]
+    assert [(probe.id, probe.status) for probe in table.probes] == [(result.id, "completed")]
+
+
+def test_a_probe_has_its_name_and_its_words() -> None:
+    config = ProbeConfig(task=TASK, optimizer=Adam(), precision="bfloat16", num_workers=2)
+    assert run_name(config) == "probe of adam bfloat16 2 workers"
+    assert describe(Trial(trial_id(config), config, "")) == "probe, adam, bfloat16, 2 workers"
+    assert trial_id(config) != trial_id(config.model_copy(update={"memory_limit_bytes": 2**30}))
+
+
+def test_nothing_runs_beside_a_probe_of_cpus_and_on_gpus_it_has_its_own() -> None:
+    config = ProbeConfig(task=TASK, num_workers=2)
+    cpus = [Node(8, 0), Node(8, 0)]
+    probe = need_of(config, cpus, 1)
+    assert probe.alone
+    baseline = need_of(BaselineConfig(task=TASK, training=training()), cpus, 1)
+    assert choose([probe], [baseline], None, cpus) == -1
+    assert choose([baseline], [probe], None, cpus) == -1
+    assert choose([baseline, probe], [], probe.workers, cpus) == 1
+    assert need_of(config, [Node(8, 2)], 1) == Need(Shape(2, 1, 1), Shape(2, 1, 1))
