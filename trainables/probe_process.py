@@ -26,6 +26,7 @@ from trainables.data import Table, TaskData, open_data
 from trainables.data.shards import Rows, Shard
 from trainables.evaluate import autocast, evaluate, evaluation_rows
 from trainables.feed import micro_batches_of_steps
+from trainables.gradient_noise import GradientNoise
 from trainables.memory import (
     SHARE_OF_AVAILABLE,
     available_bytes,
@@ -121,11 +122,13 @@ class Subject:
 
         return cls(task, data, model, OptimizerStep(model, optimizer, objective, training, place), place)
 
-    def take_steps(self, order: Shard | Same, rows: int, micro_batch_size: int, steps: int) -> None:
-        """`rows` a step, of this worker. Does not wait for the device."""
-        feed = micro_batches_of_steps(self.data.train, order, 0, steps, rows, micro_batch_size, self.place.device)
+    def take_steps(
+        self, order: Shard | Same, rows: int, micro_batch_size: int, steps: int, noise: GradientNoise | None = None
+    ) -> None:
+        """`rows` a step, of this worker. Does not wait for the device. `noise` is measured at each step."""
+        feed = micro_batches_of_steps(self.data.train, order, 0, rows, steps, micro_batch_size, self.place.device)
         for number, micro_batches in enumerate(feed):
-            self.update(micro_batches, RATE, with_norm=number % 8 == 0)
+            self.update(micro_batches, RATE, with_norm=number % 8 == 0, noise=noise)
 
 
 class Same:
@@ -162,7 +165,8 @@ def measure_memory(request: MemoryRequest, response: Path) -> Needed:
         order = Shard(subject.data.train.n_rows, seed=request.config.seed) if longest is None else Same(longest)
         _forget_peak(place)
         rows = request.micro_batch_size * ACCUMULATION_STEPS
-        subject.take_steps(order, rows, request.micro_batch_size, STEPS)
+        noise = GradientNoise(training, subject.data.train.n_rows, place)  # as every training measures it
+        subject.take_steps(order, rows, request.micro_batch_size, STEPS, noise)
         peak = _peak(place) + extra
         reserved = torch.cuda.max_memory_reserved(place.device) if place.device.type == "cuda" else None
         _forget_peak(place)
