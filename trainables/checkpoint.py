@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from trainables.noise_scale import NoiseScaleMeter
 from trainables.place import Place
 from trainables.results import Report
 
@@ -28,6 +29,7 @@ class TrainingState:
     step: int = 0
     seconds: float = 0.0
     history: list[Report] = field(default_factory=list)
+    noise: NoiseScaleMeter | None = None
 
     def save(self, place: Place, name: str) -> None:
         """Write the state to the storage, atomically; the first worker's, which is everyone's. All return after it."""
@@ -39,6 +41,7 @@ class TrainingState:
                 "step": self.step,
                 "seconds": self.seconds,
                 "history": [report.model_dump() for report in self.history],
+                "noise": self.noise.state() if self.noise else None,
             }
             place.storage.write(name, to_bytes(state))
         if place.num_workers > 1:
@@ -66,6 +69,8 @@ class TrainingState:
         self.scaler.load_state_dict(saved["scaler"])
         self.step, self.seconds = saved["step"], saved["seconds"]
         self.history = [Report.model_validate(report) for report in saved["history"]]
+        if self.noise is not None and saved["noise"] is not None:
+            self.noise.restore(saved["noise"])
 
 
 def to_bytes(state: dict[str, Any]) -> bytes:

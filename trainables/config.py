@@ -96,6 +96,17 @@ class Budget(Frozen):
     amount: PositiveFloat
 
 
+class NoiseScale(Frozen):
+    """How often a training run measures its gradient noise scale (`trainables.noise_scale`). It changes no result.
+
+    Micro-batches and workers are parts of a batch that cost nothing more to look at. Where there is one of each, two
+    eighths of the batch are computed once more, so that is done less often: see `benchmarks/noise_scale.py`.
+    """
+
+    every_steps: PositiveInt = 32
+    divided_every_steps: PositiveInt = 128  # of a batch that is one micro-batch on one worker
+
+
 class Training(Frozen):
     """One training run. `batch_size` is the effective batch of one optimiser step, over all workers."""
 
@@ -111,6 +122,7 @@ class Training(Frozen):
     budget: Budget
     sharding: Sharding = "stripe"
     evaluations: PositiveInt = 10  # readings of the validation data, evenly spread over the budget
+    noise_scale: NoiseScale | None = NoiseScale()
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ from trainables.config import Training
 from trainables.data.shards import Shard
 from trainables.data_parallel import Objective
 from trainables.evaluate import evaluate_both, row_bytes
+from trainables.gradient_noise import GradientNoise
 from trainables.optim import build_optimizer, learning_rate_factor
 from trainables.pace import pace_of
 from trainables.place import Place
@@ -58,19 +59,21 @@ def train(
     *,
     objective: Objective | None = None,
     checkpoint: str | None = None,
+    noise: GradientNoise | None = None,
 ) -> Generator[Report, None, tuple[Report, ...]]:
     """Train `model` in place; yield a reading after each evaluation; return all readings, of earlier processes too.
 
     `objective(model, batch)` gives the loss of every item, shape [items]; by default it is the task's. `checkpoint`
     names a file in the storage that is written before each yield and resumed from if it exists: the resumed run ends
-    with the same bits as one that was not interrupted, unless the budget is in seconds.
+    with the same bits as one that was not interrupted, unless the budget is in seconds. `noise` measures the gradient
+    noise scale on the way; its estimate is in the readings as `noise_scale` where it is resolved.
     Raises Diverged, and ValueError if the budget ends before one step or the place does not fit the configuration.
     """
     _check(training, place)
     model.to(place.device).train()
     optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
     update = OptimizerStep(model, optimizer, objective or _task_objective(task), training, place)
-    state = TrainingState(model, optimizer, update.scaler)
+    state = TrainingState(model, optimizer, update.scaler, noise=noise.meter if noise else None)
     if checkpoint is not None:
         state.resume(place, checkpoint)
     shard = Shard(data.train.n_rows, place.rank, place.num_workers, training.sharding, training.seed)
@@ -85,15 +88,19 @@ def train(
             for i, micro_batches in enumerate(_steps(data.train, shard, state.step, block.steps, training, place)):
                 progress = block.progress + (i + 0.5) * block.progress_per_step
                 learning_rate = training.learning_rate * learning_rate_factor(training.schedule, progress)
-                readings.append(*update(micro_batches, learning_rate, with_norm=i % NORM_EVERY == 0))
+                measured = noise if noise is not None and noise.is_due(state.step + i) else None
+                readings.append(*update(micro_batches, learning_rate, with_norm=i % NORM_EVERY == 0, noise=measured))
             state.step += block.steps
             bad = readings.look()  # waits for the device, so the clock below is right
+            if noise is not None:
+                noise.look()
             state.seconds += time.perf_counter() - started
             if bad is not None:
                 raise Diverged(state.step - block.steps + 1 + bad[0], bad[1], tuple(state.history))
         _copy_buffers_from_first(model, place)
         figures = readings.metrics(training.batch_size, state.seconds - _seconds_before(state))
-        figures |= {"learning_rate": learning_rate} | _evaluated(model, task, data, training, place)
+        figures |= {"learning_rate": learning_rate} | _noise_scale(noise)
+        figures |= _evaluated(model, task, data, training, place)
         if not math.isfinite(figures["val_loss"]):
             raise Diverged(state.step, figures["val_loss"], tuple(state.history))
         report = Report(
@@ -141,6 +148,11 @@ def _to_device(column: Tensor, device: torch.device) -> Tensor:
     if device.type == "cpu":
         return column
     return column.pin_memory().to(device, non_blocking=True)
+
+
+def _noise_scale(noise: GradientNoise | None) -> dict[str, float]:
+    found = noise.meter.estimate().examples if noise else None
+    return {} if found is None else {"noise_scale": found}
 
 
 def _copy_buffers_from_first(model: nn.Module, place: Place) -> None:

@@ -9,7 +9,10 @@ parts of b examples, n_b the mean over the parts of |g_part|^2 and n_B = |mean o
     tr(Sigma) = B (n_b - n_B) / (K - 1)
 
 Numerator and denominator are averaged apart over many steps and divided once: the mean of the steps' ratios is badly
-wrong. When |G|^2 cannot be told from zero the ratio is "unresolved", and says so; it is never clamped.
+wrong. When |G|^2 cannot be told from zero the ratio is "unresolved", and says so; it is never clamped. Parts of unequal
+sizes b_k count with K = B mean(1/b_k), which is the number of parts when they are equal: the formulas only use that
+E|g_b|^2 = |G|^2 + tr(Sigma)/b. So does a variant that divides only a small batch, for tr(Sigma), and takes |G|^2 from
+the norm n_W of a larger one of W examples: |G|^2 = n_W - tr(Sigma)/W.
 
 Doubts. The gradients must be those before clipping and after unscaling. Batch norm makes the examples of a part depend
 on each other, which breaks the derivation. Parts drawn without replacement from N rows estimate |G_N|^2 - tr(Sigma)/N
@@ -20,6 +23,7 @@ prior for a good batch size, not a verdict: within one training run it may chang
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainables.results import Z_95
@@ -51,12 +55,24 @@ class NoiseScaleMeter:
         self._weight = self._weight_squared = 0.0
         self._g = self._s = self._gg = self._ss = self._gs = 0.0
 
-    def add(self, part_norm_squared: float, batch_norm_squared: float, *, parts: int, batch_size: int) -> None:
-        """One step: n_b, n_B, K and B of the module's formulas. Raises ValueError for fewer than two parts."""
-        if parts < 2:
-            raise ValueError(f"the noise scale needs at least 2 parts of a batch, not {parts}")
-        signal = (parts * batch_norm_squared - part_norm_squared) / (parts - 1)
+    def add(
+        self,
+        part_norm_squared: float,
+        batch_norm_squared: float,
+        *,
+        parts: float,
+        batch_size: int,
+        larger: tuple[float, int] | None = None,
+    ) -> None:
+        """One step: n_b, n_B, K and B of the module's formulas, and (n_W, W) where there is a larger batch.
+
+        Raises ValueError unless K is above 1.
+        """
+        if parts <= 1:
+            raise ValueError(f"the noise scale needs parts smaller than the batch; with K = {parts:g} there are none")
         noise = batch_size * (part_norm_squared - batch_norm_squared) / (parts - 1)
+        whole_norm_squared, whole_size = larger or (batch_norm_squared, batch_size)
+        signal = whole_norm_squared - noise / whole_size
         if self._rows is not None:
             signal += noise / self._rows
         keep = self._keep
@@ -68,6 +84,16 @@ class NoiseScaleMeter:
         self._gg = keep * self._gg + signal * signal
         self._ss = keep * self._ss + noise * noise
         self._gs = keep * self._gs + signal * noise
+
+    def state(self) -> list[float]:
+        """All that was seen, for a checkpoint."""
+        return [self._steps, self._weight, self._weight_squared, self._g, self._s, self._gg, self._ss, self._gs]
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Go on from what `state` gave."""
+        steps, *sums = state
+        self._steps = int(steps)
+        self._weight, self._weight_squared, self._g, self._s, self._gg, self._ss, self._gs = sums
 
     def estimate(self) -> NoiseScale:
         """The ratio of the averages. Its interval is Fieller's (1954): all ratios r for which S - r G may be zero."""

@@ -4,6 +4,8 @@ Names of metrics (the keys of `TrialResult.metrics` and `Report.metrics`):
     val_<m>, train_<m>            at the end of training, for <m> = loss and every metric of the task
     best_val_<m>                  the best reading over the history (a reading is biased upwards by the choice)
     examples_per_second, train_seconds, steps, examples, gradient_norm_mean, gradient_norm_max
+    noise_scale                   gradient noise scale in examples (`trainables.noise_scale`), of a baseline; NaN with a
+                                  note that begins with "unresolved" where the run did not determine it
     parameters, artifact_bytes, converted_fraction           of the exported model, as a file on disk
     latency_p50_ms_batch_<b>, latency_p95_ms_batch_<b>        of the exported model, compiled, in a fresh process
     latency_ratio_batch_<b>       its p50 over the p50 of its parent compiled, measured in alternation; lower is faster

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from trainables.config import Training
 from trainables.data_parallel import Objective, data_parallel
 from trainables.evaluate import autocast
+from trainables.gradient_noise import GradientNoise, StepNoise, part_rows, without_trace
 from trainables.place import Place
 from trainables.tasks.base import Batch
 
@@ -50,17 +51,46 @@ class OptimizerStep:
         self._losses: Callable[[Batch], Tensor] = partial(objective, model)
 
     def __call__(
-        self, micro_batches: Sequence[Batch], learning_rate: float, *, with_norm: bool = True
+        self,
+        micro_batches: Sequence[Batch],
+        learning_rate: float,
+        *,
+        with_norm: bool = True,
+        noise: GradientNoise | None = None,
     ) -> tuple[Tensor, int, Tensor | None]:
         """Take one step; return this worker's sum of losses and number of items, and the norm of the gradient.
 
         The norm is that before clipping, the same on all workers; it is left out if neither `with_norm` nor clipping
-        asks for it. Tensors stay on the device: nothing here waits for it.
+        asks for it. With `noise`, the step is also measured for the noise scale, which does not change it. Tensors stay
+        on the device: nothing here waits for it.
         """
         if self.place.num_workers > 1 and not isinstance(self._losses, DistributedDataParallel):
             self._losses = data_parallel(self.model, self.objective, micro_batches[0], self.place)
         for parameter in self.parameters:
             parameter.grad = None
+        if noise is None:
+            loss_sums, count = self._accumulate(micro_batches)
+            norm = self._finish_gradients(count.mean_per_worker() / self.rows, with_norm)
+        else:
+            sample = StepNoise(self.place.num_workers * sum(map(_rows, micro_batches)), self.rows)
+            if len(micro_batches) * self.place.num_workers == 1:
+                self._measure_parts(micro_batches[0], sample)
+                loss_sums, count = self._accumulate(micro_batches)
+            else:
+                with sample.watching(self.parameters):
+                    loss_sums, count = self._accumulate(micro_batches, sample)
+            norm = self._finish_gradients(count.mean_per_worker() / self.rows, with_norm, sample)
+            noise.add(sample)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss_sums[0] if len(loss_sums) == 1 else torch.stack(loss_sums).sum(), count.own, norm
+
+    def _accumulate(
+        self, micro_batches: Sequence[Batch], sample: StepNoise | None = None
+    ) -> tuple[list[Tensor], ItemCount]:
+        """Forward and backward for all micro-batches: their sums of losses, and how many items they had."""
         loss_sums: list[Tensor] = []
         count = ItemCount(self.place)
         for number, batch in enumerate(micro_batches, start=1):
@@ -72,12 +102,27 @@ class OptimizerStep:
                 count.add(losses.numel(), is_last)
                 torch.autograd.backward(self.scaler.scale(loss_sum), self._weight_like(losses))
             loss_sums.append(loss_sum.detach())
-        norm = self._finish_gradients(count.mean_per_worker() / self.rows, with_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return loss_sums[0] if len(loss_sums) == 1 else torch.stack(loss_sums).sum(), count.own, norm
+            if sample is not None:
+                sample.close_part(_rows(batch), losses.numel())
+        return loss_sums, count
+
+    def _measure_parts(self, batch: Batch, sample: StepNoise) -> None:
+        """The gradients of two parts of the batch, for their norms alone."""
+        rows, items = part_rows(_rows(batch)), 0
+        with without_trace(self.model, self.place.device), sample.watching(self.parameters):
+            for start in (0, rows):
+                with autocast(self.precision, self.place.device):
+                    part = {name: column[start : start + rows] for name, column in batch.items()}
+                    losses = _per_item(self._losses(part))
+                torch.autograd.backward(self.scaler.scale(losses.sum()), self._weight_like(losses))
+                sample.close_part(rows, losses.numel())
+                items += losses.numel()
+        sample.close_divided(self._gradients(), 2 * rows, items)
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def _gradients(self) -> list[Tensor]:
+        return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
 
     def _gradient_exchange(self, is_last: bool) -> AbstractContextManager[None]:
         """Gradients travel between workers with the last micro-batch alone."""
@@ -90,13 +135,17 @@ class OptimizerStep:
             self._weight = self._weight.to(losses.dtype)
         return self._weight
 
-    def _finish_gradients(self, items_per_row: float | Tensor, with_norm: bool) -> Tensor | None:
+    def _finish_gradients(
+        self, items_per_row: float | Tensor, with_norm: bool, sample: StepNoise | None = None
+    ) -> Tensor | None:
         """Unscale, turn sums per row into means per item, take the norm, clip."""
         if self.scaler.is_enabled():
             self.scaler.unscale_(self.optimizer)
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        gradients = self._gradients()
         if isinstance(items_per_row, Tensor) or items_per_row != 1.0:
             torch._foreach_div_(gradients, items_per_row)
+        if sample is not None:
+            sample.close(gradients, self.scaler.get_scale() if self.scaler.is_enabled() else 1.0)
         if not with_norm and self.clip_norm is None:
             return None
         norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
@@ -127,6 +176,10 @@ class ItemCount:
         self._work.wait()
         mean = self._total.clamp(min=1) / self.place.num_workers
         return mean if mean.is_cuda else float(mean)
+
+
+def _rows(batch: Batch) -> int:
+    return len(next(iter(batch.values())))
 
 
 def _per_item(losses: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from trainables.clean import seed_everything
 from trainables.config import AnyTrialConfig, BaselineConfig, VariantConfig
 from trainables.data import TaskData, open_data
 from trainables.evaluate import evaluate_both
+from trainables.gradient_noise import GradientNoise, has_batch_norm
 from trainables.loop import Diverged, train
 from trainables.place import Place
 from trainables.results import Estimate, Report, Status, TrialResult
@@ -52,15 +53,19 @@ def train_baseline(
     seed_everything(config.training.seed, 0, 0)  # the same on every worker
     model = task.build_model()
     environment = describe_environment(place, config)
+    noise = GradientNoise(config.training, data.train.n_rows, place)
+    noise.has_batch_norm = has_batch_norm(model)
     status, reason, kept = Status.COMPLETED, "", Kept()
     try:
-        history = yield from train(model, task, data, config.training, place, checkpoint=checkpoint)
+        history = yield from train(model, task, data, config.training, place, checkpoint=checkpoint, noise=noise)
     except Diverged as error:
         status, reason, history = Status.DIVERGED, str(error), error.history
         metrics = summary(task, history)
     else:
         metrics = summary(task, history) | evaluate_both(model, task, data, config.training, place)
         kept = keep(model, task, data, trial, place)
+    if history:
+        metrics["noise_scale"] = noise.estimate()
     yield TrialResult(
         id=trial,
         config=config,

@@ -15,8 +15,9 @@ import torch.distributed as dist
 from torch import nn
 
 from tests.training_samples import Ragged, Regression, bits, build, place, table, tables, training
-from trainables.config import Adam, BaselineConfig, Budget, TaskConfig, Training
+from trainables.config import Adam, BaselineConfig, Budget, NoiseScale, TaskConfig, Training
 from trainables.evaluate import evaluate
+from trainables.gradient_noise import GradientNoise
 from trainables.loop import Diverged, train
 from trainables.place import Place
 from trainables.results import TrialResult
@@ -105,6 +106,27 @@ class PartlyUsed(Regression):
         return model.predict(batch["features"])
 
 
+def noise_scale(here: Place, measures: bool) -> dict[str, Any]:
+    """Steps that move nothing, each on all rows, so that each worker's gradient is always the same one."""
+    wanted = NoiseScale(every_steps=1) if measures else None
+    task, settings = Regression(**STEADY), training(ROWS, 4, num_workers=here.num_workers, noise_scale=wanted)
+    noise = GradientNoise(settings.model_copy(update={"learning_rate": 1e-30}), ROWS, here)
+    model = build(task, dtype=DOUBLE)
+    own = {name: column[here.rank :: here.num_workers] for name, column in _columns().items()}
+    gradients = torch.autograd.grad(task.losses(task.forward(model, own), own).mean(), list(model.parameters()))
+    still = settings.model_copy(update={"learning_rate": 1e-30})
+    list(train(model, task, tables(ROWS, dtype=DOUBLE), still, here, noise=noise))
+    moved = build(task, dtype=DOUBLE)
+    list(train(moved, task, tables(ROWS, dtype=DOUBLE), settings, here, noise=GradientNoise(settings, ROWS, here)))
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    return {"gradient": flat, "state": noise.meter.state(), "weights": bits(moved)}
+
+
+def _columns() -> dict[str, torch.Tensor]:
+    rows = table(ROWS, dtype=DOUBLE)
+    return {name: rows.column(name) for name in rows.columns}
+
+
 def whole_trial(here: Place) -> dict[str, Any]:
     """A baseline of real data from beginning to end."""
     named = TaskConfig(name="digits_cnn", options={"channels": 4}, data="of the test", code="of the test")
@@ -148,6 +170,8 @@ def everything(here: Place) -> dict[str, Any]:
             "seconds": [r.step for r in train(build(Regression()), Regression(), tables(ROWS), in_seconds, here)],
             "flagged": flagged(here),
             "trial": whole_trial(here),
+            "noise": noise_scale(here, True),
+            "no noise": noise_scale(here, False),
         }
     return results
 

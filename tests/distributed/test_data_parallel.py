@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from tests.training_samples import differing
+from trainables.gradient_noise import HALF_LIFE
+from trainables.noise_scale import NoiseScaleMeter
 
 CASES = ["plain", "ragged", "limits", "partly used"]
 
@@ -97,3 +99,17 @@ def test_of_a_whole_trial_the_first_worker_keeps_the_model_and_all_have_its_figu
     assert len(judged) == 6
     assert {name: first["metrics"][name] for name in judged} == {name: second["metrics"][name] for name in judged}
     assert set(first["left"]) == {"weights.pt", "model.pt2"}
+
+
+def test_the_noise_scale_is_that_of_local_and_reduced_gradients(results):
+    """In closed form from each worker's own gradient; and measuring it changes no bit of the training."""
+    one, other = (results[2, rank]["noise"]["gradient"] for rank in (0, 1))
+    part = (one.square().sum() + other.square().sum()).item() / 2
+    whole = ((one + other) / 2).square().sum().item()
+    expected = NoiseScaleMeter(half_life=HALF_LIFE, dataset_rows=24)
+    for _ in range(4):
+        expected.add(part, whole, parts=2, batch_size=24)
+    for rank in (0, 1):
+        assert results[2, rank]["noise"]["state"] == pytest.approx(expected.state(), rel=1e-9)
+        assert differing(results[2, rank]["noise"]["weights"], results[2, rank]["no noise"]["weights"]) == []
+    assert results[2, 0]["noise"]["state"] == results[2, 1]["noise"]["state"]

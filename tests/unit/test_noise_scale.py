@@ -114,6 +114,6 @@ def test_old_steps_fade() -> None:
 
 def test_needs_two_parts_and_some_steps() -> None:
     meter = NoiseScaleMeter()
-    with pytest.raises(ValueError, match="at least 2 parts"):
+    with pytest.raises(ValueError, match="parts smaller than the batch"):
         meter.add(1.0, 1.0, parts=1, batch_size=8)
     assert meter.estimate().unresolved == "no step was measured"
