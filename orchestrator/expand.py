@@ -88,17 +88,23 @@ def _configurations(sweep: Sweep) -> list[Configuration]:
     axes = sweep.parameters
     if isinstance(axes.batch_size, AutoBatchSize):
         raise TypeError("a batch size that is to be found has no grid")
-    task = task_config(sweep)
+    tasks = [task_config(sweep, options) for options in sweep.task.combinations()]
+    others = list(
+        itertools.product(
+            axes.num_workers,
+            axes.precision,
+            axes.sharding,
+            axes.data_order,
+            axes.optimizer,
+            axes.schedule,
+            axes.batch_schedule,
+            axes.gradient_clip_norm,
+            axes.sync_every_steps,
+        )
+    )
     result: dict[str, Configuration] = {}
-    for batch_size, num_workers, precision, sharding, optimizer, schedule, clip in itertools.product(
-        axes.batch_size,
-        axes.num_workers,
-        axes.precision,
-        axes.sharding,
-        axes.optimizer,
-        axes.schedule,
-        axes.gradient_clip_norm,
-    ):
+    for batch_size, task, other in itertools.product(axes.batch_size, tasks, others):
+        num_workers, precision, sharding, order, optimizer, schedule, growth, clip, sync = other
         micro_batch_size, accumulation_steps = split_batch(batch_size, num_workers, axes.micro_batch_size)
         optimizer, schedule = _carried(sweep, optimizer, schedule, batch_size)
         for learning_rate, source in learning_rates(sweep, batch_size):
@@ -114,7 +120,11 @@ def _configurations(sweep: Sweep) -> list[Configuration]:
                 precision=precision,
                 budget=sweep.budget,
                 sharding=sharding,
+                data_order=order,
+                batch_schedule=growth,
+                sync_every_steps=sync if num_workers > 1 else None,  # one worker meets nobody: it is the same trial
                 evaluations=sweep.evaluations,
+                noise_scale=sweep.noise_scale,
             )
             configuration = tuple(_baseline(task, training, seed, source) for seed in axes.seed)
             result.setdefault(configuration[0].id, configuration)

@@ -18,7 +18,15 @@ from trainables.config import AnyTrialConfig, ProbeConfig, Training, VariantConf
 Row = Sequence[str]
 
 FIRST_STAGES = (Stage.PROBE, Stage.SHORT_RUN)  # known when the plan is made
-AXES_SHOWN_IF_VARIED = ("sharding", "optimizer", "schedule", "gradient_clip_norm")
+AXES_SHOWN_IF_VARIED = (
+    "sharding",
+    "data_order",
+    "optimizer",
+    "schedule",
+    "batch_schedule",
+    "gradient_clip_norm",
+    "sync_every_steps",
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ def tables_of(plan: Plan) -> list[PlanTable]:
 
 def baseline_table(plan: Plan) -> PlanTable:
     """One row per baseline."""
+    options = list(plan.sweep.task.swept)
     varied = [
         axis for axis in AXES_SHOWN_IF_VARIED if len({getattr(trial.training, axis) for trial in _trained(plan)}) > 1
     ]
@@ -53,6 +62,7 @@ def baseline_table(plan: Plan) -> PlanTable:
             trial.training.precision,
             str(trial.training.num_workers),
             str(trial.training.seed),
+            *(str(trial.config.task.options[option]) for option in options),
             *(_axis_words(getattr(trial.training, axis)) for axis in varied),
             *_work_words([work_of(trial.config, plan.sweep.facts.train_rows)]),
         )
@@ -61,7 +71,7 @@ def baseline_table(plan: Plan) -> PlanTable:
     what = "baselines" if _has_grid(plan) else "short run"
     budget = _trained(plan)[0].training.budget if plan.trials else plan.sweep.budget
     title = f"{len(rows)} {what} of {plan.sweep.task.name}, budget {budget.amount:,g} {budget.unit} each"
-    return PlanTable(title, (*columns, *varied, "steps", "examples"), rows)
+    return PlanTable(title, (*columns, *options, *varied, "steps", "examples"), rows)
 
 
 def probe_table(plan: Plan) -> PlanTable:
@@ -232,6 +242,7 @@ def _trial_as_dict(plan: Plan, trial: Trial) -> dict[str, Any]:
         "id": trial.id,
         "kind": config.kind,
         "parent": config.parent if isinstance(config, VariantConfig) else None,
+        "options": config.task.options,
         **_settings_as_dict(config),
         "learning_rate_source": trial.learning_rate_source,
         "chain": [step.model_dump(mode="json") for step in chain],

@@ -5,21 +5,27 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from trainables.config import (
+    BatchSchedule,
     Budget,
     Compression,
+    DataOrder,
+    FixedBatch,
     Frozen,
     Measure,
+    NoiseScale,
     Optimizer,
     Precision,
     Scalar,
     Schedule,
     Sharding,
+    Stored,
 )
 
 Mode = Literal["min", "max"]
@@ -34,7 +40,13 @@ class TaskChoice(Frozen):
     """The task as the file names it: a built-in name, or `package.module:Class`."""
 
     name: str
-    options: dict[str, Scalar] = Field(default_factory=dict)
+    options: dict[str, Scalar] = Field(default_factory=dict)  # of a swept one, the first value
+    swept: dict[str, tuple[Scalar, ...]] = Field(default_factory=dict)  # the options that are axes of the sweep
+
+    def combinations(self) -> tuple[dict[str, Scalar], ...]:
+        """All options of every model that the sweep trains; the last swept option changes fastest."""
+        values = itertools.product(*self.swept.values())
+        return tuple(self.options | dict(zip(self.swept, chosen, strict=True)) for chosen in values)
 
 
 class TaskFacts(Frozen):
@@ -92,6 +104,9 @@ class Parameters(Frozen):
     precision: tuple[Precision, ...] = ("float32",)
     num_workers: tuple[PositiveInt, ...] = (1,)
     sharding: tuple[Sharding, ...] = ("stripe",)
+    data_order: tuple[DataOrder, ...] = (Stored(),)
+    batch_schedule: tuple[BatchSchedule, ...] = (FixedBatch(),)
+    sync_every_steps: tuple[PositiveInt | None, ...] = (None,)
     seed: tuple[int, ...] = (0,)
 
 
@@ -140,6 +155,7 @@ class Sweep(Frozen):
     budget: Budget
     parameters: Parameters
     evaluations: PositiveInt = 10
+    noise_scale: NoiseScale | None = NoiseScale()
     early_stopping: EarlyStopping | None = None
     compression: CompressionPlan | None = None
     measure: Measure = Measure()

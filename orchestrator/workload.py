@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainables.batching import steps_for
+from trainables.batching import examples_in, steps_for
 from trainables.config import (
     AnyTrialConfig,
     BaselineConfig,
@@ -18,6 +18,7 @@ from trainables.config import (
     Training,
     VariantConfig,
 )
+from trainables.growth import work_of_budget
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,19 @@ def work_of(config: AnyTrialConfig, train_rows: int | None) -> Work:
     """The training of one trial. Raises ValueError if a budget does not suffice for one step."""
     match config:
         case BaselineConfig(training=training):
-            return training_work(training, 1.0, train_rows)
+            return baseline_work(training, train_rows)
         case VariantConfig(training=training, chain=chain):
             return chain_work(chain, training, train_rows)
         case ProbeConfig():
             return Work()  # its steps train nothing, and how many it takes is found out on the way
+
+
+def baseline_work(training: Training, train_rows: int | None) -> Work:
+    """A whole training run. With `grow_with_noise`, which nobody knows beforehand, at most so many steps."""
+    budget = training.budget
+    if training.batch_schedule.name == "fixed" or (budget.unit == "epochs" and train_rows is None):
+        return training_work(training, 1.0, train_rows)
+    return Work(*work_of_budget(training.batch_schedule, examples_in(budget, train_rows), training.batch_size))
 
 
 def chain_work(chain: tuple[Compression, ...], training: Training, train_rows: int | None) -> Work:
@@ -49,7 +58,7 @@ def chain_work(chain: tuple[Compression, ...], training: Training, train_rows: i
 
 
 def training_work(training: Training, fraction: float, train_rows: int | None) -> Work:
-    """A fraction of one training run."""
+    """A fraction of one training run with a batch that stays the same, as it does within a chain."""
     budget = part_of(training.budget, fraction)
     if budget.unit == "seconds":
         return Work(seconds=budget.amount)

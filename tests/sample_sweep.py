@@ -132,7 +132,7 @@ def write_sample(storage: Storage, **options: object) -> StoredPlan:
 
 def baseline_result(trial: StoredTrial) -> TrialResult:
     training = trial.config.training
-    batch_size, multiplier, draw = training.batch_size, _multiplier(training), _draw(trial.id)
+    batch_size, multiplier, draw = training.batch_size, _multiplier(training), _draw(training)
     steps = EXAMPLES // batch_size
     tuned_steps = 80 * (1 + 64 / batch_size) * (1 + 0.25 * math.log2(multiplier) ** 2) * draw.normal(1, 0.06)
     ceiling = 0.976 - 0.004 * abs(math.log2(multiplier)) + draw.normal(0, 0.003)
@@ -190,7 +190,7 @@ def variant_result(trial: StoredTrial) -> TrialResult:
     assert trial.config.kind == "variant"
     parent = baseline_result(StoredTrial(id=trial.config.parent, config=_parent_config(trial.config)))
     loss, share, *ratios = EFFECTS[describe_chain(trial.config.chain)]
-    draw = _draw(trial.id)
+    draw = _draw(trial.config.training, describe_chain(trial.config.chain))
     accuracy = parent.metrics["val_accuracy"].value
     change = 0.0 if loss == 0 else -loss + draw.normal(0, 0.002)
     metrics = {
@@ -230,5 +230,7 @@ def _share(value: float) -> Estimate:
     return Estimate(value=value, low=value - half, high=value + half, n=VALIDATION_ROWS)
 
 
-def _draw(trial: str) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32(trial.encode()))
+def _draw(training: Training, chain: str = "") -> np.random.Generator:
+    """Of what a trial is about, not of its id, which changes whenever a configuration gets another field."""
+    key = f"{training.batch_size} {training.learning_rate:g} {training.seed} {chain}"
+    return np.random.default_rng(zlib.crc32(key.encode()))

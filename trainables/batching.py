@@ -33,6 +33,16 @@ def steps_for(budget: Budget, batch_size: int, train_rows: int | None = None) ->
     return steps
 
 
+def examples_in(budget: Budget, train_rows: int | None) -> Fraction:
+    """A budget in examples or epochs as a number of examples. Raises ValueError for other budgets."""
+    amount = Fraction(str(budget.amount))
+    if budget.unit == "examples":
+        return amount
+    if budget.unit == "epochs" and train_rows is not None:
+        return amount * train_rows
+    raise ValueError(f"a budget of {budget.amount:g} {budget.unit} is no number of examples")
+
+
 def split_batch(batch_size: int, num_workers: int, micro_batch_limit: int | None = None) -> tuple[int, int]:
     """(micro_batch_size, accumulation_steps): the largest micro-batch within the limit that divides a worker's share.
 

@@ -19,14 +19,16 @@ from trainables.results import Report
 class TrainingState:
     """All that a training run carries from one reading to the next.
 
-    `step` is also the position in the data (see `data.shards`), and the random generators are seeded anew from it after
-    every reading, so neither needs a place of its own.
+    `rows` is the position in the data (see `data.shards`): what each worker has taken so far. The random generators are
+    seeded anew from `step` after every reading, so they need no place of their own.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     step: int = 0
+    rows: int = 0
+    growth: int = 1  # the batch over what it was at the beginning
     seconds: float = 0.0
     history: list[Report] = field(default_factory=list)
     noise: NoiseScaleMeter | None = None
@@ -39,6 +41,8 @@ class TrainingState:
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
                 "step": self.step,
+                "rows": self.rows,
+                "growth": self.growth,
                 "seconds": self.seconds,
                 "history": [report.model_dump() for report in self.history],
                 "noise": self.noise.state() if self.noise else None,
@@ -68,6 +72,7 @@ class TrainingState:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])
         self.step, self.seconds = saved["step"], saved["seconds"]
+        self.rows, self.growth = saved["rows"], saved["growth"]
         self.history = [Report.model_validate(report) for report in saved["history"]]
         if self.noise is not None and saved["noise"] is not None:
             self.noise.restore(saved["noise"])

@@ -86,6 +86,65 @@ class WarmupCosine(Frozen):
 Schedule = Annotated[Constant | WarmupCosine, Field(discriminator="name")]
 
 
+# -- batch-size schedules ---------------------------------------------------------------------------------------------
+
+RateAfterGrowth = Literal["unchanged", "linear", "sqrt"]
+
+
+class FixedBatch(Frozen):
+    name: Literal["fixed"] = "fixed"
+
+
+class GrowAt(Frozen):
+    """The batch becomes `factor` times as large after each of these fractions of the budget."""
+
+    name: Literal["grow_at"] = "grow_at"
+    fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5,)
+    factor: int = Field(2, ge=2, le=64)
+    learning_rate: RateAfterGrowth = "unchanged"
+
+    @model_validator(mode="after")
+    def _ascending(self) -> GrowAt:
+        if not 1 <= len(self.fractions) <= 16 or list(self.fractions) != sorted(set(self.fractions)):
+            raise ValueError("fractions must ascend, each once, and be 1 to 16")
+        return self
+
+
+class GrowWithNoise(Frozen):
+    """After a reading, the batch becomes `factor` times as large if it is then still no larger than the noise scale."""
+
+    name: Literal["grow_with_noise"] = "grow_with_noise"
+    factor: int = Field(2, ge=2, le=64)
+    at_most: int = Field(16, ge=2, le=4096)  # times the batch size at the beginning
+    learning_rate: RateAfterGrowth = "unchanged"
+
+
+BatchSchedule = Annotated[FixedBatch | GrowAt | GrowWithNoise, Field(discriminator="name")]
+
+
+# -- the order of the data --------------------------------------------------------------------------------------------
+
+
+class Stored(Frozen):
+    name: Literal["stored"] = "stored"
+
+
+class SortedBy(Frozen):
+    """Rows ascend by a column of single numbers, such as the label."""
+
+    name: Literal["sorted"] = "sorted"
+    column: str = "label"
+
+
+class ShuffledOnce(Frozen):
+    """One order, the same for every trial."""
+
+    name: Literal["shuffled"] = "shuffled"
+
+
+DataOrder = Annotated[Stored | SortedBy | ShuffledOnce, Field(discriminator="name")]
+
+
 # -- training ---------------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +180,9 @@ class Training(Frozen):
     precision: Precision = "float32"
     budget: Budget
     sharding: Sharding = "stripe"
+    data_order: DataOrder = Stored()
+    batch_schedule: BatchSchedule = FixedBatch()
+    sync_every_steps: PositiveInt | None = None  # workers train alone and average their models; None: their gradients
     evaluations: PositiveInt = 10  # readings of the validation data, evenly spread over the budget
     noise_scale: NoiseScale | None = NoiseScale()
     seed: int = Field(0, ge=0)
@@ -133,6 +195,14 @@ class Training(Frozen):
                 f"batch_size {self.batch_size} is not micro_batch_size {self.micro_batch_size} x "
                 f"accumulation_steps {self.accumulation_steps} x num_workers {self.num_workers} = {product}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _growth(self) -> Training:
+        if self.batch_schedule.name != "fixed" and self.budget.unit not in ("examples", "epochs"):
+            raise ValueError(f"a batch_schedule needs a budget in examples or epochs, not in {self.budget.unit}")
+        if self.batch_schedule.name == "grow_with_noise" and self.noise_scale is None:
+            raise ValueError("batch_schedule grow_with_noise needs noise_scale")
         return self
 
 

@@ -47,15 +47,17 @@ class GradientNoise:
         self.has_batch_norm = False
         self._wanted = training.noise_scale
         self._place = place
-        self._parts = training.accumulation_steps * training.num_workers
-        self._rows = training.batch_size
+        together = 1 if training.sync_every_steps else training.num_workers  # workers that make one gradient
+        self._parts = training.accumulation_steps * together
+        self._rows = training.batch_size // (training.num_workers // together)
         self._samples: list[Sample] = []
 
-    def is_due(self, step: int) -> bool:
-        """Whether the step after `step` others is to be measured."""
-        if self._wanted is None or (self._parts == 1 and self._rows < LEAST_DIVIDED_ROWS):
+    def is_due(self, step: int, growth: int = 1) -> bool:
+        """Whether the step after `step` others is to be measured, when the batch has grown this much."""
+        divided = self._parts * growth == 1
+        if self._wanted is None or (divided and self._rows < LEAST_DIVIDED_ROWS):
             return False
-        every = self._wanted.divided_every_steps if self._parts == 1 else self._wanted.every_steps
+        every = self._wanted.divided_every_steps if divided else self._wanted.every_steps
         return (step + 1) % every == 0  # not the first one, whose gradient is like no other
 
     def add(self, sample: StepNoise) -> None:

@@ -1,6 +1,6 @@
 """The training loop of one trial, on every one of its workers.
 
-effective batch = micro_batch_size x accumulation_steps x num_workers
+effective batch = micro_batch_size x accumulation_steps x num_workers, and more of the second where it grows
 gradient        = the mean over all items of the effective batch, exactly, however it is divided
 BN statistics   = the first worker's: each worker keeps its own, and the first one's are copied to all before every
                   reading, so that what is evaluated, kept in a checkpoint and given back is one and the same model
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,10 +23,13 @@ from trainables.batching import micro_batch_rows
 from trainables.checkpoint import TrainingState
 from trainables.clean import seed_everything
 from trainables.config import Training
-from trainables.data.shards import Shard
+from trainables.data.order import row_order
+from trainables.data.shards import Rows, Shard
 from trainables.data_parallel import Objective
 from trainables.evaluate import evaluate_both, row_bytes
 from trainables.gradient_noise import GradientNoise
+from trainables.growth import growth_with_noise, rate_factor
+from trainables.local_sgd import average, start_alike
 from trainables.optim import build_optimizer, learning_rate_factor
 from trainables.pace import pace_of
 from trainables.place import Place
@@ -72,12 +76,15 @@ def train(
     _check(training, place)
     model.to(place.device).train()
     optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
-    update = OptimizerStep(model, optimizer, objective or _task_objective(task), training, place)
+    alone = place if training.sync_every_steps is None else replace(place, rank=0, num_workers=1)
+    update = OptimizerStep(model, optimizer, objective or _task_objective(task), training, alone)
     state = TrainingState(model, optimizer, update.scaler, noise=noise.meter if noise else None)
     if checkpoint is not None:
         state.resume(place, checkpoint)
     shard = Shard(data.train.n_rows, place.rank, place.num_workers, training.sharding, training.seed)
-    pace = pace_of(training, data.train.n_rows, place)
+    order = row_order(training.data_order, data.train)
+    pace = pace_of(training, data.train.n_rows, place, state)
+    meeting = Meetings(model, optimizer, training, place)
 
     while not pace.is_over(reports := len(state.history)):
         seed_everything(training.seed, place.rank, state.step)
@@ -85,28 +92,34 @@ def train(
         learning_rate = training.learning_rate
         while (block := pace.next_block(reports, state.step, state.seconds)).steps:
             started = time.perf_counter()
-            for i, micro_batches in enumerate(_steps(data.train, shard, state.step, block.steps, training, place)):
+            peak = training.learning_rate * rate_factor(training.batch_schedule, state.growth)
+            rows_per_step = training.batch_size // training.num_workers * state.growth
+            steps = _steps(data.train, shard, order, state.rows, rows_per_step, block.steps, training, place)
+            for i, micro_batches in enumerate(steps):
                 progress = block.progress + (i + 0.5) * block.progress_per_step
-                learning_rate = training.learning_rate * learning_rate_factor(training.schedule, progress)
-                measured = noise if noise is not None and noise.is_due(state.step + i) else None
+                learning_rate = peak * learning_rate_factor(training.schedule, progress)
+                measured = noise if noise is not None and noise.is_due(state.step + i, state.growth) else None
                 readings.append(*update(micro_batches, learning_rate, with_norm=i % NORM_EVERY == 0, noise=measured))
+                meeting.after_step(state.step + i + 1)
             state.step += block.steps
+            state.rows += block.steps * rows_per_step
             bad = readings.look()  # waits for the device, so the clock below is right
             if noise is not None:
                 noise.look()
             state.seconds += time.perf_counter() - started
             if bad is not None:
                 raise Diverged(state.step - block.steps + 1 + bad[0], bad[1], tuple(state.history))
-        _copy_buffers_from_first(model, place)
-        figures = readings.metrics(training.batch_size, state.seconds - _seconds_before(state))
+        meeting.before_reading(state.step)
+        examples = state.rows * training.num_workers
+        figures = readings.metrics(examples - _before(state).examples, state.seconds - _before(state).seconds)
         figures |= {"learning_rate": learning_rate} | _noise_scale(noise)
         figures |= _evaluated(model, task, data, training, place)
         if not math.isfinite(figures["val_loss"]):
             raise Diverged(state.step, figures["val_loss"], tuple(state.history))
-        report = Report(
-            step=state.step, examples=state.step * training.batch_size, seconds=state.seconds, metrics=figures
-        )
+        report = Report(step=state.step, examples=examples, seconds=state.seconds, metrics=figures)
         state.history.append(report)
+        found = figures.get("noise_scale")
+        state.growth = growth_with_noise(training.batch_schedule, state.growth, training.batch_size, found)
         if checkpoint is not None:
             state.save(place, checkpoint)
         yield report
@@ -125,18 +138,25 @@ def _task_objective(task: Task) -> Objective:
 
 
 def _steps(
-    table: Table, shard: Shard, first_step: int, steps: int, training: Training, place: Place
+    table: Table,
+    shard: Shard,
+    order: Rows | None,
+    first_row: int,
+    rows_per_step: int,
+    steps: int,
+    training: Training,
+    place: Place,
 ) -> Iterator[Sequence[Batch]]:
     """The micro-batches of consecutive steps, on the device. Rows of several steps are gathered in one go.
 
     One large gather, and on CUDA one large copy, costs far less than many small ones; the steps get views of it.
     """
-    rows_per_step = training.batch_size // place.num_workers
     sizes = micro_batch_rows(rows_per_step, training.micro_batch_size)
     at_once = max(1, GATHER_BYTES // (rows_per_step * row_bytes(table)))
     for start in range(0, steps, at_once):
         count = min(at_once, steps - start)
-        rows = shard.rows((first_step + start) * rows_per_step, count * rows_per_step)
+        rows = shard.rows(first_row + start * rows_per_step, count * rows_per_step)
+        rows = rows if order is None else order[rows]
         columns = {name: _to_device(column, place.device) for name, column in table.gather(rows).items()}
         parts = zip(*(torch.split(column, sizes * count) for column in columns.values()), strict=True)
         micro_batches: list[Batch] = [dict(zip(columns, part, strict=True)) for part in parts]
@@ -155,14 +175,36 @@ def _noise_scale(noise: GradientNoise | None) -> dict[str, float]:
     return {} if found is None else {"noise_scale": found}
 
 
+class Meetings:
+    """Where workers take over each other's state: batch norm's statistics, or with local SGD the mean of everything."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, training: Training, place: Place) -> None:
+        self.model, self.optimizer, self.place = model, optimizer, place
+        self.every = training.sync_every_steps if place.num_workers > 1 else None
+        if self.every is not None:
+            start_alike(model, place)
+
+    def after_step(self, step: int) -> None:
+        """`step`: how many have been taken."""
+        if self.every is not None and step % self.every == 0:
+            average(self.model, self.optimizer, self.place)
+
+    def before_reading(self, step: int) -> None:
+        """What is read, kept and given back is one model, the same on all workers."""
+        if self.every is None:
+            _copy_buffers_from_first(self.model, self.place)
+        elif step % self.every:
+            average(self.model, self.optimizer, self.place)
+
+
 def _copy_buffers_from_first(model: nn.Module, place: Place) -> None:
     if place.num_workers > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
 
 
-def _seconds_before(state: TrainingState) -> float:
-    return state.history[-1].seconds if state.history else 0.0
+def _before(state: TrainingState) -> Report:
+    return state.history[-1] if state.history else Report(step=0, examples=0, seconds=0.0, metrics={})
 
 
 def _evaluated(model: nn.Module, task: Task, data: TaskData, training: Training, place: Place) -> dict[str, float]:

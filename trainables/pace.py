@@ -6,13 +6,16 @@ decides, for all.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
 
-from trainables.batching import report_steps, steps_for
+from trainables.batching import examples_in, report_steps, steps_for
+from trainables.checkpoint import TrainingState
 from trainables.config import Training
+from trainables.growth import planned_growth, steps_until_change
 from trainables.place import Place
 
 MAX_BLOCK_STEPS = 64  # steps between two looks at the losses: on CUDA each look waits for the device
@@ -47,6 +50,44 @@ class StepPace:
 
     def is_over(self, reports: int) -> bool:
         return reports == len(self.report_steps)
+
+
+class ExamplesPace:
+    """A budget in examples of a run whose batch may grow: blocks end where it grows, and readings come by examples."""
+
+    def __init__(self, training: Training, budget_examples: Fraction, state: TrainingState) -> None:
+        self.training = training
+        self.budget_examples = budget_examples
+        self.state = state
+
+    def next_block(self, reports: int, step: int, seconds: float) -> Block:
+        """Also lets the batch grow, if this is where it is to."""
+        schedule, examples = self.training.batch_schedule, self._examples
+        self.state.growth = max(self.state.growth, planned_growth(schedule, self.budget_examples, examples))
+        size = self._size
+        steps = steps_until_change(schedule, self.budget_examples, examples, size)
+        last = self.state.history[-1].examples if self.state.history else 0
+        share = self.budget_examples / self.training.evaluations
+        due = share * (int(last / share) + 1)  # the first reading that was not taken yet
+        steps = min(steps, max(0, -int((examples - due) // size)), MAX_BLOCK_STEPS)
+        return Block(steps, float(examples / self.budget_examples), float(size / self.budget_examples))
+
+    def is_over(self, reports: int) -> bool:
+        reported = self.state.history[-1].step if self.state.history else 0
+        return reported == self.state.step > 0 and self._examples + self._next_size > self.budget_examples
+
+    @property
+    def _examples(self) -> int:
+        return self.state.rows * self.training.num_workers
+
+    @property
+    def _size(self) -> int:
+        return self.training.batch_size * self.state.growth
+
+    @property
+    def _next_size(self) -> int:
+        planned = planned_growth(self.training.batch_schedule, self.budget_examples, self._examples)
+        return self.training.batch_size * max(self.state.growth, planned)
 
 
 class SecondsPace:
@@ -97,9 +138,11 @@ class SecondsPace:
         return Block(int(steps), progress, progress_per_step)
 
 
-def pace_of(training: Training, train_rows: int, place: Place) -> Pace:
+def pace_of(training: Training, train_rows: int, place: Place, state: TrainingState) -> Pace:
     """The pace of a run. Raises ValueError if the budget ends before one step."""
     total_steps = steps_for(training.budget, training.batch_size, train_rows)
+    if training.batch_schedule.name != "fixed":
+        return ExamplesPace(training, examples_in(training.budget, train_rows), state)
     if total_steps is None:
         return SecondsPace(training.budget.amount, training.evaluations, place)
     return StepPace(total_steps, training.evaluations)

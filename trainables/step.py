@@ -221,14 +221,16 @@ class Readings:
         first = int(self._reduced([bad], dist.ReduceOp.MIN)[0])
         return None if first == len(losses) else (first, self._reduced([losses[first]], dist.ReduceOp.SUM)[0])
 
-    def metrics(self, batch_size: int, seconds: float) -> dict[str, float]:
-        """The figures of all steps since the last reading, of all workers; `seconds` is the time they took."""
-        loss_sum, items = self._reduced([self._loss_sum, float(self._items)], dist.ReduceOp.SUM)
+    def metrics(self, examples: int, seconds: float) -> dict[str, float]:
+        """The figures of all steps since the last reading, of all workers: they took so many examples and seconds."""
+        sums = [self._loss_sum, float(self._items), math.fsum(self._norms), float(len(self._norms))]
+        loss_sum, items, norm_sum, norms = self._reduced(sums, dist.ReduceOp.SUM)
+        highest = self._reduced([max(self._norms, default=-math.inf)], dist.ReduceOp.MAX)[0]
         return {
             "train_loss": loss_sum / max(items, 1.0),
-            "gradient_norm_mean": math.fsum(self._norms) / len(self._norms) if self._norms else math.nan,
-            "gradient_norm_max": max(self._norms, default=math.nan),
-            "examples_per_second": self.steps * batch_size / seconds,
+            "gradient_norm_mean": norm_sum / norms if norms else math.nan,
+            "gradient_norm_max": highest if norms else math.nan,
+            "examples_per_second": examples / seconds,
         }
 
     def _reduced(self, values: list[float], operation: dist.ReduceOp.RedOpType) -> list[float]:

@@ -31,7 +31,7 @@ def label(table: SweepTable, configuration: Configuration) -> str:
     training = configuration.training
     words = [f"batch {training.batch_size}", f"rate {training.learning_rate:.4g}"]
     if table.settings:
-        words.append(settings_words(training, table.settings))
+        words.append(settings_words(configuration.config, table.settings))
     return ", ".join([*words, configuration.compression] if configuration.compression else words)
 
 
@@ -179,7 +179,7 @@ def training(table: SweepTable, configuration: Configuration) -> list[str]:
 
 
 def _time_to_target(table: SweepTable, entry: Tuned) -> str:
-    name = f"batch {entry.batch_size} {settings_words(entry.best.training, table.settings)}".rstrip()
+    name = f"batch {entry.batch_size} {settings_words(entry.best.config, table.settings)}".rstrip()
     outcome = to_target(table, entry.best)
     if outcome is None:
         return f"{name}: not reached"

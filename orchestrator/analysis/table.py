@@ -18,7 +18,7 @@ from functools import cached_property
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.analysis.statistics import Basis, Summary, mean_over_seeds
-from orchestrator.analysis.words import SETTINGS, varying_settings
+from orchestrator.analysis.words import varying_settings
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.spec import Goal, Mode, Objective
 from trainables.config import ProbeConfig, TrainedConfig, Training, TrialConfig, describe_chain
@@ -159,6 +159,11 @@ class Configuration:
         return self.rows[0].config.training
 
     @property
+    def config(self) -> TrainedConfig:
+        """The first trial's; the others have another seed, and variants another parent."""
+        return self.rows[0].config
+
+    @property
     def compression(self) -> str:
         return self.rows[0].compression
 
@@ -224,16 +229,15 @@ class SweepTable:
 
     @cached_property
     def settings(self) -> tuple[str, ...]:
-        """What the sweep varies beside batch size and learning rate: names from `words.SETTINGS`.
+        """What the sweep varies beside batch size and learning rate: names that `words.settings_words` knows.
 
         What is carried from one batch size to another (see orchestrator.scaling) belongs to the batch size: a setting
         is varied if it differs within one.
         """
-        by_size: dict[int, list[Training]] = defaultdict(list)
+        by_size: dict[int, list[TrainedConfig]] = defaultdict(list)
         for configuration in (*self.baselines, *self.variants):
-            by_size[configuration.training.batch_size].append(configuration.training)
-        varied = {name for trainings in by_size.values() for name in varying_settings(trainings)}
-        return tuple(name for name in SETTINGS if name in varied)
+            by_size[configuration.training.batch_size].append(configuration.config)
+        return tuple(dict.fromkeys(name for configs in by_size.values() for name in varying_settings(configs)))
 
     @cached_property
     def _by_id(self) -> dict[str, Row]:

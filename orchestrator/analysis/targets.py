@@ -133,7 +133,7 @@ def steps_to_target(table: SweepTable) -> list[TargetRow]:
     """Ascending by batch size. A batch size at which no trial reached the target has no row."""
     groups: dict[tuple[int, str], list[Configuration]] = defaultdict(list)
     for configuration in table.baselines:
-        words = settings_words(configuration.training, table.settings)
+        words = settings_words(configuration.config, table.settings)
         groups[configuration.training.batch_size, words].append(configuration)
     rows = []
     for (_, settings), group in sorted(groups.items()):

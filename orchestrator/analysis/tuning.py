@@ -52,8 +52,8 @@ def tuned(table: SweepTable) -> list[Tuned]:
     sign = 1.0 if objective.mode == "max" else -1.0
     groups: dict[tuple[int, str], list[Configuration]] = defaultdict(list)
     for configuration in table.baselines:
-        training = configuration.training
-        groups[training.batch_size, settings_words(training, table.settings)].append(configuration)
+        settings = settings_words(configuration.config, table.settings)
+        groups[configuration.training.batch_size, settings].append(configuration)
     envelope = []
     for _, group in sorted(groups.items()):
         means = {c.key: summary.mean for c in group if (summary := c.summary(objective.metric)) is not None}

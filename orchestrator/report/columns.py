@@ -37,7 +37,7 @@ def training_columns(comparison: Comparison) -> list[Column]:
         Column("rate", lambda c: f"{c.training.learning_rate:.4g}{EDGE if c.key in edges else ''}"),
     ]
     if table.settings:
-        columns.append(Column("settings", lambda c: settings_words(c.training, table.settings), left=True))
+        columns.append(Column("settings", lambda c: settings_words(c.config, table.settings), left=True))
     train_metric = objective.metric.replace("val_", "train_", 1)
     columns.append(_figure(objective.metric))
     if train_metric != objective.metric:
@@ -67,7 +67,7 @@ def variant_columns(comparison: Comparison) -> list[Column]:
     if len(trainings) > len({batch_size for batch_size, _ in trainings}):
         columns.append(Column("rate", lambda c: f"{c.training.learning_rate:.4g}"))
     if table.settings:
-        columns.append(Column("settings", lambda c: settings_words(c.training, table.settings), left=True))
+        columns.append(Column("settings", lambda c: settings_words(c.config, table.settings), left=True))
     columns += [
         Column("compression", lambda c: c.compression, left=True),
         _figure(metric),

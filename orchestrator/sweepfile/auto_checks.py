@@ -54,14 +54,18 @@ def _one_of_everything_else(draft: Draft) -> None:
         "schedule": axes.schedule,
         "gradient_clip_norm": axes.gradient_clip_norm,
         "sharding": axes.sharding,
+        "data_order": axes.data_order,
+        "batch_schedule": axes.batch_schedule,
+        "sync_every_steps": axes.sync_every_steps,
     }
-    for name, given in several.items():
-        if len(given) > 1:
-            draft.root.fail(
-                "has several values, and batch_size auto is found for one",
-                allowed="one value; or batch sizes in place of auto",
-                at=("parameters", name),
-            )
+    places = [("parameters", name) for name, given in several.items() if len(given) > 1]
+    swept = [("task", "options", name) for name in (draft.task.swept if draft.task else ())]
+    for place in (*places, *swept):
+        draft.root.fail(
+            "has several values, and batch_size auto is found for one",
+            allowed="one value; or batch sizes in place of auto",
+            at=place,
+        )
 
 
 def _there_is_a_range(draft: Draft) -> None:

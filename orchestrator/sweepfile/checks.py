@@ -29,6 +29,8 @@ def check(draft: Draft) -> None:
     _objective_is_known(draft)
     _early_stopping_can_work(draft)
     _measured_batches_differ(draft)
+    _batches_can_grow(draft)
+    _there_is_somebody_to_meet(draft)
     for goal in draft.goals:
         _goal_is_known(draft, goal)
         _goal_value_is_sane(goal)
@@ -134,6 +136,7 @@ def _what_is_carried_exists(draft: Draft) -> None:
 
 def _not_too_many_trials(draft: Draft) -> None:
     configurations, seeds = draft.axes.number_of_configurations(), max(1, len(draft.axes.seed))
+    configurations *= len(draft.task.combinations()) if draft.task else 1
     variants = 0
     if draft.compression:
         plan, node = draft.compression.value, draft.compression.node
@@ -198,6 +201,24 @@ def _early_stopping_can_work(draft: Draft) -> None:
 def _measured_batches_differ(draft: Draft) -> None:
     if draft.measure and len(set(draft.measure.value.batch_sizes)) < len(draft.measure.value.batch_sizes):
         draft.measure.node.fail("holds duplicates", allowed="two different batch sizes", at=("batch_sizes",))
+
+
+def _batches_can_grow(draft: Draft) -> None:
+    for schedule in draft.axes.batch_schedule:
+        if schedule.value.name == "fixed":
+            continue
+        if draft.budget and draft.budget.value.unit not in ("examples", "epochs"):
+            message = f"grows at examples, and a budget in {draft.budget.value.unit} has no number of them"
+            schedule.node.fail(message, allowed="fixed, or a budget in examples or epochs")
+        if schedule.value.name == "grow_with_noise" and draft.noise_scale is None:
+            schedule.node.fail("needs the noise scale, which noise_scale: false switches off", allowed="fixed, grow_at")
+
+
+def _there_is_somebody_to_meet(draft: Draft) -> None:
+    if draft.axes.num_workers and all(workers.value == 1 for workers in draft.axes.num_workers):
+        for steps in draft.axes.sync_every_steps:
+            if steps.value is not None:
+                steps.node.fail("needs workers that train beside each other", allowed="num_workers of at least 2")
 
 
 def _goal_is_known(draft: Draft, goal: GoalDraft) -> None:

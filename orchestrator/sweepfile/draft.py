@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sized
 from dataclasses import dataclass, field
 
 from orchestrator.spec import (
@@ -16,7 +18,17 @@ from orchestrator.spec import (
     TaskFacts,
 )
 from orchestrator.sweepfile.document import Given, Node
-from trainables.config import Budget, Measure, Optimizer, Precision, Schedule, Sharding
+from trainables.config import (
+    BatchSchedule,
+    Budget,
+    DataOrder,
+    Measure,
+    NoiseScale,
+    Optimizer,
+    Precision,
+    Schedule,
+    Sharding,
+)
 
 
 @dataclass
@@ -54,16 +66,18 @@ class Axes:
     precision: list[Given[Precision]] = field(default_factory=list)
     num_workers: list[Given[int]] = field(default_factory=list)
     sharding: list[Given[Sharding]] = field(default_factory=list)
+    data_order: list[Given[DataOrder]] = field(default_factory=list)
+    batch_schedule: list[Given[BatchSchedule]] = field(default_factory=list)
+    sync_every_steps: list[Given[int | None]] = field(default_factory=list)
     seed: list[Given[int]] = field(default_factory=list)
 
     def number_of_configurations(self) -> int:
         """Baselines without regard to seeds; an axis that could not be read counts once."""
         scaled = self.scaled_learning_rate
         rates = len(scaled.value.multipliers) if scaled else len(self.learning_rate)
-        product = max(1, rates)
-        for axis in (self.batch_size, self.num_workers, self.precision, self.sharding):
-            product *= max(1, len(axis))
-        return product * max(1, len(self.optimizer)) * max(1, len(self.schedule)) * max(1, len(self.gradient_clip_norm))
+        axes: list[Sized] = [self.batch_size, self.num_workers, self.precision, self.sharding, self.optimizer]
+        axes += [self.schedule, self.gradient_clip_norm, self.data_order, self.batch_schedule, self.sync_every_steps]
+        return math.prod((max(1, rates), *(max(1, len(axis)) for axis in axes)))
 
 
 @dataclass
@@ -78,6 +92,7 @@ class Draft:
     budget: Given[Budget] | None = None
     axes: Axes = field(default_factory=Axes)
     evaluations: int = 10
+    noise_scale: NoiseScale | None = field(default_factory=NoiseScale)
     early_stopping: Given[EarlyStopping] | None = None
     compression: Given[CompressionPlan] | None = None
     measure: Given[Measure] | None = None

@@ -10,7 +10,7 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,8 @@ def look_up(node: Node, task: TaskChoice, folder: Path, *, import_task: bool = F
 
 
 def _builtin_facts(node: Node, task: TaskChoice, builtin: Builtin) -> TaskFacts | None:
-    wrong = [key for key, value in task.options.items() if not _option_fits(node, key, value, builtin.options)]
-    if wrong:
+    fits = [_option_fits(node.child(*at), at[1], value, builtin) for at, value in _options(node, task)]
+    if not all(fits):
         return None
     try:
         data = builtin.fingerprint()
@@ -61,18 +61,30 @@ def _builtin_facts(node: Node, task: TaskChoice, builtin: Builtin) -> TaskFacts 
     )
 
 
-def _option_fits(node: Node, key: str, value: Scalar, defaults: Mapping[str, Scalar]) -> bool:
-    option = node.child("options", key)
+def _options(node: Node, task: TaskChoice) -> Iterator[tuple[tuple[Any, ...], Scalar]]:
+    """Every value of every option with its place below the task."""
+    for key, value in task.options.items():
+        if isinstance(node.child("options", key).value, dict):
+            for index, one in enumerate(task.swept.get(key, (value,))):
+                yield ("options", key, "values", index), one
+        else:
+            yield ("options", key), value
+
+
+def _option_fits(option: Node, key: str, value: Scalar, builtin: Builtin) -> bool:
+    defaults = builtin.options
     if key not in defaults:
         option.fail("unknown option", allowed=listing(defaults) or "no options", near=nearest(key, defaults))
         return False
     wanted = type(defaults[key])
-    if type(value) is wanted or (wanted is float and type(value) is int):
-        if isinstance(value, bool | str) or value > 0:
-            return True
+    if not (type(value) is wanted or (wanted is float and type(value) is int)):
+        option.fail("has the wrong type", allowed=f"{wanted.__name__}, by default {defaults[key]!r}")
+    elif key in builtin.choices and value not in builtin.choices[key]:
+        option.fail("is not one of the choices", allowed=listing(builtin.choices[key]), close_to=builtin.choices[key])
+    elif not isinstance(value, bool | str) and value <= 0:
         option.fail("must be greater than 0", allowed=f"{wanted.__name__}, by default {defaults[key]!r}")
-        return False
-    option.fail("has the wrong type", allowed=f"{wanted.__name__}, by default {defaults[key]!r}")
+    else:
+        return True
     return False
 
 

@@ -15,6 +15,7 @@ MAX_WORKERS = 4096
 MAX_SEED = 2**32 - 1  # what NumPy takes
 MAX_LEARNING_RATE = 1e4
 MAX_EVALUATIONS = 10_000
+MAX_SYNC_STEPS = 1_000_000
 MAX_FIGURE = 1e18  # of a metric
 MAX_NORM = 1e12  # of a gradient
 MAX_AXIS_VALUES = 1000
@@ -40,6 +41,8 @@ _MAX_BY_FIELD: dict[str, float] = {
     "fit_sizes": 16,
     "confirm_seeds": 1000,
     "top": MAX_TRIALS,
+    "every_steps": 1e6,
+    "divided_every_steps": 1e6,
 }
 
 UNKNOWN_KEY = "unknown key"

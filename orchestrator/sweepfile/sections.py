@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -31,11 +32,28 @@ from orchestrator.sweepfile.schema import (
     MAX_LEARNING_RATE,
     MAX_NORM,
     MAX_SEED,
+    MAX_SYNC_STEPS,
     MAX_WORKERS,
 )
-from trainables.config import Budget, Constant, Measure, Optimizer, Precision, Schedule, Sgd, Sharding
+from trainables.config import (
+    BatchSchedule,
+    Budget,
+    Constant,
+    DataOrder,
+    FixedBatch,
+    Measure,
+    NoiseScale,
+    Optimizer,
+    Precision,
+    Scalar,
+    Schedule,
+    Sgd,
+    Sharding,
+    Stored,
+)
 
 B = TypeVar("B", bound=BaseModel)
+N = TypeVar("N", int, float)
 
 SECTIONS = (
     "name",
@@ -44,6 +62,7 @@ SECTIONS = (
     "budget",
     "parameters",
     "evaluations",
+    "noise_scale",
     "early_stopping",
     "compression",
     "measure",
@@ -60,6 +79,9 @@ PARAMETERS = (
     "precision",
     "num_workers",
     "sharding",
+    "data_order",
+    "batch_schedule",
+    "sync_every_steps",
     "seed",
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it becomes the name of a folder and of an experiment
@@ -86,6 +108,8 @@ def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
                 draft.axes = _read_parameters(node)
             case "evaluations":
                 draft.evaluations = node.integer(1, MAX_EVALUATIONS) or draft.evaluations
+            case "noise_scale":
+                draft.noise_scale = None if node.value is False else node.model(NoiseScale)
             case "early_stopping":
                 draft.early_stopping = _given(node, EarlyStopping)
             case "compression":
@@ -118,17 +142,32 @@ def _read_task(node: Node) -> TaskChoice | None:
         return TaskChoice(name=node.value) if node.text() else None
     keys = node.mapping(["name", "options"], required=["name"])
     name = keys["name"].text() if keys and "name" in keys else None
-    options: dict[str, Any] = {}
-    if keys and "options" in keys and keys["options"].value is not None:
-        if not isinstance(keys["options"].value, dict):
-            keys["options"].fail("must be a mapping of the task's options to their values")
-            return None
-        options = keys["options"].value
-        nested = [key for key, value in options.items() if not isinstance(value, bool | int | float | str)]
-        for key in nested:
-            keys["options"].child(key).fail("must be one value", allowed="a number, text, true or false")
-        name = None if nested else name
-    return TaskChoice(name=name, options=options) if name else None
+    options = _read_options(keys["options"]) if keys and "options" in keys else ({}, {})
+    if name is None or options is None:
+        return None
+    return TaskChoice(name=name, options=options[0], swept=options[1])
+
+
+def _read_options(node: Node) -> tuple[dict[str, Scalar], dict[str, tuple[Scalar, ...]]] | None:
+    """Every option with its value, or the first of several; and those with several. None if any is wrong."""
+    if node.value is None:
+        return {}, {}
+    if not isinstance(node.value, dict):
+        node.fail("must be a mapping of the task's options to their values")
+        return None
+    axes: dict[str, list[Given[Scalar]]] = {key: read_axis(node.child(key), _read_option) for key in node.value}
+    if not all(axes.values()):
+        return None
+    swept = {key: tuple(given.value for given in values) for key, values in axes.items() if len(values) > 1}
+    return {key: values[0].value for key, values in axes.items()}, swept
+
+
+def _read_option(node: Node) -> Scalar | None:
+    value: Scalar | None = node.value
+    if isinstance(value, bool | int | float | str):
+        return value
+    node.fail("must be one value", allowed="a number, text, true or false; several are written {values: [...]}")
+    return None
 
 
 def _read_objective(node: Node) -> ObjectiveDraft | None:
@@ -180,12 +219,20 @@ def _read_parameters(node: Node) -> Axes:
     axes.optimizer = _axis(keys, node, "optimizer", lambda item: _read_tagged(item, Optimizer), Sgd())
     axes.schedule = _axis(keys, node, "schedule", lambda item: _read_tagged(item, Schedule), Constant())
     if "gradient_clip_norm" in keys:
-        axes.gradient_clip_norm = _read_clip_norms(keys["gradient_clip_norm"])
+        axes.gradient_clip_norm = _read_or_off(keys["gradient_clip_norm"], lambda item: item.number(0, MAX_NORM))
     else:
         axes.gradient_clip_norm = [Given(None, node)]
     axes.precision = _axis(keys, node, "precision", lambda item: item.choice(get_args(Precision)), "float32")
     axes.num_workers = _axis(keys, node, "num_workers", lambda item: item.integer(1, MAX_WORKERS), 1)
     axes.sharding = _axis(keys, node, "sharding", lambda item: item.choice(get_args(Sharding)), "stripe")
+    axes.data_order = _axis(keys, node, "data_order", lambda item: _read_tagged(item, DataOrder), Stored())
+    axes.batch_schedule = _axis(
+        keys, node, "batch_schedule", lambda item: _read_tagged(item, BatchSchedule), FixedBatch()
+    )
+    if "sync_every_steps" in keys:
+        axes.sync_every_steps = _read_or_off(keys["sync_every_steps"], lambda item: item.integer(1, MAX_SYNC_STEPS))
+    else:
+        axes.sync_every_steps = [Given(None, node)]
     axes.seed = _axis(keys, node, "seed", lambda item: item.integer(0, MAX_SEED), 0)
     return axes
 
@@ -227,12 +274,12 @@ def _read_learning_rate(node: Node, axes: Axes) -> None:
     axes.scaled_learning_rate = Given(scaled, node)
 
 
-def _read_clip_norms(node: Node) -> list[Given[float | None]]:
-    """Limits of the gradient's norm; `null` is no clipping, which deserves a place on the axis."""
+def _read_or_off(node: Node, read: Callable[[Node], N | None]) -> list[Given[N | None]]:
+    """Numbers above 0, or `null` for what is switched off, which deserves a place on the axis."""
     if node.value is None:
         return [Given(None, node)]
-    off = 0.0  # stands for null while reading: there, None means that a value is wrong
-    given = read_axis(node, lambda item: off if item.value is None else item.number(0, MAX_NORM))
+    # 0 stands for null while reading: there, None means that a value is wrong
+    given = read_axis(node, lambda item: 0 if item.value is None else read(item))
     return [Given(entry.value or None, entry.node) for entry in given]
 
 

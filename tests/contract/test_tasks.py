@@ -13,7 +13,7 @@ import torch
 
 from trainables.data import open_data
 from trainables.data.shards import Shard
-from trainables.tasks import Task, load_task
+from trainables.tasks import Task, TaskError, load_task
 from trainables.tasks.catalog import BUILTIN
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -159,8 +159,20 @@ def test_the_catalogue_tells_the_truth(name, workplace):
     assert dict(entry.options) == defaults
     assert entry.train_rows() == open_data(task, workplace / "cache").train.n_rows
     assert "\n" not in entry.doc
-    other = {key: 2 * value for key, value in entry.options.items()}
+    other = {key: 2 * value for key, value in entry.options.items() if not isinstance(value, str)}
     assert n_parameters(load_task(name, other).build_model()) > n_parameters(task.build_model())
+
+
+@pytest.mark.parametrize(("name", "option"), [(name, option) for name in BUILTIN for option in BUILTIN[name].choices])
+def test_every_choice_of_an_option_is_a_model_and_nothing_else_is(name, option, workplace):
+    choices = BUILTIN[name].choices[option]
+    assert BUILTIN[name].options[option] in choices
+    for choice in choices:
+        task = load_task(name, {option: choice})
+        batch = open_data(task, workplace / "cache").train.gather(np.arange(4))
+        task.losses(task.forward(task.build_model(), batch), batch).sum().backward()
+    with pytest.raises(TaskError, match=choices[-1]):
+        load_task(name, {option: "nothing"})
 
 
 def test_a_users_task_can_be_read_without_importing_it(workplace):

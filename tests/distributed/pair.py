@@ -15,12 +15,13 @@ import torch.distributed as dist
 from torch import nn
 
 from tests.training_samples import Ragged, Regression, bits, build, place, table, tables, training
-from trainables.config import Adam, BaselineConfig, Budget, NoiseScale, TaskConfig, Training
+from trainables.config import Adam, BaselineConfig, Budget, NoiseScale, SortedBy, TaskConfig, Training
 from trainables.evaluate import evaluate
 from trainables.gradient_noise import GradientNoise
 from trainables.loop import Diverged, train
 from trainables.place import Place
 from trainables.results import TrialResult
+from trainables.tasks.norms import SyncBatchNorm2d
 from trainables.trial import run_trial
 
 ROWS = 24
@@ -127,6 +128,32 @@ def _columns() -> dict[str, torch.Tensor]:
     return {name: rows.column(name) for name in rows.columns}
 
 
+def local(here: Place, every: int | None, **changes: Any) -> dict[str, Any]:
+    """Plain batches in float64, workers meeting every so many steps: what is seen in evaluations, and the end."""
+    seen: list[torch.Tensor] = []
+
+    class Watched(Regression):
+        def forward(self, model: Any, batch: Any) -> Any:
+            if not model.training:
+                seen.append(torch.cat([value.detach().flatten() for value in model.parameters()]))
+            return super().forward(model, batch)
+
+    task = Watched(0.0, **{"batch_norm": False} | changes.pop("task", {}))
+    settings = training(8, 21, num_workers=here.num_workers, sync_every_steps=every, evaluations=3, **changes)
+    model = build(task, seed=here.rank if every else 0, dtype=DOUBLE)  # whatever they begin with, they begin alike
+    history = list(train(model, task, tables(ROWS, dtype=DOUBLE), settings, here))
+    norms = [report.metrics["gradient_norm_mean"] for report in history]
+    return {"weights": bits(model), "evaluated": torch.stack(seen), "norms": norms}
+
+
+class Synced(Regression):
+    """Batch norm over the rows of all workers."""
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        pixels = nn.Sequential(nn.Linear(3, 24), nn.Unflatten(1, (6, 2, 2)))
+        return nn.Sequential(pixels, SyncBatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(24, 1))
+
+
 def whole_trial(here: Place) -> dict[str, Any]:
     """A baseline of real data from beginning to end."""
     named = TaskConfig(name="digits_cnn", options={"channels": 4}, data="of the test", code="of the test")
@@ -152,6 +179,7 @@ def everything(here: Place) -> dict[str, Any]:
         "ragged": full_batch(Ragged(**STEADY), here, **with_limits),
         "limits": full_batch(Regression(**STEADY), here, **with_limits),
         "partly used": full_batch(PartlyUsed(**STEADY), here, micro_batch_limit=4),
+        "synced": full_batch(Synced(), here),
         "evaluated": {
             str((rows, limit)): {
                 name: estimate.model_dump()
@@ -171,6 +199,17 @@ def everything(here: Place) -> dict[str, Any]:
             "flagged": flagged(here),
             "trial": whole_trial(here),
             "noise": noise_scale(here, True),
+            "local": {
+                name: local(here, every, **changes)
+                for name, every, changes in [
+                    ("none", None, {}),
+                    ("1", 1, {}),
+                    ("4", 4, {"task": {"batch_norm": True}}),
+                    ("adam", 4, {"optimizer": Adam(), "sharding": "block", "data_order": SortedBy(column="target")}),
+                ]
+            },
+            "local whole": interrupted(here, training(8, 20, sync_every_steps=3, **adam), 0, "local whole.pt"),
+            "local resumed": interrupted(here, training(8, 20, sync_every_steps=3, **adam), 3, "local resumed.pt"),
             "no noise": noise_scale(here, False),
         }
     return results

@@ -10,7 +10,7 @@ from tests.training_samples import differing
 from trainables.gradient_noise import HALF_LIFE
 from trainables.noise_scale import NoiseScaleMeter
 
-CASES = ["plain", "ragged", "limits", "partly used"]
+CASES = ["plain", "ragged", "limits", "partly used", "synced"]
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,13 @@ def results(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_two_workers_equal_one_after_twenty_steps(results, case):
     """`ragged`: rows with different numbers of items; `limits`: with micro-batches and clipping; `partly used`: some
-    parameters take no part in the loss.
+    parameters take no part in the loss; `synced`: batch norm over all workers, with its running statistics.
     """
     alone = results[1, 0][case]["weights"]
     for rank in (0, 1):
         together = results[2, rank][case]["weights"]
         for name, value in alone.items():
-            assert value.dtype == torch.float64
+            assert value.dtype == (torch.int64 if name.endswith("num_batches_tracked") else torch.float64)
             torch.testing.assert_close(together[name], value, rtol=0, atol=1e-6)
             torch.testing.assert_close(together[name], value, rtol=0, atol=1e-12)  # in truth
 
@@ -113,3 +113,29 @@ def test_the_noise_scale_is_that_of_local_and_reduced_gradients(results):
         assert results[2, rank]["noise"]["state"] == pytest.approx(expected.state(), rel=1e-9)
         assert differing(results[2, rank]["noise"]["weights"], results[2, rank]["no noise"]["weights"]) == []
     assert results[2, 0]["noise"]["state"] == results[2, 1]["noise"]["state"]
+
+
+def test_meeting_at_every_step_with_sgd_is_data_parallel_training(results):
+    """With momentum too, whose buffers are averaged with the parameters."""
+    for rank in (0, 1):
+        together, apart = (results[2, rank]["local"][every]["weights"] for every in ("none", "1"))
+        for name, value in together.items():
+            torch.testing.assert_close(apart[name], value, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", ["1", "4", "adam"])
+def test_after_a_meeting_all_workers_hold_the_same_and_only_that_is_evaluated(results, case):
+    one, other = (results[2, rank]["local"][case] for rank in (0, 1))
+    assert differing(one["weights"], other["weights"]) == []
+    assert torch.equal(one["evaluated"], other["evaluated"])
+    assert one["norms"] == other["norms"]
+
+
+def test_meeting_less_often_is_another_training(results):
+    every, fourth = (results[2, 0]["local"][name]["weights"]["0.weight"] for name in ("1", "adam"))
+    assert not torch.allclose(every, fourth)
+
+
+def test_local_sgd_resumes_with_the_same_bits(results):
+    whole, resumed = results[2, 0]["local whole"], results[2, 0]["local resumed"]
+    assert differing(whole["weights"], resumed["weights"]) == []

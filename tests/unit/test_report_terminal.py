@@ -18,7 +18,7 @@ from orchestrator.analysis.words import number, quantity, settings_words, varyin
 from orchestrator.report.command import compare_command, plain_text, report_command
 from orchestrator.spec import Goal
 from tests.sample_sweep import sample_plan, sample_results, write_sample
-from trainables.config import AdamW, Budget, Training
+from trainables.config import AdamW, BaselineConfig, Budget, TaskConfig, Training
 from trainables.results import Estimate
 from trainables.storage import Storage
 
@@ -80,10 +80,18 @@ def test_units_come_from_the_name() -> None:
 def test_only_settings_that_vary_are_named() -> None:
     base = Training(batch_size=8, micro_batch_size=8, learning_rate=0.1, budget=Budget(unit="steps", amount=5))
     other = base.model_copy(update={"precision": "bfloat16", "optimizer": AdamW(weight_decay=0.1)})
-    names = varying_settings([base, other])
+
+    def trial(training: Training, **options: str | int) -> BaselineConfig:
+        return BaselineConfig(task=TaskConfig(name="t", options=options, data="", code=""), training=training)
+
+    names = varying_settings([trial(base), trial(other)])
     assert names == ["precision", "optimizer"]
-    assert settings_words(other, names) == "bfloat16, adamw weight_decay=0.1"
-    assert varying_settings([base, base.model_copy(update={"seed": 5, "batch_size": 16, "micro_batch_size": 16})]) == []
+    assert settings_words(trial(other), names) == "bfloat16, adamw weight_decay=0.1"
+    reseeded = base.model_copy(update={"seed": 5, "batch_size": 16, "micro_batch_size": 16})
+    assert varying_settings([trial(base, norm="group"), trial(reseeded, norm="group")]) == []
+    pair = [trial(base, norm="group", channels=8), trial(base, norm="ghost", channels=16)]
+    names = varying_settings(pair)
+    assert [settings_words(one, names) for one in pair] == ["group, channels 8", "ghost, channels 16"]
 
 
 # -- the tables -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from trainables.artifact import Inputs
-from trainables.config import Budget, FineTune, Training
+from trainables.config import Budget, FineTune, FixedBatch, Training
 from trainables.data import TaskData
 from trainables.data_parallel import Objective
 from trainables.loop import Diverged, train
@@ -112,5 +112,7 @@ def derive(context: Context, budget_fraction: float, learning_rate_factor: float
             "evaluations": max(1, math.ceil(training.evaluations * min(1.0, budget_fraction))),
             "accumulation_steps": training.accumulation_steps * training.num_workers,
             "num_workers": 1,
+            "sync_every_steps": None,
+            "batch_schedule": FixedBatch(),
         }
     )

@@ -8,8 +8,8 @@ other without a gap, and every step takes the same number of rows from every wor
     worker 1 owns 5-9, its stream:   8 6 | 5 9 | 7 . 6 9 ...
 
 So all steps are full, all workers take the same number of steps, no row is dropped, and none is seen twice in an epoch
-of its worker; a step may span two epochs. The position in the data is one number, the rows taken so far per worker:
-step * batch_size / num_workers. That is all a checkpoint needs.
+of its worker; a step may span two epochs. The position in the data is one number, the rows taken so far per worker;
+with a batch that stays the same it is step * batch_size / num_workers. That is all a checkpoint needs.
 """
 
 from __future__ import annotations

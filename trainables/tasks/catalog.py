@@ -20,6 +20,7 @@ class Builtin:
     dataset: str  # of trainables.data.builtin
     metrics: Mapping[str, Literal["min", "max"]]
     options: Mapping[str, Option] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the options that are words
 
     @property
     def train_rows(self) -> Callable[[], int]:
@@ -35,10 +36,11 @@ class Builtin:
 BUILTIN: dict[str, Builtin] = {
     "digits_cnn": Builtin(
         target="trainables.tasks.images:DigitsCnn",
-        doc="8x8 images of handwritten digits (scikit-learn), 10 classes; a convolutional network with batch norm",
+        doc="8x8 images of handwritten digits (scikit-learn), 10 classes; a convolutional network",
         dataset="digits",
         metrics={"accuracy": "max"},
-        options={"channels": 32},
+        options={"channels": 32, "norm": "batch", "ghost_size": 16},
+        choices={"norm": ("batch", "ghost", "sync", "group")},
     ),
     "digits_transformer": Builtin(
         target="trainables.tasks.images:DigitsTransformer",

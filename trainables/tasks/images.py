@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from trainables.tasks.base import Batch, Task
 from trainables.tasks.layers import Block, scaled
+from trainables.tasks.norms import NORMS, norm_layer
 
 CLASSES = 10
 
@@ -32,30 +33,34 @@ class _Digits(Task):
 
 
 class DigitsCnn(_Digits):
-    """Three convolutions with batch norm. Channels: `channels`, twice and four times as many."""
+    """Three convolutions, each normalised. Channels: `channels`, twice and four times as many.
 
-    def __init__(self, channels: int = 32) -> None:
-        self.channels = channels
+    `norm` is one of `norms.NORMS`; `ghost_size`, in rows, matters to ghost batch norm alone.
+    """
+
+    def __init__(self, channels: int = 32, norm: str = "batch", ghost_size: int = 16) -> None:
+        if norm not in NORMS:
+            raise ValueError(f"norm {norm!r} is not one of {', '.join(NORMS)}")
+        self.channels, self.norm, self.ghost_size = channels, norm, ghost_size
 
     def build_model(self, width: float = 1.0) -> nn.Module:
         narrow = scaled(self.channels, width)
         middle, wide = scaled(2 * self.channels, width), scaled(4 * self.channels, width)
         return nn.Sequential(
-            *_convolution(1, narrow),
+            *self._convolution(1, narrow),
             nn.MaxPool2d(2),
-            *_convolution(narrow, middle),
+            *self._convolution(narrow, middle),
             nn.MaxPool2d(2),
-            *_convolution(middle, wide),
+            *self._convolution(middle, wide),
             nn.Flatten(),
             nn.Linear(4 * wide, wide),  # 2x2 pixels are left
             nn.ReLU(),
             nn.Linear(wide, CLASSES),
         )
 
-
-def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)  # batch norm has a bias
-    return convolution, nn.BatchNorm2d(outputs), nn.ReLU()
+    def _convolution(self, inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+        convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)  # the norm has a bias
+        return convolution, norm_layer(self.norm, outputs, self.ghost_size), nn.ReLU()
 
 
 class DigitsTransformer(_Digits):

@@ -1,0 +1,147 @@
+"""Batches that grow: when and by how much, that every row is still read once, and that a resume is exact."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from orchestrator.workload import Work, work_of
+from tests.training_samples import Regression, bits, build, differing, place, tables, training
+from trainables.config import BaselineConfig, Budget, FixedBatch, GrowAt, GrowWithNoise, NoiseScale, TaskConfig
+from trainables.gradient_noise import GradientNoise
+from trainables.growth import growth_with_noise, planned_growth, rate_factor, work_of_budget
+from trainables.loop import train
+
+ALWAYS = NoiseScale(every_steps=1, divided_every_steps=1)
+
+
+class Watched(Regression):
+    """Remembers the rows of every forward pass of the training."""
+
+    def __init__(self):
+        super().__init__(dropout=0.0, batch_norm=False)
+        self.seen = []
+
+    def forward(self, model, batch):
+        if model.training:
+            self.seen.append(batch["features"][:, 0].clone())
+        return super().forward(model, batch)
+
+
+def run(folder, schedule, budget=512, unit="examples", noise_scale=None, **changes):
+    settings = training(
+        budget=Budget(unit=unit, amount=budget), batch_schedule=schedule, noise_scale=noise_scale, **changes
+    )
+    task = Watched()
+    model = build(task)
+    noise = GradientNoise(settings, 64, place(folder))
+    history = list(train(model, task, tables(), settings, place(folder), noise=noise))
+    return task, history, settings
+
+
+def test_it_grows_at_the_given_examples_by_accumulation_and_reads_every_row_once_an_epoch(tmp_path):
+    schedule = GrowAt(fractions=(0.25, 0.5), factor=2)
+    task, history, settings = run(tmp_path, schedule, 512, batch_size=8, micro_batch_limit=4)
+    assert {len(rows) for rows in task.seen} == {4}, "the micro-batch stays"
+    assert [(r.step, r.examples) for r in history] == [(16, 128), (24, 256), (28, 384), (32, 512)]
+    rows = torch.cat(task.seen)
+    for epoch in rows.split(64):
+        assert len(set(epoch.tolist())) == 64
+    config = BaselineConfig(task=TaskConfig(name="t", data="", code=""), training=settings)
+    assert work_of(config, 64) == Work(32, 512)
+
+
+def test_a_boundary_within_a_step_waits_for_its_end_and_the_budget_is_not_exceeded(tmp_path):
+    schedule = GrowAt(fractions=(0.3,), factor=4)
+    _, history, settings = run(tmp_path, schedule, 100, batch_size=8)
+    # 30 examples are passed after 4 steps of 8; then two of 32 make 96
+    assert (history[-1].step, history[-1].examples) == (6, 96)
+    assert len({report.step for report in history}) == len(history) <= settings.evaluations
+
+
+@given(
+    st.integers(1, 64),
+    st.integers(1, 2000),
+    st.lists(st.integers(1, 99), min_size=1, max_size=4, unique=True),
+    st.integers(2, 5),
+)
+def test_the_planned_work_is_what_a_walk_through_the_steps_finds(batch_size, budget, percents, factor):
+    schedule = GrowAt(fractions=tuple(sorted(percent / 100 for percent in percents)), factor=factor)
+    steps = examples = 0
+    while examples + (size := batch_size * planned_growth(schedule, Fraction(budget), examples)) <= budget:
+        steps, examples = steps + 1, examples + size
+    assert work_of_budget(schedule, Fraction(budget), batch_size) == (steps, examples)
+
+
+@pytest.mark.parametrize(("rule", "factor"), [("unchanged", 1.0), ("linear", 4.0), ("sqrt", 2.0)])
+def test_the_learning_rate_follows_if_it_is_told_to(tmp_path, rule, factor):
+    schedule = GrowAt(fractions=(0.5,), factor=4, learning_rate=rule)
+    _, history, _ = run(tmp_path, schedule, 512, learning_rate=0.01)
+    assert [report.metrics["learning_rate"] for report in history] == pytest.approx([0.01] * 2 + [0.01 * factor] * 2)
+    assert rate_factor(FixedBatch(), 4) == 1.0
+
+
+def test_it_grows_with_the_noise_scale_as_far_as_that_goes():
+    schedule = GrowWithNoise(factor=2, at_most=8)
+    assert growth_with_noise(schedule, 1, 8, 15.9) == 1
+    assert growth_with_noise(schedule, 1, 8, 16.0) == 2
+    assert growth_with_noise(schedule, 4, 8, 1e9) == 8
+    assert growth_with_noise(schedule, 8, 8, 1e9) == 8
+    assert growth_with_noise(schedule, 2, 8, None) == 2
+    assert growth_with_noise(FixedBatch(), 1, 8, 1e9) == 1
+    assert growth_with_noise(GrowAt(), 1, 8, 1e9) == 1
+
+
+def test_in_a_training_it_grows_after_readings_whose_noise_scale_is_above_the_larger_batch(tmp_path):
+    _, history, _ = run(
+        tmp_path, GrowWithNoise(at_most=4), 4096, noise_scale=ALWAYS, evaluations=16, learning_rate=0.003, batch_size=2,
+        micro_batch_limit=1,
+    )  # fmt: skip
+    sizes, growth = [], 1
+    for before, after in zip([None, *history], history, strict=False):
+        growth = growth_with_noise(GrowWithNoise(at_most=4), growth, 2, before and before.metrics.get("noise_scale"))
+        sizes.append(2 * growth)
+        steps, examples = (after.step, after.examples) if before is None else (
+            after.step - before.step, after.examples - before.examples
+        )  # fmt: skip
+        assert examples == steps * sizes[-1]
+    assert sizes[-1] > sizes[0], "the test shows nothing otherwise"
+
+
+@pytest.mark.parametrize(
+    "schedule", [GrowAt(fractions=(0.2, 0.7), learning_rate="sqrt"), GrowWithNoise()], ids=["at", "with noise"]
+)
+def test_a_resume_is_exact(tmp_path, schedule):
+    settings = training(
+        budget=Budget(unit="epochs", amount=9.3), batch_schedule=schedule, noise_scale=ALWAYS, evaluations=6,
+        learning_rate=1e-3,
+    )  # fmt: skip
+
+    def start(name, seed=0):
+        noise = GradientNoise(settings, 64, place(tmp_path))
+        model = build(Regression(), seed)
+        return model, train(model, Regression(), tables(), settings, place(tmp_path), checkpoint=name, noise=noise)
+
+    whole, running = start("whole")
+    expected = [(report.step, report.examples) for report in running]
+    parts = []
+    for number in range(len(expected)):
+        model, running = start("parts", seed=99 if number else 0)
+        report = next(running)
+        parts.append((report.step, report.examples))
+        running.close()
+    assert parts == expected
+    assert differing(bits(whole), bits(model)) == []
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ValidationError, match="a batch_schedule needs a budget in examples or epochs, not in steps"):
+        training(batch_schedule=GrowAt())
+    examples = {"budget": Budget(unit="examples", amount=100)}
+    with pytest.raises(ValidationError, match="grow_with_noise needs noise_scale"):
+        training(batch_schedule=GrowWithNoise(), noise_scale=None, **examples)
+    with pytest.raises(ValidationError, match="fractions must ascend"):
+        GrowAt(fractions=(0.5, 0.2))

@@ -1,0 +1,39 @@
+"""In which order the rows of the training data lie, before workers are given their parts of it.
+
+Each worker shuffles its own rows anew in every epoch (`shards`), so with one worker the order hardly matters. With
+several, `block` on sorted data gives each of them other labels than the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainables.config import DataOrder, ShuffledOnce, SortedBy, Stored
+from trainables.data.sources import DataError
+
+if TYPE_CHECKING:
+    from trainables.data.table import Table
+
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+SHUFFLE_SEED = 0  # the same order in every trial
+
+
+def row_order(order: DataOrder, table: Table) -> Rows | None:
+    """The stored row numbers in the wanted order, int64 [rows]; None if that is the order in which they are stored.
+
+    Raises DataError when there is no such column, or when its rows are no single numbers.
+    """
+    match order:
+        case Stored():
+            return None
+        case ShuffledOnce():
+            return np.random.default_rng(SHUFFLE_SEED).permutation(table.n_rows)
+        case SortedBy(column=name):
+            if name not in table.columns or table.columns[name][1]:
+                numbers = [column for column, (_, shape) in table.columns.items() if not shape]
+                has = f"it has {', '.join(numbers)}" if numbers else "it has none"
+                raise DataError(f"data_order sorts by {name!r}, which is no column of single numbers; {has}")
+            return np.argsort(table.column(name).numpy(), kind="stable")
