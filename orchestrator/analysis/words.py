@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.analysis.statistics import Summary
-from trainables.config import BatchSchedule, DataOrder, Optimizer, Schedule, Training, TrainedConfig
+from trainables.config import BatchSchedule, DataOrder, Optimizer, Schedule, TrainedConfig, Training
 
 OPTION = "task."
 
