@@ -99,14 +99,14 @@ class GrowAt(Frozen):
     """The batch becomes `factor` times as large after each of these fractions of the budget."""
 
     name: Literal["grow_at"] = "grow_at"
-    fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.5,), min_length=1, max_length=16)
+    fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5,)
     factor: int = Field(2, ge=2, le=64)
     learning_rate: RateAfterGrowth = "unchanged"
 
     @model_validator(mode="after")
     def _ascending(self) -> GrowAt:
-        if list(self.fractions) != sorted(set(self.fractions)):
-            raise ValueError("fractions must ascend, each once")
+        if not 1 <= len(self.fractions) <= 16 or list(self.fractions) != sorted(set(self.fractions)):
+            raise ValueError("fractions must ascend, each once, and be 1 to 16")
         return self
 
 

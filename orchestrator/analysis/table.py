@@ -229,7 +229,7 @@ class SweepTable:
 
     @cached_property
     def settings(self) -> tuple[str, ...]:
-        """What the sweep varies beside batch size and learning rate: `words.SETTINGS` and task options.
+        """What the sweep varies beside batch size and learning rate: names that `words.settings_words` knows.
 
         What is carried from one batch size to another (see orchestrator.scaling) belongs to the batch size: a setting
         is varied if it differs within one.

@@ -20,12 +20,13 @@ from orchestrator.plan import Stage, StageBound, Trial
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate, Sweep
 from orchestrator.workload import work_of
 from trainables.batching import steps_for
-from trainables.config import Budget, ProbeConfig, Scalar, TaskConfig, Throughput, trial_id
+from trainables.config import Budget, NoiseScale, ProbeConfig, Scalar, TaskConfig, Throughput, trial_id
 
 MIN_STEPS = 32  # of the largest batch size within the budget; fewer show little of the way to a target
 MAX_BATCH_SIZE = 16_384  # where neither rows nor budget set a limit
 SHORT_RUN_FRACTION = 0.25  # of the budget
 NOISE_PARTS = 8  # micro-batches of a short run's step: the noise scale is read off their difference
+SHORT_RUN_NOISE = NoiseScale(every_steps=1, divided_every_steps=4)  # it is there to be measured, not to be fast
 MAX_CONFIRMED = 4  # configurations
 
 
@@ -81,8 +82,10 @@ def first_trials(sweep: Sweep) -> tuple[Trial, ...]:
     return (*_probes(sweep), _short_run(sweep))
 
 
-def task_config(sweep: Sweep, options: Mapping[str, Scalar]) -> TaskConfig:
-    return TaskConfig(name=sweep.task.name, options=dict(options), data=sweep.facts.data, code=sweep.facts.code)
+def task_config(sweep: Sweep, options: Mapping[str, Scalar] | None = None) -> TaskConfig:
+    """The task with these options; without, as the file gives it, with the first value of a swept option."""
+    chosen = dict(sweep.task.options if options is None else options)
+    return TaskConfig(name=sweep.task.name, options=chosen, data=sweep.facts.data, code=sweep.facts.code)
 
 
 def _probes(sweep: Sweep) -> list[Trial]:
@@ -114,7 +117,7 @@ def _short_run(sweep: Sweep) -> Trial:
     part = max(1, middle // max(NOISE_PARTS, workers))
     budget = sweep.budget.model_copy(update={"amount": sweep.budget.amount * SHORT_RUN_FRACTION})
     (trial,) = baselines(
-        sweep.model_copy(update={"budget": budget, "evaluations": 4}),
+        sweep.model_copy(update={"budget": budget, "evaluations": 4, "noise_scale": SHORT_RUN_NOISE}),
         Stage.SHORT_RUN,
         batch_size=middle,
         multipliers=(1.0,),

@@ -58,18 +58,13 @@ def _one_of_everything_else(draft: Draft) -> None:
         "batch_schedule": axes.batch_schedule,
         "sync_every_steps": axes.sync_every_steps,
     }
-    for name, given in several.items():
-        if len(given) > 1:
-            draft.root.fail(
-                "has several values, and batch_size auto is found for one",
-                allowed="one value; or batch sizes in place of auto",
-                at=("parameters", name),
-            )
-    for option in draft.task.swept if draft.task else ():
+    places = [("parameters", name) for name, given in several.items() if len(given) > 1]
+    swept = [("task", "options", name) for name in (draft.task.swept if draft.task else ())]
+    for place in (*places, *swept):
         draft.root.fail(
-            "has several values, and batch_size auto is found for one model",
+            "has several values, and batch_size auto is found for one",
             allowed="one value; or batch sizes in place of auto",
-            at=("task", "options", option),
+            at=place,
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.analysis.words import settings_words, varying_settings
 from orchestrator.expand import expand
 from orchestrator.plan import Plan
 from orchestrator.plan_view import baseline_table
@@ -296,6 +297,26 @@ def test_work_is_whole_steps_of_the_budget(sweep: Sweep) -> None:
     assert chain_work(chain, training, 1151) == Work(31 + 6, 496 + 96)
     assert chain_work((Distill(),), training, 1151) == work_of(plan.trials[0].config, 1151)
     assert chain_work((), training, 1151) == Work()
+
+
+def test_schedules_orders_and_meetings_are_axes_and_one_worker_meets_nobody(tmp_path: Path) -> None:
+    parameters = """{batch_size: 16, learning_rate: 0.1, num_workers: {values: [1, 2]},
+                    batch_schedule: {values: [fixed, {name: grow_at, fractions: [0.5], factor: 4}]},
+                    data_order: {values: [stored, sorted]}, sync_every_steps: {values: [null, 1, 8]}}"""
+    text = sweep_text(
+        parameters=parameters.replace("\n", " "), noise_scale="{every_steps: 8}", compression=None, goals=None
+    )
+    plan = expand(load_text(tmp_path, text))
+    trainings = [trial.config.training for trial in plan.trials]
+    assert len(trainings) == 2 * 2 * (1 + 3)
+    assert {t.sync_every_steps for t in trainings if t.num_workers == 2} == {None, 1, 8}
+    assert {t.noise_scale.every_steps for t in trainings if t.noise_scale} == {8}
+    columns = baseline_table(plan).columns
+    assert {"data_order", "batch_schedule", "sync_every_steps"} <= set(columns)
+    assert {work_of(trial.config, None).steps for trial in plan.trials} == {62, 32 + 7}
+    names = varying_settings(trial.config for trial in plan.trials)
+    words = settings_words(plan.trials[-1].config, names)
+    assert words == "2 workers, sorted, grow_at factor=4, every 8 steps"
 
 
 def test_a_swept_option_of_the_task_is_an_axis(tmp_path: Path) -> None:
