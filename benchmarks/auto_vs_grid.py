@@ -114,7 +114,7 @@ QUESTIONS = {
         0.5,
         8_000,
         (2, 4, 8, 16, 32, 64, 128),
-        "base: 1e-3, at_batch_size: 32, rule: sqrt",
+        "base: 4e-3, at_batch_size: 32, rule: sqrt",
         "adam",
     ),
     "digits_transformer": Question(

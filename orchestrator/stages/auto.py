@@ -1,7 +1,8 @@
 """`batch_size: auto` from its first results to the confirmation: which trials come next, given those that have ended.
 
     probe, short run     ->  sizes for the fit, workers and precision, limit of the micro-batch
-    fit, beyond the edge ->  one more size if the knee was missed; then the predicted optimum
+    fit, beyond the edge ->  at the middle size first, then at the others around the best rate there; one more size
+                             if the knee was missed; then the predicted optimum
     confirmation         ->  nothing: the verdict is the comparison's (orchestrator.analysis.verdict)
 
 A stage begins when every trial of the one before has ended. What a probe or a short run could not tell is done
@@ -20,8 +21,8 @@ from orchestrator.analysis.verdict import contenders
 from orchestrator.expand import Configuration, baselines
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.stages.design import MAX_CONFIRMED, fresh_seeds, ladder, nearest, settings, spread
-from orchestrator.stages.edges import beyond_edges, rate_score
-from orchestrator.stages.tuning import multiplier_at
+from orchestrator.stages.edges import best_rate, beyond_edges, rate_score
+from orchestrator.stages.tuning import multiplier_at, rule_rate
 from trainables.batching import steps_for
 from trainables.config import Precision, ProbeConfig
 from trainables.results import TrialResult
@@ -60,11 +61,11 @@ def proceed(plan: Plan, results: Results) -> Ahead:
     ways = probed_ways(plan, results)
     fastest = max(ways, key=lambda way: way.examples_per_second)
     sizes = fit_sizes(plan, results)
-    tuned, missing = _tuned(plan, results, sizes, fastest)
+    tuned, missing = _tuned(plan, results, _middle_first(sizes), fastest)
     if missing:
         return Ahead(tuned, missing)
     if (size := one_more_size(sizes, fit(_table(plan, tuned, results), resamples=1), ladder(plan.sweep))) is not None:
-        tuned, missing = _tuned(plan, results, [*sizes, size], fastest)
+        tuned, missing = _tuned(plan, results, [*_middle_first(sizes), size], fastest)
         if missing:
             return Ahead(tuned, missing)
     table = _table(plan, tuned, results)
@@ -185,12 +186,28 @@ def _confirmation(plan: Plan, table: SweepTable, ways: Sequence[Way], fastest: W
 
 
 def _tuned(plan: Plan, results: Results, sizes: Sequence[int], way: Way) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
-    """The learning rate tuned at each size, and the trials of it that have not ended."""
+    """The learning rate tuned at each size, and the trials of it that have not ended.
+
+    At the first size around the rule's rate; at the others, which wait for it, around what was best there. So a file
+    whose rate is far off is found out once, and not at every size.
+    """
     _, rate = settings(plan.sweep)
-    seeds = plan.sweep.parameters.seed[:1]
-    grid = [t for size in sizes for t in _trials(plan, Stage.FIT, size, rate.multipliers, seeds, way)]
-    edges = beyond_edges(grid, results, plan.sweep.objective, rate.extend)
+    seeds, objective = plan.sweep.parameters.seed[:1], plan.sweep.objective
+    grid = list(_trials(plan, Stage.FIT, sizes[0], rate.multipliers, seeds, way))
+    edges = beyond_edges(grid, results, objective, rate.extend)
+    if not edges.missing:
+        by_rate = {t.training.learning_rate: [results[t.id]] for t in (*grid, *edges.added)}
+        best = best_rate(by_rate, objective)
+        centre = 1.0 if best is None else best / rule_rate(plan.sweep, sizes[0])
+        multipliers = tuple(float(f"{multiplier * centre:.6g}") for multiplier in rate.multipliers)
+        grid += [t for size in sizes[1:] for t in _trials(plan, Stage.FIT, size, multipliers, seeds, way)]
+        edges = beyond_edges(grid, results, objective, rate.extend)
     return (*grid, *edges.added), edges.missing
+
+
+def _middle_first(sizes: Sequence[int]) -> list[int]:
+    middle = sizes[len(sizes) // 2]
+    return [middle, *(size for size in sizes if size != middle)]
 
 
 def _trials(

@@ -26,7 +26,7 @@ def multiplier_at(batch_size: int, table: SweepTable, sweep: Sweep) -> float:
     if not rows:
         return 1.0
     known = [math.log(row.batch_size) for row in rows]
-    logs = [math.log(best_rate_at(row, table) / _centre(sweep, row.batch_size)) for row in rows]
+    logs = [math.log(best_rate_at(row, table) / rule_rate(sweep, row.batch_size)) for row in rows]
     return float(f"{math.exp(float(np.interp(math.log(batch_size), known, logs))):.3g}")
 
 
@@ -56,7 +56,7 @@ def vertex(points: Sequence[tuple[float, float]]) -> float:
     return min(max(least, (x0 + x1) / 2), (x1 + x2) / 2)
 
 
-def _centre(sweep: Sweep, batch_size: int) -> float:
+def rule_rate(sweep: Sweep, batch_size: int) -> float:
     """The rule's own rate."""
     _, rate = settings(sweep)
     ((centre, _),) = scaled_rates(rate.model_copy(update={"multipliers": (1.0,)}), batch_size)

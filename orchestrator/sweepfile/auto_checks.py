@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import fields
 
 from orchestrator.stages.design import sizes_of
 from orchestrator.sweepfile.draft import Draft
 
+CHOSEN_AXES = ("num_workers", "precision")
+CHECKED_ELSEWHERE = ("batch_size", "learning_rate")
 MIN_RANGE = 4  # of batch sizes, largest over smallest
 
 
@@ -48,22 +50,15 @@ def _rates_can_be_carried(draft: Draft) -> None:
 
 def _one_of_everything_else(draft: Draft) -> None:
     """Workers and precisions are chosen by their throughput; of the rest there must be one."""
-    axes = draft.axes
-    several: dict[str, Sequence[object]] = {
-        "optimizer": axes.optimizer,
-        "schedule": axes.schedule,
-        "gradient_clip_norm": axes.gradient_clip_norm,
-        "sharding": axes.sharding,
-        "data_order": axes.data_order,
-        "batch_schedule": axes.batch_schedule,
-        "sync_every_steps": axes.sync_every_steps,
-    }
-    places = [("parameters", name) for name, given in several.items() if len(given) > 1]
+    lists = {axis.name: value for axis in fields(draft.axes) if isinstance(value := getattr(draft.axes, axis.name), list)}
+    kept = (*CHOSEN_AXES, *CHECKED_ELSEWHERE)
+    places = [("parameters", name) for name, given in lists.items() if len(given) > 1 and name not in kept]
     swept = [("task", "options", name) for name in (draft.task.swept if draft.task else ())]
     for place in (*places, *swept):
+        one = "one value; `confirm_seeds` says how many confirm" if place[-1] == "seed" else "one value"
         draft.root.fail(
             "has several values, and batch_size auto is found for one",
-            allowed="one value; or batch sizes in place of auto",
+            allowed=f"{one}; or batch sizes in place of auto",
             at=place,
         )
 
