@@ -59,7 +59,7 @@ class Question:
     optimizer: str
     multipliers: tuple[float, ...] = (0.25, 0.5, 1, 2, 4)
     seeds: tuple[int, ...] = (0, 1, 2)
-    evaluations: int = 60
+    evaluations: int = 50
     confirm_seeds: int = 4
 
     def shortened(self) -> Question:
@@ -103,7 +103,7 @@ QUESTIONS = {
         "digits_cnn",
         "val_loss",
         0.2,
-        24_000,
+        16_000,
         (8, 16, 32, 64, 128, 256, 512),
         "base: 0.05, at_batch_size: 64, rule: linear",
         "{name: sgd, momentum: 0.9}",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from orchestrator.expand import Configuration, chosen_variants, pending_variants
 from orchestrator.plan import Plan, Trial
@@ -17,11 +17,37 @@ from trainables.results import TrialResult
 Results = Mapping[str, TrialResult]
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """The last answer and what it was asked with: ledger, display and plan keeper all ask after every trial's end."""
+
+    plan: Plan
+    results: dict[str, TrialResult]
+    grown: tuple[Plan, tuple[str, ...]]
+
+    def answers(self, plan: Plan, results: Results) -> bool:
+        known = self.results
+        return plan is self.plan and len(results) == len(known) and all(known.get(k) is r for k, r in results.items())
+
+
+_last: _Answer | None = None
+
+
 def grown(plan: Plan, results: Results) -> tuple[Plan, tuple[str, ...]]:
     """The plan with all that these results ask for, and the trials that must end before they can ask for more.
 
     Give it the plan as expanded: what it returns has grown already.
     """
+    global _last
+    last = _last  # once: a display asks from a thread of its own
+    if last is not None and last.answers(plan, results):
+        return last.grown
+    answer = _grown(plan, results)
+    _last = _Answer(plan, dict(results), answer)
+    return answer
+
+
+def _grown(plan: Plan, results: Results) -> tuple[Plan, tuple[str, ...]]:
     if isinstance(plan.sweep.parameters.batch_size, AutoBatchSize):
         return _auto(plan, results)
     rate = plan.sweep.parameters.learning_rate
