@@ -1,6 +1,6 @@
 """`batch_size: auto` against the full grid (batch sizes x learning rates x seeds): what each spends, and what it picks.
 
-    python benchmarks/auto_vs_grid.py [--tasks digits_cnn diabetes_mlp] [--judge-seeds 6] [--short]
+    python benchmarks/auto_vs_grid.py [--tasks digits_cnn stdlib_gpt] [--judge-seeds 6] [--short]
 
 For every task both are run here, one trial at a time, in this process and on this machine; then the two picks are
 trained side by side with seeds that neither has seen, in alternation. Printed are
@@ -61,6 +61,7 @@ class Question:
     seeds: tuple[int, ...] = (0, 1, 2)
     evaluations: int = 50
     confirm_seeds: int = 4
+    options: str = "{}"  # of the task
 
     def shortened(self) -> Question:
         """Seconds instead of minutes."""
@@ -86,7 +87,7 @@ class Question:
         return "\n".join(
             [
                 f"name: {self.task}-{'auto' if auto else 'grid'}",
-                f"task: {self.task}",
+                f"task: {{name: {self.task}, options: {self.options}}}",
                 f"objective: {{metric: {self.metric}, target: {self.target}}}",
                 f"budget: {{examples: {self.examples}}}",
                 f"evaluations: {self.evaluations}",
@@ -108,14 +109,16 @@ QUESTIONS = {
         "base: 0.05, at_batch_size: 64, rule: linear",
         "{name: sgd, momentum: 0.9}",
     ),
-    "diabetes_mlp": Question(
-        "diabetes_mlp",
+    "stdlib_gpt": Question(
+        "stdlib_gpt",
         "val_loss",
-        0.5,
-        8_000,
-        (2, 4, 8, 16, 32, 64, 128),
-        "base: 4e-3, at_batch_size: 32, rule: sqrt",
+        3.1,
+        6_000,
+        (4, 8, 16, 32, 64, 128, 256),
+        "base: 1.2e-2, at_batch_size: 64, rule: sqrt",
         "adam",
+        evaluations=25,  # they take longer than the training between them
+        options="{features: 32, heads: 2, layers: 1}",
     ),
     "digits_transformer": Question(
         "digits_transformer",
@@ -255,7 +258,7 @@ def _judged(found: Sequence[dict[int, Crossing]], seeds: int) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--tasks", nargs="+", choices=list(QUESTIONS), default=["digits_cnn", "diabetes_mlp"])
+    parser.add_argument("--tasks", nargs="+", choices=list(QUESTIONS), default=["digits_cnn", "stdlib_gpt"])
     parser.add_argument("--judge-seeds", type=int, default=6)
     parser.add_argument("--short", action="store_true", help="only show that it works")
     arguments = parser.parse_args()
