@@ -50,7 +50,9 @@ def _rates_can_be_carried(draft: Draft) -> None:
 
 def _one_of_everything_else(draft: Draft) -> None:
     """Workers and precisions are chosen by their throughput; of the rest there must be one."""
-    lists = {axis.name: value for axis in fields(draft.axes) if isinstance(value := getattr(draft.axes, axis.name), list)}
+    lists = {
+        axis.name: value for axis in fields(draft.axes) if isinstance(value := getattr(draft.axes, axis.name), list)
+    }
     kept = (*CHOSEN_AXES, *CHECKED_ELSEWHERE)
     places = [("parameters", name) for name, given in lists.items() if len(given) > 1 and name not in kept]
     swept = [("task", "options", name) for name in (draft.task.swept if draft.task else ())]
