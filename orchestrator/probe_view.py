@@ -165,6 +165,8 @@ def _print_neighbours(result: TrialResult, console: Console) -> None:
     for size, effect in effects.items():
         table.add_row(str(size), f"{effect.ratio:.3f}", f"{effect.low:.3f} to {effect.high:.3f}", effect.verdict)
     console.print("", table)
+    if len(effects) > 1:
+        console.print(Text(f"  {len(effects)} comparisons at 95 %: one in twenty differs by chance alone", "dim"))
 
 
 def _groups(probed: Sequence[Probed]) -> list[list[Probed]]:

@@ -72,14 +72,14 @@ def train_baseline(
         metrics = summary(task, history) | evaluate_both(fitting.model, task, data, fitting.training, place)
         kept = keep(fitting.model, task, data, trial, place)
     if history:
-        metrics["noise_scale"] = fitting.noise.estimate()
+        metrics |= {"noise_scale": fitting.noise.estimate(), **fitting.figures()}
     yield TrialResult(
         id=trial,
         config=config,
         status=status,
         reason=reason or None,
         history=history,
-        metrics=metrics | fitting.figures() | kept.figures,
+        metrics=metrics | kept.figures,
         environment=environment,
         files=kept.files,
         warnings=fitting.warnings() + kept.warnings,

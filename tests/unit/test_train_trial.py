@@ -86,6 +86,7 @@ def test_it_has_every_figure_that_is_promised(finished):
     promised = ["val_loss", "val_accuracy", "train_loss", "train_accuracy", "best_val_loss", "best_val_accuracy"]
     promised += ["examples_per_second", "train_seconds", "steps", "examples", "gradient_norm_mean"]
     promised += ["gradient_norm_max", "noise_scale", "parameters", "artifact_bytes"]
+    promised += ["micro_batch_size", "accumulation_steps"]
     assert sorted(result.metrics) == sorted(promised)
     for name in ("val_loss", "val_accuracy", "train_loss", "train_accuracy"):
         assert result.metrics[name].low < result.metrics[name].value < result.metrics[name].high
