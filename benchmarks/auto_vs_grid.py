@@ -30,9 +30,9 @@ from orchestrator.analysis.statistics import paired_difference
 from orchestrator.analysis.table import Configuration, make_table, stored_plan
 from orchestrator.analysis.targets import Crossing, crossing, crossings
 from orchestrator.analysis.verdict import judge_batch_size
-from orchestrator.expand import expand
-from orchestrator.ledger import Ledger, Observers
 from orchestrator.plan import Plan, Trial
+from orchestrator.planning.expand import expand
+from orchestrator.running.ledger import Ledger, Observers
 from orchestrator.spec import load_sweep
 from trainables.commands import Advance, Finished, Raised, Start
 from trainables.config import BaselineConfig, Training, trial_id

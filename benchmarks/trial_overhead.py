@@ -7,7 +7,7 @@ itself, from the first step to the last; what its trial took beyond that is prin
     bare script          a process for each worker of each trial, started directly; imports included
     documented           a Tune function that builds a TorchTrainer for each trial; Ray's defaults
     documented, polled   the same with Ray Train asking its workers ten times a second instead of every two
-    gang                 orchestrator.sweep.run_sweep; the gang's one start is given apart
+    gang                 orchestrator.running.sweep.run_sweep; the gang's one start is given apart
 """
 
 from __future__ import annotations
@@ -176,8 +176,8 @@ def _callback(ends: _Ends) -> Any:
 
 def run_gang(trials: int, num_workers: int) -> tuple[float, list[float]]:
     """(seconds up to the end of the first trial, overhead of each later one in seconds)."""
-    from orchestrator.local_ray import RaySettings
-    from orchestrator.sweep import run_sweep
+    from orchestrator.running.local_ray import RaySettings
+    from orchestrator.running.sweep import run_sweep
     from trainables.storage import Storage
 
     class Watch(_Ends):

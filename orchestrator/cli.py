@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orchestrator.cluster import doctor_command, submit_command
-from orchestrator.probe import probe_command
+from orchestrator.probing.probe import probe_command
+from orchestrator.remote.cluster import doctor_command, submit_command
 
 if TYPE_CHECKING:
     from orchestrator.plan import Plan
@@ -54,7 +54,7 @@ def plan(
     """
     made = _plan_or_exit(sweep_file, as_json=format == "json")
     if format == "json":
-        from orchestrator.plan_view import plan_as_json
+        from orchestrator.planning.plan_view import plan_as_json
 
         print(plan_as_json(made))
     else:
@@ -122,7 +122,7 @@ def ui(
 
     Example: paretune ui digits
     """
-    from orchestrator.ui import ui_command
+    from orchestrator.recording.ui import ui_command
 
     raise typer.Exit(ui_command(sweep, storage, port=port))
 
@@ -133,7 +133,7 @@ app.command("doctor")(doctor_command)
 
 
 def _plan_or_exit(sweep_file: Path, *, as_json: bool = False) -> Plan:
-    from orchestrator.expand import expand
+    from orchestrator.planning.expand import expand
     from orchestrator.problems import SweepError
     from orchestrator.spec import load_sweep
 
@@ -147,11 +147,11 @@ def _plan_or_exit(sweep_file: Path, *, as_json: bool = False) -> Plan:
 
 
 def _print_plan(made: Plan) -> None:
-    from orchestrator.plan_view import plain, summary_lines, tables_of
+    from orchestrator.planning.plan_view import plain, summary_lines, tables_of
 
     tables = tables_of(made)
     if sys.stdout.isatty():
-        from orchestrator.plan_rich import print_table  # rich takes a moment to import
+        from orchestrator.planning.plan_rich import print_table  # rich takes a moment to import
 
         for table in tables:
             print_table(table)

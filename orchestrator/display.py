@@ -17,9 +17,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.ledger import Observer
 from orchestrator.plan import Plan, Trial
 from orchestrator.progress import Clock, Progress, Running, describe
+from orchestrator.running.ledger import Observer
 from trainables.results import Report, Status, TrialResult
 
 HEARTBEAT_SECONDS = 30.0  # the longest silence of the plain lines

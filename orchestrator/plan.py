@@ -1,8 +1,8 @@
 """The plan of a sweep: every trial that will run, decided before anything does. Imports no torch, Ray or MLflow.
 
 A baseline's configuration is known when the plan is made. A variant's is not: which baseline it compresses is chosen
-from results. So a plan holds the baselines as trials and the variants as pending; `orchestrator.resolve` turns the
-one into the other.
+from results. So a plan holds the baselines as trials and the variants as pending; `orchestrator.planning.resolve` turns
+the one into the other.
 """
 
 from __future__ import annotations

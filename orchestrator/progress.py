@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.plan import Plan, Trial
-from orchestrator.resolve import Ready, Waiting, decide
+from orchestrator.planning.resolve import Ready, Waiting, decide
 from orchestrator.stages.growth import grown
 from trainables.config import BaselineConfig, ProbeConfig, VariantConfig, describe_chain
 from trainables.results import Report, Status, TrialResult

@@ -11,22 +11,22 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator import resolve
 from orchestrator.analysis.comparison import Comparison, load_comparison
 from orchestrator.analysis.table import save_plan, stored_plan
 from orchestrator.display import display
-from orchestrator.expand import expand
 from orchestrator.final_reading import read_test_data
-from orchestrator.journal import Journal, JournalError, SweepIsRunningError
-from orchestrator.ledger import Observers
-from orchestrator.local_ray import RaySettings
 from orchestrator.plan import Plan, Trial
+from orchestrator.planning import resolve
+from orchestrator.planning.expand import expand
 from orchestrator.problems import SweepError
-from orchestrator.recorder import Recorder
+from orchestrator.recording.journal import Journal, JournalError, SweepIsRunningError
+from orchestrator.recording.recorder import Recorder
 from orchestrator.report.command import DEFAULT_STORAGE, print_comparison
-from orchestrator.resources import NeverFitsError
+from orchestrator.running.ledger import Observers
+from orchestrator.running.local_ray import RaySettings
+from orchestrator.running.resources import NeverFitsError
+from orchestrator.running.sweep import Interrupted, SweepOutcome, run_sweep
 from orchestrator.spec import load_sweep
-from orchestrator.sweep import Interrupted, SweepOutcome, run_sweep
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage
 

@@ -71,8 +71,8 @@ class Objective(Frozen):
 class ScaledLearningRate(Frozen):
     """A rate that is known to be good at one batch size, carried to the others by a rule, times each multiplier.
 
-    `carry` names what of the optimizer and the schedule is carried with it (see orchestrator.scaling). `extend`: how
-    many rates may be added at a batch size whose best rate is at an end of those tried.
+    `carry` names what of the optimizer and the schedule is carried with it (orchestrator.planning.scaling). `extend`:
+    how many rates may be added at a batch size whose best rate is at an end of those tried.
     """
 
     base: PositiveFloat

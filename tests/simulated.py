@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from orchestrator.plan import Plan, Trial
-from orchestrator.resolve import resolve, settled
+from orchestrator.planning.resolve import resolve, settled
 from trainables.batching import report_steps, steps_for
 from trainables.config import ProbeConfig, Training, VariantConfig
 from trainables.results import Estimate, Report, Status, TrialResult

@@ -71,7 +71,7 @@ class _Group(BackendConfig):
 
 class _Trainer(DataParallelTrainer):
     """Without what serves Ray Data (an actor, and an import of a second in every process), and without the actor that
-    frees what a dead controller had reserved: whoever waits for workers does that (`orchestrator.group`).
+    frees what a dead controller had reserved: whoever waits for workers does that (`orchestrator.running.group`).
     """
 
     def _create_default_callbacks(self) -> list[Any]:

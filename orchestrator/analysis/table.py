@@ -231,8 +231,8 @@ class SweepTable:
     def settings(self) -> tuple[str, ...]:
         """What the sweep varies beside batch size and learning rate: names that `words.settings_words` knows.
 
-        What is carried from one batch size to another (see orchestrator.scaling) belongs to the batch size: a setting
-        is varied if it differs within one.
+        What is carried from one batch size to another (see orchestrator.planning.scaling) belongs to the batch size: a
+        setting is varied if it differs within one.
         """
         by_size: dict[int, list[TrainedConfig]] = defaultdict(list)
         for configuration in (*self.baselines, *self.variants):

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from orchestrator.analysis.predict import Fit, fit, noise_scale, unresolved
 from orchestrator.analysis.table import SweepTable, make_table, stored_plan
 from orchestrator.analysis.verdict import contenders
-from orchestrator.expand import Configuration, baselines
 from orchestrator.plan import Plan, Stage, Trial
+from orchestrator.planning.expand import Configuration, baselines
 from orchestrator.stages.design import MAX_CONFIRMED, fresh_seeds, ladder, nearest, settings, spread
 from orchestrator.stages.edges import best_rate, beyond_edges, rate_score
 from orchestrator.stages.tuning import multiplier_at, rule_rate

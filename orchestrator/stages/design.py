@@ -18,8 +18,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from orchestrator.plan import Stage, StageBound, Trial
+from orchestrator.planning.workload import work_of
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate, Sweep
-from orchestrator.workload import work_of
 from trainables.batching import steps_for
 from trainables.config import Budget, NoiseScale, ProbeConfig, Scalar, TaskConfig, Throughput, trial_id
 
@@ -109,7 +109,7 @@ def _probes(sweep: Sweep) -> list[Trial]:
 
 def _short_run(sweep: Sweep) -> Trial:
     """At the middle of the range and the rule's own rate, in enough parts for the noise scale."""
-    from orchestrator.expand import baselines  # it asks this module for the first trials
+    from orchestrator.planning.expand import baselines  # it asks this module for the first trials
 
     sizes = ladder(sweep)
     middle = nearest(sizes, math.sqrt(sizes[0] * sizes[-1]))

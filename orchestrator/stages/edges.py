@@ -17,7 +17,7 @@ from statistics import fmean
 from orchestrator.analysis.table import MEASURED
 from orchestrator.analysis.targets import crossing
 from orchestrator.plan import Stage, Trial
-from orchestrator.scaling import SIGNIFICANT_DIGITS
+from orchestrator.planning.scaling import SIGNIFICANT_DIGITS
 from orchestrator.spec import Objective
 from trainables.config import BaselineConfig, trial_id
 from trainables.results import TrialResult

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from orchestrator.expand import Configuration, chosen_variants, pending_variants
 from orchestrator.plan import Plan, Trial
+from orchestrator.planning.expand import Configuration, chosen_variants, pending_variants
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate
 from trainables.results import TrialResult
 

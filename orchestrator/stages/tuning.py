@@ -15,7 +15,7 @@ import numpy as np
 from orchestrator.analysis.predict import fit_part
 from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.targets import TargetRow, crossings, mean_log_steps, steps_to_target
-from orchestrator.scaling import scaled_rates
+from orchestrator.planning.scaling import scaled_rates
 from orchestrator.spec import Sweep
 from orchestrator.stages.design import settings
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from orchestrator.metrics import is_relative, known_metrics, objective_metrics, training_metrics
+from orchestrator.planning.scaling import scaled_rates
+from orchestrator.planning.workload import budget_fractions, part_of
 from orchestrator.problems import listing
-from orchestrator.scaling import scaled_rates
 from orchestrator.spec import Mode, TopParents
 from orchestrator.sweepfile.auto_checks import check_auto
 from orchestrator.sweepfile.draft import Draft, GoalDraft
 from orchestrator.sweepfile.schema import MAX_LEARNING_RATE, MAX_TRIALS
-from orchestrator.workload import budget_fractions, part_of
 from trainables.batching import steps_for
 from trainables.config import Adam, AdamW, Budget, Measure, WarmupCosine
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestrator.identity import code_revision, module_sources
+from orchestrator.planning.identity import code_revision, module_sources
 from orchestrator.problems import listing, nearest
 from orchestrator.spec import TaskChoice, TaskFacts
 from orchestrator.sweepfile.document import Node

@@ -10,9 +10,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scripted import RUNNER, scripted, sweep_of
 
-from orchestrator.local_ray import RaySettings
 from orchestrator.plan import Trial
-from orchestrator.sweep import Interrupted, run_sweep
+from orchestrator.running.local_ray import RaySettings
+from orchestrator.running.sweep import Interrupted, run_sweep
 from trainables.results import Report, TrialResult
 from trainables.storage import Storage
 

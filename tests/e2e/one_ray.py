@@ -11,7 +11,7 @@ from pathlib import Path
 import ray
 from ray.util.state import list_actors, list_placement_groups
 
-from orchestrator.local_ray import RaySettings, connected
+from orchestrator.running.local_ray import RaySettings, connected
 
 OF_THE_CLUSTER = "_AutoscalingCoordinatorActor"  # one for all, made by the first trainer, kept by Ray for the next
 SEARCH_PATH = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]  # scripted, and tests.*

@@ -15,8 +15,8 @@ from typing import Any
 
 import made_up
 
-from orchestrator.journal import Journal
-from orchestrator.recorder import Recorder
+from orchestrator.recording.journal import Journal
+from orchestrator.recording.recorder import Recorder
 from trainables.storage import Storage, trial_file
 
 SWEEP = "played"

@@ -20,8 +20,8 @@ from loopback import CLONE, Head, clean_environment, mlflow_server, ray_head
 from ray.job_submission import JobSubmissionClient
 from severed import severing_proxy
 
-from orchestrator.job_request import JobRequest
-from orchestrator.jobs import JobEnd, JobServer, auth_token
+from orchestrator.remote.job_request import JobRequest
+from orchestrator.remote.jobs import JobEnd, JobServer, auth_token
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray's client gives it
 

@@ -13,9 +13,9 @@ from one_ray import local_ray, nothing_left
 from scripted import RUNNER, Told, attempts, pending, scripted, sweep_of
 
 from orchestrator.plan import Plan, Trial
-from orchestrator.resources import NeverFitsError
+from orchestrator.running.resources import NeverFitsError
+from orchestrator.running.sweep import SweepOutcome, run_sweep
 from orchestrator.spec import EarlyStopping
-from orchestrator.sweep import SweepOutcome, run_sweep
 from trainables.config import BaselineConfig, Budget, Sgd, TaskConfig, Training, trial_id
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, trial_file

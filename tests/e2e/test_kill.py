@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment
 
-from orchestrator.expand import expand
-from orchestrator.journal import read
-from orchestrator.resolve import resolve
+from orchestrator.planning.expand import expand
+from orchestrator.planning.resolve import resolve
+from orchestrator.recording.journal import read
 from orchestrator.spec import load_sweep
 from trainables.results import Status, TrialResult
 from trainables.storage import Storage, trial_file

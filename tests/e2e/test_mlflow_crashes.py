@@ -14,9 +14,9 @@ from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 from recorded import MLFLOW_WARNINGS, check_complete, runs
 
-from orchestrator.journal import Journal
 from orchestrator.plan import Trial
-from orchestrator.shipper import Shipper
+from orchestrator.recording.journal import Journal
+from orchestrator.recording.shipper import Shipper
 from trainables.results import Status
 from trainables.storage import Storage, trial_file
 

@@ -8,13 +8,13 @@ import pytest
 from browser import needs_browser, visit
 from recorded import MLFLOW_WARNINGS, storage_with_database
 
-from orchestrator.expand import expand
-from orchestrator.journal import Journal
-from orchestrator.mlflow_server import mlflow_server
 from orchestrator.plan import Plan
-from orchestrator.recorder import Recorder
+from orchestrator.planning.expand import expand
+from orchestrator.recording.journal import Journal
+from orchestrator.recording.mlflow_server import mlflow_server
+from orchestrator.recording.recorder import Recorder
+from orchestrator.recording.views import experiment_tags, view_url
 from orchestrator.spec import load_sweep
-from orchestrator.views import experiment_tags, view_url
 from trainables.storage import Storage
 
 AXIS_TITLE = re.compile(r'class="[xy]title"[^>]*>([^<]+)<')

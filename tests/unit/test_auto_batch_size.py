@@ -20,15 +20,15 @@ from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable, make_table, stored_plan
 from orchestrator.analysis.verdict import BatchVerdict, judge_batch_size
-from orchestrator.expand import expand
-from orchestrator.ledger import Ledger, Observers
 from orchestrator.plan import Plan, Stage, Trial
+from orchestrator.planning.expand import expand
+from orchestrator.planning.resolve import resolve, settled
+from orchestrator.planning.workload import work_of
 from orchestrator.report.export import to_json
 from orchestrator.report.page import to_page
 from orchestrator.report.terminal import print_comparison
-from orchestrator.resolve import resolve, settled
+from orchestrator.running.ledger import Ledger, Observers
 from orchestrator.spec import AutoBatchSize, CompressionPlan, Sweep, TopParents
-from orchestrator.workload import work_of
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config import Int8, ProbeConfig, VariantConfig
 from trainables.results import Estimate, Status, TrialResult

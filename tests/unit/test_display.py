@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from orchestrator.display import LiveDisplay, PlainDisplay, closing_words, display, duration
-from orchestrator.expand import expand
 from orchestrator.plan import Plan, Trial
+from orchestrator.planning.expand import expand
+from orchestrator.planning.resolve import resolve
 from orchestrator.progress import Progress
-from orchestrator.resolve import resolve
 from orchestrator.spec import (
     CompressionPlan,
     Objective,

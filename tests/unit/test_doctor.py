@@ -9,8 +9,8 @@ from threading import Thread
 
 import pytest
 
-from orchestrator import doctor
-from orchestrator.doctor import Check
+from orchestrator.remote import doctor
+from orchestrator.remote.doctor import Check
 
 
 class Answer(BaseHTTPRequestHandler):

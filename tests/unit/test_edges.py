@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from simulated import ROWS, TARGET, Law, play
 
-from orchestrator.expand import expand
 from orchestrator.plan import Plan, Stage, Trial
-from orchestrator.plan_view import plan_as_dict, stage_table, summary_lines
-from orchestrator.resolve import Waiting, decide, resolve, settled
+from orchestrator.planning.expand import expand
+from orchestrator.planning.plan_view import plan_as_dict, stage_table, summary_lines
+from orchestrator.planning.resolve import Waiting, decide, resolve, settled
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config import VariantConfig
 from trainables.results import TrialResult

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.analysis.words import settings_words, varying_settings
-from orchestrator.expand import expand
 from orchestrator.plan import Plan
-from orchestrator.plan_view import baseline_table
-from orchestrator.resolve import Dropped, Ready, Waiting, decide, dropped, resolve, settled
-from orchestrator.scaling import linear, none, scaled_rates, sqrt, usual_rule
+from orchestrator.planning.expand import expand
+from orchestrator.planning.plan_view import baseline_table
+from orchestrator.planning.resolve import Dropped, Ready, Waiting, decide, dropped, resolve, settled
+from orchestrator.planning.scaling import linear, none, scaled_rates, sqrt, usual_rule
+from orchestrator.planning.workload import Work, budget_fractions, chain_work, work_of
 from orchestrator.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
-from orchestrator.workload import Work, budget_fractions, chain_work, work_of
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config import Adam, Distill, FineTune, Int8, Prune, Sgd, VariantConfig, trial_id
 from trainables.results import Estimate, Status, TrialResult

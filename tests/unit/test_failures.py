@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.failures import MAX_RETRIES, End, Loss, Retry, decide
+from orchestrator.running.failures import MAX_RETRIES, End, Loss, Retry, decide
 from trainables.commands import Cause, Failure
 from trainables.results import Status
 

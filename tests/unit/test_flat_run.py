@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import flat_run
-from orchestrator.journal import Started, TrialLog
+from orchestrator.recording import flat_run
+from orchestrator.recording.journal import Started, TrialLog
 from trainables.config import (
     Adam,
     BaselineConfig,
@@ -137,6 +137,6 @@ def test_batch_size_is_a_metric_on_a_scale_that_charts_can_show():
 
 def test_recording_imports_mlflow_only_when_there_is_something_to_send():
     heavy = "{'mlflow', 'torch', 'ray'} & set(sys.modules)"
-    code = f"import sys, orchestrator.recorder, orchestrator.views; print(*({heavy}))"
+    code = f"import sys, orchestrator.recording.recorder, orchestrator.recording.views; print(*({heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"

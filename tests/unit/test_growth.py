@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from orchestrator.workload import Work, work_of
+from orchestrator.planning.workload import Work, work_of
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
 from trainables.config import BaselineConfig, Budget, FixedBatch, GrowAt, GrowWithNoise, NoiseScale, TaskConfig
 from trainables.gradient_noise import GradientNoise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.job_request import LARGEST_FILE_BYTES, JobRequest, request_for_doctor, request_for_sweep
+from orchestrator.remote.job_request import LARGEST_FILE_BYTES, JobRequest, request_for_doctor, request_for_sweep
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.journal import Journal, JournalError, SweepIsRunningError, read
 from orchestrator.plan import Trial
+from orchestrator.recording.journal import Journal, JournalError, SweepIsRunningError, read
 from trainables.config import BaselineConfig, Budget, TaskConfig, Training, trial_id
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file
@@ -211,7 +211,7 @@ def test_listeners_hear_of_every_telling_after_it_was_written(storage):
 
 HOLDER = """
 import sys, time
-from orchestrator.journal import Journal
+from orchestrator.recording.journal import Journal
 from trainables.storage import Storage
 with Journal(Storage(sys.argv[1]), "s"):
     print("held", flush=True)

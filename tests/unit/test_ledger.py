@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from scripted import Told, pending, result_of, scripted, sweep_of
 
-from orchestrator.ledger import Ledger, Observers
 from orchestrator.plan import Plan
+from orchestrator.running.ledger import Ledger, Observers
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, trial_file
 

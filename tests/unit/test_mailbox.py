@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from orchestrator.mailbox import SHUTDOWN, LostGroup, Mailbox
+from orchestrator.running.mailbox import SHUTDOWN, LostGroup, Mailbox
 from trainables.commands import COMMAND, Shutdown
 
 SOON_S = 0.01

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.expand import expand
-from orchestrator.plan_view import baseline_table, plain, summary_lines, variant_table
+from orchestrator.planning.expand import expand
+from orchestrator.planning.plan_view import baseline_table, plain, summary_lines, variant_table
 from tests.unit.sweep_text import load_text, sweep_text
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator.local_trial import run_locally
+from orchestrator.probing.local_trial import run_locally
 from tests.hungry import Trimmed
 from tests.training_samples import place
 from trainables import memory

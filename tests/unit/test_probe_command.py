@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 from orchestrator.analysis.table import StoredPlan, StoredTrial, make_table
 from orchestrator.analysis.throughput import fit_together, neighbour_effects, neighbour_sizes, step_times
 from orchestrator.cli import app
-from orchestrator.flat_run import run_name
 from orchestrator.plan import Trial
-from orchestrator.probe import read_bytes
-from orchestrator.probe_view import print_probes, probes_as_json
+from orchestrator.probing.probe import read_bytes
+from orchestrator.probing.probe_view import print_probes, probes_as_json
 from orchestrator.progress import describe
-from orchestrator.resources import Need, Node, Shape, need_of
-from orchestrator.searcher import choose
+from orchestrator.recording.flat_run import run_name
+from orchestrator.running.resources import Need, Node, Shape, need_of
+from orchestrator.running.searcher import choose
 from orchestrator.spec import Objective
 from tests.training_samples import training
 from trainables.config import Adam, BaselineConfig, ProbeConfig, TaskConfig, trial_id

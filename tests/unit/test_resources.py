@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.resources import MAX_FUTURE_NODES, NeverFitsError, Node, Shape, check, fits, future_nodes, need_of
-from orchestrator.resources import side_by_side as count
+from orchestrator.running.resources import (
+    MAX_FUTURE_NODES,
+    NeverFitsError,
+    Node,
+    Shape,
+    check,
+    fits,
+    future_nodes,
+    need_of,
+)
+from orchestrator.running.resources import side_by_side as count
 from trainables.config import BaselineConfig, Budget, Device, Measure, TaskConfig, Training, VariantConfig
 
 TASK = TaskConfig(name="digits_cnn", data="d", code="c")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.expand import expand
-from orchestrator.plan_view import baseline_table, plan_as_dict, summary_lines
+from orchestrator.planning.expand import expand
+from orchestrator.planning.plan_view import baseline_table, plan_as_dict, summary_lines
+from orchestrator.planning.scaling import beta2, carried_optimizer, carried_schedule, warmup_fraction, weight_decay
 from orchestrator.problems import SweepError
-from orchestrator.scaling import beta2, carried_optimizer, carried_schedule, warmup_fraction, weight_decay
 from orchestrator.spec import ScaledLearningRate
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config import Adam, AdamW, Budget, Constant, Sgd, WarmupCosine

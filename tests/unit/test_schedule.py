@@ -10,10 +10,10 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 from scripted import pending, result_of, scripted, sweep_of
 
-from orchestrator.expand import variant_trial
-from orchestrator.gang import Assignment
 from orchestrator.plan import Stage, Trial
-from orchestrator.schedule import PerBatchSize, asha
+from orchestrator.planning.expand import variant_trial
+from orchestrator.running.gang import Assignment
+from orchestrator.running.schedule import PerBatchSize, asha
 from orchestrator.spec import EarlyStopping, Objective
 from trainables.config import Budget
 from trainables.results import Report

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from ray.tune.search import Searcher
 from scripted import Told, pending, result_of, scripted, sweep_of
 
-from orchestrator.gang import Assignment
-from orchestrator.ledger import Ledger
 from orchestrator.plan import Plan, Stage
-from orchestrator.resources import Node, fits, need_of
-from orchestrator.searcher import Admission
+from orchestrator.running.gang import Assignment
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.resources import Node, fits, need_of
+from orchestrator.running.searcher import Admission
 from trainables.results import Status
 from trainables.storage import Storage
 from trainables.worker import WorkerGroupConfig

@@ -12,8 +12,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.expand import expand
-from orchestrator.plan_view import plan_as_json, summary_lines
+from orchestrator.planning.expand import expand
+from orchestrator.planning.plan_view import plan_as_json, summary_lines
 from orchestrator.problems import SweepError
 from orchestrator.spec import Sweep
 from orchestrator.sweepfile.schema import MAX_TRIALS

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import ipc
 
-from orchestrator.identity import code_revision, module_sources
+from orchestrator.planning.identity import code_revision, module_sources
 from orchestrator.problems import SweepError
 from orchestrator.spec import Sweep
 from orchestrator.sweepfile.lookup import NOT_READ

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from orchestrator.journal import Journal
 from orchestrator.plan import Plan
-from orchestrator.shipper import ENVIRONMENT, Shipper, default_tracking_uri
-from orchestrator.views import experiment_tags
+from orchestrator.recording.journal import Journal
+from orchestrator.recording.shipper import ENVIRONMENT, Shipper, default_tracking_uri
+from orchestrator.recording.views import experiment_tags
 
 GATHER_SECONDS = 0.5  # reports that come close together go in one request
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0  # between attempts

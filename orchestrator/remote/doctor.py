@@ -21,7 +21,7 @@ from typing import Literal
 import requests
 from packaging.requirements import Requirement
 
-from orchestrator.jobs import ClusterError, auth_token
+from orchestrator.remote.jobs import ClusterError, auth_token
 from trainables.storage import Storage
 
 OLDEST_PYTHON = (3, 11)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean
 
-from orchestrator.expand import variant_trial
 from orchestrator.plan import Choice, PendingVariant, Plan, Trial
+from orchestrator.planning.expand import variant_trial
 from orchestrator.spec import Objective
 from orchestrator.stages.growth import grown
 from trainables.results import Status, TrialResult

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from orchestrator.plan import Choice, PendingVariant, Plan, Stage, StageBound, Trial
-from orchestrator.scaling import carried_optimizer, carried_schedule, scaled_rates, usual_rule
+from orchestrator.planning.scaling import carried_optimizer, carried_schedule, scaled_rates, usual_rule
+from orchestrator.planning.workload import work_of
 from orchestrator.spec import AutoBatchSize, CompressionPlan, ScaledLearningRate, Sweep, TopParents
 from orchestrator.stages.design import bounds, first_trials, task_config
-from orchestrator.workload import work_of
 from trainables.batching import split_batch
 from trainables.config import (
     BaselineConfig,

@@ -12,8 +12,8 @@ from typing import Any
 
 from ray import tune
 
-from orchestrator.failures import End, Loss, Retry, decide
-from orchestrator.group import Group, GroupGoneError
+from orchestrator.running.failures import End, Loss, Retry, decide
+from orchestrator.running.group import Group, GroupGoneError
 from trainables.commands import Answer, Finished, Raised, Reading, Start
 from trainables.config import TrialConfig
 from trainables.results import Frozen, Status

@@ -12,7 +12,15 @@ from dataclasses import replace
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.doctor import Check, check_machine, check_mlflow, check_storage, check_token, first_line, forget
+from orchestrator.remote.doctor import (
+    Check,
+    check_machine,
+    check_mlflow,
+    check_storage,
+    check_token,
+    first_line,
+    forget,
+)
 from trainables.storage import Storage
 
 NODE_TIMEOUT_S = 180.0  # a node's first task starts a process that imports torch

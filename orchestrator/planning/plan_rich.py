@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.plan_view import PlanTable
+from orchestrator.planning.plan_view import PlanTable
 
 RIGHT_ALIGNED = {"learning_rate", "workers", "seed", "steps", "examples"}
 

@@ -169,8 +169,8 @@ def _probe_all(
 ) -> int:
     from rich.console import Console
 
-    from orchestrator.local_trial import LocalTrialError, run_locally
-    from orchestrator.probe_view import Probed, print_probes, probes_as_json
+    from orchestrator.probing.local_trial import LocalTrialError, run_locally
+    from orchestrator.probing.probe_view import Probed, print_probes, probes_as_json
     from orchestrator.progress import probe_words
     from trainables.results import Status, TrialResult
 

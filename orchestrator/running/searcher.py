@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from ray.tune.search import Searcher
 
-from orchestrator.gang import Assignment
-from orchestrator.ledger import Ledger
 from orchestrator.plan import Stage, Trial
-from orchestrator.resources import Need, Node, Shape, fits, need_of
+from orchestrator.running.gang import Assignment
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.resources import Need, Node, Shape, fits, need_of
 from trainables.worker import WorkerGroupConfig
 
 

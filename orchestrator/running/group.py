@@ -9,9 +9,9 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.failures import Loss
-from orchestrator.mailbox import LostGroup, Mailbox
-from orchestrator.resources import remove_reservation, reservations
+from orchestrator.running.failures import Loss
+from orchestrator.running.mailbox import LostGroup, Mailbox
+from orchestrator.running.resources import remove_reservation, reservations
 from trainables.commands import ANSWER, Advance, Answer, Failure, Start
 from trainables.worker import WorkerGroupConfig, make_trainer
 

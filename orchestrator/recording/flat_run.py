@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from orchestrator.journal import TrialLog
 from orchestrator.plan import Stage
+from orchestrator.recording.journal import TrialLog
 from trainables.config import AnyTrialConfig, ProbeConfig, Training, describe_chain
 from trainables.results import Report, Status, TrialResult
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
-from orchestrator.gang import Assignment
+from orchestrator.running.gang import Assignment
 from orchestrator.spec import EarlyStopping, Objective, Sweep
 from trainables.batching import steps_for
 from trainables.config import BaselineConfig, Training

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from orchestrator import flat_run
-from orchestrator.cursor import Cursor, Sent
-from orchestrator.flat_run import Reading
-from orchestrator.journal import Journal, TrialLog
+from orchestrator.recording import flat_run
+from orchestrator.recording.cursor import Cursor, Sent
+from orchestrator.recording.flat_run import Reading
+from orchestrator.recording.journal import Journal, TrialLog
 from trainables.results import TrialResult
 from trainables.storage import Storage, trial_file
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.shipper import ENVIRONMENT
+from orchestrator.recording.shipper import ENVIRONMENT
 
 HOST = "127.0.0.1"  # results are nobody else's business
 START_SECONDS = 180  # a server on a busy machine takes a minute

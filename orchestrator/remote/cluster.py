@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from orchestrator.job_request import LARGEST_FILE_BYTES, JobRequest, request_for_doctor, request_for_sweep
+from orchestrator.remote.job_request import LARGEST_FILE_BYTES, JobRequest, request_for_doctor, request_for_sweep
 
 if TYPE_CHECKING:
-    from orchestrator.jobs import JobEnd, JobServer
+    from orchestrator.remote.jobs import JobEnd, JobServer
     from orchestrator.spec import Sweep
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard cluster.yaml` opens its tunnel
@@ -99,9 +99,9 @@ def doctor_command(
     """
     if address is None or address == "auto":
         if address is None:
-            from orchestrator.doctor import check_here as look
+            from orchestrator.remote.doctor import check_here as look
         else:
-            from orchestrator.doctor_nodes import check_cluster as look
+            from orchestrator.remote.doctor_nodes import check_cluster as look
         has_problem = False
         for check in look(storage):
             typer.echo(str(check))
@@ -122,7 +122,7 @@ def exit_code(end: JobEnd) -> int:
 
 
 def _validated(sweep_file: Path) -> Sweep:
-    from orchestrator.expand import expand
+    from orchestrator.planning.expand import expand
     from orchestrator.problems import SweepError
     from orchestrator.spec import load_sweep
 
@@ -136,7 +136,7 @@ def _validated(sweep_file: Path) -> Sweep:
 
 
 def _connect(address: str) -> JobServer:
-    from orchestrator import jobs
+    from orchestrator.remote import jobs
 
     try:
         is_private = jobs.check_address(address)
@@ -151,7 +151,7 @@ def _connect(address: str) -> JobServer:
 
 
 def _submit(server: JobServer, request: JobRequest) -> None:
-    from orchestrator.jobs import ClusterError
+    from orchestrator.remote.jobs import ClusterError
 
     try:
         server.submit(request)
@@ -161,7 +161,7 @@ def _submit(server: JobServer, request: JobRequest) -> None:
 
 
 def _follow(server: JobServer, name: str) -> JobEnd:
-    from orchestrator.jobs import ClusterError
+    from orchestrator.remote.jobs import ClusterError
 
     def write(text: str) -> None:
         sys.stdout.write(text)

@@ -15,14 +15,14 @@ from typing import Any
 import ray
 from ray import tune
 
-from orchestrator import resolve
-from orchestrator.gang import Ending, Gang
-from orchestrator.ledger import Ledger, Observer
-from orchestrator.local_ray import RaySettings, connected
 from orchestrator.plan import Plan
-from orchestrator.resources import check, cluster_nodes, need_of, remove_reservation, reservations
-from orchestrator.schedule import PerBatchSize
-from orchestrator.searcher import Admission
+from orchestrator.planning import resolve
+from orchestrator.running.gang import Ending, Gang
+from orchestrator.running.ledger import Ledger, Observer
+from orchestrator.running.local_ray import RaySettings, connected
+from orchestrator.running.resources import check, cluster_nodes, need_of, remove_reservation, reservations
+from orchestrator.running.schedule import PerBatchSize
+from orchestrator.running.searcher import Admission
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage
 from trainables.worker import WorkerGroupConfig

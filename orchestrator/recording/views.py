@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.flat_run import STATUS_TAG
-from orchestrator.journal import TrialLog
 from orchestrator.plan import Plan
+from orchestrator.recording.flat_run import STATUS_TAG
+from orchestrator.recording.journal import TrialLog
 
 VIEW_KEY = "paretune"
 TAG_CHARACTERS = 20_000  # MLflow's limit of an experiment's tag

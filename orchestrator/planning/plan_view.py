@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.expand import variant_trial
 from orchestrator.plan import PendingVariant, Plan, Stage, StageBound, Trial
-from orchestrator.scaling import rule_words
+from orchestrator.planning.expand import variant_trial
+from orchestrator.planning.scaling import rule_words
+from orchestrator.planning.workload import Work, chain_work, work_of
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate, TopParents
 from orchestrator.stages.design import MAX_CONFIRMED
-from orchestrator.workload import Work, chain_work, work_of
 from trainables.config import AnyTrialConfig, ProbeConfig, Training, VariantConfig, describe_chain
 
 Row = Sequence[str]

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator import resolve
 from orchestrator.plan import Plan, Trial
+from orchestrator.planning import resolve
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, trial_file
 

@@ -1,0 +1,1 @@
+"""The command `paretune probe`: a probe trial on this machine, and what it found."""

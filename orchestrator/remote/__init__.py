@@ -1,0 +1,1 @@
+"""Sweeps on a cluster that somebody else started: submitting, following, and what is wrong with it."""
