@@ -74,8 +74,9 @@ def probe_command(
 
     Real optimiser steps in fresh processes; nothing of them is kept. Probes of a sweep run on its cluster instead.
 
-    Examples: paretune probe digits_cnn | paretune probe stdlib_gpt --optimizer adamw --memory-limit 2GiB |
-    paretune probe diabetes_mlp --throughput --workers 1 --workers 2 | paretune probe my_module:MyTask --format json
+    Example: paretune probe digits_cnn --throughput
+
+    Example: paretune probe my_module:MyTask --optimizer adamw --memory-limit 2GiB --workers 1 --workers 2
     """
     try:
         limit = None if memory_limit is None else read_bytes(memory_limit)
