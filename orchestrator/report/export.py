@@ -21,6 +21,7 @@ from orchestrator.analysis.goals import GoalResult
 from orchestrator.analysis.recommend import Recommendation
 from orchestrator.analysis.table import Configuration, Row
 from orchestrator.report.batch_export import batch_dict, equal_readings
+from orchestrator.report.probes import probe_dicts, probe_figures, probe_params
 
 Value = bool | int | float | str | None
 
@@ -47,7 +48,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
     ]
     return {
         "sweep": comparison.table.plan.name,
-        "trials": trials,
+        "trials": [*probe_dicts(comparison.table), *trials],
         "pareto": comparison.pareto,
         "recommendation": recommendation_dict(comparison),
         **batch_dict(comparison),
@@ -85,7 +86,18 @@ def to_records(comparison: Comparison) -> list[dict[str, Value]]:
     """One flat record per trial: what it is, its settings, its figures, and whether it is on the front."""
     recommended = comparison.recommendation.row
     front = set(comparison.pareto)
-    return [
+    probes: list[dict[str, Value]] = [
+        {
+            "id": row.id,
+            "kind": row.config.kind,
+            "status": row.status,
+            "reason": row.result.reason if row.result else None,
+            **probe_params(row),
+            **probe_figures(row),
+        }
+        for row in comparison.table.probes
+    ]
+    return probes + [
         {
             "id": row.id,
             "kind": row.kind,

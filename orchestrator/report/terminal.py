@@ -28,6 +28,7 @@ from orchestrator.report.columns import (
     training_columns,
     variant_columns,
 )
+from orchestrator.report.probes import probe_lines
 
 MAX_ROWS = 40  # of one table; every trial is in the other formats
 MAX_BROKEN = 8
@@ -41,6 +42,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 def sections(comparison: Comparison, width: int) -> list[RenderableType]:
     table = comparison.table
     parts: list[RenderableType] = [heading(table)]
+    if table.probes:
+        parts += ["", "Memory and throughput, probed in fresh processes", *map(Text, probe_lines(table))]
     if table.baselines:
         title = "Training: each batch size at the best of its learning rates"
         parts += ["", _grid(title, training_columns(comparison), [e.best for e in tuned(table)], width)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from io import StringIO
 
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.table import StoredPlan, StoredTrial, make_table
 from orchestrator.analysis.throughput import fit_together, neighbour_effects, neighbour_sizes, step_times
 from orchestrator.cli import app
@@ -17,6 +19,8 @@ from orchestrator.probing.probe import read_bytes
 from orchestrator.probing.probe_view import print_probes, probes_as_json
 from orchestrator.progress import describe
 from orchestrator.recording.flat_run import run_name
+from orchestrator.report.export import to_csv, to_json, to_parquet
+from orchestrator.report.terminal import print_comparison
 from orchestrator.running.resources import Need, Node, Shape, need_of
 from orchestrator.running.searcher import choose
 from orchestrator.spec import Objective
@@ -155,6 +159,14 @@ def test_a_probe_is_no_candidate_of_a_comparison() -> None:
     table = make_table(plan, {result.id: result})
     assert [row.kind for row in table.rows] == ["baseline"]
     assert [(probe.id, probe.status) for probe in table.probes] == [(result.id, "completed")]
+    comparison = compare(table)
+    (told,) = [trial for trial in json.loads(to_json(comparison))["trials"] if trial["kind"] == "probe"]
+    assert (told["id"], told["metrics"]["largest_micro_batch_size"]) == (result.id, 144)
+    assert "largest_micro_batch_size" in to_csv(comparison)
+    assert len(to_parquet(comparison)) > 0
+    text = io.StringIO()
+    print_comparison(comparison, Console(file=text, width=120))
+    assert "probe, sgd, float32: micro-batches of up to 144 fit; fastest with" in text.getvalue()
 
 
 def test_a_probe_has_its_name_and_its_words() -> None:
