@@ -31,7 +31,7 @@ unit: $(READY)
 
 # Two files of tests at a time: much of what takes long is processes that start, and waits.
 test: lint types
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 tests
 
 soak: $(READY)
 	PARETUNE_SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kill.py
