@@ -31,7 +31,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from trainables.config import TrialConfig
 
@@ -64,6 +64,12 @@ class Estimate(Frozen):
     high: float | None = None
     n: int | None = None  # independent observations behind it
     note: str | None = None  # why there is no interval, or what the interval leaves out
+
+    @field_validator("value")
+    @classmethod
+    def _one_nan(cls, value: float) -> float:
+        """A NaN equals itself only as an object: with one for all, results that say the same are equal."""
+        return math.nan if math.isnan(value) else value
 
     @classmethod
     def exact(cls, value: float, note: str = "counted, not estimated") -> Estimate:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ OPTIONS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
 ]  # fmt: skip
+ANEW_S = 60.0  # a page that asked a busy server too early shows an error, and stays so
 LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
@@ -62,10 +64,12 @@ async def _visit(port: int, url: str, is_ready: Callable[[str], bool], picture: 
                     pass
                 return answer["result"]
 
-            await ask("Page.navigate", url=url)
-            deadline = time.monotonic() + patience_s
+            deadline, navigated = time.monotonic() + patience_s, -math.inf
             page = ""
             while time.monotonic() < deadline and not is_ready(page):
+                if time.monotonic() > navigated + ANEW_S:
+                    await ask("Page.navigate", url=url)
+                    navigated = time.monotonic()
                 await asyncio.sleep(0.5)
                 page = (await ask("Runtime.evaluate", expression="document.documentElement.outerHTML"))["result"][
                     "value"

@@ -32,6 +32,8 @@ HELD_ELSEWHERE = {
     "python benchmarks/auto_vs_grid.py": "takes minutes on a quiet machine; run by hand",
     "python benchmarks/data.py": "tests/unit/test_data_benchmark.py",
     "python benchmarks/loop.py": "takes minutes on a quiet machine; run by hand",
+    "python benchmarks/noise_scale.py": "takes minutes on a quiet machine; run by hand",
+    "python benchmarks/memory_probe.py": "takes minutes on a quiet machine; run by hand",
     "python benchmarks/trial_overhead.py": "takes minutes on a quiet machine; run by hand",
     "paretune compare digits --storage s3://my-bucket/paretune": "tests/e2e/test_cluster.py",
 }

@@ -82,7 +82,7 @@ def test_everything_is_drawn_and_fits(tmp_path: Path, width: int) -> None:
     for words in (
         "Recommended: batch",
         "Runner-up:",
-        "critical batch size",
+        "Critical batch size",
         "To keep in mind",
         "Test data: not read yet",
     ):
