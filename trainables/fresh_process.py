@@ -7,6 +7,7 @@ and found there by the others.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from trainables.child import TIMEOUT_SECONDS, in_fresh_process

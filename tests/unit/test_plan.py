@@ -84,7 +84,7 @@ def test_every_trial_is_printed_with_its_numbers() -> None:
     for column in ("workers", "seed", "chain", "steps", "examples", "total: "):
         assert column in done.stdout
     assert len(re.findall(r"^[0-9a-f]{12}  ", done.stdout, re.MULTILINE)) == 18
-    assert re.search(r"64 = 64 x 1 x 1 +0\.05 +linear from 0\.05 at 64 +float32 +1 +0 +125 +8,000$", done.stdout, re.M)
+    assert re.search(r"64 = 64 x 1 x 1 +0\.05 +linear from 0\.05 at 64 +float32 +1 +0 +93 +5,952$", done.stdout, re.M)
     assert re.search(r"best of all, after 18 trials .* prune 0\.5 \+ int8 ", done.stdout)
 
 
@@ -106,7 +106,7 @@ def test_json_is_for_scripts() -> None:
     for trial in plan["trials"]:
         factors = trial["micro_batch_size"] * trial["accumulation_steps"] * trial["num_workers"]
         assert factors == trial["batch_size"]
-        assert trial["examples"] == trial["steps"] * trial["batch_size"] <= 8000
+        assert trial["examples"] == trial["steps"] * trial["batch_size"] <= 6000
         assert (trial["kind"], trial["parent"]) == ("baseline", None)
         assert trial["learning_rate_source"].startswith("linear from 0.05 at 64")
     known = {trial["id"] for trial in plan["trials"]}
