@@ -6,6 +6,7 @@ what comes of it to its standard output, a line of JSON each: `{"report": ...}`,
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def main() -> None:
             line = Line(report=word) if isinstance(word, Report) else Line(result=word)
             print(line.model_dump_json(exclude_none=True), flush=True)
     if worker.num_workers > 1:
+        gc.collect()  # what is left of DDP must not be the last to hold the group: see probe_process
         dist.destroy_process_group()
 
 

@@ -5,6 +5,7 @@ Started by `probe`; a process of its own has nothing else in memory, and takes a
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -255,6 +256,8 @@ def measure_time(request: TimingRequest) -> Timed:
         lambda size, steps: subject.take_steps(shard, size, size, steps), sizes, request.rounds, place
     )
     if place.num_workers > 1:
+        del subject  # DDP's reducer must not be the last to hold the group: ending it with Python's lock held, it hangs
+        gc.collect()
         dist.destroy_process_group()
     return Timed(seconds=timed)
 

@@ -17,7 +17,11 @@ def workers(tmp_path_factory):
     processes = [
         subprocess.Popen([*command, str(rank), str(folder)], stderr=subprocess.PIPE, text=True) for rank in (0, 1)
     ]
-    errors = [process.communicate(timeout=500)[1] for process in processes]
+    try:
+        errors = [process.communicate(timeout=500)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 
