@@ -18,6 +18,8 @@ import pytest
 
 from tests.readme import README, ROOT, commands
 
+pytestmark = pytest.mark.timeout(1800)  # whole sweeps, on a machine that is busy with other tests
+
 BIN = Path(sys.executable).parent
 ENVIRONMENT: Mapping[str, str] = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
