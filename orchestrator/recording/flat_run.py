@@ -152,6 +152,7 @@ def end_readings(result: TrialResult, time_ms: int) -> list[Reading]:
 
     A figure that the last report has given already is left out if it is the same. If it is not, as for the accuracy
     of an exported model after the last step of its fine-tuning, it comes one step later: MLflow shows the latest step.
+    A figure that was not determined (NaN, with a note that says why) is no reading.
     """
     last = max(result.history, key=lambda report: report.step, default=None)
     told = _values(last) if last else {}
@@ -160,7 +161,8 @@ def end_readings(result: TrialResult, time_ms: int) -> list[Reading]:
     for name, estimate in result.metrics.items():
         figures = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         for key, value in figures.items():
-            if value is None or (key in told and _same(told[key], value)):
+            undetermined = value is not None and math.isnan(value) and estimate.note is not None
+            if value is None or undetermined or (key in told and _same(told[key], value)):
                 continue
             readings.append(Reading(key, value, time_ms, step + 1 if key in told else step))
     return readings
