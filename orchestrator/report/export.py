@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -19,9 +20,9 @@ from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.explain import label
 from orchestrator.analysis.goals import GoalResult
 from orchestrator.analysis.recommend import Recommendation
-from orchestrator.analysis.table import Configuration, Row
+from orchestrator.analysis.table import Configuration, ProbeRow, Row
 from orchestrator.report.batch_export import batch_dict, equal_readings
-from orchestrator.report.probes import probe_dicts, probe_figures, probe_params
+from trainables.results import Estimate
 
 Value = bool | int | float | str | None
 
@@ -48,7 +49,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
     ]
     return {
         "sweep": comparison.table.plan.name,
-        "trials": [*probe_dicts(comparison.table), *trials],
+        "trials": [*map(_probe_dict, comparison.table.probes), *trials],
         "pareto": comparison.pareto,
         "recommendation": recommendation_dict(comparison),
         **batch_dict(comparison),
@@ -92,8 +93,8 @@ def to_records(comparison: Comparison) -> list[dict[str, Value]]:
             "kind": row.config.kind,
             "status": row.status,
             "reason": row.result.reason if row.result else None,
-            **probe_params(row),
-            **probe_figures(row),
+            **_probe_params(row),
+            **_probe_figures(row),
         }
         for row in comparison.table.probes
     ]
@@ -137,12 +138,45 @@ def figures(row: Row) -> dict[str, float]:
     if row.result is None:
         return {}
     last = row.result.history[-1].metrics if row.result.history and not row.measured else {}
-    flat = {name: value for name, value in last.items() if name not in row.result.metrics}
-    for name, estimate in row.result.metrics.items():
+    return {name: value for name, value in last.items() if name not in row.result.metrics} | _flat(row.result.metrics)
+
+
+def _flat(metrics: Mapping[str, Estimate]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, estimate in metrics.items():
         flat[name] = estimate.value
         if estimate.low is not None and estimate.high is not None:
             flat[f"{name}_low"], flat[f"{name}_high"] = estimate.low, estimate.high
     return flat
+
+
+def _probe_dict(row: ProbeRow) -> dict[str, Any]:
+    """A probe as the other trials are given, with its own settings as `params`."""
+    return {
+        "id": row.id,
+        "kind": row.config.kind,
+        "parent": None,
+        "status": row.status,
+        "stage": "probe",
+        "params": _probe_params(row),
+        "metrics": _probe_figures(row),
+    }
+
+
+def _probe_params(row: ProbeRow) -> dict[str, Value]:
+    config = row.config
+    return {
+        "task": config.task.name,
+        "optimizer": config.optimizer.name,
+        "precision": config.precision,
+        "num_workers": config.num_workers,
+        "memory_limit_bytes": config.memory_limit_bytes,
+        "max_micro_batch_size": config.max_micro_batch_size,
+    }
+
+
+def _probe_figures(row: ProbeRow) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in _flat(row.result.metrics).items()} if row.result else {}
 
 
 def recommendation_dict(comparison: Comparison) -> dict[str, Any]:
