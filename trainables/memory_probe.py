@@ -10,13 +10,14 @@ drawn from two small sizes may be wrong far away, and a failed probe can take th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 FILL = 0.97  # of the room that activations have: the rest is for fragmentation and what a longer run adds
 FAR, FILL_FAR = 8, 0.92  # a promise this many times beyond what was seen is taken up a little short of it
 MAX_JUMP = 16
-CLOSE_ENOUGH = 1.02  # the line promises less than 2 % more than what is verified
+ENOUGH = 0.95  # of the rows that the line says would just fit: what is verified need not be more
 FIRST, SECOND = 1, 4
 MAX_PROBES = 24  # a bound for devices that follow no line
 
@@ -75,9 +76,10 @@ def next_move(peaks: Mapping[int, int | None], capacity_bytes: int, max_rows: in
     if len(fits) < 2:
         return Probe(min(SECOND, ceiling) if failed is None else (largest + failed) // 2, "a second point for the line")
     line = line_through(fits)
-    promised = max(int(FILL * line.rows_within(capacity_bytes)), line.rows_within(FILL * capacity_bytes))
-    if promised <= CLOSE_ENOUGH * largest:
-        return Found(largest, f"verified, and the line promises less than {CLOSE_ENOUGH - 1:.0%} more")
+    limit = line.rows_within(capacity_bytes)
+    if largest >= ENOUGH * limit:
+        return Found(largest, f"verified, and at least {ENOUGH:.0%} of what the line says would just fit")
+    promised = max(int(FILL * limit), math.ceil(ENOUGH * limit), line.rows_within(FILL * capacity_bytes))
     if promised > FAR * largest:
         promised = int(FILL_FAR * promised)
     if failed is not None and promised > ceiling:

@@ -41,7 +41,7 @@ def test_thousand_simulated_models() -> None:
         probes.append(len(peaks))
         failures.append(sum(peak is None for peak in peaks.values()))
     assert median(shares) >= 0.95
-    assert float(np.quantile(shares, 0.05)) >= 0.9
+    assert float(np.quantile(shares, 0.05)) >= 0.95
     assert max(shares) <= 1
     assert median(probes) <= 5
     assert float(np.mean(failures)) < 0.25
