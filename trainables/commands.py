@@ -34,9 +34,9 @@ class Shutdown(Frozen):
     say: Literal["shutdown"] = "shutdown"
 
 
-Cause = Literal["exception", "out_of_memory", "device", "peer"]
-"""exception: the trial's own. device: the accelerator no longer answers. peer: another worker broke off, which is a
-consequence and not a cause."""
+Cause = Literal["exception", "out_of_memory", "too_large", "device", "peer"]
+"""exception: the trial's own. too_large: out of memory, but the trial goes on with a smaller micro-batch in a new
+group. device: the accelerator no longer answers. peer: another worker broke off, a consequence and not a cause."""
 
 
 class Failure(Frozen):

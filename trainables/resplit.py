@@ -15,7 +15,7 @@ from torch import nn
 from trainables.batching import split_batch
 from trainables.config import Training
 from trainables.data import TaskData
-from trainables.data_parallel import MicroBatchTooLargeError
+from trainables.data_parallel import MicroBatchTooLargeError, Objective
 from trainables.gradient_noise import GradientNoise, has_batch_norm
 from trainables.loop import train
 from trainables.memory import out_of_memory, release_memory
@@ -24,28 +24,47 @@ from trainables.results import Estimate, Report
 from trainables.tasks.base import Task
 
 
+class SmallerNextError(RuntimeError):
+    """Memory ran out on this worker of several: the trial goes on, in a new group, with what was written down here."""
+
+
 class Fitting:
     """Training that begins anew, or goes on from its checkpoint, with half the micro-batch whenever memory runs out.
 
-    `training`, `model` and `noise` are always those of the division that is being tried.
+    `training`, `model` and `noise` are always those of the division that is being tried. Which one that is is written
+    beside the checkpoint, so that whoever resumes the trial does not run out of memory again to learn it.
     """
 
-    def __init__(self, build: Callable[[], nn.Module], task: Task, data: TaskData, training: Training, place: Place):
-        """`build` gives the model as it is before training, the same at each call."""
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        task: Task,
+        data: TaskData,
+        training: Training,
+        place: Place,
+        checkpoint: str,
+        *,
+        objective: Objective | None = None,
+        measures_noise: bool = False,
+    ) -> None:
+        """`build` gives the model as it is before training, the same at each call; the others are `loop.train`'s."""
         self._build, self._task, self._data, self._place = build, task, data, place
+        self._checkpoint, self._objective, self._measures_noise = checkpoint, objective, measures_noise
         self.planned = training
-        self._take(training)
+        self._take(_written_down(training, place, checkpoint))
 
     def _take(self, training: Training) -> None:
         self.training, self.model = training, self._build()
-        self.noise = GradientNoise(training, self._data.train.n_rows, self._place)
-        self.noise.has_batch_norm = has_batch_norm(self.model)
+        self.noise: GradientNoise | None = None
+        if self._measures_noise:
+            self.noise = GradientNoise(training, self._data.train.n_rows, self._place)
+            self.noise.has_batch_norm = has_batch_norm(self.model)
 
-    def train(self, checkpoint: str) -> Generator[Report, None, tuple[Report, ...]]:
+    def train(self) -> Generator[Report, None, tuple[Report, ...]]:
         """`loop.train`. Raises what it raises; a shortage of memory only when not even single rows fit.
 
-        With several workers a shortage is seen, by all of them together, before the first step. One that comes later
-        is raised: its worker's peers wait for gradients meanwhile, and only a new group helps.
+        Several workers see a shortage before the first step together, and go on. In one that comes later the peers
+        wait for gradients meanwhile, and only a new group helps: then SmallerNextError is raised.
         """
         while True:
             try:
@@ -56,23 +75,28 @@ class Fitting:
                         self._data,
                         self.training,
                         self._place,
-                        checkpoint=checkpoint,
+                        objective=self._objective,
+                        checkpoint=self._checkpoint,
                         noise=self.noise,
                     )
                 )
             except Exception as error:
                 smaller = next_division(self.training)
-                if smaller is None or not self._can_go_on_after(error):
+                together = isinstance(error, MicroBatchTooLargeError)
+                if smaller is None or not (together or out_of_memory(error)):
                     raise
+                if self._place.is_first or not together:
+                    note = str(smaller.micro_batch_size).encode()
+                    self._place.storage.write(division_file(self._checkpoint), note)
+                if self._place.num_workers > 1 and not together:
+                    raise SmallerNextError(
+                        f"memory ran out at micro_batch_size {self.training.micro_batch_size}; "
+                        f"the next attempt takes {smaller.micro_batch_size}"
+                    ) from error
                 _forget_frames(error)
             self.model = nn.Identity()  # before the next one is built: there is no room for both
             release_memory(self._place.device)
             self._take(smaller)
-
-    def _can_go_on_after(self, error: Exception) -> bool:
-        if isinstance(error, MicroBatchTooLargeError):
-            return True
-        return self._place.num_workers == 1 and out_of_memory(error)
 
     def warnings(self) -> tuple[str, ...]:
         """What must be said of the division; empty if it is the planned one."""
@@ -89,11 +113,12 @@ class Fitting:
         return (text,)
 
     def figures(self) -> dict[str, Estimate]:
-        """The division that was trained with."""
+        """The division that was trained with, and the noise scale if it was asked for."""
         note = "as planned" if self.training == self.planned else "smaller than planned: memory ran out"
         return {
             "micro_batch_size": Estimate.exact(self.training.micro_batch_size, note),
             "accumulation_steps": Estimate.exact(self.training.accumulation_steps, note.replace("smaller", "more")),
+            **({} if self.noise is None else {"noise_scale": self.noise.estimate()}),
         }
 
 
@@ -101,8 +126,28 @@ def next_division(training: Training) -> Training | None:
     """The largest micro-batch of at most half the size that divides a worker's share; None when it is a single row."""
     if training.micro_batch_size == 1:
         return None
-    micro, accumulation = split_batch(training.batch_size, training.num_workers, training.micro_batch_size // 2)
+    return _divided(training, training.micro_batch_size // 2)
+
+
+def _divided(training: Training, most_rows: int) -> Training:
+    micro, accumulation = split_batch(training.batch_size, training.num_workers, most_rows)
     return training.model_copy(update={"micro_batch_size": micro, "accumulation_steps": accumulation})
+
+
+def division_file(checkpoint: str) -> str:
+    """Where the micro-batch size that is tried instead of the planned one stands."""
+    return f"{checkpoint}.micro_batch_size"
+
+
+def _written_down(training: Training, place: Place, checkpoint: str) -> Training:
+    name = division_file(checkpoint)
+    return _divided(training, int(place.storage.read(name))) if place.storage.exists(name) else training
+
+
+def remove_traces(place: Place, checkpoint: str) -> None:
+    """Remove what only an interrupted training needs."""
+    place.storage.remove(checkpoint)
+    place.storage.remove(division_file(checkpoint))
 
 
 def _forget_frames(error: BaseException) -> None:

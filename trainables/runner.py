@@ -17,6 +17,7 @@ from trainables.config import AnyTrialConfig
 from trainables.data_parallel import MicroBatchTooLargeError
 from trainables.memory import out_of_memory
 from trainables.place import Place
+from trainables.resplit import SmallerNextError
 from trainables.results import Report, TrialResult
 
 RunTrial = Callable[[str, AnyTrialConfig, Place], Iterator[Report | TrialResult]]
@@ -100,6 +101,8 @@ def can_go_on(failure: Failure, place: Place) -> bool:
 def cause_of(error: BaseException, num_workers: int) -> Cause:
     """What an exception from a trial means for its worker and for the trial's ending."""
     text = str(error)
+    if isinstance(error, SmallerNextError):
+        return "too_large"
     if out_of_memory(error) or isinstance(error, MicroBatchTooLargeError):
         return "out_of_memory"
     if num_workers > 1 and (isinstance(error, dist.DistError) or "gloo/transport" in text):

@@ -20,7 +20,7 @@ from trainables.data import TaskData, open_data
 from trainables.evaluate import evaluate_both
 from trainables.loop import Diverged
 from trainables.place import Place
-from trainables.resplit import Fitting
+from trainables.resplit import Fitting, remove_traces
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import trial_file
 from trainables.tasks import load_task
@@ -60,11 +60,11 @@ def train_baseline(
         seed_everything(config.training.seed, 0, 0)  # the same on every worker
         return task.build_model()
 
-    fitting = Fitting(build, task, data, config.training, place)
+    fitting = Fitting(build, task, data, config.training, place, checkpoint, measures_noise=True)
     environment = describe_environment(place, config.training.precision)
     status, reason, kept = Status.COMPLETED, "", Kept()
     try:
-        history = yield from fitting.train(checkpoint)
+        history = yield from fitting.train()
     except Diverged as error:
         status, reason, history = Status.DIVERGED, str(error), error.history
         metrics = summary(task, history)
@@ -72,7 +72,7 @@ def train_baseline(
         metrics = summary(task, history) | evaluate_both(fitting.model, task, data, fitting.training, place)
         kept = keep(fitting.model, task, data, trial, place)
     if history:
-        metrics |= {"noise_scale": fitting.noise.estimate(), **fitting.figures()}
+        metrics |= fitting.figures()
     yield TrialResult(
         id=trial,
         config=config,
@@ -85,7 +85,7 @@ def train_baseline(
         warnings=fitting.warnings() + kept.warnings,
     )
     if place.is_first:  # only now: a kill before the result was taken must not cost the training
-        place.storage.remove(checkpoint)
+        remove_traces(place, checkpoint)
 
 
 def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:

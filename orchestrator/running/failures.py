@@ -2,6 +2,7 @@
 
     the trial's own exception               the trial ends as failed
     out of memory                           the trial ends as out_of_memory
+    the same, but smaller pieces are left   the trial is run again from its checkpoint, with those
     a worker died, its node went away       the trial is run again from its checkpoint, up to `MAX_RETRIES` times
 A worker that fails takes its peers with it, in a collective that never completes: their errors are consequences.
 """
@@ -58,6 +59,8 @@ def decide(trial: str, loss: Loss, retries: int) -> Decision:
         return Retry(loss.gone, counts=True) if retries < MAX_RETRIES else End(Status.FAILED, loss.gone, loss.gone)
     own = [failure for failure in loss.failures if failure.trial == trial]
     for failure in own:
+        if failure.cause == "too_large":
+            return Retry(_said(failure), counts=False)  # it ends: each time the micro-batch is smaller
         if failure.cause == "out_of_memory":
             return End(Status.OUT_OF_MEMORY, _said(failure), failure.traceback)
     for rank, text in loss.silent:

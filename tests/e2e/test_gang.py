@@ -218,6 +218,27 @@ def test_a_trial_is_the_same_to_the_bit_after_one_that_turned_every_setting(tmp_
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_memory_that_runs_out_in_the_midst_is_met_by_a_new_group_with_smaller_pieces(storage: Storage) -> None:
+    """On one of two workers, in the tenth of its steps; with local SGD, where nobody looks beforehand, in the first."""
+    trials = []
+    for after_steps, sync_every_steps in ((10, None), (0, 5)):
+        options = {"most_rows": 16, "rank": 1, "after_steps": after_steps}
+        task = TaskConfig(name="tests.hungry:Hungry", options=options, data="data", code="code")
+        settings = earnest(num_workers=2).config.training.model_copy(update={"sync_every_steps": sync_every_steps})
+        config = BaselineConfig(task=task, training=settings)
+        trials.append(Trial(trial_id(config), config, "as written"))
+    results = run(sweep_of(*trials), storage).results
+    for trial in trials:
+        result = results[trial.id]
+        assert result.status is Status.COMPLETED, result.details
+        assert result.metrics["micro_batch_size"].value == 16  # of 32
+        assert "divided into 2 micro-batches of 16 on each worker instead of 1 of 32" in result.warnings[0]
+        assert [report.step for report in result.history] == [10, 20]
+        left = storage.names(f"trials/{trial.id}")
+        assert not [name for name in left if name.startswith("checkpoint")]
+    assert not nothing_left()
+
+
 def figures(result: TrialResult) -> dict[str, float]:
     """All of a result's figures that are not times."""
     assert result.status is Status.COMPLETED

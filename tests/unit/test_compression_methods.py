@@ -74,8 +74,9 @@ def drained(readings) -> tuple[list[Report], object]:
 def test_readings_of_later_methods_go_on_counting(tmp_path: Path) -> None:
     here = context(tmp_path)
     model = here.task.build_model()
-    first, history = drained(train_on(model, here, here.training, "trials/x/step0.pt", ()))
-    second, whole = drained(train_on(model, here, here.training, "trials/x/step1.pt", history))
+    first, trained = drained(train_on(lambda: model, here, here.training, "trials/x/step0.pt", ()))
+    second, again = drained(train_on(lambda: model, here, here.training, "trials/x/step1.pt", trained.history))
+    whole = again.history
     assert whole == (*first, *second)
     steps = [report.step for report in whole]
     assert steps == sorted(set(steps))

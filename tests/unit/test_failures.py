@@ -32,6 +32,11 @@ def test_what_the_trial_itself_raised_ends_it_at_once(cause: Cause, status: Stat
     assert decision == End(status, f"Error: {cause} (on worker 1)", f"Traceback: {cause}")
 
 
+def test_memory_that_ran_out_where_smaller_pieces_are_left_costs_no_retry() -> None:
+    decision = decide(TRIAL, told(failure("peer", rank=0), failure("too_large", rank=1)), retries=MAX_RETRIES)
+    assert decision == Retry("Error: too_large (on worker 1)", counts=False)
+
+
 @pytest.mark.parametrize("cause", ["exception", "out_of_memory"])
 def test_a_peers_error_is_a_consequence_and_hides_no_cause(cause: Cause) -> None:
     decision = decide(TRIAL, told(failure("peer", rank=0), failure(cause, rank=1)), retries=0)
@@ -76,7 +81,7 @@ def test_a_group_that_cannot_be_had_ends_the_trial_after_the_retries() -> None:
     assert decide(TRIAL, gone, MAX_RETRIES) == End(Status.FAILED, gone.gone or "", gone.gone or "")
 
 
-causes = st.sampled_from(["exception", "out_of_memory", "device", "peer"])
+causes = st.sampled_from(["exception", "out_of_memory", "too_large", "device", "peer"])
 failures = st.lists(
     st.builds(failure, causes, st.integers(0, 3), st.sampled_from([TRIAL, "another", None])), max_size=4
 ).map(tuple)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,22 @@ import pytest
 import torch
 
 from tests.training_samples import place, training
-from trainables.config import BaselineConfig, TaskConfig
+from trainables.compression.distill import distill
+from trainables.compression.fine_tune import Context, Trained, fine_tune
+from trainables.config import BaselineConfig, Distill, FineTune, TaskConfig
+from trainables.data import open_data
 from trainables.resplit import next_division
 from trainables.results import Report, Status, TrialResult
+from trainables.tasks import load_task
 from trainables.trial import run_trial
+
+HUNGRY = TaskConfig(name="tests.hungry:Hungry", data="of the test", code="of the test")
 
 
 def trial(folder: Path, most_rows: int, after_steps: int = 0, **changes: Any) -> tuple[list[Report], TrialResult]:
     options = {"most_rows": most_rows, "after_steps": after_steps}
     settings = training(**{"batch_size": 24, "steps": 12, "evaluations": 3, "learning_rate": 0.02} | changes)
-    task = TaskConfig(name="tests.hungry:Hungry", options=options, data="of the test", code="of the test")
+    task = HUNGRY.model_copy(update={"options": options})
     *reports, result = run_trial("0123456789ab", BaselineConfig(task=task, training=settings), place(folder))
     assert isinstance(result, TrialResult)
     return [report for report in reports if isinstance(report, Report)], result
@@ -46,6 +53,56 @@ def test_it_goes_on_from_the_last_reading(tmp_path: Path) -> None:
     assert result.status is Status.COMPLETED
     assert [report.step for report in result.history] == [4, 8, 12]
     assert result.metrics["micro_batch_size"].value == 12
+
+
+def test_who_resumes_it_knows_the_division_that_fits(tmp_path: Path) -> None:
+    options = {"most_rows": 8}
+    task = HUNGRY.model_copy(update={"options": options})
+    config = BaselineConfig(task=task, training=training(24, 12, evaluations=3))
+    interrupted = run_trial("0123456789ab", config, place(tmp_path))
+    next(interrupted)
+    interrupted.close()
+    (left,) = (tmp_path / "storage").rglob("*.micro_batch_size")
+    assert left.read_text() == "6"
+    left.write_text("4")  # as if it had needed still smaller ones: what is written counts
+    *_, result = run_trial("0123456789ab", config, place(tmp_path))
+    assert isinstance(result, TrialResult)
+    assert result.metrics["micro_batch_size"].value == 4
+    assert [report.step for report in result.history] == [4, 8, 12]
+    assert "6 micro-batches of 4" in result.warnings[0]
+    assert not list((tmp_path / "storage").rglob("*.micro_batch_size"))  # once the result has been taken
+
+
+def end_of(readings: Generator[Report, None, Trained]) -> Trained:
+    while True:
+        try:
+            next(readings)
+        except StopIteration as end:
+            trained: Trained = end.value
+            return trained
+
+
+@pytest.mark.parametrize("step", [FineTune(budget_fraction=0.5), Distill(width=0.5)])
+def test_a_variant_is_divided_too_and_ends_as_one_planned_so(tmp_path: Path, step: FineTune | Distill) -> None:
+    ends = {}
+    for most_rows, micro in ((8, None), (10**6, 6)):
+        task = load_task("tests.hungry:Hungry", {"most_rows": most_rows}, ())
+        here = place(tmp_path / str(most_rows))
+        settings = training(24, 24, micro_batch_limit=micro, evaluations=3)
+        context = Context(task, open_data(task, here.cache), settings, here)
+        torch.manual_seed(0)
+        parent = task.build_model()
+        match step:
+            case FineTune():
+                ends[most_rows] = end_of(fine_tune(parent, step, context, "trials/x/step0.pt", ()))
+            case Distill():
+                ends[most_rows] = end_of(distill(parent, step, context, "trials/x/step0.pt", ()))
+    divided, planned = ends.values()
+    assert "4 micro-batches of 6" in divided.warnings[0]
+    assert planned.warnings == ()
+    assert [report.step for report in divided.history] == [report.step for report in planned.history]
+    mine, theirs = divided.model.state_dict(), planned.model.state_dict()
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
 
 
 def test_what_fits_is_left_as_planned(tmp_path: Path) -> None:

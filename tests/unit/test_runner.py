@@ -15,6 +15,7 @@ from scripted import result_of, scripted
 
 from trainables.commands import ANSWER, COMMAND, Advance, Answer, Cause, Command, Finished, Raised, Reading, Start
 from trainables.place import Place
+from trainables.resplit import SmallerNextError
 from trainables.results import Report, TrialResult
 from trainables.runner import Runner, can_go_on, cause_of, load_runner
 from trainables.storage import Storage
@@ -153,6 +154,7 @@ CASES: list[tuple[BaseException, int, Cause]] = [
     (ValueError("plain"), 1, "exception"),
     (torch.OutOfMemoryError("CUDA out of memory"), 1, "out_of_memory"),
     (MemoryError(), 1, "out_of_memory"),
+    (SmallerNextError("memory ran out at micro_batch_size 8"), 2, "too_large"),
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out_of_memory"),
     (RuntimeError("CUDA error: device-side assert triggered"), 1, "device"),
     (RuntimeError("[/gloo/transport/tcp/pair.cc:547] Connection closed by peer"), 2, "peer"),

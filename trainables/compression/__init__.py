@@ -19,7 +19,7 @@ from trainables.artifact import ArtifactError, export_model, save_program
 from trainables.clean import seed_everything
 from trainables.compression.distill import distill
 from trainables.compression.errors import CompressionError
-from trainables.compression.fine_tune import Context, History, example_inputs, fine_tune
+from trainables.compression.fine_tune import Context, History, Trained, example_inputs, fine_tune
 from trainables.compression.prune import prune
 from trainables.compression.quantize import Quantized, quantize
 from trainables.config import Distill, FineTune, Int8, Prune, VariantConfig
@@ -28,6 +28,7 @@ from trainables.fresh_process import MeasureError, measure_in_fresh_process
 from trainables.loop import Diverged
 from trainables.measure import Measurement, Request
 from trainables.place import Place
+from trainables.resplit import remove_traces
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import trial_file
 from trainables.subject import resolve_device
@@ -45,6 +46,10 @@ class Made:
     quantized: Quantized | None = None
     history: History = ()
     warnings: tuple[str, ...] = ()
+
+    def take(self, trained: Trained) -> None:
+        self.model, self.history = trained.model, trained.history
+        self.warnings += trained.warnings
 
 
 def compress(
@@ -86,7 +91,7 @@ def compress(
         warnings=made.warnings,
     )
     for number in range(len(config.chain)):  # only now: a kill before the result was taken must not cost the training
-        place.storage.remove(checkpoint_name(trial, number))
+        remove_traces(place, checkpoint_name(trial, number))
 
 
 def check(config: VariantConfig, place: Place) -> None:
@@ -125,13 +130,13 @@ def apply(trial: str, config: VariantConfig, context: Context, made: Made) -> Ge
         checkpoint = checkpoint_name(trial, number)
         match step:
             case FineTune():
-                made.history = yield from fine_tune(made.model, step, context, checkpoint, made.history)
+                made.take((yield from fine_tune(made.model, step, context, checkpoint, made.history)))
             case Prune():
                 pruned = prune(made.model, step, example_inputs(context))
                 made.model, made.warnings = pruned.model, made.warnings + pruned.warnings
-                made.history = yield from fine_tune(made.model, step.fine_tune, context, checkpoint, made.history)
+                made.take((yield from fine_tune(made.model, step.fine_tune, context, checkpoint, made.history)))
             case Distill():
-                made.model, made.history = yield from distill(made.model, step, context, checkpoint, made.history)
+                made.take((yield from distill(made.model, step, context, checkpoint, made.history)))
             case Int8():
                 device = resolve_device(config.measure).type
                 made.quantized = quantize(made.model, step, context, device)

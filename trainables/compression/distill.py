@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainables.clean import seed_everything
 from trainables.compression.errors import CompressionError
-from trainables.compression.fine_tune import Context, History, derive, train_on
+from trainables.compression.fine_tune import Context, History, Trained, derive, train_on
 from trainables.config import Distill
 from trainables.data_parallel import Objective
 from trainables.results import Report
@@ -21,14 +21,16 @@ from trainables.tasks.base import Batch, Task
 
 def distill(
     teacher: nn.Module, step: Distill, context: Context, checkpoint: str, before: History
-) -> Generator[Report, None, tuple[nn.Module, History]]:
+) -> Generator[Report, None, Trained]:
     """A trained student of `teacher`, and the readings of the chain so far; yields the new ones. Raises Diverged."""
-    seed_everything(context.training.seed, 0, 0)
-    student = context.task.build_model(width=step.width)
+
+    def build() -> nn.Module:
+        seed_everything(context.training.seed, 0, 0)
+        return context.task.build_model(width=step.width)
+
     objective = blended(teacher.to(context.place.device).eval(), context.task, step)
     training = derive(context, step.budget_fraction, 1.0)
-    history = yield from train_on(student, context, training, checkpoint, before, objective)
-    return student, history
+    return (yield from train_on(build, context, training, checkpoint, before, objective))
 
 
 def blended(teacher: nn.Module, task: Task, step: Distill) -> Objective:

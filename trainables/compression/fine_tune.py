@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -14,8 +15,9 @@ from trainables.artifact import Inputs
 from trainables.config import Budget, FineTune, FixedBatch, Training
 from trainables.data import TaskData
 from trainables.data_parallel import Objective
-from trainables.loop import Diverged, train
+from trainables.loop import Diverged
 from trainables.place import Place
+from trainables.resplit import Fitting
 from trainables.results import Report
 from trainables.tasks.base import Task
 
@@ -39,23 +41,33 @@ def example_inputs(context: Context) -> Inputs:
     return tuple(rows[name] for name in context.task.inputs)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What training within a chain has made, and all readings of the chain so far."""
+
+    model: nn.Module
+    history: History
+    warnings: tuple[str, ...]
+
+
 def fine_tune(
     model: nn.Module, step: FineTune, context: Context, checkpoint: str, before: History
-) -> Generator[Report, None, History]:
-    """Train `model` in place; yield new readings; return all of the chain so far, `before` first. Raises Diverged."""
+) -> Generator[Report, None, Trained]:
+    """Train a copy of `model`; yield new readings; return them after `before`. Raises Diverged."""
     training = derive(context, step.budget_fraction, step.learning_rate_factor)
-    return (yield from train_on(model, context, training, checkpoint, before))
+    model.cpu()  # the copies begin there, so that the device holds only the one that is trained
+    return (yield from train_on(lambda: copy.deepcopy(model), context, training, checkpoint, before))
 
 
 def train_on(
-    model: nn.Module,
+    build: Callable[[], nn.Module],
     context: Context,
     training: Training,
     checkpoint: str,
     before: History,
     objective: Objective | None = None,
-) -> Generator[Report, None, History]:
-    """`loop.train`, with steps, examples and seconds counted from where the chain's training before it has ended."""
+) -> Generator[Report, None, Trained]:
+    """`Fitting.train`, with steps, examples and seconds counted from where the chain's training before it has ended."""
     origin = before[-1] if before else START
 
     def shifted(report: Report) -> Report:
@@ -67,22 +79,13 @@ def train_on(
             }
         )
 
-    with closing(
-        train(
-            model,
-            context.task,
-            context.data,
-            training,
-            context.place,
-            objective=objective,
-            checkpoint=checkpoint,
-        )
-    ) as readings:
+    fitting = Fitting(build, context.task, context.data, training, context.place, checkpoint, objective=objective)
+    with closing(fitting.train()) as readings:
         while True:
             try:
                 report = next(readings)
             except StopIteration as end:
-                return before + tuple(map(shifted, end.value))
+                return Trained(fitting.model, before + tuple(map(shifted, end.value)), fitting.warnings())
             except Diverged as error:
                 history = before + tuple(map(shifted, error.history))
                 raise Diverged(origin.step + error.step, error.loss, history) from error
