@@ -1,6 +1,6 @@
 """`batch_size: auto` against the full grid (batch sizes x learning rates x seeds): what each spends, and what it picks.
 
-    python benchmarks/auto_vs_grid.py [--tasks digits_cnn stdlib_gpt] [--judge-seeds 6] [--short]
+    python benchmarks/auto_vs_grid.py [--tasks digits_cnn stdlib_gpt] [--judge-seeds 16] [--short]
 
 For every task both are run here, one trial at a time, in this process and on this machine; then the two picks are
 trained side by side with seeds that neither has seen, in alternation. Printed are
@@ -19,7 +19,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -33,8 +33,8 @@ from orchestrator.analysis.verdict import judge_batch_size
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
 from orchestrator.running.ledger import Ledger, Observers
-from orchestrator.spec import load_sweep
-from trainables.commands import Advance, Finished, Raised, Start
+from orchestrator.spec import Objective, load_sweep
+from trainables.commands import Advance, Finished, Reading, Start
 from trainables.config import BaselineConfig, Training, trial_id
 from trainables.place import Place
 from trainables.results import Report, Status, TrialResult
@@ -112,7 +112,7 @@ QUESTIONS = {
     "stdlib_gpt": Question(
         "stdlib_gpt",
         "val_loss",
-        3.1,
+        2.6,  # after a third of the budget or more, so that there is something to time
         6_000,
         (4, 8, 16, 32, 64, 128, 256),
         "base: 1.2e-2, at_batch_size: 64, rule: sqrt",
@@ -142,22 +142,39 @@ class Here:
         self.storage = Storage(str(folder / "storage"))
         self._runner = Runner(run_trial, Place(self.storage, folder / "cache"))
 
-    def run(self, trial: Trial) -> TrialResult:
+    def readings(self, trial: Trial) -> Generator[Report, None, TrialResult]:
+        """Each as it comes; the result in the end. What is not asked for is not run."""
         answer = self._runner.obey(Start(trial=trial.id, config=trial.config))
         history: list[Report] = []
+        while isinstance(answer, Reading):
+            history.append(answer.report)
+            yield answer.report
+            answer = self._runner.obey(Advance())
+        self._runner.let_go()
+        if isinstance(answer, Finished):
+            return answer.result
+        error = answer.failure.error
+        return TrialResult(id=trial.id, config=trial.config, status=Status.FAILED, reason=error, history=tuple(history))
+
+    def run(self, trial: Trial) -> TrialResult:
+        """The whole trial."""
+        readings = self.readings(trial)
         while True:
-            match answer:
-                case Finished(result=result):
-                    self._runner.let_go()
-                    return result
-                case Raised(failure=failure):
-                    return TrialResult(
-                        id=trial.id, config=trial.config, status=Status.FAILED, reason=failure.error,
-                        history=tuple(history),
-                    )  # fmt: skip
-                case _:
-                    history.append(answer.report)
-                    answer = self._runner.obey(Advance())
+            try:
+                next(readings)
+            except StopIteration as end:
+                result: TrialResult = end.value
+                return result
+
+    def until_target(self, trial: Trial, objective: Objective) -> Crossing | None:
+        """Where it reached the target; what would come after is not run."""
+        target = math.nan if objective.target is None else objective.target
+        history: list[Report] = []
+        for report in self.readings(trial):
+            history.append(report)
+            if (where := crossing(history, objective.metric, objective.mode, target)) is not None:
+                return where
+        return None
 
     def sweep(self, plan: Plan) -> tuple[list[Trial], dict[str, TrialResult]]:
         """Every trial that the plan asks for: they and their results."""
@@ -201,9 +218,7 @@ def judge(here: Here, plan: Plan, picks: Sequence[Training], seeds: int) -> list
         for index in order:
             training = picks[index].model_copy(update={"seed": FIRST_JUDGING_SEED + number})
             config = BaselineConfig(task=task, training=training)
-            history = here.run(Trial(trial_id(config), config, "judged")).history
-            target = objective.target if objective.target is not None else math.nan
-            if (where := crossing(history, objective.metric, objective.mode, target)) is not None:
+            if (where := here.until_target(Trial(trial_id(config), config, "judged"), objective)) is not None:
                 found[index][number] = where
     return found
 
@@ -259,7 +274,7 @@ def _judged(found: Sequence[dict[int, Crossing]], seeds: int) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--tasks", nargs="+", choices=list(QUESTIONS), default=["digits_cnn", "stdlib_gpt"])
-    parser.add_argument("--judge-seeds", type=int, default=6)
+    parser.add_argument("--judge-seeds", type=int, default=16)
     parser.add_argument("--short", action="store_true", help="only show that it works")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
