@@ -133,7 +133,8 @@ def _narrowed(table: SweepTable, step: Step, chosen: Configuration, figures: Can
                 f"Of these {before} it is the cheapest to train{company}: {_cost_words(table, figures.cost_seconds)}."
             )
         case Step.FRONT:
-            return f"Of these {before} {'it alone is' if left == 1 else f'{left} are'} on the Pareto front."
+            who = "it alone is" if left == 1 else f"{left} are"
+            return f"Of these {before}, {who} on the Pareto front."
         case _:
             return f"Between the last {before} the better mean {table.plan.objective.metric} decides."
 
