@@ -86,6 +86,15 @@ def test_without_compression_the_best_baseline_or_a_cheaper_equal_is_taken() -> 
     assert set(comparison.pareto) <= {row.id for row in comparison.table.rows}
 
 
+def test_of_many_settings_only_the_fastest_to_the_target_are_told() -> None:
+    few, many = (2**i for i in range(4, 9)), tuple(2**i for i in range(3, 10))
+    for sizes, told in ((tuple(few), 5), (many, 3)):
+        found = comparison_of(chains=(), goals=(), batch_sizes=sizes).recommendation
+        (reason,) = (reason for reason in found.reasons if reason.startswith("To val_accuracy"))
+        assert reason.count("; batch ") + 1 == told
+        assert ("the fastest 3 of 7 in the table" in reason) == (told == 3)
+
+
 def test_relative_goals_are_not_asked_of_baselines_and_that_is_said() -> None:
     found = comparison_of(chains=()).recommendation
     assert found.row is not None
