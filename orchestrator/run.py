@@ -23,7 +23,7 @@ from orchestrator.recording.journal import Journal, JournalError, SweepIsRunning
 from orchestrator.recording.recorder import Recorder
 from orchestrator.report.command import DEFAULT_STORAGE, print_comparison
 from orchestrator.running.ledger import Observers
-from orchestrator.running.local_ray import RaySettings
+from orchestrator.running.local_ray import RaySettings, RayStartError
 from orchestrator.running.resources import NeverFitsError
 from orchestrator.running.sweep import Interrupted, SweepOutcome, run_sweep
 from orchestrator.spec import load_sweep
@@ -56,6 +56,9 @@ def run_command(
     except (NeverFitsError, SweepIsRunningError, JournalError, ValueError) as error:
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
+    except RayStartError as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return FAILED
     except (Interrupted, KeyboardInterrupt) as interrupt:
         print(f"\nparetune: {interrupt or 'interrupted'}", file=sys.stderr)
         print(f"Go on with: paretune run {sweep_file}", file=sys.stderr)

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,8 @@ _LOCAL_ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
 LOOPBACK = "127.0.0.1"
-START_ATTEMPTS = 3
+START_ATTEMPTS = 5
+PAUSE_SECONDS = 5.0  # before another attempt: what the last one started is on its way out meanwhile
 LOCAL_OBJECT_STORE_BYTES = 100 << 20  # messages only: data is mapped from files
 
 
@@ -50,6 +52,10 @@ class RaySettings:
     num_cpus: int | None = None  # of the local Ray; None: those this process may use
     include_dashboard: bool = False  # of the local Ray; it takes a dozen processes and five seconds to start
     show_worker_output: bool = False
+
+
+class RayStartError(RuntimeError):
+    """Ray's daemons did not start in the time that Ray gives them."""
 
 
 @contextlib.contextmanager
@@ -73,7 +79,7 @@ def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterato
 
 
 def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
-    """Connect to the cluster at the address, or start a local one."""
+    """Connect to the cluster at the address, or start a local one. Raises RayStartError where that takes too long."""
     environment = dict(_CLUSTER_ENVIRONMENT)
     if search_path:
         environment["PYTHONPATH"] = os.pathsep.join([*search_path, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -84,12 +90,18 @@ def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
         return
     cpus = settings.num_cpus or len(os.sched_getaffinity(0))
     for attempt in range(START_ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE_SECONDS)
         try:
             _start_local(cpus, {**environment, **_LOCAL_ENVIRONMENT}, settings.include_dashboard, quiet)
             return
         except Exception as error:  # Ray gives its daemons 30 s, which a busy machine may exceed, and no type to it
-            if "timed out during startup" not in str(error) or attempt == START_ATTEMPTS - 1:
+            if "timed out during startup" not in str(error):
                 raise
+    raise RayStartError(
+        f"Ray did not start here: {START_ATTEMPTS} times its daemons were not ready within its 30 s, so this machine "
+        "is very busy. Run the same command again when less else runs; nothing is lost"
+    )
 
 
 def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: bool, quiet: dict[str, Any]) -> None:

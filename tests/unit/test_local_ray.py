@@ -1,0 +1,60 @@
+"""Starting Ray on a machine that is too busy for it: tried again, and in the end said in a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator import run
+from orchestrator.running import local_ray
+from orchestrator.running.local_ray import START_ATTEMPTS, RaySettings, RayStartError, start
+
+TOO_SLOW = "The current node timed out during startup. This could happen because ..."
+
+
+def slow_for(monkeypatch: pytest.MonkeyPatch, attempts: int, error: str = TOO_SLOW) -> list[int]:
+    """A start that fails so many times; returns the CPUs of each attempt, as they come."""
+    asked: list[int] = []
+
+    def attempt(num_cpus: int, *_: object) -> None:
+        asked.append(num_cpus)
+        if len(asked) <= attempts:
+            raise Exception(error)  # Ray's own has no type either
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(local_ray, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(local_ray, "_start_local", attempt)
+    return asked
+
+
+def test_a_slow_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = slow_for(monkeypatch, START_ATTEMPTS - 1)
+    start(RaySettings(num_cpus=3))
+    assert asked == [3] * START_ATTEMPTS
+
+
+def test_in_the_end_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = slow_for(monkeypatch, START_ATTEMPTS)
+    with pytest.raises(RayStartError, match="Run the same command again"):
+        start(RaySettings(num_cpus=1))
+    assert len(asked) == START_ATTEMPTS
+
+
+def test_what_else_goes_wrong_is_raised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = slow_for(monkeypatch, 1, "no such port")
+    with pytest.raises(Exception, match="no such port"):
+        start(RaySettings(num_cpus=1))
+    assert len(asked) == 1
+
+
+def test_the_command_says_so_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def busy(*_: object, **__: object) -> None:
+        raise RayStartError("Ray did not start here")
+
+    monkeypatch.setattr(run, "_run", busy)
+    sweep = Path(__file__).parents[2] / "examples/digits.yaml"
+    assert run.run_command(sweep, str(tmp_path)) == run.FAILED
+    assert capsys.readouterr().err == "paretune: Ray did not start here\n"
