@@ -39,6 +39,7 @@ _LOCAL_ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
 LOOPBACK = "127.0.0.1"
+CONNECT_SECONDS = 5.0
 START_ATTEMPTS = 5
 PAUSE_SECONDS = 5.0  # before another attempt: what the last one started is on its way out meanwhile
 LOCAL_OBJECT_STORE_BYTES = 100 << 20  # messages only: data is mapped from files
@@ -55,7 +56,7 @@ class RaySettings:
 
 
 class RayStartError(RuntimeError):
-    """Ray's daemons did not start in the time that Ray gives them."""
+    """Ray's daemons did not start in the time that Ray gives them, or no cluster answers at the address."""
 
 
 @contextlib.contextmanager
@@ -79,14 +80,18 @@ def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterato
 
 
 def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
-    """Connect to the cluster at the address, or start a local one. Raises RayStartError where that takes too long."""
+    """Connect to the cluster at the address, or start a local one. Raises RayStartError if there is none to be had."""
     environment = dict(_CLUSTER_ENVIRONMENT)
     if search_path:
         environment["PYTHONPATH"] = os.pathsep.join([*search_path, *filter(None, [os.environ.get("PYTHONPATH")])])
     quiet: dict[str, Any] = {"log_to_driver": settings.show_worker_output, "logging_level": logging.ERROR}
     address = settings.address or os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, runtime_env={"env_vars": environment}, **quiet)
+        _check_listens(address)
+        try:
+            ray.init(address=address, runtime_env={"env_vars": environment}, **quiet)
+        except ConnectionError as error:
+            raise RayStartError(f"no Ray cluster answers at {address}: {error}") from error
         return
     cpus = settings.num_cpus or len(os.sched_getaffinity(0))
     for attempt in range(START_ATTEMPTS):
@@ -122,6 +127,22 @@ def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: 
         )
     finally:
         del os.environ["RAY_GCS_SERVER_PORT"]
+
+
+def _check_listens(address: str) -> None:
+    """Ray itself asks for minutes before it says that nobody is there."""
+    host, _, port = address.rpartition(":")
+    if address.startswith("ray://"):
+        raise RayStartError(
+            f"{address} is a Ray Client address, which Ray Tune does not take; give the cluster's own, host:6379, on "
+            "one of its machines, or send the sweep there with: paretune submit"
+        )
+    if not host or not port.isdigit():
+        return  # auto, and whatever else Ray resolves
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise RayStartError(f"nothing listens at {address} ({error}): is the Ray cluster up?") from error
 
 
 def _free_port() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,19 @@ def test_what_else_goes_wrong_is_raised_at_once(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(Exception, match="no such port"):
         start(RaySettings(num_cpus=1))
     assert len(asked) == 1
+
+
+def test_an_address_where_nobody_listens_is_told_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(RayStartError, match=f"nothing listens at {address}"):
+            start(RaySettings(address=address))
+
+
+def test_an_address_of_ray_client_is_told_what_to_do_instead() -> None:
+    with pytest.raises(RayStartError, match="paretune submit"):
+        start(RaySettings(address="ray://127.0.0.1:10001"))
 
 
 def test_the_command_says_so_without_a_traceback(
