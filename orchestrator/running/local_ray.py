@@ -87,7 +87,7 @@ def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
     quiet: dict[str, Any] = {"log_to_driver": settings.show_worker_output, "logging_level": logging.ERROR}
     address = settings.address or os.environ.get("RAY_ADDRESS")
     if address:
-        _check_listens(address)
+        _check_listens(_last_started() if address == "auto" else address)
         try:
             ray.init(address=address, runtime_env={"env_vars": environment}, **quiet)
         except ConnectionError as error:
@@ -127,6 +127,11 @@ def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: 
         )
     finally:
         del os.environ["RAY_GCS_SERVER_PORT"]
+
+
+def _last_started() -> str:
+    """Where `ray start` left word of a cluster on this machine, which may have died since; "" if nowhere."""
+    return ray._private.services.canonicalize_bootstrap_address("auto") or ""
 
 
 def _check_listens(address: str) -> None:

@@ -49,12 +49,15 @@ def test_what_else_goes_wrong_is_raised_at_once(monkeypatch: pytest.MonkeyPatch)
     assert len(asked) == 1
 
 
-def test_an_address_where_nobody_listens_is_told_at_once() -> None:
+def test_an_address_where_nobody_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(RayStartError, match=f"nothing listens at {address}"):
             start(RaySettings(address=address))
+        monkeypatch.setattr(local_ray, "_last_started", lambda: address)  # a cluster that has died
+        with pytest.raises(RayStartError, match=f"nothing listens at {address}"):
+            start(RaySettings(address="auto"))
 
 
 def test_an_address_of_ray_client_is_told_what_to_do_instead() -> None:
