@@ -39,6 +39,9 @@ _LOCAL_ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
 LOOPBACK = "127.0.0.1"
+# Without it Ray replaces a loopback address by one that others reach, and listens there. Its name says where that is
+# the default; it holds on every system, and for Ray's daemons and workers as well.
+_NO_CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 CONNECT_SECONDS = 5.0
 START_ATTEMPTS = 5
 PAUSE_SECONDS = 5.0  # before another attempt: what the last one started is on its way out meanwhile
@@ -112,7 +115,10 @@ def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
 def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: bool, quiet: dict[str, Any]) -> None:
     # Known beforehand, so that helpers of Ray Train that look for "the" cluster do not find another on this machine.
     port = _free_port()
-    os.environ["RAY_GCS_SERVER_PORT"] = str(port)
+    own = {"RAY_GCS_SERVER_PORT": str(port), _NO_CLUSTERS: "0"}
+    os.environ |= own
+    constants = ray._private.ray_constants
+    with_clusters, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
     try:
         ray.init(
             address="local",
@@ -126,7 +132,9 @@ def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: 
             **quiet,
         )
     finally:
-        del os.environ["RAY_GCS_SERVER_PORT"]
+        constants.ENABLE_RAY_CLUSTER = with_clusters
+        for name in own:
+            del os.environ[name]
 
 
 def _last_started() -> str:

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from ipaddress import ip_address
 from pathlib import Path
 
+import psutil
 import pytest
 from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment
 
@@ -102,7 +104,10 @@ def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path):
 
 
 def test_nothing_of_a_killed_driver_lives_on(tmp_path):
-    """Its Ray ends with it: neither a worker that trains nor a server that waits is left on the machine."""
+    """Its Ray ends with it: neither a worker that trains nor a server that waits is left on the machine.
+
+    And before, while it runs, no other machine can reach any of them.
+    """
     file, storage = tmp_path / "mortal.yaml", Storage(str(tmp_path / "storage"))
     file.write_text(SWEEP)
     command = [sys.executable, "-m", "orchestrator", "run", str(file), "--storage", storage.uri, "--plain"]
@@ -112,7 +117,11 @@ def test_nothing_of_a_killed_driver_lives_on(tmp_path):
     try:
         wait_for(driver, storage, 3)
         assert driver.poll() is None
-        assert len(descendants(mark)) > 1
+        running = descendants(mark)
+        assert len(running) > 1
+        heard = [(pid, address) for pid in running for address in listens_at(pid)]
+        assert heard
+        assert [(running[pid], address) for pid, address in heard if not is_loopback(address)] == []
     finally:
         driver.kill()
         driver.wait()
@@ -120,6 +129,19 @@ def test_nothing_of_a_killed_driver_lives_on(tmp_path):
     while (left := descendants(mark)) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert left == {}
+
+
+def listens_at(pid: int) -> list[str]:
+    """The addresses, without ports, where a process waits for connections."""
+    try:
+        connections = psutil.Process(pid).net_connections("inet")
+    except psutil.Error:  # it has just ended
+        return []
+    return [connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN]
+
+
+def is_loopback(address: str) -> bool:
+    return ip_address(address.removeprefix("::ffff:")).is_loopback
 
 
 def descendants(mark: str) -> dict[int, str]:
