@@ -21,6 +21,7 @@ from trainables.loop import train
 from trainables.memory import out_of_memory, release_memory
 from trainables.place import Place
 from trainables.results import Estimate, Report
+from trainables.storage import division_file
 from trainables.tasks.base import Task
 
 
@@ -134,20 +135,9 @@ def _divided(training: Training, most_rows: int) -> Training:
     return training.model_copy(update={"micro_batch_size": micro, "accumulation_steps": accumulation})
 
 
-def division_file(checkpoint: str) -> str:
-    """Where the micro-batch size that is tried instead of the planned one stands."""
-    return f"{checkpoint}.micro_batch_size"
-
-
 def _written_down(training: Training, place: Place, checkpoint: str) -> Training:
     name = division_file(checkpoint)
     return _divided(training, int(place.storage.read(name))) if place.storage.exists(name) else training
-
-
-def remove_traces(place: Place, checkpoint: str) -> None:
-    """Remove what only an interrupted training needs."""
-    place.storage.remove(checkpoint)
-    place.storage.remove(division_file(checkpoint))
 
 
 def _forget_frames(error: BaseException) -> None:

@@ -144,3 +144,14 @@ def trial_file(trial: str, name: str) -> str:
 def sweep_file(sweep: str, name: str) -> str:
     """The name, within a storage, of one of a sweep's files."""
     return f"sweeps/{sweep}/{name}"
+
+
+def division_file(checkpoint: str) -> str:
+    """Where, beside a checkpoint, the micro-batch size stands that is tried instead of the planned one."""
+    return f"{checkpoint}.micro_batch_size"
+
+
+def remove_checkpoint(storage: Storage, checkpoint: str) -> None:
+    """Remove all that only an interrupted training needs."""
+    storage.remove(checkpoint)
+    storage.remove(division_file(checkpoint))

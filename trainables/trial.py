@@ -20,9 +20,9 @@ from trainables.data import TaskData, open_data
 from trainables.evaluate import evaluate_both
 from trainables.loop import Diverged
 from trainables.place import Place
-from trainables.resplit import Fitting, remove_traces
+from trainables.resplit import Fitting
 from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.storage import trial_file
+from trainables.storage import remove_checkpoint, trial_file
 from trainables.tasks import load_task
 from trainables.tasks.base import Task
 
@@ -85,7 +85,7 @@ def train_baseline(
         warnings=fitting.warnings() + kept.warnings,
     )
     if place.is_first:  # only now: a kill before the result was taken must not cost the training
-        remove_traces(place, checkpoint)
+        remove_checkpoint(place.storage, checkpoint)
 
 
 def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:

@@ -13,7 +13,7 @@ from typing import Protocol
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning import resolve
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage, trial_file
+from trainables.storage import Storage, remove_checkpoint, trial_file
 
 RESULT, CHECKPOINT = "result.json", "checkpoint.pt"
 
@@ -109,7 +109,7 @@ class Ledger:
     def ended(self, result: TrialResult) -> None:
         self._storage.write(trial_file(result.id, RESULT), result.model_dump_json(indent=1).encode())
         if result.status is Status.STOPPED_EARLY:  # nobody will go on from it
-            self._storage.remove(trial_file(result.id, CHECKPOINT))
+            remove_checkpoint(self._storage, trial_file(result.id, CHECKPOINT))
         self._settle(result)
         self._resolve()
 

@@ -10,7 +10,7 @@ from scripted import Told, pending, result_of, scripted, sweep_of
 from orchestrator.plan import Plan
 from orchestrator.running.ledger import Ledger, Observers
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage, trial_file
+from trainables.storage import Storage, division_file, trial_file
 
 TRIALS = [scripted(seed) for seed in range(3)]
 
@@ -87,8 +87,11 @@ def test_only_a_stopped_trial_loses_its_checkpoint(storage: Storage) -> None:
     ledger = loaded(sweep_of(*TRIALS), storage)
     for trial, status in zip(TRIALS, (Status.STOPPED_EARLY, Status.FAILED, Status.OUT_OF_MEMORY), strict=True):
         storage.write(trial_file(trial.id, "checkpoint.pt"), b"state")
+        storage.write(division_file(trial_file(trial.id, "checkpoint.pt")), b"8")
         ledger.ended_as(trial.id, status, "because")
     left = [storage.exists(trial_file(trial.id, "checkpoint.pt")) for trial in TRIALS]
+    divisions = [storage.exists(division_file(trial_file(trial.id, "checkpoint.pt"))) for trial in TRIALS]
+    assert divisions == left
     assert left == [False, True, True]
 
 

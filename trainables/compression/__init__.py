@@ -28,9 +28,8 @@ from trainables.fresh_process import MeasureError, measure_in_fresh_process
 from trainables.loop import Diverged
 from trainables.measure import Measurement, Request
 from trainables.place import Place
-from trainables.resplit import remove_traces
 from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.storage import trial_file
+from trainables.storage import remove_checkpoint, trial_file
 from trainables.subject import resolve_device
 from trainables.tasks.base import Task
 from trainables.trial import MODEL, WEIGHTS, cpu_name, summary
@@ -91,7 +90,7 @@ def compress(
         warnings=made.warnings,
     )
     for number in range(len(config.chain)):  # only now: a kill before the result was taken must not cost the training
-        remove_traces(place, checkpoint_name(trial, number))
+        remove_checkpoint(place.storage, checkpoint_name(trial, number))
 
 
 def check(config: VariantConfig, place: Place) -> None:
