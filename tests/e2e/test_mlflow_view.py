@@ -5,7 +5,7 @@ from pathlib import Path
 
 import made_up
 import pytest
-from browser import needs_browser, visit
+from browser import needs_browser, visible_text, visit
 from recorded import MLFLOW_WARNINGS, storage_with_database
 
 from orchestrator.plan import Plan
@@ -39,7 +39,7 @@ def test_the_view_shows_the_runs_and_the_charts_of_a_sweep(tmp_path, database):
 
     with mlflow_server(f"sqlite:///{storage.root}/mlflow.db") as (server, _):
         page = visit(view_url(server, "1"), lambda page: not missing(page))
-    assert missing(page) == set()
+    assert missing(page) == set(), visible_text(page)[:2000]
 
 
 def record(storage: Storage, plan: Plan) -> None:
