@@ -1,12 +1,13 @@
 """What measuring the gradient noise scale costs a training run: seconds per step with and without, side by side.
 
-    python benchmarks/noise_scale.py [--pairs 15] [--seconds 1.5]
+    python benchmarks/noise_scale.py [--seconds 60] [--task diabetes_mlp]
 
-Both run the loop of a trial with its default settings, in turn, each first in every other pair, with one thread; they
-end with the same bits, which is checked. `pieces`: micro-batches in a step. One piece is the dear case: parts of the
-batch are computed once more, at every 128th step. Of several pieces only the norms are taken, at every 32nd. Time is
-that of the processor, so that other programs on the machine disturb less; figures are medians over the pairs, with the
-middle half of the ratios. Ends with 1 if a median ratio is above the goal.
+Two runs of a trial's loop, with its default settings and without measuring, stand side by side in one thread and take
+turns: 256 steps of one, 256 of the other, each first in every other turn. They end with the same bits, which is
+checked. `pieces`: micro-batches in a step. One piece is the dear case: parts of the batch are computed once more, at
+every 256th step. Of several pieces only the norms are taken, at every 32nd. Time is that of the processor, so that
+other programs on the machine disturb less; a turn is short, so that its drifts touch both. The ratio is the median over
+the turns with its 95 % interval, which assumes nothing of how they scatter. Ends with 1 if a ratio is above the goal.
 """
 
 from __future__ import annotations
@@ -16,72 +17,82 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from scipy.stats import binom
+from torch import nn
 
 from trainables.config import Budget, NoiseScale, Sgd, Training
 from trainables.data import Table, TaskData, open_data
 from trainables.gradient_noise import GradientNoise
 from trainables.loop import train
 from trainables.place import Place
+from trainables.results import Report
 from trainables.storage import Storage
 from trainables.tasks import Task, load_task
 
 GOAL = 1.03
 TASKS = ("digits_cnn", "diabetes_mlp", "stdlib_gpt")
 CASES = ((8, 1), (64, 1), (64, 4))  # batch size, pieces
-CYCLE = 128  # steps, a multiple of both distances between measured steps
+TURN = 256  # steps, a multiple of both distances between measured steps
+MIN_TURNS = 12  # fewer have no interval worth its name
 
 
-def run(
-    task: Task, data: TaskData, batch_size: int, pieces: int, steps: int, place: Place, *, measures: bool
-) -> tuple[float, Tensor]:
-    """(seconds of processor time, the weights at the end). One evaluation of one row."""
+def begin(
+    task: Task, data: TaskData, batch_size: int, pieces: int, turns: int, place: Place, *, measures: bool
+) -> tuple[nn.Module, Iterator[Report]]:
+    """A model, and its training as one reading (of one row) after each turn."""
     training = Training(
         batch_size=batch_size,
         micro_batch_size=batch_size // pieces,
         accumulation_steps=pieces,
         learning_rate=0.001,
         optimizer=Sgd(momentum=0.9),
-        budget=Budget(unit="steps", amount=steps),
-        evaluations=1,
+        budget=Budget(unit="steps", amount=TURN * turns),
+        evaluations=turns,
         noise_scale=NoiseScale() if measures else None,
     )
     torch.manual_seed(0)
     model = task.build_model()
     noise = GradientNoise(training, data.train.n_rows, place)
+    return model, train(model, task, data, training, place, noise=noise)
+
+
+def timed(run: Iterator[Report]) -> float:
+    """Seconds of processor time of one turn."""
     started = time.process_time()
-    list(train(model, task, data, training, place, noise=noise))
-    seconds = time.process_time() - started
-    return seconds, torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    next(run)
+    return time.process_time() - started
 
 
-def compare(name: str, batch_size: int, pieces: int, pairs: int, seconds: float, folder: Path) -> float:
+def compare(name: str, batch_size: int, pieces: int, seconds: float, folder: Path) -> float:
     """Print one line; return the median ratio of seconds per step, with to without."""
     place = Place(Storage(str(folder / "storage")), folder / "cache")
     task = load_task(name)
     tables = open_data(task, place.cache)
     row = Table({key: tables.validation.column(key)[:1].clone() for key in tables.validation.columns})
     data = TaskData(tables.train, row, lambda: row)
-    spent, _ = run(task, data, batch_size, pieces, 2, place, measures=False)
-    spent, _ = run(task, data, batch_size, pieces, 8, place, measures=False)
-    steps = CYCLE * max(1, round(seconds / (spent / 8) / CYCLE))
-    times: dict[bool, list[float]] = {True: [], False: []}
-    for pair in range(pairs):
-        ends = {}
-        for measures in sorted(times, reverse=bool(pair % 2)):
-            spent, ends[measures] = run(task, data, batch_size, pieces, steps, place, measures=measures)
-            times[measures].append(spent / steps)
-        assert torch.equal(ends[True], ends[False]), "measuring has changed the training"
-    ratios = [w / o for w, o in zip(times[True], times[False], strict=True)]
+    _, trial = begin(task, data, batch_size, pieces, 2, place, measures=False)
+    timed(trial)  # the first turn warms up
+    turns = max(MIN_TURNS, round(seconds / timed(trial) / 2))
+    (model, without), (measured_model, measured) = (
+        begin(task, data, batch_size, pieces, turns, place, measures=measures) for measures in (False, True)
+    )
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for turn in range(turns):
+        for measures in sorted(times, reverse=bool(turn % 2)):
+            times[measures].append(timed(measured if measures else without))
+    for parameter, same in zip(model.parameters(), measured_model.parameters(), strict=True):
+        assert torch.equal(parameter, same), "measuring has changed the training"
+    ratios = sorted(w / o for w, o in zip(times[True], times[False], strict=True))
     ratio = statistics.median(ratios)
-    low, _, high = statistics.quantiles(ratios, n=4)
-    milliseconds = {measures: 1000 * statistics.median(values) for measures, values in times.items()}
+    low, high = binom.interval(0.95, turns, 0.5)
+    milliseconds = {measures: 1000 * statistics.median(values) / TURN for measures, values in times.items()}
     print(
-        f"{name:14} {batch_size:6} {pieces:7} {steps:6} {milliseconds[False]:12.3f} {milliseconds[True]:12.3f}"
-        f" {ratio:8.4f}   {low:.4f} to {high:.4f}",
+        f"{name:14} {batch_size:6} {pieces:7} {turns:6} {milliseconds[False]:12.3f} {milliseconds[True]:12.3f}"
+        f" {ratio:8.4f}   {ratios[int(low) - 1]:.4f} to {ratios[int(high)]:.4f}",
         flush=True,
     )
     return ratio
@@ -89,18 +100,17 @@ def compare(name: str, batch_size: int, pieces: int, pairs: int, seconds: float,
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=15, help="repetitions of both, at least 2")
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of one run")
+    parser.add_argument("--seconds", type=float, default=60, help="of processor time for one line of the table, about")
     parser.add_argument("--task", choices=TASKS, help="only this one")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(
-        f"{'task':14} {'batch':>6} {'pieces':>7} {'steps':>6} {'ms without':>12} {'ms with':>12} {'ratio':>8}"
-        "   middle half of the ratios"
+        f"{'task':14} {'batch':>6} {'pieces':>7} {'turns':>6} {'ms without':>12} {'ms with':>12} {'ratio':>8}"
+        "   95 % interval"
     )
     with tempfile.TemporaryDirectory() as folder:
         ratios = [
-            compare(name, batch_size, pieces, arguments.pairs, arguments.seconds, Path(folder))
+            compare(name, batch_size, pieces, arguments.seconds, Path(folder))
             for name in ([arguments.task] if arguments.task else TASKS)
             for batch_size, pieces in CASES
         ]

@@ -163,7 +163,7 @@ class NoiseScale(Frozen):
     """
 
     every_steps: PositiveInt = 32
-    divided_every_steps: PositiveInt = 128  # of a batch that is one micro-batch on one worker
+    divided_every_steps: PositiveInt = 256  # of a batch that is one micro-batch on one worker
 
 
 class Training(Frozen):

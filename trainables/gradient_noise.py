@@ -131,8 +131,10 @@ class StepNoise:
         try:
             yield
         finally:
-            for handle in handles:
+            for handle, parameter in zip(handles, parameters, strict=True):
                 handle.remove()
+                if not parameter._backward_hooks:  # an empty dictionary of hooks still costs a call in every backward
+                    parameter._backward_hooks = None
 
     def close_part(self, rows: int, items: int) -> None:
         """What has arrived since the last call is the gradient of a part of these rows, with these items of loss."""

@@ -151,6 +151,22 @@ def test_measuring_changes_no_bit_of_the_training(tmp_path, changes):
 
 
 @pytest.mark.parametrize("changes", ROUTES.values(), ids=ROUTES)
+def test_it_leaves_nothing_that_later_steps_would_pay_for(tmp_path, changes):
+    """Of a tensor that ever had a hook, torch goes on asking for it; the model's own hooks stay."""
+    settings = training(steps=4, noise_scale=ALWAYS, **changes)
+    model = build(Regression())
+    first, *others = model.parameters()
+    seen = []
+    first.register_hook(lambda gradient: seen.append(len(gradient)))
+    noise = GradientNoise(settings, 64, place(tmp_path))
+    list(train(model, Regression(), tables(), settings, place(tmp_path), noise=noise))
+    assert [parameter._backward_hooks for parameter in others] == [None] * len(others)
+    before = len(seen)
+    first.square().sum().backward()
+    assert len(seen) == before + 1 > 1
+
+
+@pytest.mark.parametrize("changes", ROUTES.values(), ids=ROUTES)
 def test_it_survives_a_kill_after_any_reading(tmp_path, changes):
     settings = training(steps=24, noise_scale=NoiseScale(every_steps=2, divided_every_steps=3), **changes)
     whole = GradientNoise(settings, 64, place(tmp_path))
