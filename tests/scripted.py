@@ -47,7 +47,7 @@ from trainables.config import (
 )
 from trainables.place import Place
 from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.storage import Storage, trial_file
+from trainables.storage import Storage, checkpoint_file, trial_file
 
 RUNNER = "scripted:run_trial"
 
@@ -57,7 +57,7 @@ def run_trial(trial: str, config: BaselineConfig | VariantConfig, place: Place) 
         yield from trainables.trial.run_trial(trial, config, place)
         return
     script: dict[str, Any] = dict(config.task.options)
-    checkpoint = trial_file(trial, "checkpoint.pt")
+    checkpoint = checkpoint_file(trial)
     history = _resume(place.storage, checkpoint)
     attempt = _leave_mark(place, trial, len(history))
     if script.get("tamper"):

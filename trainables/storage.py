@@ -146,6 +146,11 @@ def sweep_file(sweep: str, name: str) -> str:
     return f"sweeps/{sweep}/{name}"
 
 
+def checkpoint_file(trial: str) -> str:
+    """Where a trial that is interrupted goes on from."""
+    return trial_file(trial, "checkpoint.pt")
+
+
 def division_file(checkpoint: str) -> str:
     """Where, beside a checkpoint, the micro-batch size stands that is tried instead of the planned one."""
     return f"{checkpoint}.micro_batch_size"

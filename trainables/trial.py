@@ -22,11 +22,11 @@ from trainables.loop import Diverged
 from trainables.place import Place
 from trainables.resplit import Fitting
 from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.storage import remove_checkpoint, trial_file
+from trainables.storage import checkpoint_file, remove_checkpoint, trial_file
 from trainables.tasks import load_task
 from trainables.tasks.base import Task
 
-WEIGHTS, MODEL, CHECKPOINT = "weights.pt", "model.pt2", "checkpoint.pt"
+WEIGHTS, MODEL = "weights.pt", "model.pt2"
 
 
 def run_trial(trial: str, config: AnyTrialConfig, place: Place) -> Iterator[Report | TrialResult]:
@@ -54,7 +54,7 @@ def train_baseline(
     trial: str, config: BaselineConfig, task: Task, data: TaskData, place: Place
 ) -> Iterator[Report | TrialResult]:
     """Build the model from its seed, train it, judge it, keep it."""
-    checkpoint = trial_file(trial, CHECKPOINT)
+    checkpoint = checkpoint_file(trial)
 
     def build() -> nn.Module:
         seed_everything(config.training.seed, 0, 0)  # the same on every worker

@@ -13,9 +13,9 @@ from typing import Protocol
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning import resolve
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage, remove_checkpoint, trial_file
+from trainables.storage import Storage, checkpoint_file, remove_checkpoint, trial_file
 
-RESULT, CHECKPOINT = "result.json", "checkpoint.pt"
+RESULT = "result.json"
 
 
 class Observer(Protocol):
@@ -109,7 +109,7 @@ class Ledger:
     def ended(self, result: TrialResult) -> None:
         self._storage.write(trial_file(result.id, RESULT), result.model_dump_json(indent=1).encode())
         if result.status is Status.STOPPED_EARLY:  # nobody will go on from it
-            remove_checkpoint(self._storage, trial_file(result.id, CHECKPOINT))
+            remove_checkpoint(self._storage, checkpoint_file(result.id))
         self._settle(result)
         self._resolve()
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.readme import README, ROOT, commands
 
@@ -126,8 +127,17 @@ def test_command_that_shows_pages(clone: Path) -> None:
     assert ui.returncode == 0
 
 
+# The demo has trained in full; of these the file is the question. `make soak` runs them as they are.
+SHORTER = {"diabetes": {"epochs": 15}, "stdlib_gpt": {"examples": 2048}}
+
+
 @pytest.mark.parametrize("example", ["auto", "diabetes", "stdlib_gpt"])
 def test_every_other_example_runs(example: str, clone: Path) -> None:
-    done = shell(f"paretune run examples/{example}.yaml", clone)
+    file = clone / "examples" / f"{example}.yaml"
+    if example in SHORTER and os.environ.get("PARETUNE_SOAK") != "1":
+        sweep = yaml.safe_load(file.read_text()) | {"budget": SHORTER[example]}
+        file = clone / f"{example}.yaml"
+        file.write_text(yaml.safe_dump(sweep))
+    done = shell(f"paretune run {file}", clone)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Recommended:" in done.stdout

@@ -18,7 +18,7 @@ from orchestrator.running.sweep import SweepOutcome, run_sweep
 from orchestrator.spec import EarlyStopping
 from trainables.config import BaselineConfig, Budget, Sgd, TaskConfig, Training, trial_id
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage, trial_file
+from trainables.storage import Storage, checkpoint_file, trial_file
 
 pytestmark = [
     pytest.mark.timeout(1800),  # starting a group of workers takes a minute on a machine that is busy with other tests
@@ -162,7 +162,7 @@ def test_fifty_trials_stopped_early_leave_nothing_behind(storage: Storage) -> No
     assert len(stopped) >= 50
     for result in stopped:
         assert result.history[-1].examples < 4000
-        assert not storage.exists(trial_file(result.id, "checkpoint.pt"))
+        assert not storage.exists(checkpoint_file(result.id))
     assert sum(event[0] == "ended" for event in told.events) == len(trials)
 
 

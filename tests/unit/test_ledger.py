@@ -10,7 +10,7 @@ from scripted import Told, pending, result_of, scripted, sweep_of
 from orchestrator.plan import Plan
 from orchestrator.running.ledger import Ledger, Observers
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage, division_file, trial_file
+from trainables.storage import Storage, checkpoint_file, division_file, trial_file
 
 TRIALS = [scripted(seed) for seed in range(3)]
 
@@ -86,11 +86,11 @@ def test_a_retried_trial_starts_once_and_repeats_no_reading(storage: Storage) ->
 def test_only_a_stopped_trial_loses_its_checkpoint(storage: Storage) -> None:
     ledger = loaded(sweep_of(*TRIALS), storage)
     for trial, status in zip(TRIALS, (Status.STOPPED_EARLY, Status.FAILED, Status.OUT_OF_MEMORY), strict=True):
-        storage.write(trial_file(trial.id, "checkpoint.pt"), b"state")
-        storage.write(division_file(trial_file(trial.id, "checkpoint.pt")), b"8")
+        storage.write(checkpoint_file(trial.id), b"state")
+        storage.write(division_file(checkpoint_file(trial.id)), b"8")
         ledger.ended_as(trial.id, status, "because")
-    left = [storage.exists(trial_file(trial.id, "checkpoint.pt")) for trial in TRIALS]
-    divisions = [storage.exists(division_file(trial_file(trial.id, "checkpoint.pt"))) for trial in TRIALS]
+    left = [storage.exists(checkpoint_file(trial.id)) for trial in TRIALS]
+    divisions = [storage.exists(division_file(checkpoint_file(trial.id))) for trial in TRIALS]
     assert divisions == left
     assert left == [False, True, True]
 
