@@ -34,6 +34,7 @@ from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
 from orchestrator.running.ledger import Ledger, Observers
 from orchestrator.spec import Objective, load_sweep
+from orchestrator.stages import settled
 from trainables.commands import Advance, Finished, Reading, Start
 from trainables.config import BaselineConfig, Training, trial_id
 from trainables.place import Place
@@ -156,15 +157,16 @@ class Here:
         error = answer.failure.error
         return TrialResult(id=trial.id, config=trial.config, status=Status.FAILED, reason=error, history=tuple(history))
 
-    def run(self, trial: Trial) -> TrialResult:
-        """The whole trial."""
-        readings = self.readings(trial)
-        while True:
-            try:
-                next(readings)
-            except StopIteration as end:
-                result: TrialResult = end.value
-                return result
+    def run(self, trial: str, ledger: Ledger) -> None:
+        """The whole trial, or as much of it as is asked for."""
+        readings = self.readings(ledger.trials[trial])
+        ledger.started(trial)
+        try:
+            while not ledger.is_settled(trial):
+                ledger.report(trial, next(readings))
+            ledger.ended_as(trial, Status.STOPPED_EARLY, settled.REASON)
+        except StopIteration as end:
+            ledger.ended(end.value)
 
     def until_target(self, trial: Trial, objective: Objective) -> Crossing | None:
         """Where it reached the target; what would come after is not run."""
@@ -182,9 +184,7 @@ class Here:
         ledger.load()
         start = time.perf_counter()
         while not ledger.is_complete:
-            trial = ledger.open_trials()[0]
-            ledger.started(trial.id)
-            ledger.ended(self.run(trial))
+            self.run(ledger.open_trials()[0].id, ledger)
             print(f"\r  {plan.sweep.name}: {len(ledger.results)} trials, {time.perf_counter() - start:.0f} s", end="")
         print()
         return list(ledger.trials.values()), dict(ledger.results)

@@ -137,8 +137,8 @@ def fit(table: SweepTable, *, resamples: int = 1000) -> Fit:
     timed = [
         (row.config.training.batch_size, seconds)
         for configuration in tuned.baselines
-        for row in configuration.measured
-        if (seconds := seconds_per_step(row)) is not None
+        for row in configuration.rows
+        if row.trained and (seconds := seconds_per_step(row)) is not None
     ]
     workers = rows[0].num_workers if rows else 1
     time = _step_time(timed, workers)

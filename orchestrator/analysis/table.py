@@ -26,6 +26,7 @@ from trainables.results import Reached, Status, TrialResult, first_reach
 from trainables.storage import Storage, sweep_file, trial_file
 
 MEASURED = frozenset({Status.COMPLETED, Status.GOAL_MISSED})  # ended with the figures of a whole run
+TRAINED = MEASURED | {Status.STOPPED_EARLY}  # ended with readings that hold as far as they go
 WAITING = "waiting"
 
 
@@ -122,6 +123,10 @@ class Row:
     @property
     def measured(self) -> bool:
         return self.result is not None and self.result.status in MEASURED
+
+    @property
+    def trained(self) -> bool:
+        return self.result is not None and self.result.status in TRAINED
 
     def value(self, metric: str) -> float | None:
         """The figure of a trial that ran to its end; None otherwise."""

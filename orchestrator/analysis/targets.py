@@ -62,13 +62,13 @@ def _between(before: Report | None, after: Report, metric: str, target: float) -
 
 
 def crossings(configuration: Configuration, objective: Objective) -> dict[int, Crossing]:
-    """Seed -> crossing, over the trials that ran to their end and reached the target."""
+    """Seed -> crossing, over the trials that reached the target; one may have been stopped early after that."""
     if objective.target is None:
         return {}
     found = (
         (row.seed, crossing(row.result.history, objective.metric, objective.mode, objective.target))
-        for row in configuration.measured
-        if row.result is not None
+        for row in configuration.rows
+        if row.result is not None and row.trained
     )
     return {seed: where for seed, where in found if where is not None}
 
@@ -92,8 +92,8 @@ class TargetRow:
 
     @property
     def seeds(self) -> int:
-        """Trials at this rate that ran to their end, whether they reached the target or not."""
-        return len(self.best.measured)
+        """Trials at this rate that tell whether they reach the target: they did, or ran to their end."""
+        return len({*self.crossings, *(row.seed for row in self.best.measured)})
 
     @property
     def edge(self) -> str | None:
@@ -148,8 +148,8 @@ def steps_to_target(table: SweepTable) -> list[TargetRow]:
 
 def _order(configuration: Configuration, found: Mapping[int, Crossing]) -> tuple[float, float, str]:
     """Most of its seeds there (a diverged one never is), then the fewest steps."""
-    share = len(found) / max(1, len(configuration.measured) + len(configuration.broken))
-    return -share, mean_log_steps(found), configuration.key
+    known = {*found, *(row.seed for row in (*configuration.measured, *configuration.broken))}
+    return -len(found) / len(known), mean_log_steps(found), configuration.key
 
 
 def mean_log_steps(found: Mapping[int, Crossing]) -> float:

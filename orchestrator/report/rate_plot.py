@@ -13,7 +13,7 @@ from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import number
 from orchestrator.report.plots import INK, Plot, batch_axis, log_axis, new_figure
 
-FAILED = "✗"
+FAILED, STOPPED = "✗", "-"
 MAX_ROWS = 12  # rates that still leave room for a figure in every cell
 COLORBAR = {"thickness": 10, "len": 0.9, "outlinewidth": 0}
 
@@ -31,12 +31,13 @@ def rate_plot(comparison: Comparison) -> Plot:
     best = {entry.best.key for entry in entries}
     edges = ", ".join(f"batch {entry.batch_size} ({entry.edge})" for entry in entries if entry.edge)
     warning = f" At the edge of its grid, so the best may lie beyond: {edges}." if edges else ""
+    marks = f"{FAILED} marks a trial that failed, {STOPPED} one that was stopped early"
     if len({rate for rate, _ in cells}) <= MAX_ROWS:
         figure = _grid(table, cells, best)
-        caption = f"Mean {metric}; the best of each batch size is in bold, {FAILED} marks a trial that failed.{warning}"
+        caption = f"Mean {metric}; the best of each batch size is in bold, {marks}.{warning}"
     else:
         figure = _squares(table, cells, best)
-        caption = f"Mean {metric}; the best of each batch size has a ring, {FAILED} marks where all failed.{warning}"
+        caption = f"Mean {metric}; the best of each batch size has a ring, {marks}.{warning}"
     return Plot(title, caption, figure)
 
 
@@ -49,7 +50,7 @@ def _cells(table: SweepTable) -> Cells:
 
     cells: Cells = {}
     for configuration in sorted(table.baselines, key=score):  # the best is written last
-        if configuration.measured or configuration.broken:
+        if any(row.result for row in configuration.rows):
             training = configuration.training
             cells[f"{training.learning_rate:.4g}", training.batch_size] = configuration
     return cells
@@ -74,8 +75,8 @@ def _grid(table: SweepTable, cells: Cells, best: set[str]) -> Any:
             hoverinfo="skip",
         )
     )
-    empty = [(str(size), rate) for (rate, size), c in cells.items() if _mean(table, c) is None]  # no colour, no text
-    marks = {"x": [size for size, _ in empty], "y": [rate for _, rate in empty], "text": [FAILED] * len(empty)}
+    empty = [(str(size), rate, _mark(c)) for (rate, size), c in cells.items() if _mean(table, c) is None]  # no colour
+    marks = {key: [cell[i] for cell in empty] for i, key in enumerate(("x", "y", "text"))}
     figure.add_trace(go.Scatter(mode="text", hoverinfo="skip", showlegend=False, **marks))
     figure.update_xaxes(type="category", categoryorder="array", categoryarray=[str(size) for size in sizes])
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=rates)
@@ -85,7 +86,7 @@ def _grid(table: SweepTable, cells: Cells, best: set[str]) -> Any:
 def _squares(table: SweepTable, cells: Cells, best: set[str]) -> Any:
     figure = new_figure("batch size", "learning rate")
     means = {key: mean for key, c in cells.items() if (mean := _mean(table, c)) is not None}
-    failed = [key for key in cells if key not in means]
+    empty = [key for key in cells if key not in means]
     figure.add_trace(
         go.Scatter(
             mode="markers",
@@ -105,14 +106,19 @@ def _squares(table: SweepTable, cells: Cells, best: set[str]) -> Any:
         )
     )
     marks = {
-        "x": [size for _, size in failed],
-        "y": [float(rate) for rate, _ in failed],
-        "text": [FAILED] * len(failed),
+        "x": [size for _, size in empty],
+        "y": [float(rate) for rate, _ in empty],
+        "text": [_mark(cells[key]) for key in empty],
     }
     figure.add_trace(go.Scatter(mode="text", hoverinfo="skip", showlegend=False, **marks))
     batch_axis(figure, [size for _, size in cells])
     log_axis(figure, "y", [float(rate) for rate, _ in cells])
     return figure
+
+
+def _mark(configuration: Configuration) -> str:
+    """Why there is no figure."""
+    return FAILED if configuration.broken else STOPPED
 
 
 def _scale(table: SweepTable) -> str:

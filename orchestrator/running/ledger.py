@@ -12,6 +12,7 @@ from typing import Protocol
 
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning import resolve
+from orchestrator.stages.settled import is_settled
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, remove_checkpoint, trial_file
 
@@ -85,6 +86,11 @@ class Ledger:
     def trials(self) -> Mapping[str, Trial]:
         """Every trial known so far: all baselines, and the variants whose parent is chosen. In the plan's order."""
         return self._trials
+
+    def is_settled(self, trial: str) -> bool:
+        """Whether a running trial has told all that is asked of it."""
+        histories = self._reports | {name: result.history for name, result in self.results.items()}
+        return is_settled(self.plan.sweep, self._trials[trial], self._trials, histories)
 
     def open_trials(self) -> list[Trial]:
         """Those without a result, in the plan's order."""

@@ -193,13 +193,14 @@ def _tuned(plan: Plan, results: Results, sizes: Sequence[int], way: Way) -> tupl
     """
     _, rate = settings(plan.sweep)
     seeds, objective = plan.sweep.parameters.seed[:1], plan.sweep.objective
-    grid = list(_trials(plan, Stage.FIT, sizes[0], rate.multipliers, seeds, way))
+    central_first = sorted(rate.multipliers, key=lambda multiplier: abs(math.log(multiplier)))  # likely the best
+    grid = list(_trials(plan, Stage.FIT, sizes[0], tuple(central_first), seeds, way))
     edges = beyond_edges(grid, results, objective, rate.extend)
     if not edges.missing:
         by_rate = {t.training.learning_rate: [results[t.id]] for t in (*grid, *edges.added)}
         best = best_rate(by_rate, objective)
         centre = 1.0 if best is None else best / rule_rate(plan.sweep, sizes[0])
-        multipliers = tuple(float(f"{multiplier * centre:.6g}") for multiplier in rate.multipliers)
+        multipliers = tuple(float(f"{multiplier * centre:.6g}") for multiplier in central_first)
         grid += [t for size in sizes[1:] for t in _trials(plan, Stage.FIT, size, multipliers, seeds, way)]
         edges = beyond_edges(grid, results, objective, rate.extend)
     return (*grid, *edges.added), edges.missing

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from orchestrator.analysis.table import MEASURED
+from orchestrator.analysis.table import MEASURED, TRAINED
 from orchestrator.analysis.targets import crossing
 from orchestrator.plan import Stage, Trial
 from orchestrator.planning.scaling import SIGNIFICANT_DIGITS
@@ -40,11 +40,15 @@ def beyond_edges(trials: Sequence[Trial], results: Results, objective: Objective
     """`trials`: baselines. At most `limit` rates are added to each group that differs by rate and seed alone."""
     groups: dict[str, list[Trial]] = defaultdict(list)
     for trial in trials:
-        key = trial.training.model_dump_json(exclude={"learning_rate", "seed"})
-        groups[key].append(trial)
+        groups[but_for_rate(trial)].append(trial)
     added = [trial for group in groups.values() for trial in _grown(group, results, objective, limit)]
     missing = tuple(trial.id for trial in (*trials, *added) if trial.id not in results)
     return Edges(tuple(added), missing)
+
+
+def but_for_rate(trial: Trial) -> str:
+    """The same for trials that differ by learning rate and seed alone."""
+    return trial.training.model_dump_json(exclude={"learning_rate", "seed"})
 
 
 def _grown(group: Sequence[Trial], results: Results, objective: Objective, limit: int) -> Iterator[Trial]:
@@ -82,15 +86,14 @@ def best_rate(by_rate: Mapping[float, Sequence[TrialResult]], objective: Objecti
 
 def rate_score(results: Sequence[TrialResult], objective: Objective) -> Score | None:
     """(less the share of seeds that reached the target, mean log of their steps, objective where none did)."""
-    ended = [result for result in results if result.status in MEASURED]
-    if not ended:
-        return None
     reached = []
     if objective.target is not None:
-        found = (crossing(r.history, objective.metric, objective.mode, objective.target) for r in ended)
+        trained = [result for result in results if result.status in TRAINED]
+        found = (crossing(r.history, objective.metric, objective.mode, objective.target) for r in trained)
         reached = [math.log(where.steps) for where in found if where is not None]
     if reached:
         return -len(reached) / len(results), fmean(reached), 0.0
+    ended = [result for result in results if result.status in MEASURED]
     values = [r.metrics[objective.metric].value for r in ended if objective.metric in r.metrics]
     if not values or not all(map(math.isfinite, values)):
         return None

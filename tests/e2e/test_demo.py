@@ -141,3 +141,12 @@ def test_every_other_example_runs(example: str, clone: Path) -> None:
     done = shell(f"paretune run {file}", clone)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Recommended:" in done.stdout
+
+
+def test_the_fit_of_auto_ends_what_it_has_no_more_questions_for(clone: Path) -> None:
+    assert shell("paretune run examples/auto.yaml", clone).returncode == 0  # it has run: there is nothing left to do
+    found = json.loads(shell("paretune compare auto --format json", clone).stdout)
+    ended = {(trial["stage"], trial["status"]) for trial in found["trials"]}
+    assert ("fit", "stopped_early") in ended
+    assert ("confirmation", "completed") in ended
+    assert ("confirmation", "stopped_early") not in ended

@@ -1,0 +1,124 @@
+"""A trial of the fit that has told all that is asked of it is ended: that loses nothing, and spares the rest."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from simulated import ROWS, TARGET, Law, play
+
+from orchestrator.analysis.fair import behind
+from orchestrator.analysis.table import SweepTable, make_table, stored_plan
+from orchestrator.analysis.verdict import judge_batch_size
+from orchestrator.plan import Plan, Stage
+from orchestrator.planning.expand import expand
+from orchestrator.running.ledger import Ledger, Observers
+from orchestrator.spec import Sweep
+from orchestrator.stages.settled import is_settled
+from tests.unit.sweep_text import load_text, sweep_text
+from trainables.results import Status
+from trainables.storage import Storage
+
+LAWS = {
+    "as the file says": Law(),
+    "rates four times too low": Law(base_rate=0.2, rate_power=0.5),
+    "few steps are enough": Law(min_steps=10, critical_batch=1500),
+    "no size but the smaller ones gets there": Law(min_steps=400),
+    "hardly any noise": Law(noise=0.001),
+}
+PARAMETERS = "{batch_size: auto, learning_rate: {base: 0.05, at_batch_size: 64, rule: linear}}"
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    objective = f"{{metric: val_loss, target: {TARGET}}}"
+    text = sweep_text(
+        parameters=PARAMETERS, objective=objective, budget="{examples: 100000}", compression=None, goals=None
+    )
+    sweep = load_text(tmp_path, text)
+    return sweep.model_copy(update={"facts": sweep.facts.model_copy(update={"train_rows": ROWS}), "evaluations": 50})
+
+
+def table_of(ledger: Ledger) -> SweepTable:
+    return make_table(stored_plan(ledger.plan, ledger.trials.values()), ledger.results)
+
+
+def run(plan: Plan, law: Law, folder: Path, order: random.Random) -> Ledger:
+    """Several trials at a time, their readings in any order, each ended once it is settled."""
+    ledger = Ledger(plan, Storage(str(folder)), Observers(()))
+    ledger.load()
+    while not ledger.is_complete:
+        trials = ledger.open_trials()[: order.randint(1, 4)]
+        running = {trial.id: (law.result(trial), iter(law.result(trial).history)) for trial in trials}
+        while running:
+            name = order.choice(sorted(running))
+            result, readings = running[name]
+            report = next(readings, None)
+            if report is not None:
+                ledger.report(name, report)
+            if ledger.is_settled(name):
+                ledger.ended_as(name, Status.STOPPED_EARLY, "settled")
+            elif report is None:
+                ledger.ended(result)
+            if name in ledger.results:
+                del running[name]
+    return ledger
+
+
+def trained(ledger: Ledger) -> int:
+    return sum(result.history[-1].examples for result in ledger.results.values() if result.history)
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+@pytest.mark.parametrize("seed", range(3))
+def test_every_answer_is_that_of_trials_that_run_on(sweep: Sweep, tmp_path: Path, law: Law, seed: int) -> None:
+    plan = expand(sweep)
+    trials, results = play(plan, law)
+    whole = make_table(stored_plan(plan, trials.values()), results)
+    ledger = run(plan, law, tmp_path / "storage", random.Random(seed))  # noqa: S311 - an order, not a secret
+    assert set(ledger.trials) == set(trials)
+    found, expected = judge_batch_size(table_of(ledger)), judge_batch_size(whole)
+    assert found is not None
+    assert expected is not None
+    assert [(row.batch_size, row.best.key, row.crossings, row.rates, row.seeds) for row in found.fit.rows] == [
+        (row.batch_size, row.best.key, row.crossings, row.rates, row.seeds) for row in expected.fit.rows
+    ]
+    for a, b in ((found, expected), (expected, found)):
+        assert replace(a, fit=b.fit) == b
+    assert behind(table_of(ledger)) == behind(whole)
+
+
+def test_it_spares_examples_and_the_best_of_each_batch_size_runs_on(sweep: Sweep, tmp_path: Path) -> None:
+    plan, law = expand(sweep), Law()
+    ledger = run(plan, law, tmp_path / "storage", random.Random(0))  # noqa: S311
+    stopped = [result for result in ledger.results.values() if result.status is Status.STOPPED_EARLY]
+    assert len(stopped) >= 5
+    assert {ledger.trials[result.id].stage for result in stopped} <= {Stage.FIT, Stage.EDGE}
+    _, results = play(plan, law)
+    assert trained(ledger) < 0.9 * sum(result.history[-1].examples for result in results.values() if result.history)
+    verdict = judge_batch_size(table_of(ledger))
+    assert verdict is not None
+    assert all(row.best.measured for row in verdict.fit.rows)
+
+
+def test_nothing_else_is_ever_settled(sweep: Sweep) -> None:
+    """Not a confirmation, not at another batch size, not before the target, not in a sweep with a grid."""
+    plan, law = expand(sweep), Law(noise=0.0)
+    trials, results = play(plan, law)
+    histories = {name: result.history for name, result in results.items()}
+    settled = {name for name, trial in trials.items() if is_settled(sweep, trial, trials, histories)}
+    assert settled
+    assert {trials[name].stage for name in settled} <= {Stage.FIT, Stage.EDGE}
+    sizes = {t.training.batch_size for t in trials.values() if t.stage is Stage.FIT}
+    for size in sizes:
+        alone = {n: t for n, t in trials.items() if t.stage is Stage.FIT and t.training.batch_size == size}
+        reached = {n for n in alone if results[n].history[-1].metrics["val_loss"] <= TARGET}
+        there = {n for n in settled if n in alone}
+        assert len(reached - there) == min(1, len(reached))
+    for name in settled:
+        short = {**histories, name: [r for r in histories[name] if r.metrics["val_loss"] > TARGET]}
+        assert not is_settled(sweep, trials[name], trials, short)
+    grid = sweep.model_copy(update={"parameters": sweep.parameters.model_copy(update={"batch_size": (64,)})})
+    assert not any(is_settled(grid, trial, trials, histories) for trial in trials.values())
