@@ -1,24 +1,23 @@
 """How fast the training loop is, against a bare loop written by hand: same model, data, batch and optimiser.
 
-    python benchmarks/loop.py [--pairs 15] [--seconds 0.7]
+    python benchmarks/loop.py [--seconds 60] [--task stdlib_gpt]
 
 The bare loop has its data in memory as tensors, takes rows by a shuffled index and does nothing else: no evaluation,
-no look at the loss, no gradient norm, no checkpoint. Both run in turn, each first in every other pair, with one thread;
-the figure is the median over the pairs of the ratio of steps per second. Time is that of the processor, so that other
-programs on the machine disturb less. Ends with 1 if a ratio is below the goal.
+no look at the loss, no gradient norm, no checkpoint. Ours takes a reading after each turn, of one row. Both run in
+turns of half a second in one thread (see side_by_side.py). What measuring the noise scale adds is noise_scale.py's
+question. Ends with 1 if a ratio is below the goal.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from side_by_side import side_by_side, timed, turns_within
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,10 +26,12 @@ from trainables.data import Table, TaskData, open_data
 from trainables.data.builtin import DIABETES_MEAN, DIABETES_STD
 from trainables.loop import train
 from trainables.place import Place
+from trainables.results import Report
 from trainables.storage import Storage
 from trainables.tasks import Task, load_task
 
 GOAL = 0.95
+TURN_SECONDS = 0.5  # a reading, a few milliseconds, is then no longer felt
 BATCH_SIZES = (8, 256)
 RATE = 0.001
 MEAN_LOSSES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
@@ -43,90 +44,74 @@ MEAN_LOSSES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
 }
 
 
-def bare(name: str, task: Task, data: TaskData, batch_size: int, steps: int) -> None:
-    """What one would write by hand."""
+def bare(name: str, task: Task, data: TaskData, batch_size: int, steps: int) -> Iterator[None]:
+    """What one would write by hand; yields after so many steps."""
     target_name, mean_loss = MEAN_LOSSES[name]
     features = data.train.column(task.inputs[0]).clone()
     target = data.train.column(target_name).clone()
     model = task.build_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9, fused=True)
     order, position = torch.randperm(len(features)), 0
-    for _ in range(steps):
-        if position + batch_size > len(order):
-            order, position = torch.randperm(len(features)), 0
-        rows = order[position : position + batch_size]
-        position += batch_size
-        optimizer.zero_grad(set_to_none=True)
-        loss = mean_loss(model(features[rows]), target[rows])
-        loss.backward()
-        optimizer.step()
+    while True:
+        for _ in range(steps):
+            if position + batch_size > len(order):
+                order, position = torch.randperm(len(features)), 0
+            rows = order[position : position + batch_size]
+            position += batch_size
+            optimizer.zero_grad(set_to_none=True)
+            loss = mean_loss(model(features[rows]), target[rows])
+            loss.backward()
+            optimizer.step()
+        yield
 
 
-def ours(task: Task, data: TaskData, batch_size: int, steps: int, place: Place) -> None:
-    """The same through the loop of a trial, with one evaluation of one row."""
+def ours(task: Task, data: TaskData, batch_size: int, steps: int, turns: int, place: Place) -> Iterator[Report]:
+    """The same through the loop of a trial, with a reading of one row after so many steps."""
     training = Training(
         batch_size=batch_size,
         micro_batch_size=batch_size,
         learning_rate=RATE,
         optimizer=Sgd(momentum=0.9),
-        budget=Budget(unit="steps", amount=steps),
-        evaluations=1,
+        budget=Budget(unit="steps", amount=steps * turns),
+        evaluations=turns,
     )
-    list(train(task.build_model(), task, data, training, place))
+    return train(task.build_model(), task, data, training, place)
 
 
-def cpu_seconds(work: Callable[[], None]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
-
-
-def compare(name: str, batch_size: int, pairs: int, seconds: float, folder: Path) -> float:
+def compare(name: str, batch_size: int, seconds: float, folder: Path) -> float:
     """Print one line; return the median ratio of steps per second, ours to bare."""
     place = Place(Storage(str(folder / "storage")), folder / "cache")
     task = load_task(name)
     tables = open_data(task, place.cache)
     row = Table({key: tables.validation.column(key)[:1].clone() for key in tables.validation.columns})
     data = TaskData(tables.train, row, lambda: row)
-    bare(name, task, data, batch_size, 3)  # whatever is done once
-    ours(task, data, batch_size, 3, place)
-    steps = max(3, int(seconds / (cpu_seconds(lambda: bare(name, task, data, batch_size, 10)) / 10)))
-    works = {
-        "bare": lambda: bare(name, task, data, batch_size, steps),
-        "ours": lambda: ours(task, data, batch_size, steps, place),
-    }
-    times: dict[str, list[float]] = {"bare": [], "ours": []}
-    for pair in range(pairs):
-        for kind in sorted(works, reverse=bool(pair % 2)):
-            times[kind].append(cpu_seconds(works[kind]))
-    ratios = [b / o for b, o in zip(times["bare"], times["ours"], strict=True)]
-    ratio = statistics.median(ratios)
-    speeds = {kind: steps / statistics.median(values) for kind, values in times.items()}
-    quartiles = statistics.quantiles(ratios, n=4)
+    trial = bare(name, task, data, batch_size, 8)
+    timed(trial)  # the first turn warms up
+    steps = max(1, round(TURN_SECONDS / (timed(trial) / 8)))
+    turns = turns_within(seconds, TURN_SECONDS)
+    mine = ours(task, data, batch_size, steps, turns + 1, place)
+    by_hand = bare(name, task, data, batch_size, steps)
+    timed(mine), timed(by_hand)
+    found = side_by_side(mine, by_hand, turns)
     print(
-        f"{name:14} {batch_size:6} {steps:6} {speeds['bare']:10.1f} {speeds['ours']:10.1f} {ratio:8.3f}"
-        f"   {quartiles[0]:.3f} to {quartiles[2]:.3f}",
+        f"{name:14} {batch_size:6} {steps:6} {steps / found.second:10.1f} {steps / found.first:10.1f} "
+        f"{found.ratio:8.3f}   {found.low:.3f} to {found.high:.3f}",
         flush=True,
     )
-    return ratio
+    return found.ratio
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=15, help="repetitions of both loops")
-    parser.add_argument("--seconds", type=float, default=0.7, help="length of one run")
+    parser.add_argument("--seconds", type=float, default=60, help="of processor time for one line of the table, about")
     parser.add_argument("--task", choices=sorted(MEAN_LOSSES), help="only this one")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        f"{'task':14} {'batch':>6} {'steps':>6} {'bare/s':>10} {'ours/s':>10} {'ratio':>8}   middle half of the ratios"
-    )
+    print(f"{'task':14} {'batch':>6} {'steps':>6} {'bare/s':>10} {'ours/s':>10} {'ratio':>8}   95 % interval")
     names = [arguments.task] if arguments.task else list(MEAN_LOSSES)
     with tempfile.TemporaryDirectory() as folder:
         ratios = [
-            compare(name, batch_size, arguments.pairs, arguments.seconds, Path(folder))
-            for name in names
-            for batch_size in BATCH_SIZES
+            compare(name, batch_size, arguments.seconds, Path(folder)) for name in names for batch_size in BATCH_SIZES
         ]
     print(f"lowest ratio {min(ratios):.3f}, goal {GOAL}")
     return 0 if min(ratios) >= GOAL else 1

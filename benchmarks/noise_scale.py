@@ -2,26 +2,22 @@
 
     python benchmarks/noise_scale.py [--seconds 60] [--task diabetes_mlp]
 
-Two runs of a trial's loop, with its default settings and without measuring, stand side by side in one thread and take
-turns: 256 steps of one, 256 of the other, each first in every other turn. They end with the same bits, which is
-checked. `pieces`: micro-batches in a step. One piece is the dear case: parts of the batch are computed once more, at
-every 256th step. Of several pieces only the norms are taken, at every 32nd. Time is that of the processor, so that
-other programs on the machine disturb less; a turn is short, so that its drifts touch both. The ratio is the median over
-the turns with its 95 % interval, which assumes nothing of how they scatter. Ends with 1 if a ratio is above the goal.
+Two runs of a trial's loop, with its default settings and without measuring, take turns of 256 steps in one thread (see
+side_by_side.py). They end with the same bits, which is checked. `pieces`: micro-batches in a step. One piece is the
+dear case: parts of the batch are computed once more, at every 256th step. Of several pieces only the norms are taken,
+at every 32nd. Ends with 1 if a ratio is above the goal.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from scipy.stats import binom
+from side_by_side import side_by_side, timed, turns_within
 from torch import nn
 
 from trainables.config import Budget, NoiseScale, Sgd, Training
@@ -37,7 +33,6 @@ GOAL = 1.03
 TASKS = ("digits_cnn", "diabetes_mlp", "stdlib_gpt")
 CASES = ((8, 1), (64, 1), (64, 4))  # batch size, pieces
 TURN = 256  # steps, a multiple of both distances between measured steps
-MIN_TURNS = 12  # fewer have no interval worth its name
 
 
 def begin(
@@ -60,13 +55,6 @@ def begin(
     return model, train(model, task, data, training, place, noise=noise)
 
 
-def timed(run: Iterator[Report]) -> float:
-    """Seconds of processor time of one turn."""
-    started = time.process_time()
-    next(run)
-    return time.process_time() - started
-
-
 def compare(name: str, batch_size: int, pieces: int, seconds: float, folder: Path) -> float:
     """Print one line; return the median ratio of seconds per step, with to without."""
     place = Place(Storage(str(folder / "storage")), folder / "cache")
@@ -76,26 +64,19 @@ def compare(name: str, batch_size: int, pieces: int, seconds: float, folder: Pat
     data = TaskData(tables.train, row, lambda: row)
     _, trial = begin(task, data, batch_size, pieces, 2, place, measures=False)
     timed(trial)  # the first turn warms up
-    turns = max(MIN_TURNS, round(seconds / timed(trial) / 2))
+    turns = turns_within(seconds, timed(trial))
     (model, without), (measured_model, measured) = (
         begin(task, data, batch_size, pieces, turns, place, measures=measures) for measures in (False, True)
     )
-    times: dict[bool, list[float]] = {False: [], True: []}
-    for turn in range(turns):
-        for measures in sorted(times, reverse=bool(turn % 2)):
-            times[measures].append(timed(measured if measures else without))
+    found = side_by_side(without, measured, turns)
     for parameter, same in zip(model.parameters(), measured_model.parameters(), strict=True):
         assert torch.equal(parameter, same), "measuring has changed the training"
-    ratios = sorted(w / o for w, o in zip(times[True], times[False], strict=True))
-    ratio = statistics.median(ratios)
-    low, high = binom.interval(0.95, turns, 0.5)
-    milliseconds = {measures: 1000 * statistics.median(values) / TURN for measures, values in times.items()}
     print(
-        f"{name:14} {batch_size:6} {pieces:7} {turns:6} {milliseconds[False]:12.3f} {milliseconds[True]:12.3f}"
-        f" {ratio:8.4f}   {ratios[int(low) - 1]:.4f} to {ratios[int(high)]:.4f}",
+        f"{name:14} {batch_size:6} {pieces:7} {turns:6} {1000 * found.first / TURN:12.3f} "
+        f"{1000 * found.second / TURN:12.3f} {found.ratio:8.4f}   {found.low:.4f} to {found.high:.4f}",
         flush=True,
     )
-    return ratio
+    return found.ratio
 
 
 def main() -> int:
