@@ -8,7 +8,7 @@ it had run on. Trials of different batch sizes are never compared, and a confirm
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.analysis.targets import crossing
 from orchestrator.plan import Stage, Trial
@@ -19,24 +19,22 @@ from trainables.results import Report
 REASON = "it reached the target, and another learning rate of its batch size did so in fewer steps"
 
 
-def is_settled(
-    sweep: Sweep, trial: Trial, trials: Mapping[str, Trial], histories: Mapping[str, Sequence[Report]]
-) -> bool:
-    """`trials`, `histories`: of all that are known by now, by id; those of `trial` too."""
+def is_settled(sweep: Sweep, trial: Trial, trials: Iterable[Trial], history: Callable[[str], Sequence[Report]]) -> bool:
+    """`trials`: all that are known by now; `history`: the readings of one of them so far, by its id."""
     objective = sweep.objective
     if not _is_of_a_fit(trial) or not isinstance(sweep.parameters.batch_size, AutoBatchSize):
         return False
 
     def steps(name: str) -> float | None:
         target = objective.target
-        where = target is not None and crossing(histories.get(name, ()), objective.metric, objective.mode, target)
+        where = target is not None and crossing(history(name), objective.metric, objective.mode, target)
         return where.steps if where else None
 
     own = steps(trial.id)
     if own is None:
         return False
     alike = but_for_rate(trial)
-    rivals = (one for one in trials.values() if _is_of_a_fit(one) and but_for_rate(one) == alike)
+    rivals = (one for one in trials if _is_of_a_fit(one) and but_for_rate(one) == alike)
     return any((their := steps(rival.id)) is not None and their < own for rival in rivals)
 
 

@@ -108,7 +108,8 @@ def test_nothing_else_is_ever_settled(sweep: Sweep) -> None:
     plan, law = expand(sweep), Law(noise=0.0)
     trials, results = play(plan, law)
     histories = {name: result.history for name, result in results.items()}
-    settled = {name for name, trial in trials.items() if is_settled(sweep, trial, trials, histories)}
+    every = list(trials.values())
+    settled = {trial.id for trial in every if is_settled(sweep, trial, every, histories.__getitem__)}
     assert settled
     assert {trials[name].stage for name in settled} <= {Stage.FIT, Stage.EDGE}
     sizes = {t.training.batch_size for t in trials.values() if t.stage is Stage.FIT}
@@ -119,6 +120,6 @@ def test_nothing_else_is_ever_settled(sweep: Sweep) -> None:
         assert len(reached - there) == min(1, len(reached))
     for name in settled:
         short = {**histories, name: [r for r in histories[name] if r.metrics["val_loss"] > TARGET]}
-        assert not is_settled(sweep, trials[name], trials, short)
+        assert not is_settled(sweep, trials[name], every, short.__getitem__)
     grid = sweep.model_copy(update={"parameters": sweep.parameters.model_copy(update={"batch_size": (64,)})})
-    assert not any(is_settled(grid, trial, trials, histories) for trial in trials.values())
+    assert not any(is_settled(grid, trial, every, histories.__getitem__) for trial in every)
