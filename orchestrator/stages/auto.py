@@ -1,8 +1,9 @@
 """`batch_size: auto` from its first results to the confirmation: which trials come next, given those that have ended.
 
     probe, short run     ->  sizes for the fit, workers and precision, limit of the micro-batch
-    fit, beyond the edge ->  at the middle size first, then at the others around the best rate there; one more size
-                             if the knee was missed; then the predicted optimum
+    fit, beyond the edge ->  at the middle size first, then at the smaller ones around the best rate there, then at the
+                             larger ones that should reach the target within the budget; one more size if the knee was
+                             missed; then the predicted optimum
     confirmation         ->  nothing: the verdict is the comparison's (orchestrator.analysis.verdict)
 
 A stage begins when every trial of the one before has ended. What a probe or a short run could not tell is done
@@ -60,12 +61,19 @@ def proceed(plan: Plan, results: Results) -> Ahead:
         return Ahead((), missing)
     ways = probed_ways(plan, results)
     fastest = max(ways, key=lambda way: way.examples_per_second)
-    sizes = fit_sizes(plan, results)
-    tuned, missing = _tuned(plan, results, _middle_first(sizes), fastest)
+    wanted = fit_sizes(plan, results)
+    middle = wanted[len(wanted) // 2]
+    sizes = [middle, *(size for size in wanted if size < middle)]
+    tuned, missing = _tuned(plan, results, sizes, fastest)
     if missing:
         return Ahead(tuned, missing)
-    if (size := one_more_size(sizes, fit(_table(plan, tuned, results), resamples=1), ladder(plan.sweep))) is not None:
-        tuned, missing = _tuned(plan, results, [*_middle_first(sizes), size], fastest)
+    sizes += larger_sizes(wanted, sizes, in_reach(plan, sizes, _fit(plan, tuned, results)))
+    tuned, missing = _tuned(plan, results, sizes, fastest)
+    if missing:
+        return Ahead(tuned, missing)
+    found = _fit(plan, tuned, results)
+    if (size := one_more_size(sorted(sizes), found, in_reach(plan, sizes, found))) is not None:
+        tuned, missing = _tuned(plan, results, [*sizes, size], fastest)
         if missing:
             return Ahead(tuned, missing)
     table = _table(plan, tuned, results)
@@ -105,11 +113,44 @@ def fit_sizes(plan: Plan, results: Results) -> list[int]:
     return spread(sizes, auto.fit_sizes, low, high)
 
 
+def in_reach(plan: Plan, tried: Sequence[int], tuned: Fit) -> list[int]:
+    """The batch sizes that should reach the target within the budget, ascending: no trial is wasted on the others.
+
+    Examples to the target lie on a line, E(B) = S_min (B + B_c); here, on that through the two largest sizes that
+    reached it. Beyond a size that was tried and did not, none will. Where nothing is known, all sizes.
+    """
+    sweep = plan.sweep
+    sizes = ladder(sweep)
+    if tuned.rows:
+        missed = [size for size in tried if size > tuned.rows[-1].batch_size]
+        sizes = [size for size in sizes if size < min(missed, default=math.inf)]
+    if len(tuned.rows) < 2:
+        return sizes
+    first, second = tuned.rows[-2:]
+    slope = (second.examples.mean - first.examples.mean) / (second.batch_size - first.batch_size)
+
+    def reaches(size: int) -> bool:
+        steps = steps_for(sweep.budget, size, sweep.facts.train_rows)
+        expected = second.examples.mean + slope * (size - second.batch_size)
+        return size <= second.batch_size or steps is None or expected <= steps * size
+
+    return [size for size in sizes if reaches(size)]
+
+
+def larger_sizes(wanted: Sequence[int], tried: Sequence[int], sizes: Sequence[int]) -> list[int]:
+    """The sizes that are wanted beyond those tried, as far as they are in reach; where none is, one between."""
+    larger = sorted({min(size, max(sizes)) for size in wanted if size > max(tried)})
+    if not larger or larger[-1] > max(tried):
+        return larger
+    between = nearest(sizes, math.sqrt(min(tried) * max(tried)))
+    return [] if between in tried else [between]
+
+
 def one_more_size(tried: Sequence[int], tuned: Fit, sizes: Sequence[int]) -> int | None:
     """A size that tells what the fit could not; None where the sizes tried tell enough, or none would help.
 
     Between the sizes that reached the target within the budget and those that did not; or further out, where steps
-    still fall as 1/B at the largest, or no longer fall at the smallest.
+    still fall as 1/B at the largest, or no longer fall at the smallest. `sizes`: those in reach.
     """
     reached = [row.batch_size for row in tuned.rows]
     if not reached:
@@ -206,11 +247,6 @@ def _tuned(plan: Plan, results: Results, sizes: Sequence[int], way: Way) -> tupl
     return (*grid, *edges.added), edges.missing
 
 
-def _middle_first(sizes: Sequence[int]) -> list[int]:
-    middle = sizes[len(sizes) // 2]
-    return [middle, *(size for size in sizes if size != middle)]
-
-
 def _trials(
     plan: Plan, stage: Stage, size: int, multipliers: tuple[float, ...], seeds: tuple[int, ...], way: Way
 ) -> tuple[Trial, ...]:
@@ -236,6 +272,10 @@ def _chosen(plan: Plan, trials: Sequence[Trial], results: Results) -> tuple[Conf
     objective = plan.sweep.objective
     scores = {t.id: rate_score([results[t.id]], objective) or (math.inf, 0.0, 0.0) for t in trials}
     return tuple((trial,) for trial in sorted(trials, key=lambda t: scores[t.id]))
+
+
+def _fit(plan: Plan, trials: Sequence[Trial], results: Results) -> Fit:
+    return fit(_table(plan, trials, results), resamples=1)
 
 
 def _table(plan: Plan, trials: Sequence[Trial], results: Results) -> SweepTable:

@@ -1,4 +1,4 @@
-"""A trial of the fit that has told all that is asked of it is ended: that loses nothing, and spares the rest."""
+"""`batch_size: auto` trains nothing that tells nothing: no trial on after its answer, no size that is out of reach."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from orchestrator.plan import Plan, Stage
 from orchestrator.planning.expand import expand
 from orchestrator.running.ledger import Ledger, Observers
 from orchestrator.spec import Sweep
+from orchestrator.stages.auto import larger_sizes
 from orchestrator.stages.settled import is_settled
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.results import Status
@@ -123,3 +124,24 @@ def test_nothing_else_is_ever_settled(sweep: Sweep) -> None:
         assert not is_settled(sweep, trials[name], every, short.__getitem__)
     grid = sweep.model_copy(update={"parameters": sweep.parameters.model_copy(update={"batch_size": (64,)})})
     assert not any(is_settled(grid, trial, every, histories.__getitem__) for trial in every)
+
+
+@pytest.mark.parametrize("min_steps", [100, 200, 400])
+def test_no_size_is_tuned_that_cannot_reach_the_target(sweep: Sweep, min_steps: float) -> None:
+    """E(B) = S_min (B + 200) examples, of 100,000: within reach are sizes up to 800, 300 and 50."""
+    law = Law(min_steps=min_steps, noise=0.0)
+    trials, _ = play(expand(sweep), law)
+    sizes = {t.training.batch_size for t in trials.values() if t.stage is Stage.FIT}
+    middle = 3125**0.5 * 8**0.5  # of the range: it is tried first, before anything is known
+    assert len(sizes) >= 2
+    for size in sizes:
+        assert size <= 1.5 * max(middle, 100_000 / min_steps - 200)
+
+
+def test_sizes_that_are_wanted_are_taken_as_far_as_they_are_in_reach() -> None:
+    ladder = [8, 12, 16, 24, 32, 48, 64, 96, 128]
+    assert larger_sizes([8, 32, 128], [32, 8], ladder) == [128]
+    assert larger_sizes([8, 32, 128], [32, 8], ladder[:-2]) == [64]
+    assert larger_sizes([8, 32, 64, 128], [32, 8], ladder[:-2]) == [64]
+    assert larger_sizes([8, 32, 128], [32, 8], ladder[:5]) == [16]
+    assert larger_sizes([8, 12], [12, 8], ladder) == []
