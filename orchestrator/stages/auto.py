@@ -16,6 +16,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from orchestrator.analysis.predict import Fit, fit, noise_scale, unresolved
 from orchestrator.analysis.table import SweepTable, make_table, stored_plan
 from orchestrator.analysis.verdict import contenders
@@ -33,7 +35,8 @@ Results = Mapping[str, TrialResult]
 PRIOR_SPREAD = 8.0  # the noise scale may be this far from the critical batch, either way
 MIN_RANGE = 16.0  # of the sizes of the fit, largest over smallest: neighbours do not determine a knee
 STEEP, FLAT = 0.7, 0.3  # how fast steps fall with the batch, as a power: 1 far below the critical batch, 0 far above
-BUDGET_MARGIN = 1.25  # of steps over those predicted, for a batch size to be worth confirming
+BUDGET_MARGIN = 1.25  # of the budget over what a batch size should need, for it to be worth trying
+FAR = 1.5  # from one batch size to the next of the fit: closer ones tell little more
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,10 @@ def fit_sizes(plan: Plan, results: Results) -> list[int]:
 
 
 def in_reach(plan: Plan, tried: Sequence[int], tuned: Fit) -> list[int]:
-    """The batch sizes that should reach the target within the budget, ascending: no trial is wasted on the others.
+    """The batch sizes that should reach the target well before the budget ends, ascending; all, where nothing is known.
 
-    Examples to the target lie on a line, E(B) = S_min (B + B_c); here, on that through the two largest sizes that
-    reached it. Beyond a size that was tried and did not, none will. Where nothing is known, all sizes.
+    Examples to the target lie on a line, E(B) = S_min (B + B_c): the least squares through the sizes that reached it.
+    Beyond a size that was tried and did not, none will. What is not in reach could not be confirmed either.
     """
     sweep = plan.sweep
     sizes = ladder(sweep)
@@ -126,21 +129,20 @@ def in_reach(plan: Plan, tried: Sequence[int], tuned: Fit) -> list[int]:
         sizes = [size for size in sizes if size < min(missed, default=math.inf)]
     if len(tuned.rows) < 2:
         return sizes
-    first, second = tuned.rows[-2:]
-    slope = (second.examples.mean - first.examples.mean) / (second.batch_size - first.batch_size)
+    known = [row.batch_size for row in tuned.rows]
+    slope, start = np.polyfit(known, [row.examples.mean for row in tuned.rows], 1)
 
     def reaches(size: int) -> bool:
         steps = steps_for(sweep.budget, size, sweep.facts.train_rows)
-        expected = second.examples.mean + slope * (size - second.batch_size)
-        return size <= second.batch_size or steps is None or expected <= steps * size
+        return size <= known[-1] or steps is None or BUDGET_MARGIN * (start + slope * size) <= steps * size
 
     return [size for size in sizes if reaches(size)]
 
 
 def larger_sizes(wanted: Sequence[int], tried: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """The sizes that are wanted beyond those tried, as far as they are in reach; where none is, one between."""
+    """The sizes that are wanted beyond those tried, as far as they are in reach; where none far off is, one between."""
     larger = sorted({min(size, max(sizes)) for size in wanted if size > max(tried)})
-    if not larger or larger[-1] > max(tried):
+    if not larger or larger[-1] >= FAR * max(tried):
         return larger
     between = nearest(sizes, math.sqrt(min(tried) * max(tried)))
     return [] if between in tried else [between]
@@ -168,7 +170,7 @@ def one_more_size(tried: Sequence[int], tuned: Fit, sizes: Sequence[int]) -> int
         elif _slope(tuned, 0) < FLAT:
             wanted.append(max(sizes[0], reached[0] / PRIOR_SPREAD))
     size = nearest(sizes, wanted[0]) if wanted else None
-    return None if size in tried else size
+    return None if size is None or any(1 / FAR < size / other < FAR for other in tried) else size
 
 
 def _slope(tuned: Fit, index: int) -> float:
