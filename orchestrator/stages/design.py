@@ -4,7 +4,9 @@
     probe                one per precision and number of workers              the micro-batch that fits, throughput
     short run            one, for a quarter of the budget                     the gradient noise scale
     fit                  `fit_sizes` batch sizes x the rate's multipliers     steps to the target, step time; the middle
-                                                                              size first, to centre the others' rates
+                                                                              size first, to centre the others' rates;
+                                                                              the larger ones last, as far as the budget
+                                                                              reaches
     beyond the edge      up to `extend` rates per batch size                  that the best rate is no edge
     fit, once more       at most one more batch size                          the knee, where the first ones missed it
     confirmation         up to 4 configurations x `confirm_seeds`             the verdict, on fresh seeds
