@@ -30,7 +30,7 @@ from orchestrator.analysis.statistics import paired_difference
 from orchestrator.analysis.table import Configuration, make_table, stored_plan
 from orchestrator.analysis.targets import Crossing, crossing, crossings
 from orchestrator.analysis.verdict import judge_batch_size
-from orchestrator.plan import Plan, Trial
+from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.planning.expand import expand
 from orchestrator.running.ledger import Ledger, Observers
 from orchestrator.spec import Objective, load_sweep
@@ -38,7 +38,7 @@ from orchestrator.stages import settled
 from trainables.commands import Advance, Finished, Reading, Start
 from trainables.config import BaselineConfig, Training, trial_id
 from trainables.place import Place
-from trainables.results import Report, Status, TrialResult
+from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.runner import Runner
 from trainables.storage import Storage
 from trainables.trial import run_trial
@@ -157,14 +157,21 @@ class Here:
         error = answer.failure.error
         return TrialResult(id=trial.id, config=trial.config, status=Status.FAILED, reason=error, history=tuple(history))
 
-    def run(self, trial: str, ledger: Ledger) -> None:
-        """The whole trial, or as much of it as is asked for."""
-        readings = self.readings(ledger.trials[trial])
-        ledger.started(trial)
+    def run(self, trial: Trial, ledger: Ledger, metric: str) -> None:
+        """As much of the trial as is asked for: all of its training, but not the export of its model."""
+        readings = self.readings(trial)
+        history: list[Report] = []
+        ledger.started(trial.id)
         try:
-            while not ledger.is_settled(trial):
-                ledger.report(trial, next(readings))
-            ledger.ended_as(trial, Status.STOPPED_EARLY, settled.REASON)
+            while not ledger.is_settled(trial.id):
+                history.append(next(readings))
+                ledger.report(trial.id, history[-1])
+                if trial.stage not in (Stage.PROBE, Stage.SHORT_RUN) and len(history) == trial.training.evaluations:
+                    figures = {metric: Estimate.exact(history[-1].metrics[metric])}
+                    whole = TrialResult(id=trial.id, config=trial.config, status=Status.COMPLETED, metrics=figures)
+                    ledger.ended(whole.model_copy(update={"history": tuple(history)}))
+                    return
+            ledger.ended_as(trial.id, Status.STOPPED_EARLY, settled.REASON)
         except StopIteration as end:
             ledger.ended(end.value)
 
@@ -184,7 +191,7 @@ class Here:
         ledger.load()
         start = time.perf_counter()
         while not ledger.is_complete:
-            self.run(ledger.open_trials()[0].id, ledger)
+            self.run(ledger.open_trials()[0], ledger, plan.sweep.objective.metric)
             print(f"\r  {plan.sweep.name}: {len(ledger.results)} trials, {time.perf_counter() - start:.0f} s", end="")
         print()
         return list(ledger.trials.values()), dict(ledger.results)
