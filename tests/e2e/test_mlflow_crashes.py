@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,10 @@ def mortal_client(requests: int, after: bool) -> Callable[[str], MortalClient]:
     return lambda uri: MortalClient(MlflowClient(uri), lives, after)
 
 
-@pytest.fixture
-def uri(database: Path) -> str:
-    return f"sqlite:///{database}"
+@pytest.fixture(scope="module")
+def uri(database: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database of this module's own: what is shared stays empty."""
+    return f"sqlite:///{shutil.copy(database, tmp_path_factory.mktemp('crashes'))}"
 
 
 @pytest.fixture

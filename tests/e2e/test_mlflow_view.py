@@ -6,6 +6,7 @@ from pathlib import Path
 import made_up
 import pytest
 from browser import needs_browser, visible_text, visit
+from mlflow.tracking import MlflowClient
 from recorded import MLFLOW_WARNINGS, storage_with_database
 
 from orchestrator.plan import Plan
@@ -38,7 +39,9 @@ def test_the_view_shows_the_runs_and_the_charts_of_a_sweep(tmp_path, database):
         return {word for word in words if word not in page} | (axes - set(AXIS_TITLE.findall(page)))
 
     with mlflow_server(f"sqlite:///{storage.root}/mlflow.db") as (server, _):
-        page = visit(view_url(server, "1"), lambda page: not missing(page))
+        experiment = MlflowClient(server).get_experiment_by_name("digits")
+        assert experiment is not None
+        page = visit(view_url(server, experiment.experiment_id), lambda page: not missing(page))
     assert missing(page) == set(), visible_text(page)[:2000]
 
 
