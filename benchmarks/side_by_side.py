@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from scipy.stats import binom
 
-MIN_TURNS = 12  # fewer have no interval worth its name
+MIN_TURNS = 6  # of fewer, the median has no 95 % interval
 
 
 @dataclass(frozen=True)
