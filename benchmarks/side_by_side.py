@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from scipy.stats import binom
 
-MIN_TURNS = 6  # of fewer, the median has no 95 % interval
+MIN_TURNS = 12  # fewer have an interval that says little
 
 
 @dataclass(frozen=True)
