@@ -28,13 +28,13 @@ import torch
 
 from orchestrator.analysis.statistics import paired_difference
 from orchestrator.analysis.table import Configuration, make_table, stored_plan
-from orchestrator.analysis.targets import Crossing, crossing, crossings
+from orchestrator.analysis.targets import Crossing, crossings, target_crossing
 from orchestrator.analysis.verdict import judge_batch_size
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.planning.expand import expand
 from orchestrator.running.ledger import Ledger, Observers
 from orchestrator.spec import Objective, load_sweep
-from orchestrator.stages import settled
+from orchestrator.stages import answered
 from trainables.commands import Advance, Finished, Reading, Start
 from trainables.config import BaselineConfig, Training, trial_id
 from trainables.place import Place
@@ -163,25 +163,31 @@ class Here:
         history: list[Report] = []
         ledger.started(trial.id)
         try:
-            while not ledger.is_settled(trial.id):
+            while not ledger.has_answered(trial.id):
                 history.append(next(readings))
                 ledger.report(trial.id, history[-1])
                 if trial.stage not in (Stage.PROBE, Stage.SHORT_RUN) and len(history) == trial.training.evaluations:
                     figures = {metric: Estimate.exact(history[-1].metrics[metric])}
-                    whole = TrialResult(id=trial.id, config=trial.config, status=Status.COMPLETED, metrics=figures)
-                    ledger.ended(whole.model_copy(update={"history": tuple(history)}))
+                    ledger.ended(
+                        TrialResult(
+                            id=trial.id,
+                            config=trial.config,
+                            status=Status.COMPLETED,
+                            history=tuple(history),
+                            metrics=figures,
+                        )
+                    )
                     return
-            ledger.ended_as(trial.id, Status.STOPPED_EARLY, settled.REASON)
+            ledger.ended_as(trial.id, Status.STOPPED_EARLY, answered.REASON)
         except StopIteration as end:
             ledger.ended(end.value)
 
     def until_target(self, trial: Trial, objective: Objective) -> Crossing | None:
         """Where it reached the target; what would come after is not run."""
-        target = math.nan if objective.target is None else objective.target
         history: list[Report] = []
         for report in self.readings(trial):
             history.append(report)
-            if (where := crossing(history, objective.metric, objective.mode, target)) is not None:
+            if (where := target_crossing(history, objective)) is not None:
                 return where
         return None
 

@@ -13,17 +13,37 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.resolve import resolve, settled
+from orchestrator.spec import Sweep
+from tests.unit.sweep_text import load_text, sweep_text
 from trainables.batching import report_steps, steps_for
 from trainables.config import ProbeConfig, Training, VariantConfig
 from trainables.results import Estimate, Report, Status, TrialResult
 
 TARGET = 0.5  # of val_loss
 ROWS = 50_000
+PARAMETERS = "{batch_size: auto, learning_rate: {base: 0.05, at_batch_size: 64, rule: linear}}"
+
+
+def sweep_of(folder: Path, parameters: str = PARAMETERS, **sections: str | None) -> Sweep:
+    """A sweep for the simulated task, its batch size to be found; any section may be given otherwise, or left out."""
+    text = sweep_text(
+        parameters=parameters,
+        **{
+            "objective": f"{{metric: val_loss, target: {TARGET}}}",
+            "budget": "{examples: 100000}",
+            "compression": None,
+            "goals": None,
+            **sections,
+        },
+    )
+    sweep = load_text(folder, text)
+    return sweep.model_copy(update={"facts": sweep.facts.model_copy(update={"train_rows": ROWS})})
 
 
 @dataclass(frozen=True)

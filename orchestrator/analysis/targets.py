@@ -47,6 +47,13 @@ def crossing(history: Sequence[Report], metric: str, mode: Mode, target: float) 
     return None
 
 
+def target_crossing(history: Sequence[Report], objective: Objective) -> Crossing | None:
+    """Where a run reached the objective's target; None if it did not, or if there is none."""
+    if objective.target is None:
+        return None
+    return crossing(history, objective.metric, objective.mode, objective.target)
+
+
 def _between(before: Report | None, after: Report, metric: str, target: float) -> Crossing:
     if before is None:
         return Crossing(after.step, after.examples, after.seconds, is_bound=True)
@@ -63,10 +70,8 @@ def _between(before: Report | None, after: Report, metric: str, target: float) -
 
 def crossings(configuration: Configuration, objective: Objective) -> dict[int, Crossing]:
     """Seed -> crossing, over the trials that reached the target; one may have been stopped early after that."""
-    if objective.target is None:
-        return {}
     found = (
-        (row.seed, crossing(row.result.history, objective.metric, objective.mode, objective.target))
+        (row.seed, target_crossing(row.result.history, objective))
         for row in configuration.rows
         if row.result is not None and row.trained
     )

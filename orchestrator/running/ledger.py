@@ -12,7 +12,7 @@ from typing import Protocol
 
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning import resolve
-from orchestrator.stages.settled import is_settled
+from orchestrator.stages.answered import has_answered
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, remove_checkpoint, trial_file
 
@@ -74,7 +74,7 @@ class Ledger:
         self._reports = {trial: list(reports) for trial, reports in (earlier or {}).items()}
         self._started: set[str] = set()
         self._stored: set[str] = set()
-        self._nothing_follows = False
+        self._is_settled = False
 
     def load(self) -> None:
         """Read the results that are there, and tell the observer of each. To be called once, before anything else."""
@@ -87,9 +87,9 @@ class Ledger:
         """Every trial known so far: all baselines, and the variants whose parent is chosen. In the plan's order."""
         return self._trials
 
-    def is_settled(self, trial: str) -> bool:
+    def has_answered(self, trial: str) -> bool:
         """Whether a running trial has told all that is asked of it."""
-        return is_settled(self.plan.sweep, self._trials[trial], self._trials.values(), self._history)
+        return has_answered(self.plan.sweep, self._trials[trial], self._trials.values(), self._history)
 
     def _history(self, trial: str) -> Sequence[Report]:
         return self.results[trial].history if trial in self.results else self._reports.get(trial, ())
@@ -101,7 +101,7 @@ class Ledger:
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to run, and nothing waits for a parent."""
-        return self._nothing_follows and not self.open_trials()
+        return self._is_settled and not self.open_trials()
 
     def started(self, trial: str) -> None:
         if trial not in self._started:
@@ -141,7 +141,7 @@ class Ledger:
         """Variants whose parent can be chosen now become trials; those found with a result may free others."""
         while new := [trial for trial in resolve.resolve(self.plan, self.results) if trial.id not in self._trials]:
             self._learn(new)
-        self._nothing_follows = resolve.settled(self.plan, self.results)
+        self._is_settled = resolve.settled(self.plan, self.results)
 
     def _learn(self, trials: Sequence[Trial]) -> None:
         for trial in trials:

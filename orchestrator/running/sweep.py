@@ -23,7 +23,7 @@ from orchestrator.running.local_ray import RaySettings, connected
 from orchestrator.running.resources import check, cluster_nodes, need_of, remove_reservation, reservations
 from orchestrator.running.schedule import PerBatchSize
 from orchestrator.running.searcher import Admission
-from orchestrator.stages import settled
+from orchestrator.stages import answered
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage
 from trainables.worker import WorkerGroupConfig
@@ -114,7 +114,7 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
             callbacks=[driver],
             failure_config=tune.FailureConfig(max_failures=GANG_RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            stop=Settled(ledger),
+            stop=Answered(ledger),
         ),
     )
     kept = set(reservations())
@@ -134,7 +134,7 @@ def _name(trial: Any) -> str:
     return str(trial.trial_id)
 
 
-class Settled(tune.Stopper):
+class Answered(tune.Stopper):
     """Ends a trial that has told all that is asked of it."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -142,7 +142,7 @@ class Settled(tune.Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Asked before the ledger is told of this reading, so it ends a trial one reading later than it could."""
-        return self._ledger.is_settled(result["config"]["trial"])
+        return self._ledger.has_answered(result["config"]["trial"])
 
     def stop_all(self) -> bool:
         return False
@@ -169,7 +169,7 @@ class Driver(tune.Callback):
         """Tune ends a trial when its last result says so, and also when the scheduler stops it."""
         name = trial.config["trial"]
         if name not in self._ledger.results:
-            reason = settled.REASON if self._ledger.is_settled(name) else BEHIND
+            reason = answered.REASON if self._ledger.has_answered(name) else BEHIND
             self._do(lambda: self._ledger.ended_as(name, Status.STOPPED_EARLY, reason))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

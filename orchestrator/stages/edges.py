@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from orchestrator.analysis.table import MEASURED, TRAINED
-from orchestrator.analysis.targets import crossing
+from orchestrator.analysis.targets import target_crossing
 from orchestrator.plan import Stage, Trial
 from orchestrator.planning.scaling import SIGNIFICANT_DIGITS
 from orchestrator.spec import Objective
@@ -86,11 +86,8 @@ def best_rate(by_rate: Mapping[float, Sequence[TrialResult]], objective: Objecti
 
 def rate_score(results: Sequence[TrialResult], objective: Objective) -> Score | None:
     """(less the share of seeds that reached the target, mean log of their steps, objective where none did)."""
-    reached = []
-    if objective.target is not None:
-        trained = [result for result in results if result.status in TRAINED]
-        found = (crossing(r.history, objective.metric, objective.mode, objective.target) for r in trained)
-        reached = [math.log(where.steps) for where in found if where is not None]
+    found = (target_crossing(result.history, objective) for result in results if result.status in TRAINED)
+    reached = [math.log(where.steps) for where in found if where is not None]
     if reached:
         return -len(reached) / len(results), fmean(reached), 0.0
     ended = [result for result in results if result.status in MEASURED]

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
+import math
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +28,12 @@ OPTIONS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
 ]  # fmt: skip
-PATIENCE_S = (60.0, 120.0, 240.0)  # of one browser after another: a page asked of a busy server may stay broken
-ANSWER_S = 30.0  # for the browser to answer at all
+ANEW_S = 60.0  # a page that asked a busy server too early shows an error, and stays so
 LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
-def visit(
-    url: str, is_ready: Callable[[str], bool], *, picture: Path | None = None, patience_s: Sequence[float] = PATIENCE_S
-) -> str:
+def visit(url: str, is_ready: Callable[[str], bool], *, picture: Path | None = None, patience_s: float = 240) -> str:
     """The page's document once it `is_ready`, or as it is when the patience ends; its picture on request."""
-    page = ""
-    for seconds in patience_s:
-        with contextlib.suppress(TimeoutError):
-            page = _visit_once(url, is_ready, picture, seconds)
-        if is_ready(page):
-            break
-    return page
-
-
-def visible_text(page: str) -> str:
-    """What a document says, roughly, without its tags: for the message of a test that fails."""
-    return " ".join(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL).split())
-
-
-def _visit_once(url: str, is_ready: Callable[[str], bool], picture: Path | None, patience_s: float) -> str:
-    """In a browser of its own. Raises TimeoutError if the page does not even answer."""
     assert BROWSER is not None
     with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile:
         options = [*OPTIONS, LOOPBACK_ONLY, "--window-size=1800,2400", f"--user-data-dir={profile}"]
@@ -63,13 +44,18 @@ def _visit_once(url: str, is_ready: Callable[[str], bool], picture: Path | None,
                 assert browser.stderr is not None
                 told = next(line for line in browser.stderr if "DevTools listening on" in line)
                 port = int(told.split("127.0.0.1:")[1].split("/")[0])
-                return asyncio.run(_look(port, url, is_ready, picture, patience_s))
+                return asyncio.run(_visit(port, url, is_ready, picture, patience_s))
             finally:
                 browser.kill()
 
 
-async def _look(port: int, url: str, is_ready: Callable[[str], bool], picture: Path | None, patience_s: float) -> str:
-    async with asyncio.timeout(patience_s + ANSWER_S), aiohttp.ClientSession() as session:
+def visible_text(page: str) -> str:
+    """What a document says, roughly, without its tags: for the message of a test that fails."""
+    return " ".join(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL).split())
+
+
+async def _visit(port: int, url: str, is_ready: Callable[[str], bool], picture: Path | None, patience_s: float) -> str:
+    async with aiohttp.ClientSession() as session:
         async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
             pages = await response.json()
         address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
@@ -84,12 +70,16 @@ async def _look(port: int, url: str, is_ready: Callable[[str], bool], picture: P
                     pass
                 return answer["result"]
 
-            deadline, page = time.monotonic() + patience_s, ""
-            await ask("Page.navigate", url=url)
+            deadline, navigated = time.monotonic() + patience_s, -math.inf
+            page = ""
             while time.monotonic() < deadline and not is_ready(page):
+                if time.monotonic() > navigated + ANEW_S:
+                    await ask("Page.navigate", url=url)
+                    navigated = time.monotonic()
                 await asyncio.sleep(0.5)
-                found = await ask("Runtime.evaluate", expression="document.documentElement.outerHTML")
-                page = found["result"]["value"]
+                page = (await ask("Runtime.evaluate", expression="document.documentElement.outerHTML"))["result"][
+                    "value"
+                ]
             if picture is not None:
                 await asyncio.sleep(1)
                 picture.write_bytes(base64.b64decode((await ask("Page.captureScreenshot"))["data"]))
@@ -98,4 +88,4 @@ async def _look(port: int, url: str, is_ready: Callable[[str], bool], picture: P
 
 if __name__ == "__main__":
     began = time.monotonic()
-    visit(sys.argv[1], lambda page: time.monotonic() > began + 15, picture=Path(sys.argv[2]), patience_s=(30,))
+    visit(sys.argv[1], lambda page: time.monotonic() > began + 15, picture=Path(sys.argv[2]))

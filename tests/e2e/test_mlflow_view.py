@@ -21,7 +21,7 @@ from trainables.storage import Storage
 AXIS_TITLE = re.compile(r'class="[xy]title"[^>]*>([^<]+)<')
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.filterwarnings(*MLFLOW_WARNINGS)]
+pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 
 @needs_browser

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from simulated import ROWS, TARGET, Law, play
+from simulated import PARAMETERS, ROWS, Law, play, sweep_of
 
 from orchestrator.analysis.batch_words import doubts
 from orchestrator.analysis.comparison import compare
@@ -29,29 +29,12 @@ from orchestrator.report.page import to_page
 from orchestrator.report.terminal import print_comparison
 from orchestrator.running.ledger import Ledger, Observers
 from orchestrator.spec import AutoBatchSize, CompressionPlan, Sweep, TopParents
-from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config import Int8, ProbeConfig, VariantConfig
 from trainables.results import Estimate, Status, TrialResult
 from trainables.storage import Storage
 
 LAW = Law()
 LAW_FASTEST = 128  # of the sizes that are tried; sqrt(overhead critical_batch / per_example) is 141
-PARAMETERS = "{batch_size: auto, learning_rate: {base: 0.05, at_batch_size: 64, rule: linear}}"
-
-
-def sweep_of(folder: Path, parameters: str = PARAMETERS, **sections: str | None) -> Sweep:
-    text = sweep_text(
-        parameters=parameters,
-        **{
-            "objective": f"{{metric: val_loss, target: {TARGET}}}",
-            "budget": "{examples: 100000}",
-            "compression": None,
-            "goals": None,
-            **sections,
-        },
-    )
-    sweep = load_text(folder, text)
-    return sweep.model_copy(update={"facts": sweep.facts.model_copy(update={"train_rows": ROWS})})
 
 
 def played(plan: Plan, law: Law) -> tuple[SweepTable, BatchVerdict]:

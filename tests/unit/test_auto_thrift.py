@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from simulated import ROWS, TARGET, Law, play
+from simulated import TARGET, Law, play, sweep_of
 
 from orchestrator.analysis.fair import behind
 from orchestrator.analysis.table import SweepTable, make_table, stored_plan
@@ -16,9 +16,8 @@ from orchestrator.plan import Plan, Stage
 from orchestrator.planning.expand import expand
 from orchestrator.running.ledger import Ledger, Observers
 from orchestrator.spec import Sweep
+from orchestrator.stages.answered import has_answered
 from orchestrator.stages.auto import larger_sizes
-from orchestrator.stages.settled import is_settled
-from tests.unit.sweep_text import load_text, sweep_text
 from trainables.results import Status
 from trainables.storage import Storage
 
@@ -29,17 +28,11 @@ LAWS = {
     "no size but the smaller ones gets there": Law(min_steps=400),
     "hardly any noise": Law(noise=0.001),
 }
-PARAMETERS = "{batch_size: auto, learning_rate: {base: 0.05, at_batch_size: 64, rule: linear}}"
 
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Sweep:
-    objective = f"{{metric: val_loss, target: {TARGET}}}"
-    text = sweep_text(
-        parameters=PARAMETERS, objective=objective, budget="{examples: 100000}", compression=None, goals=None
-    )
-    sweep = load_text(tmp_path, text)
-    return sweep.model_copy(update={"facts": sweep.facts.model_copy(update={"train_rows": ROWS}), "evaluations": 50})
+    return sweep_of(tmp_path).model_copy(update={"evaluations": 50})
 
 
 def table_of(ledger: Ledger) -> SweepTable:
@@ -47,7 +40,7 @@ def table_of(ledger: Ledger) -> SweepTable:
 
 
 def run(plan: Plan, law: Law, folder: Path, order: random.Random) -> Ledger:
-    """Several trials at a time, their readings in any order, each ended once it is settled."""
+    """Several trials at a time, their readings in any order, each ended once it has answered."""
     ledger = Ledger(plan, Storage(str(folder)), Observers(()))
     ledger.load()
     while not ledger.is_complete:
@@ -59,8 +52,8 @@ def run(plan: Plan, law: Law, folder: Path, order: random.Random) -> Ledger:
             report = next(readings, None)
             if report is not None:
                 ledger.report(name, report)
-            if ledger.is_settled(name):
-                ledger.ended_as(name, Status.STOPPED_EARLY, "settled")
+            if ledger.has_answered(name):
+                ledger.ended_as(name, Status.STOPPED_EARLY, "answered")
             elif report is None:
                 ledger.ended(result)
             if name in ledger.results:
@@ -104,26 +97,26 @@ def test_it_spares_examples_and_the_best_of_each_batch_size_runs_on(sweep: Sweep
     assert all(row.best.measured for row in verdict.fit.rows)
 
 
-def test_nothing_else_is_ever_settled(sweep: Sweep) -> None:
+def test_nothing_else_has_ever_answered(sweep: Sweep) -> None:
     """Not a confirmation, not at another batch size, not before the target, not in a sweep with a grid."""
     plan, law = expand(sweep), Law(noise=0.0)
     trials, results = play(plan, law)
     histories = {name: result.history for name, result in results.items()}
     every = list(trials.values())
-    settled = {trial.id for trial in every if is_settled(sweep, trial, every, histories.__getitem__)}
-    assert settled
-    assert {trials[name].stage for name in settled} <= {Stage.FIT, Stage.EDGE}
+    answered = {trial.id for trial in every if has_answered(sweep, trial, every, histories.__getitem__)}
+    assert answered
+    assert {trials[name].stage for name in answered} <= {Stage.FIT, Stage.EDGE}
     sizes = {t.training.batch_size for t in trials.values() if t.stage is Stage.FIT}
     for size in sizes:
         alone = {n: t for n, t in trials.items() if t.stage is Stage.FIT and t.training.batch_size == size}
         reached = {n for n in alone if results[n].history[-1].metrics["val_loss"] <= TARGET}
-        there = {n for n in settled if n in alone}
+        there = {n for n in answered if n in alone}
         assert len(reached - there) == min(1, len(reached))
-    for name in settled:
+    for name in answered:
         short = {**histories, name: [r for r in histories[name] if r.metrics["val_loss"] > TARGET]}
-        assert not is_settled(sweep, trials[name], every, short.__getitem__)
+        assert not has_answered(sweep, trials[name], every, short.__getitem__)
     grid = sweep.model_copy(update={"parameters": sweep.parameters.model_copy(update={"batch_size": (64,)})})
-    assert not any(is_settled(grid, trial, every, histories.__getitem__) for trial in every)
+    assert not any(has_answered(grid, trial, every, histories.__getitem__) for trial in every)
 
 
 @pytest.mark.parametrize("min_steps", [100, 200, 400])

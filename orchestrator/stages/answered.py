@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from orchestrator.analysis.targets import crossing
+from orchestrator.analysis.targets import target_crossing
 from orchestrator.plan import Stage, Trial
 from orchestrator.spec import AutoBatchSize, Sweep
 from orchestrator.stages.edges import but_for_rate
@@ -19,15 +19,15 @@ from trainables.results import Report
 REASON = "it reached the target, and another learning rate of its batch size did so in fewer steps"
 
 
-def is_settled(sweep: Sweep, trial: Trial, trials: Iterable[Trial], history: Callable[[str], Sequence[Report]]) -> bool:
+def has_answered(
+    sweep: Sweep, trial: Trial, trials: Iterable[Trial], history: Callable[[str], Sequence[Report]]
+) -> bool:
     """`trials`: all that are known by now; `history`: the readings of one of them so far, by its id."""
-    objective = sweep.objective
     if not _is_of_a_fit(trial) or not isinstance(sweep.parameters.batch_size, AutoBatchSize):
         return False
 
     def steps(name: str) -> float | None:
-        target = objective.target
-        where = target is not None and crossing(history(name), objective.metric, objective.mode, target)
+        where = target_crossing(history(name), sweep.objective)
         return where.steps if where else None
 
     own = steps(trial.id)
