@@ -63,8 +63,10 @@ class Law:
     steps_at: Callable[[float], float] | None = None  # in place of the hyperbola
     diverges_above: float = 6.0  # times the best rate
 
-    def best_rate(self, batch_size: float) -> float:
-        return self.base_rate * (batch_size / 64) ** self.rate_power
+    rate_factors: Mapping[str, float] = field(default_factory=dict)  # of the best rate, by the task's option `norm`
+
+    def best_rate(self, batch_size: float, norm: str = "") -> float:
+        return self.base_rate * (batch_size / 64) ** self.rate_power * self.rate_factors.get(norm, 1.0)
 
     def steps(self, batch_size: float) -> float:
         """At the best rate, without noise."""
@@ -90,7 +92,7 @@ class Law:
 
     def _training(self, trial: Trial, training: Training) -> TrialResult:
         size, workers = training.batch_size, training.num_workers
-        off = training.learning_rate / self.best_rate(size)
+        off = training.learning_rate / self.best_rate(size, str(trial.config.task.options.get("norm", "")))
         if off > self.diverges_above:
             return _result(trial, Status.DIVERGED, {}, ())
         # The same seed is the same luck at every batch size, and some of its own: what pairing takes away, and leaves.

@@ -47,8 +47,8 @@ def beyond_edges(trials: Sequence[Trial], results: Results, objective: Objective
 
 
 def but_for_rate(trial: Trial) -> str:
-    """The same for trials that differ by learning rate and seed alone."""
-    return trial.training.model_dump_json(exclude={"learning_rate", "seed"})
+    """The same for trials that differ by learning rate and seed alone: the task's options are settings too."""
+    return trial.config.model_dump_json(exclude={"training": {"learning_rate", "seed"}})
 
 
 def _grown(group: Sequence[Trial], results: Results, objective: Objective, limit: int) -> Iterator[Trial]:

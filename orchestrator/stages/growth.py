@@ -78,7 +78,7 @@ def configurations(trials: tuple[Trial, ...]) -> list[Configuration]:
     """Trials that differ by seed alone, as tuples; those of one batch size beside one another, in the plan's order."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        groups.setdefault(trial.training.model_dump_json(exclude={"seed"}), []).append(trial)
+        groups.setdefault(trial.config.model_dump_json(exclude={"training": {"seed"}}), []).append(trial)
     by_size: dict[int, list[Configuration]] = defaultdict(list)
     for group in groups.values():
         by_size[group[0].training.batch_size].append(tuple(group))

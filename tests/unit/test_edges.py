@@ -53,6 +53,32 @@ def test_rates_are_added_until_the_best_lies_inside_or_the_limit_is_there(tmp_pa
     assert rates == {64: [0.2, 0.4], 16: [0.05, 0.1]}
 
 
+NORMS = "{name: digits_cnn, options: {norm: {values: [batch, group]}}}"
+
+
+def test_an_option_of_the_task_has_edges_of_its_own(tmp_path: Path) -> None:
+    """Batch norm is best inside the rates tried, group norm beyond them: pooled, one would hide the other."""
+    law = Law(rate_factors={"group": 4.0}, noise=0.0)
+    trials, _ = play(plan_of(tmp_path, task=NORMS), law)
+    new = [t for t in trials.values() if t.stage is Stage.EDGE]
+    assert {t.config.task.options["norm"] for t in new} == {"group"}
+    assert {(t.training.batch_size, t.training.learning_rate) for t in new} == {(64, 0.2), (64, 0.4), (16, 0.05),
+                                                                                (16, 0.1)}  # fmt: skip
+
+
+@pytest.mark.parametrize("seeds", ["first", "all"])
+def test_options_of_the_task_are_compressed_apart_where_rates_are_added(tmp_path: Path, seeds: str) -> None:
+    compression = f"{{parents: all, seeds: {seeds}, variants: [int8]}}"
+    plan = plan_of(tmp_path, task=NORMS, compression=compression)
+    trials, results = play(plan, Law(noise=0.0))  # nothing is added, and the plan is built anew all the same
+    chosen = [t.config.parent for t in trials.values() if isinstance(t.config, VariantConfig) and t.config.chain]
+    assert len(chosen) == len(set(chosen)) == (24 if seeds == "all" else 12)
+    keys = [decision.pending.key for decision in decide(plan, results)]
+    assert len(keys) == len(set(keys)) == len(plan.pending)
+    norms = [trials[parent].config.task.options["norm"] for parent in chosen]
+    assert norms.count("group") == norms.count("batch")
+
+
 def test_rates_are_added_below_too(tmp_path: Path) -> None:
     rates = added(plan_of(tmp_path), Law(base_rate=0.02, noise=0.0))
     assert rates[64] == [0.0125]
