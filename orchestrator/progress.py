@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from orchestrator.analysis.table import MEASURED
 from orchestrator.plan import Plan, Trial
-from orchestrator.planning.resolve import Ready, Waiting, decide
+from orchestrator.planning.resolve import Waiting, concrete, decide
 from orchestrator.stages.growth import grown
 from trainables.config import BaselineConfig, ProbeConfig, VariantConfig, describe_chain
 from trainables.results import Report, Status, TrialResult
@@ -46,7 +47,7 @@ class TimeLeft:
 
 
 class Progress:
-    """An observer (see ledger.py) that counts. `total` follows the plan as variants are made concrete or dropped."""
+    """An observer (see ledger.py) that counts. `total` follows the plan as trials are asked for."""
 
     def __init__(self, plan: Plan, clock: Clock = time.monotonic) -> None:
         self.plan = plan
@@ -74,7 +75,7 @@ class Progress:
         self.results[result.id] = result
         if running is None:
             self.found += 1
-        elif result.status is Status.COMPLETED:
+        elif result.status in MEASURED:
             self._seconds[_kind(running.trial)].append(self._clock() - running.since)
         self._keep_best(result)
         self._total = None
@@ -110,7 +111,7 @@ class Progress:
 
     def objective_of(self, result: TrialResult) -> float | None:
         estimate = result.metrics.get(self.plan.sweep.objective.metric)
-        return estimate.value if estimate is not None and result.status is Status.COMPLETED else None
+        return estimate.value if estimate is not None and result.status in MEASURED else None
 
     def time_left(self) -> TimeLeft | None:
         """From the mean time of trials of the same kind and batch size, spread over as many as run now.
@@ -156,9 +157,8 @@ class Progress:
     def _count(self) -> int:
         """Also learns of the trials that results have asked for."""
         self._known, _ = grown(self.plan, self.results)
-        decisions = decide(self.plan, self.results)
-        ready = {decision.trial.id for decision in decisions if isinstance(decision, Ready)}
-        return len(self._known.trials) + len(ready) + sum(isinstance(decision, Waiting) for decision in decisions)
+        known = {trial.id for trial in (*self._known.trials, *concrete(self.plan, self.results))}
+        return len(known) + sum(isinstance(made, Waiting) for made in decide(self.plan, self.results))
 
     def _keep_best(self, result: TrialResult) -> None:
         value, sign = self.objective_of(result), 1.0 if self.plan.sweep.objective.mode == "max" else -1.0

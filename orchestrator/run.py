@@ -15,6 +15,7 @@ from orchestrator.analysis.comparison import Comparison, load_comparison
 from orchestrator.analysis.table import save_plan, stored_plan
 from orchestrator.display import display
 from orchestrator.final_reading import read_test_data
+from orchestrator.judging import Judged
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning import resolve
 from orchestrator.planning.expand import expand
@@ -81,7 +82,7 @@ def _run(
             outcome = run_sweep(
                 plan,
                 storage,
-                Observers((journal, keeper, shown)),
+                Judged(plan, Observers((journal, keeper, shown))),
                 cache=str(cache),
                 ray_settings=ray_settings,
                 earlier=_earlier(journal),
@@ -120,7 +121,7 @@ class PlanKeeper:
         self._save()
 
     def _save(self) -> None:
-        variants = resolve.resolve(self._plan, self._results)
+        variants = resolve.concrete(self._plan, self._results)
         if variants != self._variants:
             self._variants = variants
             save_plan(self._storage, stored_plan(self._plan, variants))

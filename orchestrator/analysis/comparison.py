@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from orchestrator.analysis.critical_batch import CriticalBatch
 from orchestrator.analysis.fair import Behind, behind
 from orchestrator.analysis.fronts import deployment_front, training_front
-from orchestrator.analysis.goals import GoalResult, judge
+from orchestrator.analysis.goals import GoalResult, judge, judged
 from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
 from orchestrator.analysis.table import Configuration, Stored, SweepTable, load
 from orchestrator.analysis.targets import TargetRow, critical_batch, steps_to_target
@@ -55,13 +55,13 @@ class Comparison:
 
 
 def compare(table: SweepTable, test: TestReading | None = None) -> Comparison:
-    variants, baselines = table.variants, table.baselines
-    judged = {c.key: judge(table, c, goals_for(table, [c])) for c in (variants or baselines)}
+    table = judged(table)
+    goals = {c.key: judge(table, c, goals_for(table, [c])) for c in (table.variants or table.baselines)}
     targets = tuple(steps_to_target(table))
     by_settings = {row.settings: [r for r in targets if r.settings == row.settings] for row in targets}
     return Comparison(
         table,
-        judged,
+        goals,
         deployment_front(table),
         training_front(table),
         recommend(table),

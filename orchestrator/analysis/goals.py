@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.analysis.statistics import ROUNDING, Basis, Summary, mean_over_seeds
-from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.table import Configuration, Row, SweepTable, make_table
 from orchestrator.analysis.words import number, quantity, summary_words, unit_of
 from orchestrator.spec import Goal, Mode
-from trainables.results import Estimate
+from trainables.results import Estimate, Status, TrialResult
 
 LATENCY_PREFIX = "latency_p50_ms_"
 
@@ -69,6 +69,29 @@ def judge(table: SweepTable, configuration: Configuration, goals: Sequence[Goal]
 def meets(results: Sequence[GoalResult]) -> bool:
     """All goals are met. What is not determined is not met."""
     return all(result.verdict is GoalVerdict.MET for result in results)
+
+
+def judged(table: SweepTable) -> SweepTable:
+    """The same, with the status `goal_missed` for variants that ran to their end and miss a goal.
+
+    On the point estimate, each trial for itself. It is not in the result's file: another sweep may ask for less.
+    """
+    if not table.plan.goals:
+        return table
+    results = {row.id: _judged(table, row, row.result) for row in table.rows if row.result is not None}
+    probed = {probe.id: probe.result for probe in table.probes if probe.result is not None}
+    return make_table(table.plan, {**results, **probed}, table.unreadable)
+
+
+def _judged(table: SweepTable, row: Row, result: TrialResult) -> TrialResult:
+    if row.config.kind != "variant" or not row.config.chain or result.status is not Status.COMPLETED:
+        return result
+    verdicts = judge(table, Configuration("", (row,)), table.plan.goals)
+    missed = [verdict for verdict in verdicts if verdict.verdict is GoalVerdict.MISSED]
+    if not missed:
+        return result
+    words = "; ".join(result_words(verdict, table.plan.direction(verdict.goal.metric)) for verdict in missed)
+    return result.model_copy(update={"status": Status.GOAL_MISSED, "reason": words})
 
 
 def total_shortfall(results: Sequence[GoalResult]) -> float:

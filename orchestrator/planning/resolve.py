@@ -45,6 +45,7 @@ class Dropped:
 
     pending: PendingVariant
     reason: str
+    trial: Trial | None  # of the parent that failed; None where `top` asks for more configurations than there are
 
 
 Decision = Waiting | Ready | Dropped
@@ -71,7 +72,9 @@ def _decide(plan: Plan, awaited: tuple[str, ...], results: Results) -> tuple[Dec
             ranked[choice] = rank_configurations(choice.configurations, results, plan.sweep.objective)
         parent = _parent(pending, ranked[choice], results)
         if parent is None:
-            decisions.append(Dropped(pending, _why_none(pending, ranked[choice], results)))
+            failed = _failed_parent(pending, ranked[choice])
+            lost = None if failed is None else variant_trial(plan.by_id[failed], pending.chain, plan)
+            decisions.append(Dropped(pending, _why_none(pending, ranked[choice], results), lost))
         else:
             decisions.append(Ready(pending, variant_trial(plan.by_id[parent], pending.chain, plan)))
     return tuple(decisions)
@@ -96,6 +99,12 @@ def settled(plan: Plan, results: Results) -> bool:
 def dropped(plan: Plan, results: Results) -> tuple[Dropped, ...]:
     """The variants that will never exist, each with the reason."""
     return tuple(decision for decision in decide(plan, results) if isinstance(decision, Dropped))
+
+
+def concrete(plan: Plan, results: Results) -> tuple[Trial, ...]:
+    """All that is known beyond the plan's own trials: what `resolve` gives, and what was dropped."""
+    lost = (decision.trial for decision in dropped(plan, results) if decision.trial is not None)
+    return (*resolve(plan, results), *lost)
 
 
 def rank_configurations(
@@ -134,6 +143,14 @@ def _parent(pending: PendingVariant, ranked: list[tuple[str, ...]], results: Res
     configuration = ranked[pending.choice.rank - 1]
     trials = configuration if pending.seed_index is None else (configuration[pending.seed_index],)
     return next((trial for trial in trials if results[trial].status is Status.COMPLETED), None)
+
+
+def _failed_parent(pending: PendingVariant, ranked: list[tuple[str, ...]]) -> str | None:
+    """Where there is none to choose, the one that would have been: configurations that failed rank after the sound."""
+    order = [*ranked, *(c for c in pending.choice.configurations if c not in ranked)]
+    if len(order) < pending.choice.rank:
+        return None
+    return order[pending.choice.rank - 1][pending.seed_index or 0]
 
 
 def _why_none(pending: PendingVariant, ranked: list[tuple[str, ...]], results: Results) -> str:

@@ -141,7 +141,21 @@ class Ledger:
         """Variants whose parent can be chosen now become trials; those found with a result may free others."""
         while new := [trial for trial in resolve.resolve(self.plan, self.results) if trial.id not in self._trials]:
             self._learn(new)
+        for lost in resolve.dropped(self.plan, self.results):
+            if lost.trial is not None and lost.trial.id not in self.results:
+                self._drop(lost.trial, lost.reason)
         self._is_settled = resolve.settled(self.plan, self.results)
+
+    def _drop(self, trial: Trial, reason: str) -> None:
+        """It ends without having begun. Decided anew in every run: the parent may be tried again, and then so is it."""
+        self._trials[trial.id] = trial
+        result = TrialResult(id=trial.id, config=trial.config, status=Status.PARENT_FAILED, reason=reason)
+        if self._read(trial.id) == result:
+            self.found.append(trial.id)
+            self._settle(result)
+        else:
+            self.started(trial.id)
+            self.ended(result)
 
     def _learn(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
@@ -152,13 +166,18 @@ class Ledger:
                 self._settle(result)
 
     def _stored_result(self, trial: str) -> TrialResult | None:
+        result = self._read(trial)
+        if result is None or result.status is Status.PARENT_FAILED:
+            return None
+        return None if self._retry_failed and result.status is Status.FAILED else result
+
+    def _read(self, trial: str) -> TrialResult | None:
         if trial not in self._stored:
             return None
         try:
-            result = TrialResult.model_validate_json(self._storage.read(trial_file(trial, RESULT)))
+            return TrialResult.model_validate_json(self._storage.read(trial_file(trial, RESULT)))
         except FileNotFoundError:
             return None
-        return None if self._retry_failed and result.status is Status.FAILED else result
 
     def __getstate__(self) -> dict[str, object]:
         """Empty: Tune writes its own state to a folder that is thrown away; ours is on the storage already."""

@@ -16,7 +16,6 @@ import ray
 from ray import tune
 
 from orchestrator.plan import Plan
-from orchestrator.planning import resolve
 from orchestrator.running.gang import Ending, Gang
 from orchestrator.running.ledger import Ledger, Observer
 from orchestrator.running.local_ray import RaySettings, connected
@@ -45,7 +44,6 @@ class Interrupted(Exception):  # noqa: N818 - somebody pressed Ctrl-C; nothing i
 class SweepOutcome:
     results: Mapping[str, TrialResult]  # of every trial of the sweep, by id
     found: tuple[str, ...]  # trials that were not run, because their result was there
-    dropped: tuple[resolve.Dropped, ...]  # variants that no parent was left for
 
 
 def run_sweep(
@@ -83,7 +81,7 @@ def run_sweep(
                 scratch=scratch if storage.is_local else f"{storage.uri}/sweeps/{plan.sweep.name}/ray",
             )
             _tune(ledger, Admission(ledger, nodes, template), scratch)
-    return SweepOutcome(ledger.results, tuple(ledger.found), resolve.dropped(plan, ledger.results))
+    return SweepOutcome(ledger.results, tuple(ledger.found))
 
 
 def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:

@@ -84,10 +84,8 @@ def test_a_sweep_is_submitted_recorded_and_compared(
     assert compared.returncode == 0, compared.stderr
     comparison = json.loads(compared.stdout)
     trials = {trial["id"]: trial for trial in comparison["trials"]}
-    assert {(trial["kind"], trial["status"]) for trial in trials.values()} == {
-        ("baseline", "completed"),
-        ("variant", "completed"),
-    }
+    assert {trial["status"] for trial in trials.values() if trial["kind"] == "baseline"} == {"completed"}
+    assert {trial["status"] for trial in trials.values() if trial["kind"] == "variant"} <= {"completed", "goal_missed"}
     assert comparison["recommendation"]["trial"] in trials
 
     runs = recorded_runs(tracking_uri)

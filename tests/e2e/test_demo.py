@@ -79,8 +79,9 @@ def test_the_demo_measured_what_it_recommends(clone: Path) -> None:
     trials = {trial["id"]: trial for trial in found["trials"]}
     assert all(set(trial) >= {"id", "kind", "parent", "status", "params", "metrics"} for trial in trials.values())
     assert all(trial["equal_examples"] for trial in trials.values() if trial["kind"] == "baseline")
-    assert {trial["status"] for trial in trials.values()} == {"completed"}
     variants = [trial for trial in trials.values() if trial["kind"] == "variant"]
+    assert {trial["status"] for trial in variants} <= {"completed", "goal_missed"}
+    assert {trial["status"] for trial in trials.values() if trial["kind"] == "baseline"} == {"completed"}
     assert len(variants) == 5
     for trial in variants:
         assert trials[trial["parent"]]["kind"] == "baseline"

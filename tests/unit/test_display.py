@@ -13,7 +13,7 @@ from rich.console import Console
 from orchestrator.display import LiveDisplay, PlainDisplay, closing_words, display, duration
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
-from orchestrator.planning.resolve import resolve
+from orchestrator.planning.resolve import dropped, resolve
 from orchestrator.progress import Progress
 from orchestrator.spec import (
     CompressionPlan,
@@ -111,13 +111,17 @@ def test_done_running_and_waiting_always_add_up(plan: Plan) -> None:
     assert progress.objective_of(progress.best) == max(value for value in values if value is not None)
 
 
-def test_variants_that_lose_their_parent_are_no_longer_waited_for(plan: Plan) -> None:
+def test_variants_that_lose_their_parent_end_with_it(plan: Plan) -> None:
     progress = Progress(plan)
     for trial in plan.trials:
         progress.started(trial)
         progress.ended(result_of(trial).model_copy(update={"status": Status.DIVERGED, "metrics": {}}))
-    assert (progress.total, progress.waiting) == (4, 0)
-    assert closing_words(progress) == "4 trials in 0 s: 0 completed, 4 diverged"
+    assert (progress.total, progress.waiting) == (8, 4)
+    for lost in dropped(plan, progress.results):
+        assert lost.trial is not None
+        progress.ended(TrialResult(id=lost.trial.id, config=lost.trial.config, status=Status.PARENT_FAILED))
+    assert (progress.total, progress.waiting) == (8, 0)
+    assert closing_words(progress) == "8 trials in 0 s: 0 completed, 4 diverged, 4 parent failed"
 
 
 def test_results_of_an_earlier_run_count_as_done_and_not_as_timed(plan: Plan, clock: Clock) -> None:

@@ -112,9 +112,32 @@ def test_variants_appear_when_their_parent_can_be_chosen(storage: Storage) -> No
 
 
 def test_a_sweep_without_a_parent_left_is_complete(storage: Storage) -> None:
-    ledger = loaded(sweep_of(TRIALS[0], pending=[pending(TRIALS[:1])]), storage)
+    plan = sweep_of(TRIALS[0], pending=[pending(TRIALS[:1])])
+    ledger = loaded(plan, storage)
     ledger.ended_as(TRIALS[0].id, Status.DIVERGED, "loss was nan")
     assert ledger.is_complete
+    lost = ledger.results[next(trial for trial in ledger.trials if trial != TRIALS[0].id)]
+    assert lost.status is Status.PARENT_FAILED
+    assert "1 diverged" in (lost.reason or "")
+    assert lost.config.kind == "variant"
+    assert lost.config.parent == TRIALS[0].id
+    again = loaded(plan, storage)
+    assert again.is_complete
+    assert again.found == list(again.trials), "the second run finds it, and tells of no start"
+
+
+def test_a_variant_whose_parent_failed_runs_when_the_parent_does_after_all(storage: Storage) -> None:
+    plan = sweep_of(TRIALS[0], pending=[pending(TRIALS[:1])])
+    first = loaded(plan, storage)
+    first.ended_as(TRIALS[0].id, Status.FAILED, "a bug in the task")
+    (variant,) = (trial for trial in first.trials if trial != TRIALS[0].id)
+    again = loaded(plan, storage, retry_failed=True)
+    assert [trial.id for trial in again.open_trials()] == [TRIALS[0].id]
+    again.ended(result_of(TRIALS[0], 0.5))
+    assert [trial.id for trial in again.open_trials()] == [variant]
+    again.ended(result_of(again.trials[variant], 0.5))
+    assert again.is_complete
+    assert loaded(plan, storage).results[variant].status is Status.COMPLETED
 
 
 def test_observers_are_told_in_order() -> None:
