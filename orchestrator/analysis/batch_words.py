@@ -138,7 +138,10 @@ def doubts(rows: Sequence[TargetRow]) -> list[str]:
 
 
 def behind_words(table: SweepTable, found: Behind) -> str:
-    """`Batch 256 against 16: ... (val_accuracy -0.05 and train_accuracy -0.06 after 7,168 examples)`."""
+    """`Batch 256 against 16: ... (val_accuracy -0.05 and train_accuracy -0.06 after 7,168 examples)`.
+
+    With other settings in the sweep: `Batch 256 against 16, group: ...`, `Batch 16, group against batch: ...`.
+    """
     metric = table.plan.objective.metric.removeprefix("best_")
     parts = []
     if found.validation is not None:
@@ -149,7 +152,15 @@ def behind_words(table: SweepTable, found: Behind) -> str:
     if found.at_equal_steps is not None and found.steps is not None:
         figures.append(f"{metric} {signed(metric, found.at_equal_steps.mean)} after {found.steps:,} steps")
     shown = f" ({'; '.join(figures)})" if figures else ""
-    return f"Batch {found.batch_size} against {found.best}: {found.reason}{shown}."
+    return f"{_compared(found)}: {found.reason}{shown}."
+
+
+def _compared(found: Behind) -> str:
+    if found.batch_size == found.best:
+        return f"Batch {found.batch_size}, {found.settings} against {found.best_settings}"
+    if found.settings == found.best_settings:
+        return f"Batch {found.batch_size} against {found.best}{f', {found.settings}' if found.settings else ''}"
+    return f"Batch {found.batch_size}, {found.settings} against {found.best}, {found.best_settings}"
 
 
 def target_words(table: SweepTable) -> str:

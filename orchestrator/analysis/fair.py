@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,7 @@ from orchestrator.analysis.statistics import Difference, Verdict, corrected, pai
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import Tuned, tuned
 from orchestrator.analysis.verdict import contenders
+from orchestrator.analysis.words import settings_words
 from orchestrator.spec import Mode
 from trainables.results import Report
 
@@ -98,10 +100,15 @@ def by_seed(configuration: Configuration, axis: Axis, at: int, metric: str) -> d
 
 @dataclass(frozen=True)
 class Behind:
-    """One batch size against the best one, each at its best rate; differences are paired by seed, this minus best."""
+    """One choice against the best of those it is compared with, each at its best rate; paired by seed, this minus best.
+
+    The two differ in the batch size, at one choice of all other settings, or in those settings, at one batch size.
+    """
 
     batch_size: int
     best: int
+    settings: str  # what the sweep varies beside batch size and rate, in words; empty if nothing
+    best_settings: str
     examples: int  # the last common checkpoint
     validation: Difference | None
     training: Difference | None
@@ -126,61 +133,85 @@ class Behind:
         return "took fewer steps: worse on training data too, and not after equal steps"
 
 
+Pair = tuple[Tuned, Tuned]  # one, and the best of those it is compared with
+
+
 def behind(table: SweepTable) -> list[Behind]:
-    """Every batch size against the one with the best objective; the p-values of each kind are Holm's.
+    """Every choice against the best of its like; the p-values of each kind are Holm's.
 
     Where batch sizes were confirmed with fresh seeds, those trials are compared: they are pairs.
     """
-    confirmed = [contender.configuration for contender in contenders(table)]
-    entries, places = [Tuned(c, (c,)) for c in confirmed if c.measured] or tuned(table), checkpoints(table)
-    objective = table.plan.objective
+    places, objective = checkpoints(table), table.plan.objective
     metric = objective.metric.removeprefix("best_")
-    if len(entries) < 2 or not places.examples:
+    pairs = list(_pairs(table)) if places.examples else []
+    if not pairs:
         return []
-    sign = 1.0 if objective.mode == "max" else -1.0
-    best = max(entries, key=lambda entry: sign * _final(entry, objective.metric))
-    rest = [entry for entry in entries if entry.batch_size != best.batch_size]
     end = places.examples[-1]
-    validation = _differences(rest, best, "examples", dict.fromkeys(map(_size, rest), end), metric, objective.mode)
-    training = _differences(
-        rest, best, "examples", dict.fromkeys(map(_size, rest), end), train_metric(metric), objective.mode
-    )
-    last = {entry.batch_size: _last_common(entry, best, places.steps, metric) for entry in rest}
-    steps = _differences(rest, best, "steps", last, metric, objective.mode)
+    ends: list[int | None] = [end] * len(pairs)
+    validation = _differences(pairs, "examples", ends, metric, objective.mode)
+    training = _differences(pairs, "examples", ends, train_metric(metric), objective.mode)
+    last = [_last_common(pair, places.steps, metric) for pair in pairs]
+    steps = _differences(pairs, "steps", last, metric, objective.mode)
     return [
-        Behind(entry.batch_size, best.batch_size, end, v, t, last[entry.batch_size], s)
-        for entry, v, t, s in zip(rest, validation, training, steps, strict=True)
+        Behind(
+            batch_size=one.batch_size,
+            best=best.batch_size,
+            settings=settings_of(table, one),
+            best_settings=settings_of(table, best),
+            examples=end,
+            validation=v,
+            training=t,
+            steps=at,
+            at_equal_steps=s,
+        )
+        for (one, best), v, t, at, s in zip(pairs, validation, training, last, steps, strict=True)
     ]
 
 
+def settings_of(table: SweepTable, entry: Tuned) -> str:
+    return settings_words(entry.best.config, table.settings)
+
+
+def _pairs(table: SweepTable) -> Iterator[Pair]:
+    confirmed = [Tuned(c, (c,)) for contender in contenders(table) if (c := contender.configuration).measured]
+    if confirmed:
+        yield from _against_best(table, confirmed)
+        return
+    alike: dict[str | int, list[Tuned]] = defaultdict(list)  # the same settings, or the same batch size
+    for entry in tuned(table):
+        alike[settings_of(table, entry)].append(entry)
+        alike[entry.batch_size].append(entry)
+    for entries in alike.values():
+        yield from _against_best(table, entries)
+
+
+def _against_best(table: SweepTable, entries: Sequence[Tuned]) -> Iterator[Pair]:
+    objective = table.plan.objective
+    sign = 1.0 if objective.mode == "max" else -1.0
+    best = max(entries, key=lambda entry: sign * _final(entry, objective.metric))
+    yield from ((entry, best) for entry in entries if entry is not best)
+
+
 def _differences(
-    rest: Sequence[Tuned], best: Tuned, axis: Axis, at: Mapping[int, int | None], metric: str, mode: Mode
+    pairs: Sequence[Pair], axis: Axis, at: Sequence[int | None], metric: str, mode: Mode
 ) -> list[Difference | None]:
-    raw = []
-    for entry in rest:
-        place = at[entry.batch_size]
-        raw.append(
-            None
-            if place is None
-            else paired_difference(
-                by_seed(entry.best, axis, place, metric), by_seed(best.best, axis, place, metric), mode
-            )
-        )
+    raw = [
+        None
+        if place is None
+        else paired_difference(by_seed(one.best, axis, place, metric), by_seed(best.best, axis, place, metric), mode)
+        for (one, best), place in zip(pairs, at, strict=True)
+    ]
     return corrected(raw)
 
 
-def _last_common(entry: Tuned, best: Tuned, steps: Sequence[int], metric: str) -> int | None:
-    both = (at for at in reversed(steps) if all(by_seed(e.best, "steps", at, metric) for e in (entry, best)))
+def _last_common(pair: Pair, steps: Sequence[int], metric: str) -> int | None:
+    both = (at for at in reversed(steps) if all(by_seed(entry.best, "steps", at, metric) for entry in pair))
     return next(both, None)
 
 
 def _final(entry: Tuned, metric: str) -> float:
     summary = entry.best.summary(metric)
     return summary.mean if summary else math.nan
-
-
-def _size(entry: Tuned) -> int:
-    return entry.batch_size
 
 
 def _position(report: Report, axis: Axis) -> int:

@@ -27,6 +27,8 @@ def batch_dict(comparison: Comparison) -> dict[str, Any]:
             {
                 "batch_size": found.batch_size,
                 "best": found.best,
+                "settings": found.settings or None,
+                "best_settings": found.best_settings or None,
                 "reason": found.reason,
                 "examples": found.examples,
                 "validation": _difference(found.validation),

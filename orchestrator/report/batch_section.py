@@ -18,7 +18,7 @@ from orchestrator.analysis.batch_words import (
     verdict_sentences,
 )
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.fair import Axis, checkpoints, mean_at, train_metric
+from orchestrator.analysis.fair import Axis, checkpoints, mean_at, settings_of, train_metric
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.targets import TargetRow
 from orchestrator.analysis.tuning import tuned
@@ -62,8 +62,16 @@ def equal_grid(comparison: Comparison, axis: Axis) -> Grid | None:
         pair = [mean_at(entries[index].best, axis, at, name) for name in (metric, train_metric(metric))]
         return "-" if pair[0] is None else " / ".join("-" if value is None else number(value) for value in pair)
 
-    rows = [[str(entry.batch_size), *(cell(i, at) for at in shown)] for i, entry in enumerate(entries)]
-    return ["batch", *(f"{at:,} {axis}" for at in shown)], rows
+    several = bool(comparison.table.settings)
+    rows = [
+        [
+            str(entry.batch_size),
+            *([settings_of(comparison.table, entry)] if several else []),
+            *(cell(i, at) for at in shown),
+        ]
+        for i, entry in enumerate(entries)
+    ]
+    return ["batch", *(["settings"] if several else []), *(f"{at:,} {axis}" for at in shown)], rows
 
 
 # -- terminal ---------------------------------------------------------------------------------------------------------
@@ -148,7 +156,7 @@ def fair_html(comparison: Comparison) -> list[str]:
     sentences = [behind_words(comparison.table, found) for found in comparison.behind]
     return [
         "<h2>Overfitting, or fewer steps?</h2>",
-        f'<p class="soft">{names}, mean over seeds, each batch size at its best rate; -: not read there.</p>',
+        f'<p class="soft">{names}, mean over seeds, each at its best rate; -: not read there.</p>',
         *parts,
         *_items(sentences),
     ]

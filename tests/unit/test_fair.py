@@ -10,11 +10,11 @@ from sample_sweep import baseline_config, sample_plan, sample_results
 
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.fair import Behind, behind, checkpoints, value_at
-from orchestrator.analysis.table import StoredPlan, SweepTable, make_table
+from orchestrator.analysis.table import StoredPlan, StoredTrial, SweepTable, make_table
 from orchestrator.report.batch_export import equal_readings
 from orchestrator.report.batch_section import fair_html
 from orchestrator.report.export import to_dict
-from trainables.config import trial_id
+from trainables.config import BaselineConfig, trial_id
 from trainables.results import Estimate, Report, Status, TrialResult
 
 Curve = Callable[[int, int, int], tuple[float, float]]  # batch size, step, seed -> validation, training accuracy
@@ -22,10 +22,20 @@ Curve = Callable[[int, int, int], tuple[float, float]]  # batch size, step, seed
 
 def table_of(curve: Curve, batch_sizes: tuple[int, ...] = (16, 256), seeds: int = 4) -> SweepTable:
     """Runs of 20 readings over 40,000 examples that follow a law."""
+    return table_of_norms({}, curve, batch_sizes, seeds)
+
+
+def table_of_norms(
+    norms: dict[str, Curve], default: Curve, batch_sizes: tuple[int, ...] = (16, 256), seeds: int = 4
+) -> SweepTable:
+    """The same, with runs for every value of an option of the task, each with a law of its own."""
     plan = sample_plan(batch_sizes=batch_sizes, multipliers=(1.0,), seeds=tuple(range(seeds)), chains=())
+    plan = plan.model_copy(update={"trials": tuple(with_norm(t, norm) for t in plan.trials for norm in norms or ("",))})
     results = {}
     for trial in plan.trials:
-        training = trial.config.training  # type: ignore[union-attr]
+        assert isinstance(trial.config, BaselineConfig)
+        training = trial.config.training
+        curve = norms.get(str(trial.config.task.options.get("norm")), default)
         total = 40_000 // training.batch_size
         history = []
         for k in range(1, 21):
@@ -38,6 +48,15 @@ def table_of(curve: Curve, batch_sizes: tuple[int, ...] = (16, 256), seeds: int 
             id=trial.id, config=trial.config, status=Status.COMPLETED, history=tuple(history), metrics=final
         )
     return make_table(StoredPlan.model_validate(plan.model_dump()), results)
+
+
+def with_norm(trial: StoredTrial, norm: str) -> StoredTrial:
+    assert isinstance(trial.config, BaselineConfig)
+    if not norm:
+        return trial
+    task = trial.config.task.model_copy(update={"options": {"norm": norm}})
+    config = trial.config.model_copy(update={"task": task})
+    return trial.model_copy(update={"id": trial_id(config), "config": config})
 
 
 def noise(seed: int, batch_size: int) -> float:
@@ -80,6 +99,49 @@ def test_a_batch_that_learns_less_from_every_step_is_told_apart() -> None:
         return value, value
 
     assert "its steps are worse" in only(table_of(curve)).reason
+
+
+def level(value: float, slope: float = 0.0) -> Curve:
+    """The same on both kinds of data; `slope` is lost at every doubling of the batch size."""
+
+    def curve(batch: int, step: int, seed: int) -> tuple[float, float]:
+        found = value + 0.01 * step * batch / 40_000 - slope * math.log2(batch / 16) + noise(seed, batch)
+        return found, found
+
+    return curve
+
+
+def test_batch_sizes_are_compared_at_one_setting_and_settings_at_one_batch_size() -> None:
+    """Batch norm loses 0.1 from 16 to 256, group norm nothing, and is 0.05 behind at 16: four sentences, all true."""
+    table = table_of_norms({"batch": level(0.9, slope=0.025), "group": level(0.85)}, level(0.0))
+    found = {(b.batch_size, b.settings, b.best, b.best_settings): b for b in behind(table)}
+    assert set(found) == {
+        (256, "batch", 16, "batch"),
+        *((b.batch_size, "group", b.best, "group") for b in found.values() if b.settings == b.best_settings == "group"),
+        (16, "group", 16, "batch"),
+        (256, "batch", 256, "group"),
+    }
+    assert len(found) == 4
+    means = {key: one.validation.mean for key, one in found.items() if one.validation is not None}
+    assert means[256, "batch", 16, "batch"] == pytest.approx(-0.1, abs=0.005)
+    assert means[16, "group", 16, "batch"] == pytest.approx(-0.05, abs=0.005)
+    assert means[256, "batch", 256, "group"] == pytest.approx(-0.05, abs=0.005)
+    (alike,) = (one for one in found.values() if one.settings == one.best_settings == "group")
+    assert "no detectable difference" in alike.reason
+    comparison = compare(table)
+    sentences = [record["sentence"] for record in to_dict(comparison)["behind"]]
+    for words in (
+        "Batch 256 against 16, batch: ",
+        "Batch 16, group against batch: ",
+        "Batch 256, batch against group: ",
+    ):
+        assert any(sentence.startswith(words) for sentence in sentences)
+    page = "".join(fair_html(comparison))
+    for norm in ("batch", "group"):
+        assert f"<td>256</td><td>{norm}</td>" in page
+    heads = {(row.batch_size, row.settings) for row in comparison.targets}
+    assert heads <= {(size, norm) for size in (16, 256) for norm in ("batch", "group")}
+    assert len(comparison.curves) in (0, 2)
 
 
 def test_no_difference_and_one_seed_claim_nothing() -> None:
