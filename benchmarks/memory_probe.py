@@ -135,7 +135,7 @@ def real(limit_mib: int) -> dict[str, list[tuple[float, int, int]]]:
     results: dict[str, tuple[int, int, int]] = {}
     cache = Path(os.environ.get("PARETUNE_CACHE", "~/.cache/paretune")).expanduser()
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Storage(folder), cache, device=torch.device("cuda" if cuda else "cpu"))
+        place = Place(Storage(folder), cache, device=torch.device("cuda", 0) if cuda else torch.device("cpu"))
         for name, policy in POLICIES.items():
             measure = in_processes(config, place, threads=1)
             device = Counted(lambda rows, measure=measure: measure(rows).peak_bytes)  # type: ignore[misc]

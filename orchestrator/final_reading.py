@@ -29,7 +29,10 @@ def read_test_data(plan: Plan, storage: Storage, cache: Path) -> Comparison:
     model = storage.fetch(trial_file(row.id, file), cache / "models" / row.id / file)
     sys.path.extend(folder for folder in plan.sweep.facts.search_path if folder not in sys.path)  # the user's module
     try:
-        metrics = evaluate_artifact(model, row.config.task, cache, measure=plan.sweep.measure)
+        measure = plan.sweep.measure
+        if measure.device == "cuda":  # the workers have one; the driver may not
+            measure = measure.model_copy(update={"device": "auto"})
+        metrics = evaluate_artifact(model, row.config.task, cache, measure=measure)
     except MeasureError as error:
         print(f"paretune: the test data could not be read: {error}", file=sys.stderr)
         return comparison

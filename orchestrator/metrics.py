@@ -23,7 +23,7 @@ def objective_metrics(task_metrics: Mapping[str, Mode]) -> dict[str, Mode]:
 def training_metrics(task_metrics: Mapping[str, Mode]) -> dict[str, Mode]:
     """What every baseline reports (see trainables.results)."""
     return objective_metrics(task_metrics) | {
-        **{f"train_{name}": mode for name, mode in task_metrics.items()},
+        **{f"{kind}_{name}": mode for kind in ("train", "best_train") for name, mode in task_metrics.items()},
         "examples_per_second": "max",
         "train_seconds": "min",
         "steps": "min",

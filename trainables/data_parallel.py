@@ -9,6 +9,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from trainables.config import Precision
+from trainables.evaluate import autocast
 from trainables.memory import out_of_memory
 from trainables.place import Place
 from trainables.tasks.base import Batch
@@ -32,7 +34,9 @@ class _Losses(nn.Module):
         return self.objective(self.model, batch)
 
 
-def data_parallel(model: nn.Module, objective: Objective, example: Batch, place: Place) -> DistributedDataParallel:
+def data_parallel(
+    model: nn.Module, objective: Objective, example: Batch, place: Place, precision: Precision
+) -> DistributedDataParallel:
     """A module batch -> losses whose backward pass leaves in `model` the mean of all workers' gradients.
 
     All workers get the first one's weights. `example`: a batch by which to see whether some parameters take no part in
@@ -44,7 +48,7 @@ def data_parallel(model: nn.Module, objective: Objective, example: Batch, place:
     has_unused, ran_out = False, False
     try:
         reserve = _stand_ins(losses)  # of one size with the gradients: what the steps hold and this look does not
-        has_unused = _has_unused_parameters(losses, example)
+        has_unused = _has_unused_parameters(losses, example, place, precision)
         del reserve
     except Exception as error:
         if not out_of_memory(error):
@@ -65,14 +69,16 @@ def _stand_ins(losses: _Losses, copies: int = 3) -> list[Tensor]:
     return [torch.empty_like(parameter) for parameter in trained for _ in range(copies)]
 
 
-def _has_unused_parameters(losses: _Losses, example: Batch) -> bool:
+def _has_unused_parameters(losses: _Losses, example: Batch, place: Place, precision: Precision) -> bool:
     """Looks at a backward pass in eval mode, which leaves running statistics alone; random generators are put back."""
     modes = [(module, module.training) for module in losses.modules()]
     losses.eval()
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([place.device] if place.device.type == "cuda" else []):
             trained = [parameter for parameter in losses.parameters() if parameter.requires_grad]
-            gradients = torch.autograd.grad(losses(example).sum(), trained, allow_unused=True)
+            with autocast(precision, place.device):
+                found = losses(example)
+            gradients = torch.autograd.grad(found.sum(), trained, allow_unused=True)
     finally:
         for module, mode in modes:
             module.training = mode

@@ -50,7 +50,10 @@ def main() -> None:
 
     end_with_parent()
     torch.set_num_threads(worker.threads)
-    device = torch.device(f"cuda:{worker.rank}" if torch.cuda.is_available() else "cpu")
+    gpus = torch.cuda.device_count()
+    if gpus and worker.num_workers > gpus:
+        raise ValueError(f"{worker.num_workers} workers want a GPU each, and this machine has {gpus}")
+    device = torch.device(f"cuda:{worker.rank}" if gpus else "cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if worker.num_workers > 1:

@@ -15,15 +15,22 @@ from pathlib import Path
 
 import torch
 
-SHARE_OF_AVAILABLE = 0.95  # of a machine's memory; the rest is for everybody else on it
+SHARE_OF_AVAILABLE = 0.95  # of a machine's or a device's memory; the rest is for everybody else on it, and for kernels
 WATCH_SECONDS = 0.002  # memory is touched at some GB/s, so what is overshot meanwhile is some tens of MB
 SPARE_ADDRESS_SPACE = 1 << 30  # mapped but never touched: stacks of threads, arenas of malloc
 
 
+_SAYS_SO = (
+    "DefaultCPUAllocator: can't allocate",
+    "CUDA error: out of memory",  # these where memory beside the caching allocator's runs out: handles, kernels
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on whichever device."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in text
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in _SAYS_SO)
 
 
 def release_memory(device: torch.device) -> None:

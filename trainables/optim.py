@@ -24,7 +24,7 @@ def build_optimizer(
     fused = all(parameter.is_floating_point() for parameter in trained)  # complex ones have no fused update
     match config:
         case Sgd():
-            return torch.optim.SGD(
+            sgd = torch.optim.SGD(
                 trained,
                 lr=learning_rate,
                 momentum=config.momentum,
@@ -32,6 +32,11 @@ def build_optimizer(
                 weight_decay=config.weight_decay,
                 fused=fused,
             )
+            if config.momentum and trained[0].is_cuda:
+                # If loss scaling skips its first step, the fused update leaves a momentum that was never written.
+                for parameter in trained:
+                    sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return sgd
         case Adam() | AdamW():
             family = torch.optim.Adam if isinstance(config, Adam) else torch.optim.AdamW
             return family(

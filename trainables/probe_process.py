@@ -216,9 +216,10 @@ def _take_capacity(request: MemoryRequest, place: Place, extra: int, response: P
         ran_out = Needed(peak_bytes=None, capacity_bytes=capacity).model_dump_json()
         guard(capacity - extra, lambda: _write_at_once(response, ran_out))
         return capacity
-    torch.ones(8, 8, device=place.device) @ torch.ones(8, 8, device=place.device)  # context and kernels are there now
+    warm = torch.ones(8, 8, device=place.device, requires_grad=True)
+    torch.autograd.grad((warm @ warm).sum(), warm)  # context, kernels and both threads' handles are there now
     free, total = torch.cuda.mem_get_info(place.device)
-    room = free + torch.cuda.memory_reserved(place.device)
+    room = int(SHARE_OF_AVAILABLE * (free + torch.cuda.memory_reserved(place.device)))  # kernels are yet to be loaded
     capacity = min(room, request.capacity_bytes or room)
     torch.cuda.set_per_process_memory_fraction(capacity / total, place.device)
     return capacity
@@ -269,6 +270,7 @@ def _place(request: Common, rank: int) -> Place:
     torch.set_num_threads(request.threads)
     device = torch.device(request.device)
     if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)  # the functions of torch.cuda want to know which
         torch.cuda.set_device(device)
     cache = Path(request.cache)
     return Place(Storage(str(cache)), cache, rank, request.config.num_workers, device)

@@ -2,12 +2,14 @@
 
 Names of metrics (the keys of `TrialResult.metrics` and `Report.metrics`):
     val_<m>, train_<m>            at the end of training, for <m> = loss and every metric of the task
-    best_val_<m>                  the best reading over the history (a reading is biased upwards by the choice)
+    best_val_<m>, best_train_<m>  the best reading over the history (a reading is biased upwards by the choice); the
+                                  train_loss of a reading is what the training steps since the one before minimised
     examples_per_second, train_seconds, steps, examples, gradient_norm_mean, gradient_norm_max
     noise_scale                   gradient noise scale in examples (`trainables.noise_scale`), of a baseline; NaN with a
                                   note that begins with "unresolved" where the run did not determine it
     micro_batch_size, accumulation_steps      how the batch was divided; not as planned where memory ran out
-    parameters, artifact_bytes, converted_fraction           of the exported model, as a file on disk
+    parameters, artifact_bytes    of the exported model, as a file on disk
+    converted_fraction            of a variant: the share of its bytes that are 8-bit integers; 0 without int8
     latency_p50_ms_batch_<b>, latency_p95_ms_batch_<b>        of the exported model, compiled, in a fresh process
     latency_ratio_batch_<b>       its p50 over the p50 of its parent compiled, measured in alternation; lower is faster
     val_<m>_change                variant minus parent on the same validation rows, paired row by row

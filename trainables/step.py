@@ -65,7 +65,7 @@ class OptimizerStep:
         on the device: nothing here waits for it.
         """
         if self.place.num_workers > 1 and not isinstance(self._losses, DistributedDataParallel):
-            self._losses = data_parallel(self.model, self.objective, micro_batches[0], self.place)
+            self._losses = data_parallel(self.model, self.objective, micro_batches[0], self.place, self.precision)
         for parameter in self.parameters:
             parameter.grad = None
         if noise is None:
@@ -166,7 +166,7 @@ class ItemCount:
     def add(self, items: int, is_last: bool) -> None:
         self.own += items
         if is_last and self.place.num_workers > 1:
-            self._total = torch.tensor(self.own, dtype=torch.float64, device=self.place.device)
+            self._total = torch.full((), float(self.own), dtype=torch.float64, device=self.place.device)
             self._work = dist.all_reduce(self._total, async_op=True)
 
     def mean_per_worker(self) -> float | Tensor:

@@ -89,7 +89,7 @@ def train_baseline(
 
 
 def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
-    """What the readings alone tell: the best of each validation metric, and what the training cost."""
+    """What the readings alone tell: the best of each metric on both kinds of data, and what the training cost."""
     if not history:
         return {}
     last = history[-1]
@@ -104,10 +104,11 @@ def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
         "gradient_norm_max": Estimate.exact(max(r.metrics["gradient_norm_max"] for r in history), spread),
     }
     for name, mode in {"loss": "min", **task.metrics}.items():
-        readings = [report.metrics[f"val_{name}"] for report in history]
-        best = min(readings) if mode == "min" else max(readings)
-        note = f"best of {len(readings)} readings, so biased towards good by the choice"
-        figures[f"best_val_{name}"] = Estimate.exact(best, note)
+        for metric in (f"val_{name}", f"train_{name}"):
+            readings = [report.metrics[metric] for report in history]
+            best = min(readings) if mode == "min" else max(readings)
+            note = f"best of {len(readings)} readings, so biased towards good by the choice"
+            figures[f"best_{metric}"] = Estimate.exact(best, note)
     return figures
 
 

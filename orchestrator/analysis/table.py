@@ -61,7 +61,7 @@ class StoredPlan(Stored):
         """Which way `metric` is better. Unknown names count as better when smaller: most figures are costs."""
         if metric == self.objective.metric:
             return self.objective.mode
-        for prefix in ("best_val_", "val_", "train_", "test_"):
+        for prefix in ("best_val_", "best_train_", "val_", "train_", "test_"):
             if metric.startswith(prefix) and metric.removeprefix(prefix) in self.directions:
                 return self.directions[metric.removeprefix(prefix)]
         return "max" if metric in ("examples_per_second", "converted_fraction") else "min"

@@ -177,6 +177,7 @@ def _probe_all(
 
     errors, cache = Console(stderr=True), Path(os.environ.get("PARETUNE_CACHE", DEFAULT_CACHE)).expanduser()
     probed: list[Probed] = []
+    code = DONE
     try:
         for number, config in enumerate(configs, start=1):
             what = f"{number} of {len(configs)}: {probe_words(config)}"
@@ -188,15 +189,15 @@ def _probe_all(
                         errors.print(f"{what}, {_progress_words(word.metrics)}", highlight=False)
     except LocalTrialError as error:
         print(f"paretune: the probe failed:\n{error}", file=sys.stderr)
-        return FAILED
+        code = FAILED  # what was found before it is printed all the same
     except KeyboardInterrupt:
         print("\nparetune: interrupted", file=sys.stderr)
         return INTERRUPTED
     if as_json:
         print(probes_as_json(task, probed))
-    else:
+    elif probed:
         print_probes(task, probed, Console(width=None if sys.stdout.isatty() else 140))
-    return DONE if any(result.status is Status.COMPLETED for _, result in probed) else FAILED
+    return code if any(result.status is Status.COMPLETED for _, result in probed) else FAILED
 
 
 def _progress_words(metrics: dict[str, float]) -> str:

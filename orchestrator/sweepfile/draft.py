@@ -22,6 +22,7 @@ from trainables.config import (
     BatchSchedule,
     Budget,
     DataOrder,
+    Int8,
     Measure,
     NoiseScale,
     Optimizer,
@@ -98,3 +99,9 @@ class Draft:
     measure: Given[Measure] | None = None
     goals: list[GoalDraft] = field(default_factory=list)
     resources: Resources = field(default_factory=Resources)
+
+    @property
+    def has_int8(self) -> bool:
+        """Whether any variant is quantised."""
+        chains = self.compression.value.variants if self.compression else ()
+        return any(isinstance(step, Int8) for chain in chains for step in chain)

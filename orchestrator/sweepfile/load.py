@@ -72,10 +72,18 @@ def _complete(draft: Draft) -> Sweep:
         noise_scale=draft.noise_scale,
         early_stopping=draft.early_stopping.value if draft.early_stopping else None,
         compression=draft.compression.value if draft.compression else None,
-        measure=draft.measure.value if draft.measure else Measure(),
+        measure=_measure(draft),
         goals=tuple(_goal(goal) for goal in draft.goals),
         resources=draft.resources,
     )
+
+
+def _measure(draft: Draft) -> Measure:
+    """Variants are compared on one device, and int8 runs on a CPU: where there is any, `auto` is that."""
+    measure = draft.measure.value if draft.measure else Measure()
+    if measure.device == "auto" and draft.has_int8:
+        return measure.model_copy(update={"device": "cpu"})
+    return measure
 
 
 def _learning_rate(axes: Axes) -> ScaledLearningRate | tuple[float, ...]:

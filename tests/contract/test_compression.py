@@ -31,7 +31,7 @@ from trainables.config import (
 )
 from trainables.data import TaskData, open_data
 from trainables.place import Place
-from trainables.results import Report, Status, TrialResult
+from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import Storage
 from trainables.tasks import Task, load_task
 from trainables.trial import run_trial
@@ -191,8 +191,9 @@ def test_is_as_small_as_it_says(made: Made) -> None:
     narrower = made.has(Prune) or made.has(Distill)
     assert (metrics["parameters"].value < 0.6 * metrics["reference_parameters"].value) == narrower
     assert metrics["parameters"].value > 0.05 * metrics["reference_parameters"].value
-    assert ("converted_fraction" in metrics) == made.has(Int8)
-    if made.has(Int8):
+    if not made.has(Int8):
+        assert metrics["converted_fraction"] == Estimate.exact(0.0, "nothing was quantised")
+    else:
         assert 0.8 < metrics["converted_fraction"].value <= 1
         int8 = [value for value in load_model(made.file).state_dict().values() if value.dtype == torch.int8]
         weights = sum(value.numel() for value in int8 if value.numel() > 64)

@@ -96,7 +96,7 @@ def test_of_a_whole_trial_the_first_worker_keeps_the_model_and_all_have_its_figu
     assert first["files"] == {"weights": "weights.pt", "model": "model.pt2"}
     assert second["files"] == {}
     judged = [name for name in second["metrics"] if name.startswith(("val_", "train_", "best_")) and "sec" not in name]
-    assert len(judged) == 6
+    assert len(judged) == 8
     assert {name: first["metrics"][name] for name in judged} == {name: second["metrics"][name] for name in judged}
     assert set(first["left"]) == {"weights.pt", "model.pt2"}
 

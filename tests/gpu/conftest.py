@@ -15,4 +15,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def cuda() -> torch.device:
-    return torch.device("cuda")
+    return torch.device("cuda", 0)

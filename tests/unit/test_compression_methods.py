@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from tests.training_samples import Regression, Tied, bits, differing, place, tables, tokens, training
 from trainables.artifact import load_model, save_program
 from trainables.batching import steps_for
-from trainables.compression import Made, apply, checkpoint_name
+from trainables.compression import Made, apply, checkpoint_name, compress
 from trainables.compression.distill import blended
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, derive, train_on
 from trainables.compression.quantize import choose_mode, quantize
-from trainables.config import Budget, Distill, FineTune, Int8, Prune, TaskConfig, VariantConfig
+from trainables.config import Budget, Distill, FineTune, Int8, Measure, Prune, TaskConfig, VariantConfig
 from trainables.data import Table, TaskData
-from trainables.results import Report
+from trainables.results import Report, Status, TrialResult
 from trainables.tasks import load_task
 
 
@@ -193,7 +193,7 @@ def test_share_of_converted_bytes_is_counted(mode: str, tmp_path: Path) -> None:
         raise AssertionError("test data must not be opened")
 
     data = TaskData(table, None, forbidden)  # type: ignore[arg-type]  # neither validation nor test data is needed
-    quantized = quantize(model, Int8(mode=mode), of(model, data, ("features",), tmp_path), "cpu")  # type: ignore[arg-type]
+    quantized = quantize(model, Int8(mode=mode), of(model, data, ("features",), tmp_path))  # type: ignore[arg-type]
     assert quantized.mode == mode
     assert quantized.converted_fraction == pytest.approx((2048 + 256) / size(model))
     loaded = load_model(save_program(quantized.program, tmp_path / "model.pt2"))
@@ -211,7 +211,7 @@ def test_weight_shared_with_an_embedding_is_left_alone(tmp_path: Path) -> None:
     model = Tied()
     table = Table({"tokens": tokens(20)[0]})
     data = TaskData(table, table, lambda: table)
-    quantized = quantize(model, Int8(), of(model, data, ("tokens",), tmp_path), "cpu")
+    quantized = quantize(model, Int8(), of(model, data, ("tokens",), tmp_path))
     assert quantized.converted_fraction == pytest.approx(2 * 16 * 32 / size(model))
 
 
@@ -221,9 +221,20 @@ def test_nothing_to_convert_is_an_error(tmp_path: Path) -> None:
     data = TaskData(table, table, lambda: table)
     model = nn.Embedding(50, 4)
     with pytest.raises(CompressionError, match=r"int8 \(dynamic\) converted nothing.*use prune or distill"):
-        quantize(model, Int8(), of(model, data, ("tokens",), tmp_path), "cpu")
+        quantize(model, Int8(), of(model, data, ("tokens",), tmp_path))
 
 
-def test_static_quantisation_is_for_the_cpu(tmp_path: Path) -> None:
-    with pytest.raises(CompressionError, match=r"no CUDA kernels in torchao; measure on cpu with measure\.device: cpu"):
-        quantize(nn.Conv2d(1, 4, 3), Int8(), context(tmp_path), "cuda")
+def test_int8_on_a_gpu_is_refused_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    given = context(tmp_path)
+    config = VariantConfig(
+        task=TaskConfig(name="none", data="none", code="none"),
+        parent="none",
+        training=given.training,
+        chain=(FineTune(), Int8()),
+        measure=Measure(device="cuda"),
+    )
+    (result,) = compress("trial", config, given.task, given.data, given.place)
+    assert isinstance(result, TrialResult)
+    assert result.status is Status.FAILED
+    assert "int8 runs on a CPU: `measure: {device: cpu}`" in (result.reason or "")

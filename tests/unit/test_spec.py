@@ -30,6 +30,7 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
     assert sweep.compression is None
     assert sweep.early_stopping is None
     assert sweep.measure == Measure()
+    assert load_text(tmp_path, sweep_text()).measure.device == "cpu", "int8 runs nowhere else"
     assert sweep.facts.train_rows == BUILTIN["digits_cnn"].train_rows()
     assert sweep.facts.metrics == {"loss": "min", "accuracy": "max"}
     assert sweep.facts.complete
@@ -173,6 +174,7 @@ def test_metrics_have_a_direction() -> None:
     task_metrics = {"loss": "min", "accuracy": "max"}
     assert objective_metrics(task_metrics)["best_val_accuracy"] == "max"
     metrics = known_metrics(task_metrics, Measure(batch_sizes=(1, 8)))
+    assert metrics["best_train_accuracy"] == "max"
     assert metrics["latency_p95_ms_batch_8"] == "min"
     assert metrics["val_accuracy_change"] == "max"
     assert metrics["artifact_bytes"] == "min"

@@ -84,6 +84,7 @@ def test_its_figures_are_those_of_the_weights_that_it_kept(finished):
 def test_it_has_every_figure_that_is_promised(finished):
     _, reports, result = finished
     promised = ["val_loss", "val_accuracy", "train_loss", "train_accuracy", "best_val_loss", "best_val_accuracy"]
+    promised += ["best_train_loss", "best_train_accuracy"]
     promised += ["examples_per_second", "train_seconds", "steps", "examples", "gradient_norm_mean"]
     promised += ["gradient_norm_max", "noise_scale", "parameters", "artifact_bytes"]
     promised += ["micro_batch_size", "accumulation_steps"]
@@ -91,8 +92,9 @@ def test_it_has_every_figure_that_is_promised(finished):
     for name in ("val_loss", "val_accuracy", "train_loss", "train_accuracy"):
         assert result.metrics[name].low < result.metrics[name].value < result.metrics[name].high
     assert all(figure.low is not None or figure.note for figure in result.metrics.values())
-    assert result.metrics["best_val_accuracy"].value == max(r.metrics["val_accuracy"] for r in reports)
-    assert result.metrics["best_val_loss"].value == min(r.metrics["val_loss"] for r in reports)
+    for name, best in {"loss": min, "accuracy": max}.items():
+        for metric in (f"val_{name}", f"train_{name}"):
+            assert result.metrics[f"best_{metric}"].value == best(report.metrics[metric] for report in reports)
     assert result.metrics["examples"].value == 40 * 32
     assert set(result.environment) >= {"device", "cpu", "threads", "torch", "python", "precision"}
 

@@ -66,6 +66,7 @@ def compress(
     metrics: dict[str, Estimate] = {}
     environment = {"precision": config.training.precision, "cpu": cpu_name()}
     try:
+        check_device(config)
         parent = load_parent(config, context)
         made.model = copy.deepcopy(parent)
         yield from apply(trial, config, context, made)
@@ -100,6 +101,12 @@ def check(config: VariantConfig, place: Place) -> None:
             raise ValueError("int8 must be the last method of a chain: 8-bit weights cannot be pruned or trained")
     if place.num_workers != 1:
         raise ValueError(f"a variant is made by one worker, this group has {place.num_workers}")
+
+
+def check_device(config: VariantConfig) -> None:
+    """Raises CompressionError if the chain cannot be measured where it is to be: before anything is trained for it."""
+    if any(isinstance(step, Int8) for step in config.chain) and resolve_device(config.measure).type != "cpu":
+        raise CompressionError("int8 runs on a CPU: `measure: {device: cpu}` measures every variant there")
 
 
 def checkpoint_name(trial: str, number: int) -> str:
@@ -137,8 +144,7 @@ def apply(trial: str, config: VariantConfig, context: Context, made: Made) -> Ge
             case Distill():
                 made.take((yield from distill(made.model, step, context, checkpoint, made.history)))
             case Int8():
-                device = resolve_device(config.measure).type
-                made.quantized = quantize(made.model, step, context, device)
+                made.quantized = quantize(made.model, step, context)
                 made.warnings += made.quantized.warnings
 
 
@@ -175,14 +181,16 @@ def export_and_measure(
 
 def sizes(parent: nn.Module, made: Made) -> dict[str, Estimate]:
     """What can only be counted while the model is still a module."""
-    figures = {
+    if made.quantized is None:
+        converted = Estimate.exact(0.0, "nothing was quantised")
+    else:
+        note = f"bytes of parameters that {made.quantized.mode} quantisation made 8-bit integers"
+        converted = Estimate.exact(made.quantized.converted_fraction, note)
+    return {
         "parameters": Estimate.exact(parameters(made.model)),
         "reference_parameters": Estimate.exact(parameters(parent)),
+        "converted_fraction": converted,
     }
-    if made.quantized is not None:
-        note = f"bytes of parameters that {made.quantized.mode} quantisation made 8-bit integers"
-        figures["converted_fraction"] = Estimate.exact(made.quantized.converted_fraction, note)
-    return figures
 
 
 def parameters(model: nn.Module) -> int:

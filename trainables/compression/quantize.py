@@ -2,7 +2,9 @@
 
 dynamic     weights once, per output channel; activations anew in every call, per row. Linear layers only. No data.
 static      weights per output channel; activations with one scale per tensor, calibrated on training rows. Linear and
-            Conv2d layers, batch norm folded in. Kernels exist for the CPU alone.
+            Conv2d layers, batch norm folded in.
+Both are for the CPU: torchao's static quantiser is x86's, and cuBLAS multiplies 8-bit matrices only of more than 16
+rows and of sizes that eight divides, which a batch of 1 is not.
 
 Source: Jacob et al. 2018, doi:10.1109/CVPR.2018.00286.
 """
@@ -39,24 +41,20 @@ class Quantized:
     warnings: tuple[str, ...] = ()
 
 
-def quantize(model: nn.Module, step: Int8, context: Context, device: str) -> Quantized:
-    """The program of `model` in 8-bit integers, to be run on `device` ("cpu" or "cuda"). The model is left as it is.
+def quantize(model: nn.Module, step: Int8, context: Context) -> Quantized:
+    """The program of `model` in 8-bit integers, to be run on a CPU. The model is left as it is.
 
     Static quantisation is calibrated on `step.calibration_examples` training rows, drawn with the parent's seed.
-    Raises CompressionError if the method does not fit the device or converts nothing.
+    Raises CompressionError if the method converts nothing.
     """
     mode = choose_mode(model, step)
-    if mode == "static" and device != "cpu":
-        raise CompressionError(
-            "static int8 of convolutions has no CUDA kernels in torchao; measure on cpu with measure.device: cpu"
-        )
     import_torchao()
     bytes_before = parameter_bytes(model)
     example = example_inputs(context)
     model = copy.deepcopy(model).cpu().eval()
     match mode:
         case "dynamic":
-            program, converted = _dynamic(model, example, device)
+            program, converted = _dynamic(model, example)
         case "static":
             program, converted = _static(model, example, _calibration(step.calibration_examples, context))
     if converted == 0:
@@ -64,7 +62,7 @@ def quantize(model: nn.Module, step: Int8, context: Context, device: str) -> Qua
         raise CompressionError(
             f"int8 ({mode}) converted nothing: torchao finds no {layers} layer; use prune or distill"
         )
-    return Quantized(program, mode, converted / bytes_before, _doubts(device))
+    return Quantized(program, mode, converted / bytes_before, _doubts())
 
 
 def choose_mode(model: nn.Module, step: Int8) -> Literal["dynamic", "static"]:
@@ -79,7 +77,7 @@ def parameter_bytes(model: nn.Module) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
-def _dynamic(model: nn.Module, example: Inputs, device: str) -> tuple[ExportedProgram, int]:
+def _dynamic(model: nn.Module, example: Inputs) -> tuple[ExportedProgram, int]:
     """(program, bytes of the float weights that were converted)."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
     from torchao.utils import unwrap_tensor_subclass
@@ -94,7 +92,7 @@ def _dynamic(model: nn.Module, example: Inputs, device: str) -> tuple[ExportedPr
         return trace(model, example), 0
     config = Int8DynamicActivationInt8WeightConfig(
         set_inductor_config=False,  # would change global settings of the compiler
-        reduce_range=_overflows(device),
+        reduce_range=_overflows(),
     )
     quantize_(model, config, filter_fn=lambda module, _: any(module is layer for layer in layers))
     unwrap_tensor_subclass(model)  # plain tensors: they load without unpickling torchao's classes
@@ -112,7 +110,7 @@ def _static(model: nn.Module, example: Inputs, calibration: Iterator[Inputs]) ->
     compiler.pre_grad_custom_pass = pass_before  # the import sets it for the whole process
 
     quantizer = x86.X86InductorQuantizer()
-    quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=_overflows("cpu")))
+    quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=_overflows()))
     with KnownWarnings(), torch.no_grad():
         prepared = prepare_pt2e(trace(model, example).module(), quantizer)
         for batch in calibration:
@@ -122,15 +120,15 @@ def _static(model: nn.Module, example: Inputs, calibration: Iterator[Inputs]) ->
     return program, sum(4 * value.numel() for value in converted)  # they were float32
 
 
-def _overflows(device: str) -> bool:
+def _overflows() -> bool:
     """Whether sums of 8-bit products overflow their 16 bits: on CPUs without VNNI, so there 7 bits must do."""
     from torchao.utils import should_reduce_range
 
-    return bool(should_reduce_range(torch.device(device)))
+    return bool(should_reduce_range(torch.device("cpu")))
 
 
-def _doubts(device: str) -> tuple[str, ...]:
-    if not _overflows(device):
+def _doubts() -> tuple[str, ...]:
+    if not _overflows():
         return ()
     return (
         "int8: this CPU has no 8-bit dot products (VNNI), so 7 bits are used and little speed is gained; "
