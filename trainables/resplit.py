@@ -12,16 +12,15 @@ from collections.abc import Callable, Generator
 
 from torch import nn
 
-from trainables.batching import split_batch
 from trainables.config import Training
 from trainables.data import TaskData
 from trainables.data_parallel import MicroBatchTooLargeError, Objective
+from trainables.division import division_of, next_division, write_down
 from trainables.gradient_noise import GradientNoise, has_batch_norm
 from trainables.loop import train
 from trainables.memory import out_of_memory, release_memory
 from trainables.place import Place
 from trainables.results import Estimate, Report
-from trainables.storage import division_file
 from trainables.tasks.base import Task
 
 
@@ -52,7 +51,7 @@ class Fitting:
         self._build, self._task, self._data, self._place = build, task, data, place
         self._checkpoint, self._objective, self._measures_noise = checkpoint, objective, measures_noise
         self.planned = training
-        self._take(_written_down(training, place, checkpoint))
+        self._take(division_of(training, place.storage, checkpoint))
 
     def _take(self, training: Training) -> None:
         self.training, self.model = training, self._build()
@@ -87,8 +86,7 @@ class Fitting:
                 if smaller is None or not (together or out_of_memory(error)):
                     raise
                 if self._place.is_first or not together:
-                    note = str(smaller.micro_batch_size).encode()
-                    self._place.storage.write(division_file(self._checkpoint), note)
+                    write_down(smaller, self._place.storage, self._checkpoint)
                 if self._place.num_workers > 1 and not together:
                     raise SmallerNextError(
                         f"memory ran out at micro_batch_size {self.training.micro_batch_size}; "
@@ -121,23 +119,6 @@ class Fitting:
             "accumulation_steps": Estimate.exact(self.training.accumulation_steps, note.replace("smaller", "more")),
             **({} if self.noise is None else {"noise_scale": self.noise.estimate()}),
         }
-
-
-def next_division(training: Training) -> Training | None:
-    """The largest micro-batch of at most half the size that divides a worker's share; None when it is a single row."""
-    if training.micro_batch_size == 1:
-        return None
-    return _divided(training, training.micro_batch_size // 2)
-
-
-def _divided(training: Training, most_rows: int) -> Training:
-    micro, accumulation = split_batch(training.batch_size, training.num_workers, most_rows)
-    return training.model_copy(update={"micro_batch_size": micro, "accumulation_steps": accumulation})
-
-
-def _written_down(training: Training, place: Place, checkpoint: str) -> Training:
-    name = division_file(checkpoint)
-    return _divided(training, int(place.storage.read(name))) if place.storage.exists(name) else training
 
 
 def _forget_frames(error: BaseException) -> None:

@@ -3,6 +3,7 @@
     the trial's own exception               the trial ends as failed
     out of memory                           the trial ends as out_of_memory
     the same, but smaller pieces are left   the trial is run again from its checkpoint, with those
+    a worker was killed for its memory      likewise; with single rows already, the trial ends as out_of_memory
     a worker died, its node went away       the trial is run again from its checkpoint, up to `MAX_RETRIES` times
 A worker that fails takes its peers with it, in a collective that never completes: their errors are consequences.
 """
@@ -50,7 +51,14 @@ class End:
     details: str
 
 
-Decision = Retry | End
+@dataclass(frozen=True)
+class Divide:
+    """Run the trial again, from its checkpoint, with a smaller micro-batch; if there is none, it is over."""
+
+    otherwise: End
+
+
+Decision = Retry | Divide | End
 
 
 def decide(trial: str, loss: Loss, retries: int) -> Decision:
@@ -65,7 +73,8 @@ def decide(trial: str, loss: Loss, retries: int) -> Decision:
             return End(Status.OUT_OF_MEMORY, _said(failure), failure.traceback)
     for rank, text in loss.silent:
         if any(words in text for words in _KILLED_FOR_MEMORY):
-            return End(Status.OUT_OF_MEMORY, f"worker {rank} was killed because its node ran out of memory", text)
+            reason = f"worker {rank} was killed because its node ran out of memory"
+            return Divide(End(Status.OUT_OF_MEMORY, reason, text))
     if not loss.silent:
         for failure in own:
             if failure.cause != "peer":

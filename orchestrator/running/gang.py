@@ -12,11 +12,13 @@ from typing import Any
 
 from ray import tune
 
-from orchestrator.running.failures import End, Loss, Retry, decide
+from orchestrator.running.failures import Divide, End, Loss, Retry, decide
 from orchestrator.running.group import Group, GroupGoneError
 from trainables.commands import Answer, Finished, Raised, Reading, Start
-from trainables.config import TrialConfig
+from trainables.config import BaselineConfig, TrialConfig
+from trainables.division import division_of, next_division, write_down
 from trainables.results import Frozen, Status
+from trainables.storage import Storage, checkpoint_file
 from trainables.worker import WorkerGroupConfig
 
 IDLE_S = 3.0  # after a trial's end
@@ -39,6 +41,18 @@ class Ending(Frozen):
     status: Status
     reason: str
     details: str
+
+
+def divide(job: Assignment) -> Retry | None:
+    """Write down a smaller micro-batch for the next attempt; None if the trial is no training or has single rows."""
+    if not isinstance(job.config, BaselineConfig):
+        return None
+    storage, checkpoint = Storage(job.group.storage), checkpoint_file(job.trial)
+    smaller = next_division(division_of(job.config.training, storage, checkpoint))
+    if smaller is None:
+        return None
+    write_down(smaller, storage, checkpoint)
+    return Retry(f"the next attempt takes micro_batch_size {smaller.micro_batch_size}", counts=False)
 
 
 class Gang(tune.Trainable):
@@ -101,6 +115,8 @@ class Gang(tune.Trainable):
                 case Loss() as loss:
                     decision = decide(self._job.trial, loss, self._retries)
             self._is_started = False
+            if isinstance(decision, Divide):
+                decision = divide(self._job) or decision.otherwise
             match decision:
                 case Retry(counts=counts):
                     self._retries += counts

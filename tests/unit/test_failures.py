@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.running.failures import MAX_RETRIES, End, Loss, Retry, decide
+from orchestrator.running.failures import MAX_RETRIES, Divide, End, Loss, Retry, decide
 from trainables.commands import Cause, Failure
 from trainables.results import Status
 
@@ -59,11 +59,11 @@ def test_what_peers_say_of_a_death_they_did_not_recognise_does_not_end_the_trial
     assert isinstance(decide(TRIAL, loss, retries=0), Retry)
 
 
-def test_a_worker_killed_for_its_nodes_memory_ran_out_of_memory() -> None:
+def test_a_worker_killed_for_its_nodes_memory_goes_on_with_smaller_pieces_if_there_are_any() -> None:
     loss = Loss((), ((1, f"{DIED} ... due to the node running low on memory"),))
-    decision = decide(TRIAL, loss, retries=0)
-    assert isinstance(decision, End)
-    assert decision.status is Status.OUT_OF_MEMORY
+    decision = decide(TRIAL, loss, retries=MAX_RETRIES)
+    assert isinstance(decision, Divide)
+    assert decision.otherwise.status is Status.OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize(

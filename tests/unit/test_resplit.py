@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 import torch
 
+from orchestrator.running.failures import Retry
+from orchestrator.running.gang import Assignment, divide
 from tests.training_samples import place, training
 from trainables.compression.distill import distill
 from trainables.compression.fine_tune import Context, Trained, fine_tune
 from trainables.config import BaselineConfig, Distill, FineTune, TaskConfig
 from trainables.data import open_data
-from trainables.resplit import next_division
+from trainables.division import next_division
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks import load_task
 from trainables.trial import run_trial
+from trainables.worker import WorkerGroupConfig
 
 HUNGRY = TaskConfig(name="tests.hungry:Hungry", data="of the test", code="of the test")
 
@@ -115,6 +118,24 @@ def test_what_fits_is_left_as_planned(tmp_path: Path) -> None:
 def test_a_single_row_that_does_not_fit_is_out_of_memory(tmp_path: Path) -> None:
     with pytest.raises(torch.OutOfMemoryError):
         trial(tmp_path, most_rows=0)
+
+
+def test_a_worker_killed_for_its_memory_is_followed_by_one_that_takes_less(tmp_path: Path) -> None:
+    """What the gang writes down is what the next attempt trains with, down to single rows."""
+    settings = training(24, steps=12, evaluations=3, learning_rate=0.02)
+    task = HUNGRY.model_copy(update={"options": {"most_rows": 24, "after_steps": 0}})
+    config = BaselineConfig(task=task, training=settings)
+    workers = {"num_workers": 1, "cpus_per_worker": 1, "gpus_per_worker": 0}
+    group = WorkerGroupConfig(storage=place(tmp_path).storage.uri, cache="c", runner="r", scratch="s", **workers)
+    job = Assignment(trial="0123456789ab", config=config, group=group, objective="val_loss")
+    decisions = [divide(job) for _ in range(2)]
+    assert all(isinstance(decision, Retry) and not decision.counts for decision in decisions)
+    *_, result = run_trial(job.trial, config, place(tmp_path))
+    assert isinstance(result, TrialResult)
+    assert result.metrics["micro_batch_size"].value == 6
+    assert result.warnings[0].startswith("memory ran out at micro_batch_size 24, so the batch of 24 was divided into 4")
+    another = job.model_copy(update={"trial": "another"})
+    assert sum(divide(another) is not None for _ in range(6)) == 4  # 12, 6, 3, 1
 
 
 def test_divisions_keep_the_batch() -> None:
