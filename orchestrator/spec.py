@@ -30,7 +30,7 @@ from trainables.config import (
 
 Mode = Literal["min", "max"]
 Rule = Literal["linear", "sqrt", "none"]
-Carried = Literal["beta2", "weight_decay", "warmup"]
+Carried = Literal["beta1", "beta2", "weight_decay", "warmup"]
 GoalType = Literal[
     "threshold", "min-improvement", "percent-min-improvement", "max-degradation", "percent-max-degradation"
 ]

@@ -91,22 +91,37 @@ Schedule = Annotated[Constant | WarmupCosine, Field(discriminator="name")]
 RateAfterGrowth = Literal["unchanged", "linear", "sqrt"]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class FixedBatch(Frozen):
     name: Literal["fixed"] = "fixed"
 
 
 class GrowAt(Frozen):
-    """The batch becomes `factor` times as large after each of these fractions of the budget."""
+    """The batch becomes `factor` times as large after each of these fractions of the budget, or numbers of examples.
+
+    One of the two; what is not given is None, and no part of a trial's identity.
+    """
 
     name: Literal["grow_at"] = "grow_at"
-    fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.5,)
+    fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = Field((0.5,), exclude_if=_is_none)
+    examples: tuple[PositiveInt, ...] | None = Field(None, exclude_if=_is_none)
     factor: int = Field(2, ge=2, le=64)
     learning_rate: RateAfterGrowth = "unchanged"
 
     @model_validator(mode="after")
-    def _ascending(self) -> GrowAt:
-        if not 1 <= len(self.fractions) <= 16 or list(self.fractions) != sorted(set(self.fractions)):
-            raise ValueError("fractions must ascend, each once, and be 1 to 16")
+    def _one_ascending_list(self) -> GrowAt:
+        if self.examples is not None and "fractions" not in self.model_fields_set:
+            object.__setattr__(self, "fractions", None)  # examples take the place of the default
+        given = {"fractions": self.fractions, "examples": self.examples}
+        points = {name: values for name, values in given.items() if values is not None}
+        if len(points) != 1:
+            raise ValueError("needs either fractions or examples, not both")
+        for name, values in points.items():
+            if not 1 <= len(values) <= 16 or list(values) != sorted(set(values)):
+                raise ValueError(f"{name} must ascend, each once, and be 1 to 16")
         return self
 
 

@@ -15,9 +15,13 @@ from trainables.config import BatchSchedule, FixedBatch, GrowAt, GrowWithNoise
 
 def boundaries(schedule: BatchSchedule, budget_examples: Fraction) -> list[int]:
     """Examples after which the batch grows, as far as that is known beforehand."""
-    if not isinstance(schedule, GrowAt):
-        return []
-    return [math.ceil(budget_examples * Fraction(str(fraction))) for fraction in schedule.fractions]
+    match schedule:
+        case GrowAt(examples=tuple(examples)):
+            return list(examples)
+        case GrowAt(fractions=tuple(fractions)):
+            return [math.ceil(budget_examples * Fraction(str(fraction))) for fraction in fractions]
+        case _:
+            return []
 
 
 def planned_growth(schedule: BatchSchedule, budget_examples: Fraction, examples: int) -> int:

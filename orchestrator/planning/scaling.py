@@ -1,7 +1,7 @@
 """How settings that are good at one batch size are carried to another: kappa = batch_size / at_batch_size.
 
     learning_rate    base kappa (linear), base sqrt(kappa) (sqrt), or base (none); `rule` says which
-    beta2            beta2^kappa, of Adam and AdamW                                   ] only those that the sweep file
+    beta1, beta2     beta^kappa, of Adam and AdamW                                    ] only those that the sweep file
     weight_decay     weight_decay kappa / (rate / base), of AdamW                     ] names under `carry`; the rest
     warmup           warmup_fraction kappa, so that the number of its steps is kept   ] stays as written
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from orchestrator.spec import Rule, ScaledLearningRate
+from orchestrator.spec import Carried, Rule, ScaledLearningRate
 from trainables.config import Adam, AdamW, Budget, Constant, Optimizer, Schedule, Sgd, WarmupCosine
 
 SIGNIFICANT_DIGITS = 12  # 0.05 * 3 and 0.15 are one rate, and one trial
@@ -27,7 +27,9 @@ RATE_RULES: dict[Rule, str] = {
     "sqrt": "base x sqrt(kappa) (Malladi et al. 2022, arXiv 2205.10287)",
     "none": "base, at every batch size",
 }
-CARRY_RULES = {
+CARRY_RULES: dict[Carried, str] = {
+    "beta1": "beta1^kappa, an average over the same examples (to first order Malladi et al. 2022, arXiv 2205.10287); "
+    "not carried, its steps are kept (Marek et al. 2025)",
     "beta2": "beta2^kappa, an average over the same examples (Marek et al. 2025, arXiv 2507.07101)",
     "weight_decay": "weight_decay x kappa / (rate / base), so batch / (rate x decay) is kept "
     "(Bergsma et al. 2025, arXiv 2505.13738)",
@@ -48,7 +50,7 @@ def linear(base: float, kappa: float) -> float:
 def sqrt(base: float, kappa: float) -> float:
     """base * sqrt(kappa), for Adam and its kin. Malladi et al. 2022 (arXiv 2205.10287), from an SDE approximation.
 
-    Doubt: the full rule scales the betas and epsilon too, and holds where gradient noise dominates; see beta2 below.
+    Doubt: the full rule scales the betas and epsilon too, and holds where gradient noise dominates; see beta below.
     """
     return base * math.sqrt(kappa)
 
@@ -58,11 +60,12 @@ def none(base: float, kappa: float) -> float:
     return base
 
 
-def beta2(base: float, kappa: float) -> float:
-    """beta2^kappa, for Adam and AdamW. Marek et al. 2025 (arXiv 2507.07101).
+def beta(base: float, kappa: float) -> float:
+    """beta^kappa, of either moment of Adam and AdamW. For beta2: Marek et al. 2025 (arXiv 2507.07101).
 
-    The second moment is then averaged over the same number of examples. The first-order form 1 - kappa (1 - beta2)
-    agrees for small kappa and goes negative for large ones. Doubt: a large batch is left with almost no average.
+    The moment is then averaged over the same number of examples. The first-order form 1 - kappa (1 - beta), for both
+    betas in Malladi et al. 2022 (arXiv 2205.10287), agrees for small kappa (1 - beta) and goes negative for large ones.
+    Doubt: a large batch is left with almost no average; Marek et al. find a beta1 of 0.9 good at every batch size.
     """
     return _rounded(base**kappa)
 
@@ -91,7 +94,8 @@ def carried_optimizer(optimizer: Optimizer, rule: ScaledLearningRate, batch_size
         case Sgd():
             return optimizer
         case Adam() | AdamW():
-            changed = {"beta2": beta2(optimizer.beta2, kappa)} if "beta2" in rule.carry else {}
+            betas = {"beta1": optimizer.beta1, "beta2": optimizer.beta2}
+            changed: dict[str, float] = {name: beta(base, kappa) for name, base in betas.items() if name in rule.carry}
     if isinstance(optimizer, AdamW) and "weight_decay" in rule.carry:
         factor = _RATE_FACTORS[rule.rule](1.0, kappa)
         changed["weight_decay"] = weight_decay(optimizer.weight_decay, kappa, factor)

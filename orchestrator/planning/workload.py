@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from trainables.batching import examples_in, steps_for
 from trainables.config import (
@@ -83,4 +84,6 @@ def budget_fractions(chain: tuple[Compression, ...]) -> list[float]:
                 fractions.append(fraction)
             case Int8():
                 pass
+            case _:
+                assert_never(step)
     return fractions

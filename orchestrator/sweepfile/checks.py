@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 from orchestrator.metrics import is_relative, known_metrics, objective_metrics, training_metrics
 from orchestrator.planning.scaling import scaled_rates
 from orchestrator.planning.workload import budget_fractions, part_of
 from orchestrator.problems import listing
 from orchestrator.spec import Mode, TopParents
 from orchestrator.sweepfile.auto_checks import check_auto
+from orchestrator.sweepfile.document import Node
 from orchestrator.sweepfile.draft import Draft, GoalDraft
 from orchestrator.sweepfile.schema import MAX_LEARNING_RATE, MAX_TRIALS
-from trainables.batching import steps_for
-from trainables.config import Adam, AdamW, Budget, Measure, WarmupCosine
+from trainables.batching import examples_in, steps_for
+from trainables.config import Adam, AdamW, Budget, GrowAt, Measure, WarmupCosine
 
 POSITIVE = ("artifact_bytes", "parameters", "latency_", "examples", "steps", "train_seconds")  # and less is better
 
@@ -28,7 +31,7 @@ def check(draft: Draft) -> None:
     check_auto(draft)
     _objective_is_known(draft)
     _early_stopping_can_work(draft)
-    _measured_batches_differ(draft)
+    _measuring_can_work(draft)
     _batches_can_grow(draft)
     _there_is_somebody_to_meet(draft)
     for goal in draft.goals:
@@ -122,7 +125,7 @@ def _what_is_carried_exists(draft: Draft) -> None:
     for index, name in enumerate(scaled.value.carry if scaled else ()):
         wrong = ""
         match name:
-            case "beta2":
+            case "beta1" | "beta2":
                 there, needs = any(isinstance(o, Adam | AdamW) for o in optimizers), "adam or adamw"
             case "weight_decay":
                 there, needs = any(isinstance(o, AdamW) and o.weight_decay for o in optimizers), "adamw with decay"
@@ -198,9 +201,13 @@ def _early_stopping_can_work(draft: Draft) -> None:
         stopping.node.fail("needs a reading before the last one", allowed="evaluations of at least 2")
 
 
-def _measured_batches_differ(draft: Draft) -> None:
-    if draft.measure and len(set(draft.measure.value.batch_sizes)) < len(draft.measure.value.batch_sizes):
+def _measuring_can_work(draft: Draft) -> None:
+    if draft.measure is None:
+        return
+    if len(set(draft.measure.value.batch_sizes)) < len(draft.measure.value.batch_sizes):
         draft.measure.node.fail("holds duplicates", allowed="two different batch sizes", at=("batch_sizes",))
+    if draft.measure.value.device == "cuda" and draft.has_int8:
+        draft.measure.node.fail("cannot run int8", allowed="cpu or auto; or no int8", at=("device",))
 
 
 def _batches_can_grow(draft: Draft) -> None:
@@ -212,6 +219,23 @@ def _batches_can_grow(draft: Draft) -> None:
             schedule.node.fail(message, allowed="fixed, or a budget in examples or epochs")
         if schedule.value.name == "grow_with_noise" and draft.noise_scale is None:
             schedule.node.fail("needs the noise scale, which noise_scale: false switches off", allowed="fixed, grow_at")
+        if isinstance(schedule.value, GrowAt):
+            _grows_within_the_budget(draft, schedule.node, schedule.value)
+
+
+def _grows_within_the_budget(draft: Draft, node: Node, schedule: GrowAt) -> None:
+    rows = draft.facts.train_rows if draft.facts else None
+    try:
+        end = examples_in(draft.budget.value, rows) if draft.budget else None
+    except ValueError:
+        return  # not known, or refused as a budget
+    for index, point in enumerate(schedule.examples or ()):
+        if end is not None and point >= end:
+            node.fail(
+                f"is not reached before the budget's {float(end):.15g} examples are over",
+                allowed=f"whole numbers from 1 to {math.ceil(end) - 1}",
+                at=("examples", index),
+            )
 
 
 def _there_is_somebody_to_meet(draft: Draft) -> None:

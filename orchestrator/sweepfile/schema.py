@@ -41,6 +41,7 @@ _MAX_BY_FIELD: dict[str, float] = {
     "fit_sizes": 16,
     "confirm_seeds": 1000,
     "top": MAX_TRIALS,
+    "examples": MAX_BUDGET["examples"],
     "every_steps": 1e6,
     "divided_every_steps": 1e6,
 }

@@ -42,6 +42,10 @@ def run(folder, schedule, budget=512, unit="examples", noise_scale=None, **chang
     return task, history, settings
 
 
+def baseline(settings):
+    return BaselineConfig(task=TaskConfig(name="t", data="", code=""), training=settings)
+
+
 def test_it_grows_at_the_given_examples_by_accumulation_and_reads_every_row_once_an_epoch(tmp_path):
     schedule = GrowAt(fractions=(0.25, 0.5), factor=2)
     task, history, settings = run(tmp_path, schedule, 512, batch_size=8, micro_batch_limit=4)
@@ -50,8 +54,19 @@ def test_it_grows_at_the_given_examples_by_accumulation_and_reads_every_row_once
     rows = torch.cat(task.seen)
     for epoch in rows.split(64):
         assert len(set(epoch.tolist())) == 64
-    config = BaselineConfig(task=TaskConfig(name="t", data="", code=""), training=settings)
-    assert work_of(config, 64) == Work(32, 512)
+    assert work_of(baseline(settings), 64) == Work(32, 512)
+
+
+def test_examples_are_the_fractions_that_they_are_of_the_budget(tmp_path):
+    """With a budget in epochs too: 8 of 64 rows."""
+    for unit, amount in (("examples", 512), ("epochs", 8)):
+        runs = [
+            run(tmp_path, schedule, amount, unit)
+            for schedule in (GrowAt(examples=(128, 256), factor=2), GrowAt(fractions=(0.25, 0.5), factor=2))
+        ]
+        (_, history, settings), (_, expected, _) = runs
+        assert [(r.step, r.examples) for r in history] == [(r.step, r.examples) for r in expected]
+        assert work_of(baseline(settings), 64) == Work(history[-1].step, history[-1].examples)
 
 
 def test_a_boundary_within_a_step_waits_for_its_end_and_the_budget_is_not_exceeded(tmp_path):
@@ -69,11 +84,12 @@ def test_a_boundary_within_a_step_waits_for_its_end_and_the_budget_is_not_exceed
     st.integers(2, 5),
 )
 def test_the_planned_work_is_what_a_walk_through_the_steps_finds(batch_size, budget, percents, factor):
-    schedule = GrowAt(fractions=tuple(sorted(percent / 100 for percent in percents)), factor=factor)
-    steps = examples = 0
-    while examples + (size := batch_size * planned_growth(schedule, Fraction(budget), examples)) <= budget:
-        steps, examples = steps + 1, examples + size
-    assert work_of_budget(schedule, Fraction(budget), batch_size) == (steps, examples)
+    of_budget = GrowAt(fractions=tuple(sorted(percent / 100 for percent in percents)), factor=factor)
+    for schedule in (of_budget, GrowAt(examples=tuple(sorted(percents)), factor=factor)):
+        steps = examples = 0
+        while examples + (size := batch_size * planned_growth(schedule, Fraction(budget), examples)) <= budget:
+            steps, examples = steps + 1, examples + size
+        assert work_of_budget(schedule, Fraction(budget), batch_size) == (steps, examples)
 
 
 @pytest.mark.parametrize(("rule", "factor"), [("unchanged", 1.0), ("linear", 4.0), ("sqrt", 2.0)])
@@ -112,7 +128,9 @@ def test_in_a_training_it_grows_after_readings_whose_noise_scale_is_above_the_la
 
 
 @pytest.mark.parametrize(
-    "schedule", [GrowAt(fractions=(0.2, 0.7), learning_rate="sqrt"), GrowWithNoise()], ids=["at", "with noise"]
+    "schedule",
+    [GrowAt(fractions=(0.2, 0.7), learning_rate="sqrt"), GrowAt(examples=(100, 399)), GrowWithNoise()],
+    ids=["at fractions", "at examples", "with noise"],
 )
 def test_a_resume_is_exact(tmp_path, schedule):
     settings = training(
@@ -145,3 +163,17 @@ def test_what_cannot_be_is_refused():
         training(batch_schedule=GrowWithNoise(), noise_scale=None, **examples)
     with pytest.raises(ValidationError, match="fractions must ascend"):
         GrowAt(fractions=(0.5, 0.2))
+    with pytest.raises(ValidationError, match="either fractions or examples"):
+        GrowAt(fractions=(0.5,), examples=(100,))
+    with pytest.raises(ValidationError, match="examples must ascend"):
+        GrowAt(examples=(100, 100))
+
+
+def test_what_is_not_given_is_no_part_of_the_identity():
+    rest = {"name": "grow_at", "factor": 2, "learning_rate": "unchanged"}
+    assert GrowAt().model_dump(mode="json") == {"fractions": [0.5], **rest}
+    assert GrowAt() == GrowAt(fractions=(0.5,)) == GrowAt(fractions=(0.5,), examples=None)
+    by_examples = GrowAt(examples=(100, 200))
+    assert by_examples.model_dump(mode="json") == {"examples": [100, 200], **rest}
+    for schedule in (GrowAt(), by_examples):
+        assert GrowAt.model_validate_json(schedule.model_dump_json(), strict=True) == schedule

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.planning.expand import expand
 from orchestrator.planning.plan_view import baseline_table, plan_as_dict, summary_lines
-from orchestrator.planning.scaling import beta2, carried_optimizer, carried_schedule, warmup_fraction, weight_decay
+from orchestrator.planning.scaling import beta, carried_optimizer, carried_schedule, warmup_fraction, weight_decay
 from orchestrator.problems import SweepError
 from orchestrator.spec import ScaledLearningRate
 from tests.unit.sweep_text import load_text, sweep_text
@@ -18,7 +18,7 @@ from trainables.config import Adam, AdamW, Budget, Constant, Sgd, WarmupCosine
 
 EXAMPLES = Budget(unit="examples", amount=1000)
 CARRYING = """{batch_size: {values: [16, 64]}, learning_rate: {base: 1e-3, at_batch_size: 64, rule: sqrt,
- carry: [beta2, weight_decay, warmup]}, optimizer: {name: adamw, weight_decay: 0.1},
+ carry: [beta1, beta2, weight_decay, warmup]}, optimizer: {name: adamw, weight_decay: 0.1},
  schedule: {name: warmup_cosine, warmup_fraction: 0.2}}""".replace("\n", "")
 
 
@@ -27,11 +27,16 @@ def rule(**fields: object) -> ScaledLearningRate:
 
 
 @given(base=st.floats(0.5, 0.9999), kappa=st.floats(0.01, 100))
-def test_beta2_averages_over_the_same_examples(base: float, kappa: float) -> None:
-    """After n examples an old square has faded by beta2^(n/B): the same at every batch size."""
+def test_a_moment_averages_over_the_same_examples(base: float, kappa: float) -> None:
+    """After n examples an old gradient has faded by beta^(n/B): the same at every batch size."""
     examples = 64 * 50
-    assert beta2(base, kappa) ** (examples / (64 * kappa)) == pytest.approx(base ** (examples / 64), rel=1e-6)
-    assert 0 < beta2(base, kappa) < 1  # where the first-order form is negative: 1 - 100 (1 - 0.5)
+    assert beta(base, kappa) ** (examples / (64 * kappa)) == pytest.approx(base ** (examples / 64), rel=1e-6)
+    assert 0 < beta(base, kappa) < 1  # where the first-order form is negative: 1 - 100 (1 - 0.5)
+
+
+@pytest.mark.parametrize(("base", "kappa"), [(0.9, 0.25), (0.9, 0.5), (0.999, 8)])
+def test_to_first_order_it_is_the_rule_of_malladi(base: float, kappa: float) -> None:
+    assert 1 - beta(base, kappa) == pytest.approx(kappa * (1 - base), rel=0.05)
 
 
 def test_adamw_keeps_its_timescale() -> None:
@@ -41,7 +46,7 @@ def test_adamw_keeps_its_timescale() -> None:
         carried = carried_optimizer(AdamW(weight_decay=0.1), rule(rule=name, carry=("weight_decay",)), 256)
         assert isinstance(carried, AdamW)
         assert 256 / (factor * carried.weight_decay) == pytest.approx(64 / 0.1)
-        assert carried.beta2 == 0.999
+        assert (carried.beta1, carried.beta2) == (0.9, 0.999)
 
 
 def test_warmup_keeps_its_steps() -> None:
@@ -55,9 +60,12 @@ def test_only_what_is_named_is_carried() -> None:
     optimizers = [Sgd(weight_decay=0.1), Adam(weight_decay=0.1), AdamW()]
     for optimizer in optimizers:
         assert carried_optimizer(optimizer, rule(), 512) == optimizer
-    everything = rule(carry=("beta2", "weight_decay", "warmup"))
+    everything = rule(carry=("beta1", "beta2", "weight_decay", "warmup"))
     assert carried_optimizer(optimizers[0], everything, 512) == optimizers[0]
-    assert carried_optimizer(Adam(weight_decay=0.1), everything, 128) == Adam(beta2=0.998001, weight_decay=0.1)
+    both = Adam(beta1=0.81, beta2=0.998001, weight_decay=0.1)
+    assert carried_optimizer(Adam(weight_decay=0.1), everything, 128) == both
+    assert carried_optimizer(Adam(), rule(carry=("beta1",)), 128) == Adam(beta1=0.81)
+    assert carried_optimizer(Adam(beta1=0), everything, 128) == Adam(beta1=0, beta2=0.998001)
     assert all(carried_optimizer(optimizer, everything, 64) == optimizer for optimizer in optimizers)
     warm = WarmupCosine(warmup_fraction=0.1)
     assert carried_schedule(warm, rule(), 128, EXAMPLES) == warm
@@ -70,10 +78,10 @@ def test_the_plan_shows_what_is_carried_and_by_which_rule(tmp_path: Path) -> Non
     plan = expand(load_text(tmp_path, sweep_text(parameters=CARRYING, compression=None, goals=None)))
     table = baseline_table(plan)
     small = dict(zip(table.columns, table.rows[0], strict=True))
-    assert small["optimizer"] == "adamw 0.9 0.99975 1e-08 0.05"
+    assert small["optimizer"] == "adamw 0.974004 0.99975 1e-08 0.05"
     assert small["schedule"] == "warmup_cosine 0.05 0"
     rules = plan_as_dict(plan)["rules"]
-    assert [line.partition(":")[0] for line in rules] == ["learning_rate", "beta2", "weight_decay", "warmup"]
+    assert [line.partition(":")[0] for line in rules] == ["learning_rate", "beta1", "beta2", "weight_decay", "warmup"]
     assert all("arXiv" in line for line in rules)
     assert {f"rule: {line}" for line in rules} <= set(summary_lines(plan))
 
@@ -82,10 +90,11 @@ def test_the_plan_shows_what_is_carried_and_by_which_rule(tmp_path: Path) -> Non
     ("change", "place", "words"),
     [
         (("name: adamw, weight_decay: 0.1", "name: sgd"), "carry[0]", "no trial has; allowed: with adam or adamw"),
-        (("weight_decay: 0.1", "weight_decay: 0"), "carry[1]", "adamw with decay"),
-        (("{name: warmup_cosine, warmup_fraction: 0.2}", "constant"), "carry[2]", "the schedule warmup_cosine"),
-        (("[beta2,", "[beta2, beta2,"), "carry[1]", "duplicate"),
-        (("[beta2,", "[beta1,"), "carry[0]", "not one of the choices; allowed: beta2, weight_decay, warmup"),
+        (("name: adamw, weight_decay: 0.1", "name: sgd"), "carry[1]", "no trial has; allowed: with adam or adamw"),
+        (("weight_decay: 0.1", "weight_decay: 0"), "carry[2]", "adamw with decay"),
+        (("{name: warmup_cosine, warmup_fraction: 0.2}", "constant"), "carry[3]", "the schedule warmup_cosine"),
+        (("[beta1,", "[beta1, beta1,"), "carry[1]", "duplicate"),
+        (("[beta1,", "[beta3,"), "carry[0]", "not one of the choices; allowed: beta1, beta2, weight_decay, warmup"),
         (("at_batch_size: 64, ", ""), "at_batch_size", "is missing"),
     ],
 )
