@@ -1,5 +1,4 @@
 # Two commands for a newcomer: `make demo` and `make test`. Each sets up what it needs.
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,6 +7,8 @@ READY := $(VENV)/.ready
 .PHONY: setup demo test lint types unit bench soak clean
 
 setup: $(READY)
+
+unit test soak: export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Paretune needs Python 3.11 or later; set PYTHON=")'

@@ -7,6 +7,8 @@ Killed anywhere, the same command goes on from there.
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,11 +63,13 @@ def run_command(
         print(f"paretune: {error}", file=sys.stderr)
         return FAILED
     except (Interrupted, KeyboardInterrupt) as interrupt:
-        print(f"\nparetune: {interrupt or 'interrupted'}", file=sys.stderr)
-        print(f"Go on with: paretune run {sweep_file}", file=sys.stderr)
+        print(f"\nparetune: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+        switches = {"--retry-failed": retry_failed, "--plain": plain}
+        again = [*_options(storage, address), *(switch for switch, is_on in switches.items() if is_on)]
+        print(f"Go on with: {shlex.join([_program(), 'run', str(sweep_file), *again])}", file=sys.stderr)
         return INTERRUPTED
     print_comparison(comparison)
-    _say_what_next(plan, where)
+    _say_what_next(plan, storage)
     return DONE if any(result.status is Status.COMPLETED for result in outcome.results.values()) else FAILED
 
 
@@ -127,10 +131,21 @@ class PlanKeeper:
             save_plan(self._storage, stored_plan(self._plan, variants))
 
 
-def _say_what_next(plan: Plan, storage: str) -> None:
+def _say_what_next(plan: Plan, storage: str | None) -> None:
     """How to look at it again: the words are complete commands."""
-    option = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
-    name = plan.sweep.name
-    print(f"\nCompare again:    paretune compare {name}{option}")
-    print(f"A page of plots:  paretune report {name}{option}")
-    print(f"Open MLflow:      paretune ui {name}{option}")
+    rest = [plan.sweep.name, *_options(storage)]
+    print()
+    for what, command in (("Compare again:", "compare"), ("A page of plots:", "report"), ("Open MLflow:", "ui")):
+        print(f"{what:17} {shlex.join([_program(), command, *rest])}")
+
+
+def _options(storage: str | None, address: str | None = None) -> list[str]:
+    given = {"--storage": storage, "--address": address}
+    return [word for option, value in given.items() if value is not None for word in (option, value)]
+
+
+def _program() -> str:
+    """The command as it can be typed here: `.venv/bin/paretune` where it was started so and no shell would find it."""
+    started = Path(sys.argv[0])
+    found_by_a_shell = shutil.which("paretune") is not None or started.is_absolute() or started.name != "paretune"
+    return "paretune" if found_by_a_shell else str(started)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment
 
 from orchestrator.planning.expand import expand
@@ -71,7 +72,7 @@ def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path):
     environment = quiet_environment(PARETUNE_CACHE=str(tmp_path / "cache"))
 
     moments = sorted(chance.sample(range(1, RECORDS), DEATHS))
-    killed = 0
+    killed, before = 0, dict[str, bytes]()
     for number, moment in enumerate(moments):
         with (tmp_path / f"killed-{number}.log").open("wb") as log:
             driver = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
@@ -81,14 +82,16 @@ def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path):
         finally:
             driver.send_signal(signal.SIGKILL)
             killed += driver.wait() == -signal.SIGKILL
-        before = results(storage)
+        found = results(storage)
+        assert {trial: found.get(trial) for trial in before} == before  # what was finished is not run again
+        before = found
 
     last = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert last.returncode == 0, last.stdout + last.stderr
     assert killed == DEATHS
 
     after = results(storage)
-    assert {trial: after[trial] for trial in before} == before  # nothing that was finished was run again
+    assert {trial: after.get(trial) for trial in before} == before
     ended = {trial: TrialResult.model_validate_json(content) for trial, content in after.items()}
     assert {result.status for result in ended.values()} == {Status.COMPLETED}
     plan = expand(load_sweep(file))
@@ -101,6 +104,33 @@ def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path):
         assert journal.trials[trial].result() == result
         assert result.kind == "variant" or len(result.history) == 5
     assert set(check_complete(storage, "mortal", f"sqlite:///{storage.root}/mlflow.db")) == planned
+
+
+def test_after_control_c_the_command_it_prints_goes_on(tmp_path):
+    file, storage = tmp_path / "mortal.yaml", Storage(str(tmp_path / "storage"))
+    sweep = yaml.safe_load(SWEEP)
+    sweep["parameters"] = {"batch_size": 64, "learning_rate": 0.05, "seed": {"values": [0, 1, 2]}}
+    file.write_text(yaml.safe_dump({key: sweep[key] for key in sweep if key != "compression"}))
+    bin_folder = Path(sys.executable).parent
+    environment = quiet_environment(PARETUNE_CACHE=str(tmp_path / "cache"))
+    environment["PATH"] = f"{bin_folder}{os.pathsep}{environment['PATH']}"
+    command = ["paretune", "run", str(file), "--storage", storage.uri, "--plain"]
+    driver = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(driver, storage, 3)
+    driver.send_signal(signal.SIGINT)
+    _, errors = driver.communicate(timeout=PATIENCE_S)
+    assert driver.returncode == 130, errors
+    assert "Traceback" not in errors
+    said, advice = errors.strip().splitlines()[-2:]
+    assert said.startswith("paretune: stopped with ")
+    assert advice == f"Go on with: {' '.join(command)}"
+    ended = results(storage)
+    again = advice.removeprefix("Go on with: ").split()
+    last = subprocess.run(again, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, cwd=tmp_path)
+    assert last.returncode == 0, last.stdout + last.stderr
+    after = results(storage)
+    assert len(after) == 3
+    assert {trial: after[trial] for trial in ended} == ended
 
 
 def test_nothing_of_a_killed_driver_lives_on(tmp_path):
