@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from side_by_side import side_by_side, timed, turns_within
+from side_by_side import MIN_TURNS, side_by_side, timed, turns_within
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -87,8 +87,9 @@ def compare(name: str, batch_size: int, seconds: float, folder: Path) -> float:
     data = TaskData(tables.train, row, lambda: row)
     trial = bare(name, task, data, batch_size, 8)
     timed(trial)  # the first turn warms up
-    steps = max(1, round(TURN_SECONDS / (timed(trial) / 8)))
-    turns = turns_within(seconds, TURN_SECONDS)
+    turn_seconds = min(TURN_SECONDS, seconds / 2 / MIN_TURNS)
+    steps = max(1, round(turn_seconds / (timed(trial) / 8)))
+    turns = turns_within(seconds, turn_seconds)
     mine = ours(task, data, batch_size, steps, turns + 1, place)
     by_hand = bare(name, task, data, batch_size, steps)
     timed(mine), timed(by_hand)

@@ -2,10 +2,12 @@
 
     python benchmarks/noise_scale.py [--seconds 60] [--task diabetes_mlp]
 
-Two runs of a trial's loop, with its default settings and without measuring, take turns of 256 steps in one thread (see
-side_by_side.py). They end with the same bits, which is checked. `pieces`: micro-batches in a step. One piece is the
-dear case: parts of the batch are computed once more, at every 256th step. Of several pieces only the norms are taken,
-at every 32nd. Ends with 1 if a ratio is above the goal.
+Two runs of a trial's loop, with its default settings and without measuring, take turns in one thread (see
+side_by_side.py). They end with the same bits, which is checked. A turn is as many steps as lie between two measured
+ones (`every`). `pieces`: micro-batches in a step. One piece is the dear case: parts of the batch are computed once
+more, at every 256th step. Of several pieces only the norms are taken, at every 32nd. Where steps are so long that 12
+turns of 256 do not fit into --seconds, one piece is measured at every 32nd step as well, which costs more than the
+default does. Ends with 1 if a ratio is above the goal.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from side_by_side import side_by_side, timed, turns_within
+from side_by_side import MIN_TURNS, side_by_side, timed, turns_within
 from torch import nn
 
 from trainables.config import Budget, NoiseScale, Sgd, Training
@@ -32,22 +34,22 @@ from trainables.tasks import Task, load_task
 GOAL = 1.03
 TASKS = ("digits_cnn", "diabetes_mlp", "stdlib_gpt")
 CASES = ((8, 1), (64, 1), (64, 4))  # batch size, pieces
-TURN = 256  # steps, a multiple of both distances between measured steps
+DEFAULT = NoiseScale()
 
 
 def begin(
-    task: Task, data: TaskData, batch_size: int, pieces: int, turns: int, place: Place, *, measures: bool
+    task: Task, data: TaskData, batch_size: int, pieces: int, every: int, turns: int, place: Place, *, measures: bool
 ) -> tuple[nn.Module, Iterator[Report]]:
-    """A model, and its training as one reading (of one row) after each turn."""
+    """A model, and its training as one reading (of one row) after each turn of `every` steps."""
     training = Training(
         batch_size=batch_size,
         micro_batch_size=batch_size // pieces,
         accumulation_steps=pieces,
         learning_rate=0.001,
         optimizer=Sgd(momentum=0.9),
-        budget=Budget(unit="steps", amount=TURN * turns),
+        budget=Budget(unit="steps", amount=every * turns),
         evaluations=turns,
-        noise_scale=NoiseScale() if measures else None,
+        noise_scale=NoiseScale(every_steps=every, divided_every_steps=every) if measures else None,
     )
     torch.manual_seed(0)
     model = task.build_model()
@@ -62,18 +64,22 @@ def compare(name: str, batch_size: int, pieces: int, seconds: float, folder: Pat
     tables = open_data(task, place.cache)
     row = Table({key: tables.validation.column(key)[:1].clone() for key in tables.validation.columns})
     data = TaskData(tables.train, row, lambda: row)
-    _, trial = begin(task, data, batch_size, pieces, 2, place, measures=False)
+    _, trial = begin(task, data, batch_size, pieces, DEFAULT.every_steps, 2, place, measures=False)
     timed(trial)  # the first turn warms up
-    turns = turns_within(seconds, timed(trial))
+    step_seconds = timed(trial) / DEFAULT.every_steps
+    every = DEFAULT.divided_every_steps if pieces == 1 else DEFAULT.every_steps
+    if 2 * MIN_TURNS * every * step_seconds > seconds:
+        every = DEFAULT.every_steps
+    turns = turns_within(seconds, every * step_seconds)
     (model, without), (measured_model, measured) = (
-        begin(task, data, batch_size, pieces, turns, place, measures=measures) for measures in (False, True)
+        begin(task, data, batch_size, pieces, every, turns, place, measures=measures) for measures in (False, True)
     )
     found = side_by_side(without, measured, turns)
     for parameter, same in zip(model.parameters(), measured_model.parameters(), strict=True):
         assert torch.equal(parameter, same), "measuring has changed the training"
     print(
-        f"{name:14} {batch_size:6} {pieces:7} {turns:6} {1000 * found.first / TURN:12.3f} "
-        f"{1000 * found.second / TURN:12.3f} {found.ratio:8.4f}   {found.low:.4f} to {found.high:.4f}",
+        f"{name:14} {batch_size:6} {pieces:7} {every:6} {turns:6} {1000 * found.first / every:12.3f} "
+        f"{1000 * found.second / every:12.3f} {found.ratio:8.4f}   {found.low:.4f} to {found.high:.4f}",
         flush=True,
     )
     return found.ratio
@@ -86,8 +92,8 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(
-        f"{'task':14} {'batch':>6} {'pieces':>7} {'turns':>6} {'ms without':>12} {'ms with':>12} {'ratio':>8}"
-        "   95 % interval"
+        f"{'task':14} {'batch':>6} {'pieces':>7} {'every':>6} {'turns':>6} {'ms without':>12} {'ms with':>12}"
+        f" {'ratio':>8}   95 % interval"
     )
     with tempfile.TemporaryDirectory() as folder:
         ratios = [

@@ -32,12 +32,13 @@ HELD_ELSEWHERE = {
     "paretune submit examples/digits.yaml --address http://127.0.0.1:8265 --storage s3://my-bucket/paretune": (
         "tests/e2e/test_cluster.py: a real head, token, MLflow server and job"
     ),
-    "python benchmarks/auto_vs_grid.py": "takes minutes on a quiet machine; run by hand",
-    "python benchmarks/data.py": "tests/unit/test_data_benchmark.py",
-    "python benchmarks/loop.py": "takes minutes on a quiet machine; run by hand",
-    "python benchmarks/noise_scale.py": "takes minutes on a quiet machine; run by hand",
-    "python benchmarks/memory_probe.py": "takes minutes on a quiet machine; run by hand",
-    "python benchmarks/trial_overhead.py": "takes minutes on a quiet machine; run by hand",
+    **dict.fromkeys(
+        (
+            f"python benchmarks/{name}.py"
+            for name in ("auto_vs_grid", "data", "loop", "noise_scale", "memory_probe", "trial_overhead")
+        ),
+        "tests/e2e/test_benchmarks.py: at their shortest",
+    ),
     "paretune compare digits --storage s3://my-bucket/paretune": "tests/e2e/test_cluster.py",
 }
 HERE = [command for command in commands(README.read_text()) if command not in HELD_ELSEWHERE]

@@ -1,0 +1,56 @@
+"""Every benchmark runs and prints its table. Its figures are for quiet machines: a goal missed here is no fault.
+
+Each is run at its shortest; what it compares is all there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.readme import ROOT
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+def printed(name: str, *options: str) -> str:
+    """What it says. It ends with 0, or with 1 where a goal is missed, and with nothing on stderr in either case."""
+    command = [sys.executable, "-W", "error", str(ROOT / "benchmarks" / f"{name}.py"), *options]
+    environment = {**os.environ, "COLUMNS": "120"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1500, check=False)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout
+
+
+def test_data() -> None:
+    text = printed("data", "--rounds", "1", "--seconds", "0.01", "--batch-sizes", "64")
+    for word in ("digits", "stdlib", "images", "paretune", "index", "loader 0", "loader 2"):
+        assert word in text
+
+
+@pytest.mark.parametrize(("name", "lines"), [("loop", 2), ("noise_scale", 3)])
+def test_one_loop_beside_another(name: str, lines: int) -> None:
+    rows = [line.split() for line in printed(name, "--task", "diabetes_mlp", "--seconds", "0.5").splitlines()]
+    assert len([row for row in rows if row[0] == "diabetes_mlp"]) == lines
+    assert rows[-1][-2] == "goal"
+
+
+def test_memory_probe() -> None:
+    text = printed("memory_probe", "--models", "20")
+    for way in ("ours", "doubling", "bisection", "halving"):
+        assert way in text
+
+
+def test_trial_overhead() -> None:
+    text = printed("trial_overhead", "--trials", "1", "--workers", "1")
+    for row in ("bare script", "documented", "documented, polled", "gang", "times cheaper than the documented pattern"):
+        assert row in text
+
+
+def test_auto_vs_grid() -> None:
+    text = printed("auto_vs_grid", "--tasks", "digits_cnn", "--short", "--judge-seeds", "2")
+    assert "seconds to the target, auto over grid" in text
