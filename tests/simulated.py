@@ -62,6 +62,7 @@ class Law:
     largest_micro_batch: int = 4096
     steps_at: Callable[[float], float] | None = None  # in place of the hyperbola
     diverges_above: float = 6.0  # times the best rate
+    slower: Callable[[Trial], float] = lambda trial: 1.0  # times as many steps, whatever the batch size
 
     rate_factors: Mapping[str, float] = field(default_factory=dict)  # of the best rate, by the task's option `norm`
 
@@ -97,7 +98,7 @@ class Law:
             return _result(trial, Status.DIVERGED, {}, ())
         # The same seed is the same luck at every batch size, and some of its own: what pairing takes away, and leaves.
         luck = self.noise * (_normal(f"{training.seed}") + 0.5 * _normal(trial.id))
-        reached = self.steps(size) * math.exp(luck) * (1 + 0.25 * math.log2(off) ** 2)
+        reached = self.slower(trial) * self.steps(size) * math.exp(luck) * (1 + 0.25 * math.log2(off) ** 2)
         total = steps_for(training.budget, size, ROWS) or 1
         history = tuple(
             Report(

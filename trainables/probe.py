@@ -49,6 +49,7 @@ class Search:
     peaks: dict[int, int | None] = field(default_factory=dict)
     found: Found = field(default_factory=lambda: Found(0, "not looked for yet"))
     evaluation_peak_bytes: int = 0  # at the largest that fits
+    reserved_bytes: int | None = None  # likewise, on CUDA: what the allocator had fetched from the device for it
     history: tuple[Report, ...] = ()
 
 
@@ -113,10 +114,15 @@ def find_together(search: Search, measure: Measure, max_rows: int, place: Place)
             step=len(search.peaks),
             examples=0,
             seconds=exchanged(time.perf_counter() - began, place)[0],
-            metrics=figures if peak is None else {**figures, "peak_memory_bytes": float(peak)},
+            metrics=figures if peak is None else {**figures, **_peak_figures(peak, search.reserved_bytes)},
         )
         search.history += (report,)
         yield report
+
+
+def _peak_figures(peak: int, reserved: int | None) -> dict[str, float]:
+    figures = {"peak_memory_bytes": float(peak)}
+    return figures if reserved is None else {**figures, "reserved_memory_bytes": float(reserved)}
 
 
 def _try(measure: Measure, micro_batch_size: int) -> Seen:
@@ -141,6 +147,7 @@ def _take_note(search: Search, move: Probe, seen: list[Seen]) -> None:
     search.peaks[move.micro_batch_size] = int(share * search.capacity_bytes)
     evaluation = max((one.evaluation_peak_bytes or 0) / one.capacity_bytes for one in needed)
     search.evaluation_peak_bytes = int(evaluation * search.capacity_bytes)
+    search.reserved_bytes = max((r for one in needed if (r := one.reserved_bytes) is not None), default=None)
 
 
 def in_processes(config: ProbeConfig, place: Place, threads: int) -> Measure:
