@@ -40,7 +40,7 @@ def display(plan: Plan, *, plain: bool = False, console: Console | None = None) 
 
 
 class LiveDisplay:
-    """A bar, the totals, and one line per running trial; trials that fail are named above it."""
+    """A bar, the totals, and one line per running trial; those that end otherwise than completed are named above it."""
 
     def __init__(self, plan: Plan, console: Console, clock: Clock = time.monotonic) -> None:
         self._progress = Progress(plan, clock)

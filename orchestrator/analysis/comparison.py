@@ -38,7 +38,7 @@ class Comparison:
     test: TestReading | None = None
     targets: tuple[TargetRow, ...] = ()  # what it took to reach the target at each batch size
     curves: Mapping[str, CriticalBatch] = field(default_factory=dict)  # the critical batch, by the settings in words
-    behind: tuple[Behind, ...] = ()  # every batch size against the best one
+    behind: tuple[Behind, ...] = ()  # batch sizes and settings against the best of their like
     batch: BatchVerdict | None = None  # where the batch size was to be found
 
     @property

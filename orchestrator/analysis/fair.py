@@ -102,7 +102,8 @@ def by_seed(configuration: Configuration, axis: Axis, at: int, metric: str) -> d
 class Behind:
     """One choice against the best of those it is compared with, each at its best rate; paired by seed, this minus best.
 
-    The two differ in the batch size, at one choice of all other settings, or in those settings, at one batch size.
+    The two differ in the batch size, at one choice of all other settings, or in those settings, at one batch size. What
+    a confirmation compares may differ in both.
     """
 
     batch_size: int
@@ -126,6 +127,8 @@ class Behind:
             return "no detectable difference at equal examples"
         if self.training is None or self.training.verdict is not Verdict.WORSE:
             return "overfits: as good on training data, worse on validation data"
+        if self.batch_size == self.best:  # as many steps, so there is nothing to tell apart
+            return "worse on training data too, so it does not overfit"
         if self.at_equal_steps is None:
             return "worse on training data too, so it does not overfit; no number of steps is common to both"
         if self.at_equal_steps.verdict is Verdict.WORSE:
@@ -139,7 +142,7 @@ Pair = tuple[Tuned, Tuned]  # one, and the best of those it is compared with
 def behind(table: SweepTable) -> list[Behind]:
     """Every choice against the best of its like; the p-values of each kind are Holm's.
 
-    Where batch sizes were confirmed with fresh seeds, those trials are compared: they are pairs.
+    Where choices were confirmed with fresh seeds, those trials are compared: they are pairs.
     """
     places, objective = checkpoints(table), table.plan.objective
     metric = objective.metric.removeprefix("best_")
@@ -177,12 +180,23 @@ def _pairs(table: SweepTable) -> Iterator[Pair]:
     if confirmed:
         yield from _against_best(table, confirmed)
         return
-    alike: dict[str | int, list[Tuned]] = defaultdict(list)  # the same settings, or the same batch size
-    for entry in tuned(table):
-        alike[settings_of(table, entry)].append(entry)
-        alike[entry.batch_size].append(entry)
-    for entries in alike.values():
-        yield from _against_best(table, entries)
+    entries, places = tuned(table), _places(table)
+    for axis in (0, 1):
+        alike: dict[int, list[Tuned]] = defaultdict(list)
+        for entry in entries:
+            which = (places[entry.batch_size, settings_of(table, entry)], entry.batch_size)
+            alike[which[axis]].append(entry)
+        for group in alike.values():
+            yield from _against_best(table, group)
+
+
+def _places(table: SweepTable) -> dict[tuple[int, str], int]:
+    """(batch size, settings in words) -> which of the sweep's choices it is: what is carried is worded otherwise at
+    every batch size, and a plan has the same choices in the same order at each."""
+    words: dict[int, dict[str, None]] = defaultdict(dict)
+    for c in table.baselines:
+        words[c.training.batch_size][settings_words(c.config, table.settings)] = None
+    return {(size, word): place for size, several in words.items() for place, word in enumerate(several)}
 
 
 def _against_best(table: SweepTable, entries: Sequence[Tuned]) -> Iterator[Pair]:

@@ -186,10 +186,8 @@ def _gain(table: SweepTable, row: Row, goal: Goal, mode: Mode) -> Estimate | str
     batch = goal.metric.removeprefix(LATENCY_PREFIX)
     if percent and batch != goal.metric and (ratio := metrics.get(f"latency_ratio_{batch}")) is not None:
         return _linear(ratio, -100.0, 100.0)
-    reference = table.uncompressed(row)
-    parent = reference.value(goal.metric) if reference is not None else None
-    if parent is None and (stated := metrics.get(f"reference_{goal.metric}")) is not None:
-        parent = stated.value
+    stated, reference = metrics.get(f"reference_{goal.metric}"), table.uncompressed(row)
+    parent = stated.value if stated is not None else reference.value(goal.metric) if reference is not None else None
     change = metrics.get(f"{goal.metric}_change")
     if (change is None or not math.isfinite(change.value)) and parent is not None:
         change = Estimate(value=level.value - parent)

@@ -41,11 +41,15 @@ class Ready:
 
 @dataclass(frozen=True)
 class Dropped:
-    """There will be no such variant: nothing is left to compress. Its status is `parent_failed`."""
+    """Nothing is left to compress. `trial`, the variant of the parent that failed, ends as `parent_failed`.
+
+    There is no such trial where no parent failed: it was stopped early, which is no failure, it has no figure to choose
+    by, or `top` asks for more configurations than there are.
+    """
 
     pending: PendingVariant
     reason: str
-    trial: Trial | None  # of the parent that failed; None where `top` asks for more configurations than there are
+    trial: Trial | None
 
 
 Decision = Waiting | Ready | Dropped
@@ -72,7 +76,7 @@ def _decide(plan: Plan, awaited: tuple[str, ...], results: Results) -> tuple[Dec
             ranked[choice] = rank_configurations(choice.configurations, results, plan.sweep.objective)
         parent = _parent(pending, ranked[choice], results)
         if parent is None:
-            failed = _failed_parent(pending, ranked[choice])
+            failed = _failed_parent(pending, ranked[choice], results)
             lost = None if failed is None else variant_trial(plan.by_id[failed], pending.chain, plan)
             decisions.append(Dropped(pending, _why_none(pending, ranked[choice], results), lost))
         else:
@@ -145,12 +149,14 @@ def _parent(pending: PendingVariant, ranked: list[tuple[str, ...]], results: Res
     return next((trial for trial in trials if results[trial].status is Status.COMPLETED), None)
 
 
-def _failed_parent(pending: PendingVariant, ranked: list[tuple[str, ...]]) -> str | None:
+def _failed_parent(pending: PendingVariant, ranked: list[tuple[str, ...]], results: Results) -> str | None:
     """Where there is none to choose, the one that would have been: configurations that failed rank after the sound."""
-    order = [*ranked, *(c for c in pending.choice.configurations if c not in ranked)]
+    sound = set(ranked)
+    order = [*ranked, *(c for c in pending.choice.configurations if c not in sound)]
     if len(order) < pending.choice.rank:
         return None
-    return order[pending.choice.rank - 1][pending.seed_index or 0]
+    parent = order[pending.choice.rank - 1][pending.seed_index or 0]
+    return None if results[parent].status in (Status.COMPLETED, Status.STOPPED_EARLY) else parent
 
 
 def _why_none(pending: PendingVariant, ranked: list[tuple[str, ...]], results: Results) -> str:

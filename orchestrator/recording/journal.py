@@ -5,7 +5,8 @@
 
 The journal is the truth that MLflow is filled from. A record's time is frozen when it is first written, so sending it
 again is the same sending. A driver that was killed and started again may be told things a second time: the journal
-keeps the first report of every (trial, step), and of a trial's end only what is new.
+keeps the first report of every (trial, step), and of a trial's end only what is new. A start after an end says that the
+trial is run again.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class JournalView:
         """Raises KeyError for a report or an end without a start."""
         match record:
             case Started():
-                self.trials.setdefault(record.trial, TrialLog(record))
+                self.trials.setdefault(record.trial, TrialLog(record)).ended = None  # if it had one, it is run again
             case Reported():
                 log = self.trials[record.trial]
                 if record.report.step not in log.steps:
@@ -153,7 +154,8 @@ class Journal:
             learning_rate_source=trial.learning_rate_source,
             stage=trial.stage,
         )
-        self._append(trial.id, [] if trial.id in self.trials else [record])
+        known = self.trials.get(trial.id)
+        self._append(trial.id, [record] if known is None or known.ended is not None else [])
 
     def report(self, trial_id: str, report: Report) -> None:
         """Raises KeyError unless the trial was started: a report does not say what was run."""

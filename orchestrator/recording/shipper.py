@@ -85,7 +85,9 @@ class Shipper:
             return 0
         if sent is None:
             return 1 + len(log.reports) + (log.ended is not None)
-        ended = log.ended is not None and log.ended.time_ms != sent.ended_ms
+        if self._is_superseded(sent):
+            return 1 + len(log.reports) + (log.ended is not None)
+        ended = log.ended is not None and sent.ended_ms is None
         return (not sent.configured) + len(log.reports) - sent.reports + ended
 
     def connect(self) -> None:
@@ -209,9 +211,9 @@ class Shipper:
                 self._deleted_by_hand.add(trial)
 
     def _is_superseded(self, sent: Sent) -> bool:
-        """The trial was run again since, and ended otherwise."""
-        log = self._journal.trials[sent.trial]
-        return sent.ended_ms is not None and log.ended is not None and log.ended.time_ms != sent.ended_ms
+        """The trial is run again, or was and ended otherwise."""
+        ended = self._journal.trials[sent.trial].ended
+        return sent.ended_ms is not None and (ended is None or ended.time_ms != sent.ended_ms)
 
     def _find_or_create(self, log: TrialLog) -> str:
         trial, config = log.started.trial, log.started.config

@@ -3,7 +3,7 @@
     the trial's own exception               the trial ends as failed
     out of memory                           the trial ends as out_of_memory
     the same, but smaller pieces are left   the trial is run again from its checkpoint, with those
-    a worker was killed for its memory      likewise; with single rows already, the trial ends as out_of_memory
+    a worker was killed for its memory      a baseline: likewise; any other, or single rows already: out_of_memory
     a worker died, its node went away       the trial is run again from its checkpoint, up to `MAX_RETRIES` times
 A worker that fails takes its peers with it, in a collective that never completes: their errors are consequences.
 """

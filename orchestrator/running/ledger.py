@@ -23,7 +23,7 @@ class Observer(Protocol):
     """Whoever wants to know. Called from the driver's main thread, one call at a time; an error ends the sweep."""
 
     def started(self, trial: Trial) -> None:
-        """The trial has a gang. Not called for a trial whose result was there already."""
+        """The trial has a gang, or ends without one, its parent having failed. Not called where a result was there."""
 
     def report(self, trial_id: str, report: Report) -> None:
         """A reading. After a restart, a trial goes on behind the last one it gave."""
@@ -84,7 +84,7 @@ class Ledger:
 
     @property
     def trials(self) -> Mapping[str, Trial]:
-        """Every trial known so far: all baselines, and the variants whose parent is chosen. In the plan's order."""
+        """Every trial known so far: all baselines, and the variants whose parent is chosen or failed."""
         return self._trials
 
     def has_answered(self, trial: str) -> bool:
@@ -115,7 +115,7 @@ class Ledger:
             self._observer.report(trial, report)
 
     def ended(self, result: TrialResult) -> None:
-        self._storage.write(trial_file(result.id, RESULT), result.model_dump_json(indent=1).encode())
+        self._write(result)
         if result.status is Status.STOPPED_EARLY:  # nobody will go on from it
             remove_checkpoint(self._storage, checkpoint_file(result.id))
         self._settle(result)
@@ -132,6 +132,9 @@ class Ledger:
             history=tuple(self._reports.get(trial, ())),
         )
         self.ended(result)
+
+    def _write(self, result: TrialResult) -> None:
+        self._storage.write(trial_file(result.id, RESULT), result.model_dump_json(indent=1).encode())
 
     def _settle(self, result: TrialResult) -> None:
         self.results[result.id] = result
@@ -152,10 +155,10 @@ class Ledger:
         result = TrialResult(id=trial.id, config=trial.config, status=Status.PARENT_FAILED, reason=reason)
         if self._read(trial.id) == result:
             self.found.append(trial.id)
-            self._settle(result)
         else:
             self.started(trial.id)
-            self.ended(result)
+            self._write(result)
+        self._settle(result)
 
     def _learn(self, trials: Sequence[Trial]) -> None:
         for trial in trials:

@@ -30,6 +30,11 @@ class _Answer:
         return plan is self.plan and len(results) == len(known) and all(known.get(k) is r for k, r in results.items())
 
 
+def _trained(results: Results) -> dict[str, TrialResult]:
+    """Without those of variants, which ask for nothing."""
+    return {trial: result for trial, result in results.items() if result.config.kind != "variant"}
+
+
 _last: _Answer | None = None
 
 
@@ -39,11 +44,12 @@ def grown(plan: Plan, results: Results) -> tuple[Plan, tuple[str, ...]]:
     Give it the plan as expanded: what it returns has grown already.
     """
     global _last
+    results = _trained(results)
     last = _last  # once: a display asks from a thread of its own
     if last is not None and last.answers(plan, results):
         return last.grown
     answer = _grown(plan, results)
-    _last = _Answer(plan, dict(results), answer)
+    _last = _Answer(plan, results, answer)
     return answer
 
 

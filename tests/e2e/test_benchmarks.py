@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 def printed(name: str, *options: str) -> str:
-    """What it says. It ends with 0, or with 1 where a goal is missed, and with nothing on stderr in either case."""
+    """What it says. It ends with 0, or with 1 where a goal is missed."""
     command = [sys.executable, "-W", "error", str(ROOT / "benchmarks" / f"{name}.py"), *options]
     environment = {**os.environ, "COLUMNS": "120"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1500, check=False)

@@ -18,7 +18,7 @@ from recorded import MLFLOW_WARNINGS, check_complete, runs
 from orchestrator.plan import Trial
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.shipper import Shipper
-from trainables.results import Status
+from trainables.results import Status, TrialResult
 from trainables.storage import Storage, trial_file
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
@@ -160,6 +160,30 @@ def test_a_trial_that_is_run_again_and_ends_otherwise_gets_a_new_run(storage, ur
     assert first.data.tags["paretune.status"] == "failed"
     assert second.data.tags["paretune.status"] == "completed"
     assert second.info.run_id != first.info.run_id
+
+
+def test_a_variant_whose_parent_failed_has_a_run_of_its_own_when_it_runs_after_all(storage, uri, request):
+    sweep, client = request.node.name, MlflowClient(uri)
+    with Journal(storage, sweep) as journal:
+        journal.started(VARIANT)
+        lost = TrialResult(id=VARIANT.id, config=VARIANT.config, status=Status.PARENT_FAILED, reason="it diverged")
+        journal.ended(lost)
+        ship_all(journal, uri)
+        first = runs(client, sweep)[VARIANT.id]
+        assert (first.info.status, first.data.tags["paretune.status"]) == ("FAILED", "parent_failed")
+        journal.started(VARIANT)
+        shipper = Shipper(journal, uri)
+        assert shipper.unsent(VARIANT.id) > 0
+        shipper.connect()
+        shipper.ship(VARIANT.id)
+        again = runs(client, sweep)[VARIANT.id]
+        assert (again.info.status, again.data.tags["paretune.status"]) == ("RUNNING", "running")
+        shipper.interrupt()
+        assert runs(client, sweep)[VARIANT.id].info.status == "KILLED"
+        tell(journal, VARIANT)
+        ship_all(journal, uri)
+    last = check_complete(storage, sweep, uri)[VARIANT.id]
+    assert (last.info.run_id, last.data.tags["paretune.status"]) == (again.info.run_id, "completed")
 
 
 def test_a_run_that_a_person_deleted_stays_deleted(storage, uri, request):

@@ -71,22 +71,29 @@ EVENTS = st.lists(st.tuples(st.sampled_from(["start", "report", "end", "kill"]),
 @settings(deadline=None)  # it writes files
 @given(events=EVENTS)
 def test_whatever_is_told_twice_is_kept_once(tmp_path_factory, events):
-    """Against a model: sets of what was told, through any number of deaths of the driver."""
+    """Against a model: sets of what was told, through any number of deaths of the driver.
+
+    A start after an end begins the trial again, so it is told anew, and so is the end that follows.
+    """
     storage = Storage(str(tmp_path_factory.mktemp("sweep")))
     journal = Journal(storage, "s")
     steps: dict[str, list[int]] = {}
-    ended = set()
+    ended = set[str]()
+    starts_and_ends = 0
     for event, number, step in events:
         trial = TRIALS[number]
         match event:
             case "start":
                 journal.started(trial)
+                starts_and_ends += trial.id not in steps or trial.id in ended
+                ended.discard(trial.id)
                 steps.setdefault(trial.id, [])
             case "report" if trial.id in steps:
                 journal.report(trial.id, make_report(step))
                 if step not in steps[trial.id]:
                     steps[trial.id].append(step)
             case "end":
+                starts_and_ends += (trial.id not in steps) + (trial.id not in ended)
                 journal.ended(make_result(trial, sorted(steps.setdefault(trial.id, []))))
                 ended.add(trial.id)
             case "kill":
@@ -97,7 +104,7 @@ def test_whatever_is_told_twice_is_kept_once(tmp_path_factory, events):
     view = read(storage, "s")
     assert {trial: [each.report.step for each in log.reports] for trial, log in view.trials.items()} == steps
     assert {trial for trial, log in view.trials.items() if log.result()} == ended
-    assert len(lines(storage)) == len(steps) + sum(map(len, steps.values())) + len(ended)
+    assert len(lines(storage)) == sum(map(len, steps.values())) + starts_and_ends
     assert view == journal._view
     journal.close()
 
@@ -150,6 +157,21 @@ def test_a_trial_that_is_run_again_after_a_failure_has_its_last_end(storage):
         journal.ended(make_result(trial, [1], Status.COMPLETED))
     assert read(storage, "s").trials[trial.id].result().status is Status.COMPLETED
     assert len(lines(storage)) == 4
+
+
+def test_a_start_after_an_end_says_that_the_trial_is_run_again(storage):
+    trial = make_trial()
+    with Journal(storage, "s") as journal:
+        journal.ended(make_result(trial, [], Status.PARENT_FAILED))
+        for _ in range(2):  # the second time by a driver that was killed in between
+            journal.started(trial)
+        assert journal.trials[trial.id].ended is None
+        journal.report(trial.id, make_report(1))
+    assert read(storage, "s").trials[trial.id].ended is None
+    assert len(lines(storage)) == 4
+    with Journal(storage, "s") as journal:
+        journal.ended(make_result(trial, [1], Status.COMPLETED))
+    assert read(storage, "s").trials[trial.id].result().status is Status.COMPLETED
 
 
 def test_infinity_and_nan_survive(storage):

@@ -126,6 +126,29 @@ def test_a_sweep_without_a_parent_left_is_complete(storage: Storage) -> None:
     assert again.found == list(again.trials), "the second run finds it, and tells of no start"
 
 
+def test_many_variants_may_lose_their_parents_at_once(storage: Storage) -> None:
+    """As where a compression is added to a sweep whose trainings have failed."""
+    trials = [scripted(seed) for seed in range(60)]
+    waiting = [pending(trials[i : i + 1], chain_length=n) for i in range(60) for n in range(6)]
+    first = loaded(sweep_of(*trials), storage)
+    for trial in trials:
+        first.ended_as(trial.id, Status.DIVERGED, "loss was nan")
+    told = Told()
+    ledger = loaded(sweep_of(*trials, pending=waiting), storage, told)
+    assert ledger.is_complete
+    assert sum(result.status is Status.PARENT_FAILED for result in ledger.results.values()) == 360
+    assert len(told.events) == 60 + 2 * 360
+
+
+@pytest.mark.parametrize("status", [Status.STOPPED_EARLY, Status.COMPLETED])
+def test_a_parent_that_did_not_fail_loses_no_variant(storage: Storage, status: Status) -> None:
+    """Stopped early, or without a figure to choose by; what another sweep made of it stays as it is."""
+    ledger = loaded(sweep_of(TRIALS[0], pending=[pending(TRIALS[:1])]), storage)
+    ledger.ended_as(TRIALS[0].id, status, "as told")
+    assert ledger.is_complete
+    assert set(ledger.results) == {TRIALS[0].id}
+
+
 def test_a_variant_whose_parent_failed_runs_when_the_parent_does_after_all(storage: Storage) -> None:
     plan = sweep_of(TRIALS[0], pending=[pending(TRIALS[:1])])
     first = loaded(plan, storage)
