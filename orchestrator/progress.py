@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from orchestrator.analysis.table import MEASURED
 from orchestrator.plan import Plan, Trial
-from orchestrator.planning.resolve import Waiting, concrete, decide
+from orchestrator.planning.resolve import outlook
 from orchestrator.stages.growth import grown
 from trainables.config import BaselineConfig, ProbeConfig, VariantConfig, describe_chain
 from trainables.results import Report, Status, TrialResult
@@ -157,8 +157,8 @@ class Progress:
     def _count(self) -> int:
         """Also learns of the trials that results have asked for."""
         self._known, _ = grown(self.plan, self.results)
-        known = {trial.id for trial in (*self._known.trials, *concrete(self.plan, self.results))}
-        return len(known) + sum(isinstance(made, Waiting) for made in decide(self.plan, self.results))
+        ahead = outlook(self.plan, self.results)
+        return len({trial.id for trial in (*self._known.trials, *ahead.known)}) + ahead.waiting
 
     def _keep_best(self, result: TrialResult) -> None:
         value, sign = self.objective_of(result), 1.0 if self.plan.sweep.objective.mode == "max" else -1.0

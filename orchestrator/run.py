@@ -19,8 +19,8 @@ from orchestrator.display import display
 from orchestrator.final_reading import read_test_data
 from orchestrator.judging import Judged
 from orchestrator.plan import Plan, Trial
-from orchestrator.planning import resolve
 from orchestrator.planning.expand import expand
+from orchestrator.planning.resolve import outlook
 from orchestrator.problems import SweepError
 from orchestrator.recording.journal import Journal, JournalError, SweepIsRunningError
 from orchestrator.recording.recorder import Recorder
@@ -125,7 +125,7 @@ class PlanKeeper:
         self._save()
 
     def _save(self) -> None:
-        variants = resolve.concrete(self._plan, self._results)
+        variants = outlook(self._plan, self._results).known
         if variants != self._variants:
             self._variants = variants
             save_plan(self._storage, stored_plan(self._plan, variants))

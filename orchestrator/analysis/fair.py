@@ -180,14 +180,13 @@ def _pairs(table: SweepTable) -> Iterator[Pair]:
     if confirmed:
         yield from _against_best(table, confirmed)
         return
-    entries, places = tuned(table), _places(table)
-    for axis in (0, 1):
-        alike: dict[int, list[Tuned]] = defaultdict(list)
-        for entry in entries:
-            which = (places[entry.batch_size, settings_of(table, entry)], entry.batch_size)
-            alike[which[axis]].append(entry)
-        for group in alike.values():
-            yield from _against_best(table, group)
+    places = _places(table)
+    same_settings, same_size = defaultdict[int, list[Tuned]](list), defaultdict[int, list[Tuned]](list)
+    for entry in tuned(table):
+        same_settings[places[entry.batch_size, settings_of(table, entry)]].append(entry)
+        same_size[entry.batch_size].append(entry)
+    for group in (*same_settings.values(), *same_size.values()):
+        yield from _against_best(table, group)
 
 
 def _places(table: SweepTable) -> dict[tuple[int, str], int]:

@@ -84,31 +84,44 @@ def _decide(plan: Plan, awaited: tuple[str, ...], results: Results) -> tuple[Dec
     return tuple(decisions)
 
 
-def resolve(plan: Plan, results: Results) -> tuple[Trial, ...]:
-    """The trials beyond the plan's own that can run now, each once, given the results by trial id.
+@dataclass(frozen=True)
+class Outlook:
+    """What the results so far make of a plan."""
 
-    The baselines that results ask for, then the variants whose parents have ended.
-    """
+    trials: tuple[
+        Trial, ...
+    ]  # beyond the plan's own, each once: baselines asked for, variants whose parents have ended
+    dropped: tuple[Dropped, ...]  # the variants that nothing is left for, each with the reason
+    waiting: int  # variants
+    is_settled: bool  # nothing waits any more: there will be no further trials, whatever else happens
+
+    @property
+    def known(self) -> tuple[Trial, ...]:
+        """All that is known beyond the plan's own trials: those that can run, and the variants of failed parents."""
+        return (*self.trials, *(lost.trial for lost in self.dropped if lost.trial is not None))
+
+
+def outlook(plan: Plan, results: Results) -> Outlook:
     larger, awaited = grown(plan, results)
-    ready = [made.trial for made in _decide(larger, awaited, results) if isinstance(made, Ready)]
-    return tuple({trial.id: trial for trial in (*larger.trials[len(plan.trials) :], *ready)}.values())
+    decisions = _decide(larger, awaited, results)
+    ready = (made.trial for made in decisions if isinstance(made, Ready))
+    waiting = sum(isinstance(made, Waiting) for made in decisions)
+    return Outlook(
+        trials=tuple({trial.id: trial for trial in (*larger.trials[len(plan.trials) :], *ready)}.values()),
+        dropped=tuple(made for made in decisions if isinstance(made, Dropped)),
+        waiting=waiting,
+        is_settled=not awaited and not waiting,
+    )
+
+
+def resolve(plan: Plan, results: Results) -> tuple[Trial, ...]:
+    """The trials beyond the plan's own that can run now, given the results by trial id."""
+    return outlook(plan, results).trials
 
 
 def settled(plan: Plan, results: Results) -> bool:
-    """Whether nothing waits any more: `resolve` will give no further trials, whatever else happens."""
-    larger, awaited = grown(plan, results)
-    return not awaited and not any(isinstance(made, Waiting) for made in _decide(larger, awaited, results))
-
-
-def dropped(plan: Plan, results: Results) -> tuple[Dropped, ...]:
-    """The variants that will never exist, each with the reason."""
-    return tuple(decision for decision in decide(plan, results) if isinstance(decision, Dropped))
-
-
-def concrete(plan: Plan, results: Results) -> tuple[Trial, ...]:
-    """All that is known beyond the plan's own trials: what `resolve` gives, and what was dropped."""
-    lost = (decision.trial for decision in dropped(plan, results) if decision.trial is not None)
-    return (*resolve(plan, results), *lost)
+    """Whether `resolve` will give no further trials, whatever else happens."""
+    return outlook(plan, results).is_settled
 
 
 def rank_configurations(

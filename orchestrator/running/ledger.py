@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.plan import Plan, Trial
-from orchestrator.planning import resolve
+from orchestrator.planning.resolve import outlook
 from orchestrator.stages.answered import has_answered
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, remove_checkpoint, trial_file
@@ -142,12 +142,14 @@ class Ledger:
 
     def _resolve(self) -> None:
         """Variants whose parent can be chosen now become trials; those found with a result may free others."""
-        while new := [trial for trial in resolve.resolve(self.plan, self.results) if trial.id not in self._trials]:
+        ahead = outlook(self.plan, self.results)
+        while new := [trial for trial in ahead.trials if trial.id not in self._trials]:
             self._learn(new)
-        for lost in resolve.dropped(self.plan, self.results):
+            ahead = outlook(self.plan, self.results)
+        for lost in ahead.dropped:  # they free nobody
             if lost.trial is not None and lost.trial.id not in self.results:
                 self._drop(lost.trial, lost.reason)
-        self._is_settled = resolve.settled(self.plan, self.results)
+        self._is_settled = ahead.is_settled
 
     def _drop(self, trial: Trial, reason: str) -> None:
         """It ends without having begun. Decided anew in every run: the parent may be tried again, and then so is it."""

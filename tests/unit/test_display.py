@@ -13,7 +13,7 @@ from rich.console import Console
 from orchestrator.display import LiveDisplay, PlainDisplay, closing_words, display, duration
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
-from orchestrator.planning.resolve import dropped, resolve
+from orchestrator.planning.resolve import outlook, resolve
 from orchestrator.progress import Progress
 from orchestrator.spec import (
     CompressionPlan,
@@ -117,7 +117,7 @@ def test_variants_that_lose_their_parent_end_with_it(plan: Plan) -> None:
         progress.started(trial)
         progress.ended(result_of(trial).model_copy(update={"status": Status.DIVERGED, "metrics": {}}))
     assert (progress.total, progress.waiting) == (8, 4)
-    for lost in dropped(plan, progress.results):
+    for lost in outlook(plan, progress.results).dropped:
         assert lost.trial is not None
         progress.ended(TrialResult(id=lost.trial.id, config=lost.trial.config, status=Status.PARENT_FAILED))
     assert (progress.total, progress.waiting) == (8, 0)

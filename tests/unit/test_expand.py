@@ -15,7 +15,7 @@ from orchestrator.analysis.words import settings_words, varying_settings
 from orchestrator.plan import Plan
 from orchestrator.planning.expand import expand
 from orchestrator.planning.plan_view import baseline_table
-from orchestrator.planning.resolve import Dropped, Ready, Waiting, concrete, decide, dropped, resolve, settled
+from orchestrator.planning.resolve import Dropped, Ready, Waiting, decide, outlook, resolve, settled
 from orchestrator.planning.scaling import linear, none, scaled_rates, sqrt, usual_rule
 from orchestrator.planning.workload import Work, budget_fractions, chain_work, work_of
 from orchestrator.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
@@ -251,14 +251,14 @@ def test_every_seed_has_its_own_fate(sweep: Sweep) -> None:
     status = dict.fromkeys([*range(9), 10], Status.DIVERGED)
     found = results(plan, float, status)
     assert parents(plan, found) == [9, 11]
-    assert {decision.reason for decision in dropped(plan, found)} == {
+    assert {decision.reason for decision in outlook(plan, found).dropped} == {
         f"its parent {plan.trials[10].id} ended as diverged"
     }
     kinds = [type(decision) for decision in decide(plan, found)]
     assert kinds == [Ready, Ready, Dropped, Dropped, Ready, Ready]
-    lost = [decision.trial for decision in dropped(plan, found)]
+    lost = [decision.trial for decision in outlook(plan, found).dropped]
     assert {trial.config.parent for trial in lost if trial} == {plan.trials[10].id}  # type: ignore[union-attr]
-    assert len({trial.id for trial in concrete(plan, found)}) == 6
+    assert len({trial.id for trial in outlook(plan, found).known}) == 6
 
 
 def test_when_nothing_is_left_the_reason_is_told(sweep: Sweep) -> None:
@@ -267,16 +267,16 @@ def test_when_nothing_is_left_the_reason_is_told(sweep: Sweep) -> None:
     found = results(plan, float, status)
     assert resolve(plan, found) == ()
     assert settled(plan, found)
-    assert len(dropped(plan, found)) == 4
-    assert "3 diverged, 3 failed" in dropped(plan, found)[0].reason
-    assert len({trial.id for trial in concrete(plan, found)}) == 4
+    assert len(outlook(plan, found).dropped) == 4
+    assert "3 diverged, 3 failed" in outlook(plan, found).dropped[0].reason
+    assert len({trial.id for trial in outlook(plan, found).known}) == 4
 
 
 def test_more_parents_than_configurations_lose_nothing(sweep: Sweep) -> None:
     """Of four configurations the worst failed, so it is the fourth; a fifth was never there."""
     plan = with_compression(sweep, parents=TopParents(top=5))
     found = results(plan, float, dict.fromkeys(range(3), Status.DIVERGED))
-    lost = [decision.trial for decision in dropped(plan, found)]
+    lost = [decision.trial for decision in outlook(plan, found).dropped]
     assert [trial and trial.config.parent for trial in lost] == [plan.trials[0].id] * 2 + [None] * 2  # type: ignore
 
 
