@@ -35,7 +35,7 @@ test: lint types
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 tests
 
 soak: $(READY)
-	PARETUNE_SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kill.py tests/e2e/test_demo.py
+	PARETUNE_SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kill.py tests/e2e/test_mlflow.py tests/e2e/test_demo.py
 
 clean:
 	rm -rf $(VENV) paretune-results .mypy_cache .ruff_cache .pytest_cache

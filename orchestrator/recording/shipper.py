@@ -38,6 +38,7 @@ ENVIRONMENT = {  # what MLflow reads when it is imported
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # trying again is the recorder's work; MLflow's own takes minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run's end, into the sweep's own output
 }
 
 
