@@ -46,6 +46,30 @@ class Wide(nn.Module):
         return logits + hidden.mean(1, keepdim=True)
 
 
+class Heavy(DigitsCnn):
+    """75 MiB of weights and little beside them, so that copies of the weights are what fills the memory."""
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        return nn.Sequential(Flat(), nn.Linear(64, 2**18), nn.Linear(2**18, 10))
+
+
+class Flat(nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.flatten(1).float()
+
+
+class Shortened(DigitsCnn):
+    """One item of loss for every image, of which it sees as many pixels as the highest label says, and one more."""
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        return nn.Linear(1, 10)
+
+    def forward(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        seen = batch["image"].flatten(1)[:, : 1 + int(batch["label"].max())]
+        logits: torch.Tensor = model(seen[..., None])
+        return logits.mean(1)
+
+
 class Trimmed(DigitsCnn):
     """Its images hold as many items of loss as their label says, and one more; only label 9 has ten."""
 

@@ -36,7 +36,14 @@ class TrainingState:
     def save(self, place: Place, name: str) -> None:
         """Write the state to the storage, atomically; the first worker's, which is everyone's. All return after it."""
         if place.is_first:
-            state = {
+            place.storage.write(name, self.content())
+        if place.num_workers > 1:
+            dist.barrier(device_ids=[place.device.index] if place.device.type == "cuda" else None)
+
+    def content(self) -> bytes:
+        """What the file holds. In memory it is a second copy of all weights and of what the optimiser keeps of them."""
+        return to_bytes(
+            {
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
@@ -47,9 +54,7 @@ class TrainingState:
                 "history": [report.model_dump() for report in self.history],
                 "noise": self.noise.state() if self.noise else None,
             }
-            place.storage.write(name, to_bytes(state))
-        if place.num_workers > 1:
-            dist.barrier(device_ids=[place.device.index] if place.device.type == "cuda" else None)
+        )
 
     def resume(self, place: Place, name: str) -> None:
         """Take over the saved state, if there is one; otherwise nothing changes.

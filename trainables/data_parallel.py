@@ -8,10 +8,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD, Optimizer
 
 from trainables.config import Precision
 from trainables.evaluate import autocast
-from trainables.memory import out_of_memory
+from trainables.memory import out_of_memory, release_memory
 from trainables.place import Place
 from trainables.tasks.base import Batch
 
@@ -35,25 +36,32 @@ class _Losses(nn.Module):
 
 
 def data_parallel(
-    model: nn.Module, objective: Objective, example: Batch, place: Place, precision: Precision
+    model: nn.Module,
+    objective: Objective,
+    example: Batch,
+    place: Place,
+    precision: Precision,
+    optimizer: Optimizer,
 ) -> DistributedDataParallel:
     """A module batch -> losses whose backward pass leaves in `model` the mean of all workers' gradients.
 
     All workers get the first one's weights. `example`: a batch by which to see whether some parameters take no part in
     the loss; waiting for their gradients would fail, and asking at every step is only worth its time if there are any.
-    It also shows whether the batch fits. Raises MicroBatchTooLargeError, on all workers, if it does not on one of them:
-    later, in the middle of a step, a worker could not tell its peers, which would wait for its gradients.
+    It also shows whether the batch fits, beside what `optimizer` has yet to keep.
+    Raises MicroBatchTooLargeError, on all workers, if it does not on one of them: later, in the middle of a step, a
+    worker could not tell its peers, which would wait for its gradients.
     """
     losses = _Losses(model, objective)
     has_unused, ran_out = False, False
     try:
-        reserve = _stand_ins(losses)  # of one size with the gradients: what the steps hold and this look does not
+        reserve = _stand_ins(losses, optimizer)  # what the steps hold and this look does not
         has_unused = _has_unused_parameters(losses, example, place, precision)
         del reserve
     except Exception as error:
         if not out_of_memory(error):
             raise
         ran_out = True  # the error goes here, and with it the frames that hold the memory
+    release_memory(place.device)  # the allocator would keep it, and NCCL takes its own from what the device has left
     seen = torch.tensor([float(has_unused), float(ran_out)], device=place.device)
     dist.all_reduce(seen, op=dist.ReduceOp.MAX)
     if seen[1] > 0:
@@ -63,10 +71,20 @@ def data_parallel(
     return DistributedDataParallel(losses, device_ids=devices, find_unused_parameters=bool(seen[0] > 0))
 
 
-def _stand_ins(losses: _Losses, copies: int = 3) -> list[Tensor]:
-    """The buckets in which gradients travel, and up to two numbers that an optimiser keeps for every weight."""
+def _stand_ins(losses: nn.Module, optimizer: Optimizer) -> list[Tensor]:
+    """The buckets in which gradients travel, and what the optimiser will keep of every weight.
+
+    After a resumption it is there already, and an SGD has its momentum from its beginning on CUDA (`optim`).
+    """
     trained = [parameter for parameter in losses.parameters() if parameter.requires_grad]
-    return [torch.empty_like(parameter) for parameter in trained for _ in range(copies)]
+    lacking = [one for one in trained if not optimizer.state.get(one)]
+    kept = [one for one in lacking for _ in range(_kept_of_each(optimizer))]
+    return [torch.empty_like(parameter) for parameter in [*trained, *kept]]
+
+
+def _kept_of_each(optimizer: Optimizer) -> int:
+    """Numbers that an optimiser keeps for every weight: an SGD its momentum, if it has any, the Adams two moments."""
+    return int(bool(optimizer.defaults["momentum"])) if isinstance(optimizer, SGD) else 2
 
 
 def _has_unused_parameters(losses: _Losses, example: Batch, place: Place, precision: Precision) -> bool:

@@ -25,6 +25,10 @@ _SAYS_SO = (
     "CUDA error: out of memory",  # these where memory beside the caching allocator's runs out: handles, kernels
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDA driver error: out of memory",
+    "'out of memory'",  # NCCL's: Cuda failure 2 'out of memory'
+    "Failed to CUDA calloc",
 )
 
 
@@ -40,22 +44,29 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
+def peak_bytes(device: torch.device) -> int:
+    """The most that has been held since the start, or since `forget_peak`."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device)
+    return _status("VmHWM")
+
+
+def forget_peak(device: torch.device) -> None:
+    """Start counting anew: importing and building may have taken more than what is to be measured."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 # -- a CPU's ----------------------------------------------------------------------------------------------------------
 
 
 def resident_bytes() -> int:
     """What this process holds in memory now."""
     return _status("VmRSS")
-
-
-def peak_resident_bytes() -> int:
-    """The most that it has held since its start, or since `forget_peak`."""
-    return _status("VmHWM")
-
-
-def forget_peak() -> None:
-    """Start counting anew: importing and building may have taken more than what is to be measured."""
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def available_bytes() -> int:

@@ -21,6 +21,7 @@ class Place:
     rank: int = 0
     num_workers: int = 1
     device: torch.device = CPU
+    workers_per_node: int = 1  # like this one, of this trial and others, that may run here at one time
 
     @property
     def is_first(self) -> bool:

@@ -151,11 +151,15 @@ def _take_note(search: Search, move: Probe, seen: list[Seen]) -> None:
 
 
 def in_processes(config: ProbeConfig, place: Place, threads: int) -> Measure:
-    """Measures in fresh processes. What this worker's share of a CPU's memory is, is settled now, with the others."""
+    """Measures in fresh processes. What this worker's share of a CPU's memory is, is settled now, with the others.
+
+    A probe is alone on its node; the trainings it decides for are not: each has the share that is left when others run.
+    """
     capacity, own = config.memory_limit_bytes, resident_bytes() if place.device.type == "cpu" else 0
     if capacity is None and place.device.type == "cpu":
         hosts = exchanged(socket.gethostname(), place)
-        capacity = min(exchanged(int(SHARE_OF_AVAILABLE * available_bytes()), place)) // hosts.count(hosts[place.rank])
+        together = max(hosts.count(hosts[place.rank]), place.workers_per_node)
+        capacity = min(exchanged(int(SHARE_OF_AVAILABLE * available_bytes()) // together, place))
     longest: list[int | None] = []
 
     def measure(micro_batch_size: int) -> Needed:

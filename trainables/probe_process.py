@@ -20,12 +20,14 @@ import torch.distributed as dist
 from pydantic import Field, TypeAdapter
 from torch import nn
 
+from trainables.checkpoint import TrainingState
 from trainables.child import answer
 from trainables.clean import seed_everything
 from trainables.config import Budget, Frozen, ProbeConfig, Training
 from trainables.data import Table, TaskData, open_data
 from trainables.data.shards import Rows, Shard
-from trainables.evaluate import autocast, evaluate, evaluation_rows
+from trainables.data_parallel import MicroBatchTooLargeError
+from trainables.evaluate import _Outputs, autocast, evaluate, evaluation_rows
 from trainables.feed import micro_batches_of_steps
 from trainables.gradient_noise import GradientNoise
 from trainables.memory import (
@@ -34,7 +36,7 @@ from trainables.memory import (
     forget_peak,
     guard,
     out_of_memory,
-    peak_resident_bytes,
+    peak_bytes,
     resident_bytes,
 )
 from trainables.optim import build_optimizer
@@ -48,7 +50,7 @@ from trainables.tasks.base import Batch, Task
 
 STEPS, ACCUMULATION_STEPS = 2, 2  # the second has the optimiser's state, and gradients beside the activations
 RATE = 1e-6  # the weights must stay sane, that is all
-LOOKED_AT_ROWS, LOOKED_AT_SECONDS = 256, 3.0
+LOOKED_AT_ROWS, LOOKED_AT_SECONDS, LOOKED_AT_SEED = 256, 3.0, 0
 
 
 class Common(Frozen):
@@ -80,7 +82,7 @@ class TimingRequest(Common):
 
 
 class Needed(FrozenResult):
-    """What steps needed. `peak_bytes` is None where memory ran out."""
+    """What steps needed. `peak_bytes` is None where memory ran out, in them or in the checkpoint that follows."""
 
     peak_bytes: int | None
     capacity_bytes: int
@@ -148,6 +150,7 @@ class Same:
 def measure_memory(request: MemoryRequest, response: Path) -> Needed:
     """Peak of two steps of two micro-batches each, and of an evaluation. The guard answers for us if memory runs out.
 
+    A checkpoint must fit too. Its peak is kept apart, as it does not depend on the micro-batch and so is on no line.
     With several workers the model is wrapped as theirs is, in a group of this process alone: its buckets take memory.
     """
     place = _place(request, rank=0)
@@ -164,17 +167,22 @@ def measure_memory(request: MemoryRequest, response: Path) -> Needed:
         if request.find_longest_row:
             longest = longest_row(subject.model, subject.task, subject.data.train, place, request.config)
         order = Shard(subject.data.train.n_rows, seed=request.config.seed) if longest is None else Same(longest)
-        _forget_peak(place)
+        forget_peak(place.device)
         rows = request.micro_batch_size * ACCUMULATION_STEPS
         noise = GradientNoise(training, subject.data.train.n_rows, place)  # as every training measures it
         subject.take_steps(order, rows, request.micro_batch_size, STEPS, noise)
-        peak = _peak(place) + extra
+        peak = peak_bytes(place.device) + extra
         reserved = torch.cuda.max_memory_reserved(place.device) if place.device.type == "cuda" else None
-        _forget_peak(place)
+        if place.device.type == "cpu":  # a device is not asked for it: there the copy is made in the host's memory
+            forget_peak(place.device)
+            TrainingState(subject.model, subject.update.optimizer, subject.update.scaler, noise=noise.meter).content()
+            if peak_bytes(place.device) + extra > capacity:
+                return ran_out
+        forget_peak(place.device)
         _evaluate(subject, training)
-        evaluation_peak = _peak(place) + extra
+        evaluation_peak = peak_bytes(place.device) + extra
     except Exception as error:
-        if not out_of_memory(error):
+        if not (out_of_memory(error) or isinstance(error, MicroBatchTooLargeError)):
             raise
         return ran_out
     return Needed(
@@ -187,20 +195,28 @@ def measure_memory(request: MemoryRequest, response: Path) -> Needed:
 
 
 def longest_row(model: nn.Module, task: Task, table: Table, place: Place, config: ProbeConfig) -> int | None:
-    """The training row with the most items of loss (a text's tokens) among some, evenly spread; None if all are alike.
+    """The training row of which the most bytes are computed, among those there is time for; None if all are alike.
 
     Rows of a table have one shape, but a task may cut away their padding, and then memory follows the longest.
     """
-    began, items = time.monotonic(), {}
+    began, computed = time.monotonic(), {}
     model.eval()
-    with torch.no_grad(), autocast(config.precision, place.device):
-        for row in np.unique(np.linspace(0, table.n_rows - 1, LOOKED_AT_ROWS, dtype=np.int64)):
-            batch = {name: column.to(place.device) for name, column in table.gather(np.array([row])).items()}
-            items[int(row)] = task.losses(task.forward(model, batch), batch).numel()
-            if time.monotonic() - began > LOOKED_AT_SECONDS:
-                break
+    for row in looked_at(table.n_rows):
+        batch = {name: column.to(place.device) for name, column in table.gather(np.array([row])).items()}
+        # Autocast anew for each row: it keeps the cast weights, and would have them computed with the first row only.
+        with torch.no_grad(), autocast(config.precision, place.device), _Outputs() as outputs:
+            task.losses(task.forward(model, batch), batch)
+        computed[int(row)] = outputs.bytes
+        if time.monotonic() - began > LOOKED_AT_SECONDS:
+            break
     model.train()
-    return max(items, key=lambda row: items[row]) if len(set(items.values())) > 1 else None
+    return max(computed, key=lambda row: computed[row]) if len(set(computed.values())) > 1 else None
+
+
+def looked_at(n_rows: int) -> Rows:
+    """Rows evenly spread over a table, in random order: where there is time for a few only, they are spread as well."""
+    rows = np.unique(np.linspace(0, n_rows - 1, LOOKED_AT_ROWS, dtype=np.int64))
+    return np.random.default_rng(LOOKED_AT_SEED).permutation(rows)
 
 
 def _evaluate(subject: Subject, training: Training) -> None:
@@ -223,21 +239,6 @@ def _take_capacity(request: MemoryRequest, place: Place, extra: int, response: P
     capacity = min(room, request.capacity_bytes or room)
     torch.cuda.set_per_process_memory_fraction(capacity / total, place.device)
     return capacity
-
-
-def _forget_peak(place: Place) -> None:
-    if place.device.type == "cuda":
-        torch.cuda.synchronize(place.device)
-        torch.cuda.reset_peak_memory_stats(place.device)
-    else:
-        forget_peak()
-
-
-def _peak(place: Place) -> int:
-    if place.device.type == "cuda":
-        torch.cuda.synchronize(place.device)
-        return torch.cuda.max_memory_allocated(place.device)
-    return peak_resident_bytes()
 
 
 # -- time -------------------------------------------------------------------------------------------------------------

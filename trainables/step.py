@@ -65,7 +65,8 @@ class OptimizerStep:
         on the device: nothing here waits for it.
         """
         if self.place.num_workers > 1 and not isinstance(self._losses, DistributedDataParallel):
-            self._losses = data_parallel(self.model, self.objective, micro_batches[0], self.place, self.precision)
+            look = (micro_batches[0], self.place, self.precision, self.optimizer)
+            self._losses = data_parallel(self.model, self.objective, *look)
         for parameter in self.parameters:
             parameter.grad = None
         if noise is None:

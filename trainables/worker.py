@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -31,6 +30,7 @@ from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from trainables.commands import COMMAND, Raised, Shutdown
+from trainables.data.fingerprint import default_cache
 from trainables.malloc import give_back_large_blocks
 from trainables.results import Frozen
 from trainables.storage import Storage
@@ -48,7 +48,6 @@ class WorkerGroupConfig(Frozen):
     cpus_per_worker: int
     gpus_per_worker: int
     storage: str  # URI of the sweep's storage
-    cache: str  # the scratch folder of each node
     runner: str = "trainables.trial:run_trial"  # what runs a trial; another one for tests
     scratch: str  # a folder that every node reaches, for Ray Train's own files
 
@@ -183,8 +182,15 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
             world_size=num_workers,
             timeout=COLLECTIVE_TIMEOUT,
         )
-    cache = Path(config.cache).expanduser()
-    return meeting["life"], Place(Storage(config.storage), cache, rank, num_workers, device)
+    storage, together = Storage(config.storage), _cpus_of_this_node() // config.cpus_per_worker
+    return meeting["life"], Place(storage, default_cache(), rank, num_workers, device, max(1, together))
+
+
+def _cpus_of_this_node() -> int:
+    """As Ray counts them."""
+    here = ray.get_runtime_context().get_node_id()
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return next((int(node["Resources"].get("CPU", 1)) for node in nodes if node["NodeID"] == here), 1)
 
 
 def _free_address() -> str:

@@ -73,6 +73,16 @@ def real(here: Place) -> dict[str, Any]:
     return {"status": str(result.status), "reason": result.reason, "details": result.details, "metrics": figures}
 
 
+def hungry(here: Place) -> dict[str, Any]:
+    """Fresh processes in which memory runs out above 2 rows, in the look that workers take before the first step."""
+    task = DIGITS.model_copy(update={"name": "tests.hungry:Hungry", "options": {"most_rows": 2}})
+    config = ProbeConfig(task=task, num_workers=2, max_micro_batch_size=3)
+    *_, result = run_trial("h", config, here)
+    assert isinstance(result, TrialResult)
+    figures = {name: estimate.value for name, estimate in result.metrics.items()}
+    return {"status": str(result.status), "reason": result.reason, "metrics": figures}
+
+
 def resplit(here: Place, rank: int) -> dict[str, Any]:
     """Memory runs out above 8 rows, on one worker or (-1) on both; a worker's share is 24."""
     task = DIGITS.model_copy(update={"name": "tests.hungry:Hungry", "options": {"most_rows": 8, "rank": rank}})
@@ -98,6 +108,7 @@ def main() -> None:
         "unequal rows": simulated(here, (16 * GIB, 16 * GIB), (2**20, 3 * 2**20)),
         "failing": failing(here),
         "real": real(here),
+        "hungry": hungry(here),
         "resplit": [resplit(here, rank) for rank in (-1, 0, 1)],
     }
     (folder / f"{rank}.json").write_text(json.dumps(found))

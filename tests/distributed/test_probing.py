@@ -52,11 +52,19 @@ def test_real_processes_agree_on_memory_and_on_time(workers):
         assert rate["value"] == pytest.approx(2 * size / step["value"])
 
 
+def test_memory_that_runs_out_in_a_probe_of_several_workers_is_no_failure(workers):
+    first, second = (worker["hungry"] for worker in workers)
+    assert first == second
+    assert first["status"] == "completed", first["reason"]
+    assert first["metrics"]["largest_micro_batch_size"] == 2
+    assert first["metrics"]["probe_out_of_memory_errors"] == 1
+
+
 @pytest.mark.parametrize("case", range(3))
 def test_a_batch_that_does_not_fit_one_worker_is_divided_anew_on_both(workers, case):
     first, second = (worker["resplit"][case] for worker in workers)
     assert first == second
     assert first["status"] == "completed"
     assert (first["micro"], first["accumulation"]) == (6, 4)
-    assert first["examples"] == [240, 480]
+    assert first["examples"] == [48, 96, 144, 240, 480]
     assert "divided into 4 micro-batches of 6 on each worker" in first["warnings"][0]

@@ -8,6 +8,7 @@ import torch
 
 from tests.training_samples import place, training
 from trainables.config import Adam, BaselineConfig, ProbeConfig, TaskConfig, Throughput
+from trainables.probe import in_processes
 from trainables.results import Status, TrialResult
 from trainables.trial import run_trial
 
@@ -43,9 +44,9 @@ def test_what_is_found_is_near_the_limit_and_a_whole_training_fits(
     figures = {name: estimate.value for name, estimate in result.metrics.items()}
     found = int(figures["largest_micro_batch_size"])
     assert figures["memory_capacity_bytes"] == LIMIT
-    true = (LIMIT - figures["memory_fixed_bytes"]) / figures["memory_bytes_per_example"]
-    assert 0.95 * int(true) <= found <= true
     assert figures["probes"] <= 6
+    too_many = int(found / 0.95) + 2
+    assert in_processes(config, here, torch.get_num_threads())(too_many).peak_bytes is None
 
     config_of_training = baseline(3 * found, found)
     planned = config_of_training.training.model_copy(update={"precision": precision})

@@ -12,14 +12,17 @@ import pytest
 import torch
 
 from orchestrator.probing.local_trial import run_locally
-from tests.hungry import Trimmed
+from tests.hungry import Heavy, Shortened, Trimmed
 from tests.training_samples import place
 from trainables import memory
 from trainables.config import Adam, ProbeConfig, TaskConfig, Throughput
 from trainables.data import open_data
 from trainables.place import Place
-from trainables.probe_process import longest_row
+from trainables.probe import _ask
+from trainables.probe_process import MemoryRequest, Needed, longest_row, looked_at
 from trainables.results import Report, Status, TrialResult
+from trainables.tasks.base import Task
+from trainables.tasks.images import DigitsCnn
 from trainables.trial import run_trial
 
 MIB = 2**20
@@ -27,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 LIMIT = 700 * MIB
 DIGITS = TaskConfig(name="digits_cnn", options={"channels": 4}, data="of the test", code="of the test")
 GREEDY = TaskConfig(name="tests.hungry:Greedy", data="of the test", code="of the test")
+HEAVY = GREEDY.model_copy(update={"name": "tests.hungry:Heavy"})
 
 FULL_TRAINING = """
 import sys
@@ -41,7 +45,7 @@ from trainables.trial import run_trial
 
 folder, limit, micro = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)
-task = TaskConfig(name="tests.hungry:Greedy", data="of the test", code="of the test")
+task = TaskConfig(name=sys.argv[4], data="of the test", code="of the test")
 settings = training(3 * micro, 4, micro_batch_limit=micro, optimizer=Adam(), learning_rate=1e-3, evaluations=1)
 guard(limit, lambda: (folder / "ran out").touch())
 *_, result = run_trial("full", BaselineConfig(task=task, training=settings), place(folder))
@@ -64,8 +68,31 @@ def probed(folder: Path, **settings: Any) -> tuple[list[Report], TrialResult]:
     return [report for report in reports if isinstance(report, Report)], result
 
 
+def measured(folder: Path, task: TaskConfig, micro_batch_size: int, limit: int) -> Needed:
+    """Steps in a process that counts only what it holds itself."""
+    request = MemoryRequest(
+        config=ProbeConfig(task=task, optimizer=Adam()),
+        device="cpu",
+        threads=1,
+        cache=str(folder / "cache"),
+        micro_batch_size=micro_batch_size,
+        capacity_bytes=limit,
+        resident_bytes=0,
+    )
+    return Needed.model_validate_json(_ask(request, place(folder)))
+
+
+def check_that_a_training_fits(folder: Path, task: TaskConfig, micro_batch_size: int, limit: int) -> None:
+    command = [sys.executable, "-c", FULL_TRAINING, str(folder), str(limit), str(micro_batch_size), task.name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert not (folder / "ran out").exists()
+    assert (folder / "result").read_text() == f"completed {micro_batch_size}"
+
+
 def test_what_is_found_is_near_the_limit_and_a_whole_training_fits(tmp_path: Path) -> None:
     """As the command does it, with a worker of its own: what the process of the tests holds is nobody's business."""
+    open_data(Heavy(), tmp_path / "cache")  # what this takes of a worker, once, is not to be measured
     config = ProbeConfig(task=GREEDY, optimizer=Adam(), memory_limit_bytes=LIMIT)
     *reports, result = run_locally(config, [str(ROOT)], tmp_path / "cache", 1)
     assert isinstance(result, TrialResult)
@@ -78,14 +105,24 @@ def test_what_is_found_is_near_the_limit_and_a_whole_training_fits(tmp_path: Pat
     assert 2 * MIB <= figures["memory_bytes_per_example"] < 8 * MIB  # the product and its exponential are kept
     assert figures["probes"] == len(reports) == len(result.history) <= 6
     assert [int(report.metrics["micro_batch_size"]) for report in result.history[:2]] == [1, 4]
-    true = (LIMIT - figures["memory_fixed_bytes"]) / figures["memory_bytes_per_example"]  # this model's is a line
-    assert 0.95 * int(true) <= found
+    alone = measured(tmp_path, GREEDY, 1, LIMIT).peak_bytes
+    assert alone is not None
+    held_by_the_worker = int(result.history[0].metrics["peak_memory_bytes"]) - alone  # beyond what a probe holds
+    too_many = int(found / 0.95) + 2
+    assert measured(tmp_path, GREEDY, too_many, LIMIT - held_by_the_worker).peak_bytes is None
+    check_that_a_training_fits(tmp_path, GREEDY, found, LIMIT)
 
-    command = [sys.executable, "-c", FULL_TRAINING, str(tmp_path), str(LIMIT), str(found)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "ran out").exists()
-    assert (tmp_path / "result").read_text() == f"completed {found}"
+
+def test_a_checkpoint_fits_beside_the_gradients_too(tmp_path: Path) -> None:
+    """At every reading weights and both of Adam's moments are there once more: 3 x weights above what steps hold."""
+    open_data(Heavy(), tmp_path / "cache")
+    weights = sum(parameter.nbytes for parameter in Heavy().build_model().parameters())
+    steps = measured(tmp_path, HEAVY, 1, 8 * 2**30).peak_bytes
+    assert steps is not None
+    assert measured(tmp_path, HEAVY, 1, steps + weights).peak_bytes is None
+    limit = steps + 4 * weights
+    assert measured(tmp_path, HEAVY, 1, limit).peak_bytes == pytest.approx(steps, rel=0.02)  # what is on the line
+    check_that_a_training_fits(tmp_path, HEAVY, 1, limit)
 
 
 def test_where_memory_is_no_limit_the_data_is_and_steps_are_timed(tmp_path: Path) -> None:
@@ -130,15 +167,28 @@ def test_a_precision_that_the_device_lacks_is_refused(tmp_path: Path) -> None:
         probed(tmp_path, precision="float16")
 
 
-def test_the_longest_row_is_the_one_with_the_most_items(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", [Trimmed(), Shortened()], ids=["items", "pixels"])
+def test_the_longest_row_is_the_one_that_most_is_computed_of(tmp_path: Path, task: Task) -> None:
     here: Place = place(tmp_path)
-    task = Trimmed()
     table = open_data(task, here.cache).train
     row = longest_row(task.build_model(), task, table, here, ProbeConfig(task=DIGITS))
     assert row is not None
     assert int(table.column("label")[row]) == 9
-    alike = super(Trimmed, task)
-    assert isinstance(alike.losses(torch.zeros(1, 10), table.gather(np.array([0]))), torch.Tensor)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_where_all_rows_are_alike_none_is_the_longest(tmp_path: Path, precision: str) -> None:
+    here, task = place(tmp_path), DigitsCnn(channels=4)
+    config = ProbeConfig.model_validate({"task": DIGITS, "precision": precision})
+    assert longest_row(task.build_model(), task, open_data(task, here.cache).train, here, config) is None
+
+
+def test_a_few_of_the_rows_that_are_looked_at_are_from_everywhere() -> None:
+    """A slow model has time for a few only, and a table may be sorted by length."""
+    rows = looked_at(100_000)
+    assert (rows.min(), rows.max(), len(set(rows.tolist()))) == (0, 99_999, len(rows))
+    assert np.ptp(rows[:8]) > 50_000
+    assert sorted(looked_at(3).tolist()) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("version", [1, 2])

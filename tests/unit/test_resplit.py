@@ -14,9 +14,11 @@ from orchestrator.running.gang import Assignment, divide
 from tests.training_samples import place, training
 from trainables.compression.distill import distill
 from trainables.compression.fine_tune import Context, Trained, fine_tune
-from trainables.config import BaselineConfig, Distill, FineTune, TaskConfig
+from trainables.config import Adam, AdamW, BaselineConfig, Distill, FineTune, Optimizer, Sgd, TaskConfig
 from trainables.data import open_data
+from trainables.data_parallel import _stand_ins
 from trainables.division import next_division
+from trainables.optim import build_optimizer
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks import load_task
 from trainables.trial import run_trial
@@ -39,7 +41,7 @@ def test_memory_that_runs_out_halves_the_micro_batch_until_it_fits(tmp_path: Pat
     assert result.status is Status.COMPLETED
     assert result.metrics["micro_batch_size"].value == 6  # 24 -> 12 -> 6: halves that divide the batch
     assert result.metrics["accumulation_steps"].value == 4
-    assert [report.examples for report in reports] == [96, 192, 288]  # the effective batch is what it was
+    assert [report.examples for report in reports] == [24, 48, 96, 192, 288]  # the effective batch is what it was
     assert all(report.metrics["learning_rate"] == 0.02 for report in reports)
     (warning,) = result.warnings
     assert "micro_batch_size 24" in warning
@@ -52,9 +54,9 @@ def test_memory_that_runs_out_halves_the_micro_batch_until_it_fits(tmp_path: Pat
 def test_it_goes_on_from_the_last_reading(tmp_path: Path) -> None:
     """Memory runs out in the sixth step: the first four were kept in a checkpoint."""
     reports, result = trial(tmp_path, most_rows=12, after_steps=5)
-    assert [report.step for report in reports] == [4, 8, 12]
+    assert [report.step for report in reports] == [1, 2, 4, 8, 12]
     assert result.status is Status.COMPLETED
-    assert [report.step for report in result.history] == [4, 8, 12]
+    assert [report.step for report in result.history] == [1, 2, 4, 8, 12]
     assert result.metrics["micro_batch_size"].value == 12
 
 
@@ -71,7 +73,7 @@ def test_who_resumes_it_knows_the_division_that_fits(tmp_path: Path) -> None:
     *_, result = run_trial("0123456789ab", config, place(tmp_path))
     assert isinstance(result, TrialResult)
     assert result.metrics["micro_batch_size"].value == 4
-    assert [report.step for report in result.history] == [4, 8, 12]
+    assert [report.step for report in result.history] == [1, 2, 4, 8, 12]
     assert "6 micro-batches of 4" in result.warnings[0]
     assert not list((tmp_path / "storage").rglob("*.micro_batch_size"))  # once the result has been taken
 
@@ -126,7 +128,7 @@ def test_a_worker_killed_for_its_memory_is_followed_by_one_that_takes_less(tmp_p
     task = HUNGRY.model_copy(update={"options": {"most_rows": 24, "after_steps": 0}})
     config = BaselineConfig(task=task, training=settings)
     workers = {"num_workers": 1, "cpus_per_worker": 1, "gpus_per_worker": 0}
-    group = WorkerGroupConfig(storage=place(tmp_path).storage.uri, cache="c", runner="r", scratch="s", **workers)
+    group = WorkerGroupConfig(storage=place(tmp_path).storage.uri, runner="r", scratch="s", **workers)
     job = Assignment(trial="0123456789ab", config=config, group=group, objective="val_loss")
     decisions = [divide(job) for _ in range(2)]
     assert all(isinstance(decision, Retry) and not decision.counts for decision in decisions)
@@ -136,6 +138,21 @@ def test_a_worker_killed_for_its_memory_is_followed_by_one_that_takes_less(tmp_p
     assert result.warnings[0].startswith("memory ran out at micro_batch_size 24, so the batch of 24 was divided into 4")
     another = job.model_copy(update={"trial": "another"})
     assert sum(divide(another) is not None for _ in range(6)) == 4  # 12, 6, 3, 1
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "kept"), [(Sgd(momentum=0.0), 0), (Sgd(momentum=0.9), 1), (Adam(), 2), (AdamW(), 2)]
+)
+def test_room_is_reserved_for_what_an_optimizer_does_not_hold_yet(optimizer: Optimizer, kept: int) -> None:
+    """Beside one copy for the buckets; after a resumption the optimiser's numbers are there already."""
+    model = torch.nn.Linear(3, 2)
+    model.bias.requires_grad_(False)  # is not trained, so nothing is kept of it
+    fresh, resumed = (build_optimizer(optimizer, model.parameters(), 0.1) for _ in range(2))
+    assert [one.shape for one in _stand_ins(model, fresh)] == [model.weight.shape] * (1 + kept)
+    model(torch.ones(1, 3)).sum().backward()
+    fresh.step()
+    resumed.load_state_dict(fresh.state_dict())
+    assert len(_stand_ins(model, fresh)) == len(_stand_ins(model, resumed)) == 1
 
 
 def test_divisions_keep_the_batch() -> None:
