@@ -53,8 +53,8 @@ class TaskFacts(Frozen):
     """What was found out about the task without training anything."""
 
     metrics: dict[str, Mode]  # every metric of the task, `loss` among them, and which way is better
-    train_rows: int | None  # None: not known without importing the user's module
-    data: str  # fingerprint of the train, validation and test data
+    train_rows: int | None  # the fewest of all combinations; None: not known without importing the user's module
+    data: str  # fingerprint of the train, validation and test data, with every combination of swept options
     code: str  # revision of the code that decides a result
     search_path: tuple[str, ...] = ()  # folders in which a user's module is looked for, before sys.path
     complete: bool = True  # False: only importing the user's module can tell the rest, so ids may still change
@@ -166,8 +166,8 @@ class Sweep(Frozen):
 def load_sweep(path: str | Path, *, import_task: bool = False) -> Sweep:
     """Read, check and complete a sweep file. Raises SweepError with everything that is wrong with it.
 
-    A user's own task is looked up without being imported, as far as its source tells. With `import_task` it is imported
-    as well (and torch with it): what `run` does before the first trial.
+    A user's own task is looked up without being imported, as far as its source tells. With `import_task` the task is
+    imported (and torch with it) and made with every combination of its options: what `run` does before the first trial.
     """
     from orchestrator.sweepfile.load import load  # it builds the types above
 

@@ -1,7 +1,7 @@
 """Finds out about a task without importing it: its metrics, how many training rows, fingerprints of its data and code.
 
 A built-in task is known from the catalogue. A user's `package.module:Class` is found as a file on the search path and
-parsed; what its source does not say literally is left to `run`, which imports it before the first trial.
+parsed; what its source does not say literally is left to `run`, which imports and makes it before the first trial.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.planning.identity import code_revision, module_sources
+from orchestrator.planning.identity import code_revision, module_files
 from orchestrator.problems import listing, nearest
-from orchestrator.spec import TaskChoice, TaskFacts
+from orchestrator.spec import Mode, TaskChoice, TaskFacts
 from orchestrator.sweepfile.document import Node
 from orchestrator.sweepfile.source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from trainables.config import Scalar
 from trainables.data import builtin
-from trainables.data.fingerprint import fingerprint
+from trainables.data.fingerprint import fingerprint, overlap
 from trainables.data.sources import DataError, list_files, open_file, resolve
 from trainables.tasks.catalog import BUILTIN, Builtin
 
@@ -33,17 +33,17 @@ def look_up(node: Node, task: TaskChoice, folder: Path, *, import_task: bool = F
     """What is known about a task; None if it cannot be used: the reasons are noted at `node`, the value of `task`.
 
     `folder` is the sweep file's: a user's module is looked for there first, then in the current folder, then wherever
-    Python looks. With `import_task` a user's task is also imported and made, and its own word is taken.
+    Python looks. With `import_task` the task is also imported and made with every combination of its options, and a
+    user's task is taken at its own word.
     """
     name = node.child("name") if isinstance(node.value, dict) else node
-    if ":" not in task.name:
-        if task.name in BUILTIN:
-            return _builtin_facts(node, task, BUILTIN[task.name])
-        allowed = f"{listing(BUILTIN)}, or package.module:Class"
-        name.fail("is not a built-in task", allowed=allowed, close_to=BUILTIN)
+    if ":" in task.name:
+        facts = _user_facts(node, name, task, tuple(dict.fromkeys((str(folder.absolute()), str(Path.cwd())))))
+    elif task.name in BUILTIN:
+        facts = _builtin_facts(node, task, BUILTIN[task.name])
+    else:
+        name.fail("is not a built-in task", allowed=f"{listing(BUILTIN)}, or package.module:Class", close_to=BUILTIN)
         return None
-    search_path = tuple(dict.fromkeys((str(folder.absolute()), str(Path.cwd()))))
-    facts = _user_facts(node, name, task, search_path)
     return _imported_facts(name, task, facts) if facts and import_task else facts
 
 
@@ -93,13 +93,14 @@ def _option_fits(option: Node, key: str, value: Scalar, builtin: Builtin) -> boo
 
 def _user_facts(node: Node, name: Node, task: TaskChoice, search_path: tuple[str, ...]) -> TaskFacts | None:
     module_name, _, class_name = task.name.partition(":")
+    folders = [*search_path, *(entry or "." for entry in sys.path)]
     try:
-        file = find_module(module_name, [*search_path, *(entry or "." for entry in sys.path)])
+        file = find_module(module_name, folders)
         found = find_class(file, class_name) if file else None
     except SourceError as error:
         name.fail(str(error), allowed=error.allowed, near=error.nearest)
         return None
-    code = code_revision(module_sources(file, module_name)) if file else code_revision()
+    code = code_revision(module_files(module_name, folders))
     unknown = TaskFacts(metrics={}, train_rows=None, data=NOT_READ, code=code, search_path=search_path, complete=False)
     if file is None or found is None:
         return unknown
@@ -182,27 +183,30 @@ def _metrics_fit(name: Node, class_name: str, metrics: Any) -> bool:
     return not wrong and "loss" not in metrics
 
 
-def _read_data(name: Node, class_name: str, paths: dict[str, str]) -> tuple[str, int] | None:
-    """(fingerprint of the three sets together, rows of the first)."""
-    if len(set(paths.values())) < len(SPLITS):
-        name.fail(f"{class_name} uses the same data twice: {paths}", allowed="three different places")
-        return None
+def _read_data(name: Node, task: str, paths: dict[str, str]) -> tuple[str, int] | None:
+    """(fingerprint of the three sets together, rows of the first); `task` is what messages call it."""
     errors = []
     prints = {}
     for split, path in paths.items():
         try:
             prints[split] = fingerprint(path)
         except (DataError, OSError) as error:
-            errors.append(f"{split}: {error}")
+            errors.append(f"{task}.{split}: {error}")
     try:
+        shared = None if errors else overlap(paths, prints)
         rows = 0 if errors else count_rows(paths["train"])
     except (DataError, OSError, ValueError) as error:  # pyarrow's own errors are both
-        errors.append(f"train: {error}")
+        errors.append(f"{task}.train: {error}")
     for message in errors:
         name.fail(message)
-    if errors:
-        return None
-    return hashlib.sha256(json.dumps(prints, sort_keys=True).encode()).hexdigest()[:32], rows
+    if not errors and shared:
+        name.fail(f"{task}.{shared}", allowed="three sets of data that have no file and no content in common")
+    return None if errors or shared else (_together(prints), rows)
+
+
+def _together(fingerprints: Mapping[str, str]) -> str:
+    """One fingerprint that stands for several under their names."""
+    return hashlib.sha256(json.dumps(fingerprints, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def count_rows(source: str) -> int:
@@ -226,18 +230,51 @@ def count_rows(source: str) -> int:
 
 
 def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts) -> TaskFacts | None:
-    """The facts as the imported task states them. Brings in torch."""
+    """The facts as the task states them, made with every combination of its options. Brings in torch.
+
+    Where an option chooses the data, the data of all combinations is part of every id: a change of any makes all of
+    them new, which costs trials and never reuses a wrong one.
+    """
     from trainables.tasks import TaskError, load_task
     from trainables.tasks.load import home_folder
 
-    try:
-        made = load_task(task.name, task.options, facts.search_path)
-    except TaskError as error:
-        name.fail(str(error))
+    paths: dict[str, dict[str, str]] = {}  # by the task's name in messages, which tells its swept options
+    metrics: dict[str, dict[str, Mode]] = {}
+    for options in task.combinations():
+        try:
+            made = load_task(task.name, options, facts.search_path)
+        except TaskError as error:
+            name.fail(str(error))
+            continue
+        swept = ", ".join(f"{key}={options[key]!r}" for key in sorted(task.swept))
+        label = f"{type(made).__name__}({swept})" if swept else type(made).__name__
+        paths[label] = {split: resolve(getattr(made, split), home_folder(made, split)) for split in SPLITS}
+        metrics[label] = {"loss": "min", **made.metrics}
+    if len(paths) < len(task.combinations()):
         return None
-    paths = {split: resolve(getattr(made, split), home_folder(made, split)) for split in SPLITS}
-    read = _read_data(name, type(made).__name__, paths)
+    if task.name in BUILTIN:
+        return facts  # the catalogue has said the rest
+    first = next(iter(metrics))
+    if others := [label for label in metrics if metrics[label] != metrics[first]]:
+        name.fail(f"{others[0]} has other metrics than {first}: {metrics[others[0]]} and not {metrics[first]}")
+        return None
+    read = _read_all(name, paths)
     if read is None:
         return None
-    update = {"metrics": {"loss": "min", **made.metrics}, "data": read[0], "train_rows": read[1], "complete": True}
+    update = {"metrics": metrics[first], "data": read[0], "train_rows": read[1], "complete": True}
     return facts.model_copy(update=update)
+
+
+def _read_all(name: Node, paths: dict[str, dict[str, str]]) -> tuple[str, int] | None:
+    """(fingerprint, the fewest training rows) of tasks that differ in their options, by their names in messages."""
+    read: dict[tuple[str, ...], tuple[str, int] | None] = {}  # by the paths: most options leave the data the same
+    for task, places in paths.items():
+        key = tuple(places.values())
+        if key not in read:
+            read[key] = _read_data(name, task, places)
+    known = {task: found for task, places in paths.items() if (found := read[tuple(places.values())])}
+    if len(known) < len(paths):
+        return None
+    prints = {task: found[0] for task, found in known.items()}
+    same = len(set(prints.values())) == 1
+    return next(iter(prints.values())) if same else _together(prints), min(found[1] for found in known.values())

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainables.data import DataError, open_table
-from trainables.data.fingerprint import SETTLED_SECONDS, fingerprint
-from trainables.data.sources import list_files, resolve
+from trainables.data.fingerprint import SETTLED_SECONDS, fingerprint, overlap
+from trainables.data.sources import list_files, real_files, resolve
 
 LONG_AGO = time.time() - 3600
 
@@ -71,6 +71,36 @@ def test_the_fingerprint_is_of_the_content_not_of_the_place(tmp_path):
     assert fingerprint(first, tmp_path) != fingerprint(other, tmp_path)
     write(tmp_path / "a" / "y.parquet", [3])
     assert fingerprint(first.parent, tmp_path) != fingerprint(first, tmp_path)
+
+
+def test_a_file_is_the_same_by_every_way_to_it(tmp_path):
+    path = write(tmp_path / "a folder" / "x.parquet", [1, 2])
+    (tmp_path / "link").symlink_to(path.parent)
+    ways = (path, path.as_uri(), path.parent, tmp_path / "link", tmp_path / "link" / "x.parquet")
+    assert [real_files(str(way)) for way in ways] == [{str(path.resolve())}] * len(ways)
+
+
+def test_sets_overlap_in_their_files_or_in_their_content(tmp_path):
+    sources = {
+        "train": tmp_path / "all",
+        "validation": tmp_path / "all" / "_held" / "x.parquet",
+        "test": tmp_path / "t",
+    }
+    for rows, place in enumerate(("all/a", "all/b", "all/_held/x", "t/y")):
+        write(tmp_path / f"{place}.parquet", [rows])
+
+    def found(**changed):
+        places = {split: str(place) for split, place in (sources | changed).items()}
+        return overlap(places, {split: fingerprint(place, tmp_path / "cache") for split, place in places.items()})
+
+    assert found() is None  # what begins with _ in a folder is not part of it
+    assert found(test="builtin://digits/test", validation="builtin://digits/validation") is None
+    shared = tmp_path.resolve() / "all" / "a.parquet"
+    assert found(test=shared) == f"train and test share the file {shared}"
+    assert found(test=sources["train"]) == f"train and test share the file {shared} and 1 more"
+    write(tmp_path / "t" / "y.parquet", [2])
+    assert str(found()).startswith("validation and test have the same content: ")
+    assert str(found(train="builtin://digits/test", test="builtin://digits/test")).startswith("train and test have")
 
 
 def test_a_file_that_did_not_change_is_not_read_again(tmp_path):
@@ -184,6 +214,7 @@ def test_a_folder_in_a_bucket_is_read_like_one_on_disk(tmp_path, bucket):
     assert open_table(uri("wine"), tmp_path / "cache").column("x").tolist() == [1, 2, 3]
     before = fingerprint(uri("wine"))
     assert fingerprint(uri("wine").replace("key:secret", "key:another")) == before
+    assert real_files(uri("wine").replace("key:secret", "key:another")) > real_files(uri("wine/a.parquet"))
     objects["wine/a.parquet"] = write(tmp_path / "longer.parquet", list(range(100))).read_bytes()
     assert fingerprint(uri("wine")) != before
 

@@ -65,6 +65,49 @@ print("heavy:", [name for name in {HEAVY!r} if name in sys.modules], file=sys.st
     assert words in done.stdout
 
 
+TASK = """
+import json, torch, mypkg.models
+from trainables.tasks import Task
+
+class Mine(Task):
+    train, validation, test = "builtin://digits/train", "builtin://digits/validation", "builtin://digits/test"
+    def build_model(self, width=1.0): ...
+    def losses(self, outputs, batch): ...
+
+raise SystemExit("a plan must not import this")
+"""
+
+
+def test_a_fix_in_the_users_package_is_new_trials_and_nothing_is_imported_to_see_it(tmp_path: Path) -> None:
+    """`cd repository; paretune plan experiments/sweep.yaml`, where the task imports a package of the repository."""
+    sections = {"task": "'task:Mine'", "objective": "{metric: val_loss}", "goals": None}
+    for name, text in (
+        ("experiments/task.py", TASK),
+        ("experiments/sweep.yaml", sweep_text(**sections)),
+        ("mypkg/models.py", "import numpy"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    code = f"""
+import json, sys
+from orchestrator.planning.expand import expand
+from orchestrator.spec import load_sweep
+ids = [trial.id for trial in expand(load_sweep("experiments/sweep.yaml")).trials]
+print(json.dumps([ids, [name for name in {HEAVY!r} if name in sys.modules]]))
+"""
+
+    def planned() -> list[list[str]]:
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        found: list[list[str]] = json.loads(done.stdout)
+        return found
+
+    (before, heavy), again = planned(), planned()
+    assert (heavy, again) == ([], [before, []])
+    (tmp_path / "mypkg" / "models.py").write_text("import numpy  # and a fix")
+    assert not set(planned()[0]) & set(before)
+
+
 def test_planning_takes_less_than_a_second() -> None:
     """In time on the processor, best of three: planning waits for nothing, and what else runs must not count."""
     seconds = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import py_compile
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import ipc
 
-from orchestrator.planning.identity import code_revision, module_sources
 from orchestrator.problems import SweepError
-from orchestrator.spec import Sweep
+from orchestrator.spec import Sweep, TaskFacts, load_sweep
 from orchestrator.sweepfile.lookup import NOT_READ
 from tests.unit.sweep_text import load_text, sweep_text
 
@@ -110,6 +111,22 @@ def test_a_batch_larger_than_the_data_is_refused(folder: Path) -> None:
     assert "40 rows" in text
 
 
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ('{"recall@10": "max", "recall_10": "max"}', ("'recall_10'", "'recall@10'")),
+        ('{"accuracy": "max", "accuracy_low": "max"}', ("'accuracy_low'", "'accuracy'")),
+        ('{"accuracy_change": "max", "accuracy": "max"}', ("'accuracy'", "'accuracy_change'")),
+        ('{"seconds": "min"}', ("'seconds'", "train_seconds")),
+        (f'{{"{"x" * 201}": "max"}}', ("up to 200 characters",)),
+    ],
+)
+def test_metrics_that_would_share_a_name_are_refused(folder: Path, metrics: str, words: tuple[str, ...]) -> None:
+    edit(folder / "wine.py", '{"accuracy": "max"}', metrics)
+    text = problem(folder, objective="{metric: val_loss}", goals=None)
+    assert all(word in text for word in ("task = wine:Wine", *words)), text
+
+
 def test_metrics_of_the_task_count(folder: Path) -> None:
     text = problem(folder, objective="{metric: val_acuracy}", goals=None)
     assert "did you mean 'val_accuracy'" in text
@@ -127,21 +144,38 @@ def test_data_and_code_are_part_of_the_facts(folder: Path) -> None:
     assert load(folder).facts.code == load(folder).facts.code != before.code
 
 
-def test_only_modules_around_the_task_are_followed(tmp_path: Path) -> None:
-    package = tmp_path / "shop"
-    (package / "parts").mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "task.py").write_text(
-        "import json, torch\nfrom . import near\nfrom shop.parts import deep\nfrom .parts.x import y"
+def test_a_model_in_the_current_folder_is_part_of_the_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in `cd repository; paretune run experiments/sweep.yaml`."""
+    net = folder / "repository" / "models" / "net.py"
+    net.parent.mkdir(parents=True)
+    net.write_text("DEPTH = 1")
+    edit(folder / "helper.py", "VALUE = 1", "from models.net import DEPTH")
+    monkeypatch.chdir(folder / "repository")
+    before = load(folder).facts
+    edit(net, "1", "2")
+    assert load(folder).facts.code != before.code
+
+
+@pytest.mark.parametrize("validation", ["data", "data/train.parquet", "linked.parquet", "file://FOLDER/linked.parquet"])
+def test_two_sets_that_share_a_file_are_refused(folder: Path, validation: str) -> None:
+    shared = folder / "data" / "train.parquet"
+    (folder / "linked.parquet").symlink_to(shared)
+    edit(folder / "wine.py", "data/validation.parquet", validation.replace("FOLDER", str(folder)))
+    text = problem(folder)
+    assert f"Wine.train and validation share the file {shared.resolve()}" in text
+    assert "allowed: three sets of data that have no file and no content in common" in text
+
+
+def test_two_sets_with_the_same_content_are_refused(folder: Path) -> None:
+    shutil.copy(folder / "data" / "train.parquet", folder / "data" / "test" / "a.parquet")
+    (folder / "data" / "test" / "b.parquet").unlink()
+    assert f"Wine.train and test have the same content: {folder}/data/train.parquet and" in problem(folder)
+    edit(
+        folder / "wine.py",
+        '"data/train.parquet", "data/validation.parquet"',
+        '"builtin://digits/test", "data/train.parquet"',
     )
-    (package / "near.py").write_text("from .parts.deep import other")
-    (package / "parts" / "__init__.py").write_text("")
-    (package / "parts" / "deep.py").write_text("import shop.task")
-    (package / "parts" / "x.py").write_text("syntax error here")
-    (package / "unused.py").write_text("")
-    found = {path.relative_to(package).as_posix() for path in module_sources(package / "task.py", "shop.task")}
-    assert found == {"__init__.py", "task.py", "near.py", "parts/__init__.py", "parts/deep.py", "parts/x.py"}
-    assert code_revision() != code_revision([package / "task.py"])
+    assert "Wine.validation and test have the same content" in problem(folder)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +185,8 @@ def test_only_modules_around_the_task_are_followed(tmp_path: Path) -> None:
         ("def losses", "def loses", ["does not define losses"]),
         ("def scores", "def score", ["does not define scores"]),
         ("train, validation, test =", "train, valid, test =", ["does not define validation"]),
-        ("data/train.parquet", "data/trian.parquet", ["train:", "trian.parquet", "does not exist"]),
-        ("data/validation.parquet", "data/train.parquet", ["same data twice"]),
+        ("data/train.parquet", "data/trian.parquet", ["Wine.train:", "trian.parquet", "does not exist"]),
+        ("data/validation.parquet", "data/train.parquet", ["Wine.train and validation share the file"]),
         ('"max"', '"up"', ["accuracy: 'up'", "'min' or 'max'"]),
         ('"accuracy"', '"loss"', ["must not hold 'loss'"]),
         ('{"accuracy": "max"}', '["accuracy"]', ["must be a dict", "['accuracy']"]),
@@ -240,3 +274,76 @@ def test_importing_finds_what_reading_cannot(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "SweepError" in done.stderr
     assert "no_such_library" in done.stderr
+
+
+def imported(folder: Path, options: dict[str, object], task: str = "wine:Wine") -> TaskFacts:
+    """The facts that `run` begins with."""
+    (folder / "sweep.yaml").write_text(sweep_text(task=json.dumps({"name": task, "options": options})))
+    try:
+        return load_sweep(folder / "sweep.yaml", import_task=True).facts
+    finally:
+        sys.modules.pop("wine", None)
+
+
+@pytest.fixture
+def flavours(folder: Path) -> Path:
+    """A task with an option that chooses its data."""
+    edit(folder / "wine.py", 'raise SystemExit("a plan must not import this")', "")
+    edit(folder / "wine.py", "self.size = size", 'self.train = f"data/{flavour}.parquet"')
+    for rows, name in enumerate(("red", "white"), start=50):
+        pq.write_table(table(rows), folder / "data" / f"{name}.parquet")
+    return folder
+
+
+BOTH = {"flavour": {"values": ["white", "red"]}}
+
+
+def test_the_data_of_every_combination_of_options_counts(flavours: Path) -> None:
+    before = imported(flavours, BOTH)
+    assert (before.train_rows, before.complete) == (50, True)
+    assert imported(flavours, {"flavour": {"values": ["red", "white"]}}) == before
+    red = imported(flavours, {"flavour": "red"})
+    assert red.data != before.data
+    assert imported(flavours, {"flavour": "red", "size": {"values": [1, 2]}}).data == red.data
+    for name in ("red", "white"):
+        pq.write_table(table(60), flavours / "data" / f"{name}.parquet")
+        after = imported(flavours, BOTH)
+        assert after.data != before.data
+        before = after
+
+
+def test_data_that_one_combination_lacks_is_named_with_its_options(flavours: Path) -> None:
+    (flavours / "data" / "red.parquet").unlink()
+    with pytest.raises(
+        SweepError, match=r"Wine\(flavour='red'\)\.train: data .*red\.parquet' does not exist"
+    ) as caught:
+        imported(flavours, BOTH)
+    assert len(caught.value.problems) == 1
+    shutil.copy(flavours / "data" / "validation.parquet", flavours / "data" / "red.parquet")
+    with pytest.raises(SweepError, match=r"Wine\(flavour='red'\)\.train and validation have the same content"):
+        imported(flavours, BOTH)
+
+
+def test_all_combinations_have_the_same_metrics(flavours: Path) -> None:
+    edit(flavours / "wine.py", "self.train =", "self.metrics = {flavour: 'max', 'accuracy': 'max'}; self.train =")
+    with pytest.raises(SweepError, match=r"Wine\(flavour='red'\) has other metrics than Wine\(flavour='white'\)"):
+        imported(flavours, BOTH)
+
+
+def test_a_task_that_one_combination_cannot_make_is_named_with_its_options(flavours: Path) -> None:
+    edit(flavours / "wine.py", "self.train =", "assert size > 2, 'too small'; self.train =")
+    with pytest.raises(SweepError) as caught:
+        imported(flavours, BOTH | {"size": {"values": [3, 2]}})
+    first, second = map(str, caught.value.problems)
+    assert "options {'flavour': 'white', 'size': 2}: too small" in first
+    assert "options {'flavour': 'red', 'size': 2}: too small" in second
+
+
+def test_a_built_in_task_is_made_with_every_combination_too(folder: Path) -> None:
+    good = {"features": {"values": [64, 32]}}
+    static = load(folder, json.dumps({"name": "digits_transformer", "options": good})).facts
+    assert imported(folder, good, "digits_transformer") == static
+    with pytest.raises(SweepError, match="'features': 50}: features 50 cannot be divided by heads 4"):
+        imported(folder, {"features": {"values": [64, 50]}}, "digits_transformer")
+    with pytest.raises(SweepError, match="features 50 cannot be divided by heads 4"):
+        imported(folder, {"features": 50}, "digits_transformer")

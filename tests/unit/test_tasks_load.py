@@ -40,6 +40,9 @@ class Abstract(Task):
 class Twice(Mine):
     validation = "./a.parquet"
 
+class Uri(Mine):
+    validation = f"file://{__file__.rpartition('/')[0]}/a.parquet"
+
 class OneInput(Mine):
     inputs = "features"
 
@@ -90,6 +93,7 @@ def test_a_users_task_is_made_with_its_options(module, tmp_path):
         ("MODULE:Half", "does not say where its data is: set validation, test to a path or a URI"),
         ("MODULE:NoData", "does not say where its data is: set train to a path or a URI"),
         ("MODULE:Twice", "uses the same data twice"),
+        ("MODULE:Uri", "give train, validation and test their own"),
         ("MODULE:OneInput", "inputs is a tuple of column names such as ('features',), not 'features'"),
         ("MODULE:Loss", "the metric 'loss' exists already"),
         ("MODULE:Up", "metric 'accuracy' is 'min' or 'max', not 'up'"),

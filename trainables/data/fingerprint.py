@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from trainables.data import builtin
-from trainables.data.sources import DataError, SourceFile, list_files, local_path
+from trainables.data.sources import DataError, SourceFile, list_files, local_path, real_files
 
 SETTLED_SECONDS = 2.0  # a file touched more recently may change again without its time stamp showing it
 
-__all__ = ["DataError", "default_cache", "fingerprint"]
+__all__ = ["DataError", "default_cache", "fingerprint", "overlap"]
 
 
 def default_cache() -> Path:
@@ -39,6 +41,23 @@ def fingerprint(source: str | Path, cache: Path | None = None) -> str:
         entry = _content(file, cache or default_cache()) if is_local else _stamp(text, file)
         digest.update(f"{entry}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def overlap(sources: Mapping[str, str], fingerprints: Mapping[str, str]) -> str | None:
+    """Why two of the sources, by name of the split, are the same data as far as can be seen; None if they are not.
+
+    They are where they have a file in common, or the same content. Raises DataError.
+    """
+    files = {
+        split: set() if source.startswith(builtin.SCHEME) else real_files(source) for split, source in sources.items()
+    }
+    for one, other in itertools.combinations(sources, 2):
+        if shared := sorted(files[one] & files[other]):
+            more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+            return f"{one} and {other} share the file {shared[0]}{more}"
+        if fingerprints[one] == fingerprints[other]:
+            return f"{one} and {other} have the same content: {sources[one]} and {sources[other]}"
+    return None
 
 
 def _stamp(source: str, file: SourceFile) -> str:

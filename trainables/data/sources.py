@@ -58,6 +58,20 @@ def list_files(source: str) -> list[SourceFile]:
     return sorted(files, key=lambda file: file.name)
 
 
+def real_path(source: str) -> str:
+    """Where a local source really is, whatever links or `file://` lead there; any other URI as it is."""
+    path = local_path(source)
+    return source if path is None else os.path.realpath(path)
+
+
+def real_files(source: str) -> set[str]:
+    """The files of a source under names that two sources share only where they share the file. Raises DataError."""
+    if local_path(source) is not None:
+        return {real_path(file.path) for file in list_files(source)}
+    scheme = source.partition(":")[0]  # the rest of a URI may be another key or endpoint to the same bucket
+    return {f"{scheme}://{file.path}" for file in list_files(source)}
+
+
 def open_file(source: str, file: SourceFile) -> Any:
     """A `pyarrow.NativeFile` to read from, at any position."""
     import pyarrow as pa

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from trainables.data.sources import resolve
+from trainables.data.sources import real_path, resolve
 from trainables.tasks.catalog import BUILTIN, Option
 
 if TYPE_CHECKING:
@@ -125,8 +125,11 @@ def _check(task: Task, name: str) -> None:
     if missing:
         raise TaskError(f"task {name!r} does not say where its data is: set {', '.join(missing)} to a path or a URI")
     sources = {split: resolve(getattr(task, split), home_folder(task, split)) for split in SPLITS}
-    if len(set(sources.values())) < len(SPLITS):
-        raise TaskError(f"task {name!r} uses the same data twice, so its results would mean nothing: {sources}")
+    if len(set(map(real_path, sources.values()))) < len(SPLITS):
+        raise TaskError(
+            f"task {name!r} uses the same data twice, so its results would mean nothing: {sources}; "
+            "give train, validation and test their own"
+        )
     inputs: object = task.inputs
     if not isinstance(inputs, tuple | list) or not inputs:
         raise TaskError(f"task {name!r}: inputs is a tuple of column names such as ('features',), not {inputs!r}")
