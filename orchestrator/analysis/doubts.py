@@ -31,8 +31,11 @@ def doubts(table: SweepTable, chosen: Configuration, row: Row, not_asked: Sequen
             f"The goal {asked!r} was not asked: nothing was compressed, so there is no parent to compare with."
         )
     parent = table.parent_of(chosen)
-    lost = (*parent.broken, *(chosen.broken if chosen is not parent else ()))
-    sentences.extend(f"Another seed of it, {r.id} (seed {r.seed}), ended as {r.status}." for r in lost)
+    broken = (*parent.broken, *(chosen.broken if chosen is not parent else ()))
+    sentences.extend(f"Another seed of it, {r.id} (seed {r.seed}), ended as {r.status}." for r in broken)
+    if stopped := len(parent.lost) - len(parent.broken):
+        seeds, verb = plural(len(parent.rows), "seed"), "was" if stopped == 1 else "were"
+        sentences.append(f"{stopped} of {seeds} {verb} stopped early; the mean is over the others.")
     sentences.extend(
         f"Learning rate {parent.training.learning_rate:.4g} is the {entry.edge} tried at batch size "
         f"{entry.batch_size}: the best one may lie outside the grid."
@@ -69,7 +72,7 @@ def advice(table: SweepTable, chosen: Configuration, second: Configuration | Non
 
 
 def _machine(row: Row) -> str | None:
-    """What a trial's timings hold for: the accelerator, or the processor."""
+    """What a trial's timings hold for: the accelerator, or the processor. A variant's were taken by its measuring."""
     environment = row.result.environment if row.result else {}
-    device = environment.get("device")
+    device = environment.get("device", environment.get("measure_device"))
     return environment.get("cpu", device) if device == "cpu" else device

@@ -20,7 +20,7 @@ from orchestrator.analysis.choose import Candidate, Choice, choose
 from orchestrator.analysis.fronts import deployment_front, seconds_to_target, training_front
 from orchestrator.analysis.goals import GoalResult, is_relative, judge, meets, total_shortfall
 from orchestrator.analysis.statistics import Verdict
-from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.table import Configuration, Row, SweepTable, whole
 from orchestrator.analysis.verdict import judge_batch_size
 from orchestrator.spec import Goal
 
@@ -94,12 +94,12 @@ def recommend(table: SweepTable) -> Recommendation:
 
 
 def comparable(table: SweepTable) -> list[Configuration]:
-    """Variants that were measured; baselines when there are none. All have a finite objective."""
+    """Variants that were measured; baselines when there are none. All have a finite objective, over as many seeds."""
     metric = table.plan.objective.metric
 
     def usable(configurations: Iterable[Configuration]) -> list[Configuration]:
         summaries = ((c, c.summary(metric)) for c in configurations)
-        return [c for c, summary in summaries if summary is not None and math.isfinite(summary.mean)]
+        return whole([c for c, summary in summaries if summary is not None and math.isfinite(summary.mean)])
 
     return usable(table.variants) or usable(as_fast(table)) or usable(table.baselines)
 

@@ -2,8 +2,8 @@
 a resumed sweep decides the same.
 
 A choice waits until every one of its candidates has ended. Then configurations are ranked by the mean of the
-objective over the seeds that completed. Only validation figures take part; a configuration of which a seed failed
-(diverged, ran out of memory) ranks after all those that are sound, because the mean of the lucky seeds alone flatters
+objective over the seeds that completed. Only validation figures take part; a configuration that lost seeds (diverged,
+out of memory, stopped early) ranks after all those that lost fewer, because the mean of the lucky seeds alone flatters
 it.
 """
 
@@ -132,18 +132,15 @@ def rank_configurations(
     All their trials must be in `results`.
     """
 
-    def order(configuration: tuple[str, ...]) -> tuple[int, float, int]:
-        values = [value for trial in configuration if (value := _score(results[trial], objective)) is not None]
-        failures = sum(results[trial].status not in (Status.COMPLETED, Status.STOPPED_EARLY) for trial in configuration)
-        mean = fmean(values)
-        return failures, (-mean if objective.mode == "max" else mean), -len(values)
+    def scores(configuration: tuple[str, ...]) -> list[float]:
+        return [value for trial in configuration if (value := _score(results[trial], objective)) is not None]
 
-    sound = [
-        configuration
-        for configuration in configurations
-        if any(_score(results[trial], objective) is not None for trial in configuration)
-    ]
-    return sorted(sound, key=order)
+    def order(configuration: tuple[str, ...]) -> tuple[int, float]:
+        values = scores(configuration)
+        mean = fmean(values)
+        return len(configuration) - len(values), -mean if objective.mode == "max" else mean
+
+    return sorted(filter(scores, configurations), key=order)
 
 
 def _score(result: TrialResult, objective: Objective) -> float | None:

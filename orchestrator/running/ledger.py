@@ -1,7 +1,8 @@
 """What has become of every trial of a sweep, as its driver knows it. The driver alone writes results.
 
 A result reaches the storage before anyone is told of it, so whoever was told can rely on it. A trial whose result is
-there already, from an earlier run or another sweep, is never run again.
+there already, from an earlier run or another sweep, is not run again: unless it was cut short by a rule that this sweep
+does not have.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.resolve import outlook
-from orchestrator.stages.answered import has_answered
+from orchestrator.stages.answered import has_answered, may_end
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, remove_checkpoint, trial_file
 
@@ -165,23 +168,43 @@ class Ledger:
     def _learn(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
             self._trials[trial.id] = trial
-            result = self._stored_result(trial.id)
+            result = self._stored_result(trial)
             if result is not None:
                 self.found.append(trial.id)
                 self._settle(result)
 
-    def _stored_result(self, trial: str) -> TrialResult | None:
-        result = self._read(trial)
-        if result is None or result.status is Status.PARENT_FAILED:
-            return None
-        return None if self._retry_failed and result.status is Status.FAILED else result
+    def _stored_result(self, trial: Trial) -> TrialResult | None:
+        result = self._read(trial.id)
+        return None if result is None or self._is_to_run_again(trial, result) else result
+
+    def _is_to_run_again(self, trial: Trial, result: TrialResult) -> bool:
+        match result.status:
+            case Status.PARENT_FAILED:
+                return True
+            case Status.FAILED:
+                return self._retry_failed
+            case Status.STOPPED_EARLY:
+                return not self._may_stop(trial, result.history)
+            case _:
+                return False
+
+    def _may_stop(self, trial: Trial, history: Sequence[Report]) -> bool:
+        """Whether this sweep could itself have stopped a trial that has these readings.
+
+        How a sweep stops trials is no part of their identity: another one, or this one before its file was changed, may
+        have cut short what is now wanted whole.
+        """
+        sweep = self.plan.sweep
+        falls_behind = sweep.early_stopping is not None and trial.may_stop_early
+        return falls_behind or may_end(sweep, trial, history)
 
     def _read(self, trial: str) -> TrialResult | None:
+        """None also where the file is damaged: the trial is run again, and writes it anew."""
         if trial not in self._stored:
             return None
         try:
             return TrialResult.model_validate_json(self._storage.read(trial_file(trial, RESULT)))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValidationError):
             return None
 
     def __getstate__(self) -> dict[str, object]:

@@ -113,7 +113,7 @@ def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
         except ConnectionError as error:
             raise RayStartError(f"no Ray cluster answers at {address}: {error}") from error
         return
-    cpus = settings.num_cpus or len(os.sched_getaffinity(0))
+    cpus = settings.num_cpus or usable_cpus()
     for attempt in range(START_ATTEMPTS):
         if attempt:
             time.sleep(PAUSE_SECONDS)
@@ -127,6 +127,11 @@ def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
         f"Ray did not start here: {START_ATTEMPTS} times its daemons were not ready within its 30 s, so this machine "
         "is very busy. Run the same command again when less else runs; nothing is lost"
     )
+
+
+def usable_cpus() -> int:
+    """Those that this process may run on, and no more than a container's quota of processor time, which Ray reads."""
+    return min(len(os.sched_getaffinity(0)), max(1, int(ray._private.utils.get_num_cpus(True))))
 
 
 def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: bool, quiet: dict[str, Any]) -> None:

@@ -16,9 +16,12 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 
 from orchestrator.running.gang import Assignment
 from orchestrator.spec import EarlyStopping, Objective, Sweep
-from trainables.batching import steps_for
-from trainables.config import BaselineConfig, Training
+from trainables.batching import examples_in, steps_for
+from trainables.config import BaselineConfig, FixedBatch, GrowAt, GrowWithNoise, Training
+from trainables.growth import planned_growth
 from trainables.results import Report, TrialResult
+
+GO_ON: str = TrialScheduler.CONTINUE
 
 
 class PerBatchSize(FIFOScheduler):
@@ -39,17 +42,13 @@ class PerBatchSize(FIFOScheduler):
         return True  # the sweep has said both
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        scheduler = self._scheduler(trial)
-        if scheduler is not None:
-            scheduler.on_trial_add(tune_controller, trial)
+        training = _stoppable(trial)
+        if training is not None:
+            self._scheduler_for(training).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        scheduler = self._scheduler(trial)
-        if scheduler is None or not math.isfinite(result.get("objective", math.nan)):
-            go_on: str = TrialScheduler.CONTINUE
-            return go_on
-        decision: str = scheduler.on_trial_result(tune_controller, trial, result)
-        return decision
+        training = _stoppable(trial)
+        return GO_ON if training is None else self._decide(training, trial, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Nothing: every reading was seen as it came."""
@@ -60,12 +59,18 @@ class PerBatchSize(FIFOScheduler):
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Nothing: see on_trial_error."""
 
-    def _scheduler(self, trial: Any) -> AsyncHyperBandScheduler | None:
-        assignment = Assignment.model_validate_json(trial.config["assignment"])
-        config = assignment.config
-        if not isinstance(config, BaselineConfig) or not assignment.may_stop_early:
-            return None
-        return self._scheduler_for(config.training)
+    def _decide(self, training: Training, trial: Any, result: dict[str, Any]) -> str:
+        """What ASHA makes of a reading.
+
+        The last one is not judged: nothing is left to spare, and who is stopped there loses the model and the figures.
+        """
+        if not math.isfinite(result.get("objective", math.nan)):
+            return GO_ON
+        if is_spent(training, self._train_rows, result["examples"], result["seconds"]):
+            return GO_ON
+        scheduler: Any = self._scheduler_for(training)
+        decision: str = scheduler.on_trial_result(None, trial, result)
+        return decision
 
     def _scheduler_for(self, training: Training) -> AsyncHyperBandScheduler:
         if training.batch_size not in self._by_batch_size:
@@ -80,8 +85,7 @@ class PerBatchSize(FIFOScheduler):
         scheduler.on_trial_add(None, stand_in)
         for report in result.history:
             value = report.metrics.get(self._objective.metric, math.nan)
-            if math.isfinite(value):
-                scheduler.on_trial_result(None, stand_in, as_result(report, value))
+            self._decide(training, stand_in, as_result(report, value))
 
     def __getstate__(self) -> dict[str, object]:
         return {}
@@ -98,13 +102,46 @@ def as_result(report: Report, objective: float) -> dict[str, float]:
     return {"examples": report.examples, "seconds": report.seconds, "objective": objective}
 
 
+def _stoppable(trial: Any) -> Training | None:
+    """The training of a trial of Tune's that may be stopped."""
+    assignment = Assignment.model_validate_json(trial.config["assignment"])
+    config = assignment.config
+    return config.training if isinstance(config, BaselineConfig) and assignment.may_stop_early else None
+
+
+def is_spent(training: Training, train_rows: int | None, examples: int, seconds: float) -> bool:
+    """Whether a reading is the last of its trial: no further step fits the budget, so the result is what comes next.
+
+    Of a budget in seconds a reading comes up to half a step early, and a step or more after the one before (SecondsPace
+    in trainables.pace): the last is never earlier than half an interval between readings before the end.
+    """
+    budget = training.budget
+    steps = steps_for(budget, training.batch_size, train_rows)
+    if steps is None:
+        return seconds >= budget.amount * (1 - 0.5 / training.evaluations)
+    whole = steps * training.batch_size  # also where the batch grows: by whole multiples of it
+    return examples + _next_step_at_most(training, train_rows, examples) > whole
+
+
+def _next_step_at_most(training: Training, train_rows: int | None, examples: int) -> int:
+    """Examples. How far a batch has grown with the noise scale is known to its own trial alone."""
+    match training.batch_schedule:
+        case FixedBatch():
+            growth = 1
+        case GrowAt() as schedule:
+            growth = planned_growth(schedule, examples_in(training.budget, train_rows), examples)
+        case GrowWithNoise(at_most=growth):
+            pass
+    return training.batch_size * growth
+
+
 def asha(
     training: Training, early_stopping: EarlyStopping, objective: Objective, train_rows: int | None
 ) -> AsyncHyperBandScheduler:
     """The rungs: after `grace_fraction` of the budget, and each time `reduction_factor` times later.
 
     A budget in seconds is measured in seconds, since nobody knows how many examples fit into it. There is no rung at
-    the end of the budget: a trial that came so far has its result, and is not "stopped early".
+    the end of the budget, where no reading is judged.
     """
     steps = steps_for(training.budget, training.batch_size, train_rows)
     unit, whole = ("seconds", training.budget.amount) if steps is None else ("examples", steps * training.batch_size)

@@ -51,7 +51,6 @@ def run_sweep(
     storage: Storage,
     observer: Observer,
     *,
-    cache: str = "~/.cache/paretune",
     ray_settings: RaySettings | None = None,
     earlier: Mapping[str, Sequence[Report]] | None = None,
     retry_failed: bool = False,
@@ -76,12 +75,17 @@ def run_sweep(
                 cpus_per_worker=cpus,
                 gpus_per_worker=0,
                 storage=storage.uri,
-                cache=cache,
                 runner=runner,
-                scratch=scratch if storage.is_local else f"{storage.uri}/sweeps/{plan.sweep.name}/ray",
+                scratch=scratch if storage.is_local else _below(storage.uri, f"sweeps/{plan.sweep.name}/ray"),
             )
             _tune(ledger, Admission(ledger, nodes, template), scratch)
     return SweepOutcome(ledger.results, tuple(ledger.found))
+
+
+def _below(uri: str, folder: str) -> str:
+    """A folder of a storage; a URI may end with options, as `s3://bucket/place?region=eu-west-1`."""
+    place, mark, options = uri.partition("?")
+    return f"{place.rstrip('/')}/{folder}{mark}{options}"
 
 
 def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:

@@ -8,9 +8,10 @@ it had run on. Trials of different batch sizes are never compared, and a confirm
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
-from orchestrator.analysis.targets import target_crossing
+from orchestrator.analysis.crossing import target_crossing
 from orchestrator.plan import Stage, Trial
 from orchestrator.spec import AutoBatchSize, Sweep
 from orchestrator.stages.edges import but_for_rate
@@ -23,19 +24,25 @@ def has_answered(
     sweep: Sweep, trial: Trial, trials: Iterable[Trial], history: Callable[[str], Sequence[Report]]
 ) -> bool:
     """`trials`: all that are known by now; `history`: the readings of one of them so far, by its id."""
-    if not _is_of_a_fit(trial) or not isinstance(sweep.parameters.batch_size, AutoBatchSize):
+    if not may_end(sweep, trial, history(trial.id)):
         return False
 
-    def steps(name: str) -> float | None:
+    def steps(name: str) -> float:
         where = target_crossing(history(name), sweep.objective)
-        return where.steps if where else None
+        return where.steps if where else math.inf
 
-    own = steps(trial.id)
-    if own is None:
-        return False
-    alike = but_for_rate(trial)
+    own, alike = steps(trial.id), but_for_rate(trial)
     rivals = (one for one in trials if _is_of_a_fit(one) and but_for_rate(one) == alike)
-    return any((their := steps(rival.id)) is not None and their < own for rival in rivals)
+    return any(steps(rival.id) < own for rival in rivals)
+
+
+def may_end(sweep: Sweep, trial: Trial, history: Sequence[Report]) -> bool:
+    """Whether these readings of a trial may be all that is asked of it: that depends on the others of its batch size.
+
+    They are not where another sweep has ended the trial for its own reasons, as at a target that was easier to reach.
+    """
+    to_be_found = isinstance(sweep.parameters.batch_size, AutoBatchSize)
+    return to_be_found and _is_of_a_fit(trial) and target_crossing(history, sweep.objective) is not None
 
 
 def _is_of_a_fit(trial: Trial) -> bool:

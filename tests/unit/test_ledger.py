@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import simulated
 from scripted import Told, pending, result_of, scripted, sweep_of
 
-from orchestrator.plan import Plan
-from orchestrator.running.ledger import Ledger, Observers
+from orchestrator.plan import Plan, Stage, Trial
+from orchestrator.planning.expand import expand
+from orchestrator.recording.journal import Journal
+from orchestrator.running.ledger import Ledger, Observer, Observers
+from orchestrator.spec import EarlyStopping
+from orchestrator.stages.answered import REASON
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, division_file, trial_file
 
 TRIALS = [scripted(seed) for seed in range(3)]
+EARLY = EarlyStopping()
 
 
 def reading(step: int, quality: float = 0.5) -> Report:
@@ -24,8 +31,8 @@ def storage(tmp_path: Path) -> Storage:
     return Storage(str(tmp_path))
 
 
-def loaded(plan: Plan, storage: Storage, told: Told | None = None, **options: object) -> Ledger:
-    ledger = Ledger(plan, storage, told or Told(), **options)  # type: ignore[arg-type]
+def loaded(plan: Plan, storage: Storage, observer: Observer | None = None, **options: object) -> Ledger:
+    ledger = Ledger(plan, storage, observer or Told(), **options)  # type: ignore[arg-type]
     ledger.load()
     return ledger
 
@@ -58,6 +65,13 @@ def test_a_failed_trial_is_run_again_only_on_request(storage: Storage) -> None:
     assert len(loaded(sweep_of(*TRIALS), storage).open_trials()) == 1
     again = loaded(sweep_of(*TRIALS), storage, retry_failed=True)
     assert [trial.id for trial in again.open_trials()] == [TRIALS[0].id, TRIALS[2].id]
+
+
+def test_a_damaged_result_is_none(storage: Storage) -> None:
+    loaded(sweep_of(*TRIALS), storage).ended(result_of(TRIALS[0], 0.5))
+    name = trial_file(TRIALS[0].id, "result.json")
+    storage.write(name, storage.read(name)[:-20])
+    assert [trial.id for trial in loaded(sweep_of(*TRIALS), storage).open_trials()] == [trial.id for trial in TRIALS]
 
 
 def test_a_trial_that_could_not_say_its_end_has_its_readings_those_of_earlier_runs_too(storage: Storage) -> None:
@@ -161,6 +175,123 @@ def test_a_variant_whose_parent_failed_runs_when_the_parent_does_after_all(stora
     again.ended(result_of(again.trials[variant], 0.5))
     assert again.is_complete
     assert loaded(plan, storage).results[variant].status is Status.COMPLETED
+
+
+# -- trials that were stopped early -----------------------------------------------------------------------------------
+
+
+def stopped(trial: Trial, storage: Storage, observer: Observer) -> None:
+    """A sweep that stops its one trial at its second reading."""
+    ledger = Ledger(sweep_of(trial, early_stopping=EARLY), storage, observer)
+    ledger.load()
+    ledger.started(trial.id)
+    for step in (1, 2):
+        ledger.report(trial.id, reading(step))
+    ledger.ended_as(trial.id, Status.STOPPED_EARLY, "behind")
+
+
+def test_a_stopped_trial_stays_stopped_where_it_could_have_been_stopped(storage: Storage) -> None:
+    stopped(TRIALS[0], storage, Told())
+    told = Told()
+    again = loaded(sweep_of(*TRIALS, early_stopping=EARLY), storage, told)
+    assert again.found == [TRIALS[0].id]
+    assert told.events == [("ended", TRIALS[0].id)]
+
+
+def test_a_stopped_trial_is_run_again_for_a_sweep_that_stops_none(storage: Storage) -> None:
+    """Everyone is told of it as of a new one, and what comes of it is good for the first sweep too."""
+    trial = TRIALS[0]
+    stopped(trial, storage, Told())
+    told = Told()
+    whole = loaded(sweep_of(trial), storage, told)
+    assert (whole.found, told.events) == ([], [])
+    assert whole.open_trials() == [trial]
+    whole.started(trial.id)
+    for step in (1, 2, 3):
+        whole.report(trial.id, reading(step))
+    whole.ended(result_of(trial, 0.5))
+    reports = [("report", trial.id, step) for step in (1, 2, 3)]
+    assert told.events == [("started", trial.id), *reports, ("ended", trial.id)]
+    for stopping in (None, EARLY):
+        found = loaded(sweep_of(trial, early_stopping=stopping), storage)
+        assert found.results[trial.id].status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("stage", [Stage.CONFIRMATION, Stage.SHORT_RUN])
+def test_what_is_never_stopped_is_run_again_though_others_may_be_stopped(storage: Storage, stage: Stage) -> None:
+    stopped(TRIALS[0], storage, Told())
+    kept = replace(TRIALS[0], stage=stage)
+    assert loaded(sweep_of(kept, early_stopping=EARLY), storage).open_trials() == [kept]
+
+
+def test_a_sweep_that_is_killed_while_a_stopped_trial_runs_again_goes_on_with_it(storage: Storage) -> None:
+    """Its journal holds the first end, the start after it, and every reading once."""
+    trial, plan = TRIALS[0], sweep_of(TRIALS[0])
+    with Journal(storage, "s") as journal:
+        stopped(trial, storage, journal)
+    for step in (2, 3):  # each in a driver of its own
+        with Journal(storage, "s") as journal:
+            log = journal.trials[trial.id]
+            assert (log.ended is None) == (step == 3)
+            ledger = Ledger(plan, storage, journal, earlier={trial.id: [told.report for told in log.reports]})
+            ledger.load()
+            assert ledger.open_trials() == [trial]
+            ledger.started(trial.id)
+            ledger.report(trial.id, reading(step))
+    with Journal(storage, "s") as journal:
+        history = tuple(reading(step) for step in (1, 2, 3))
+        loaded(plan, storage, journal).ended(result_of(trial, 0.5).model_copy(update={"history": history}))
+        result = journal.trials[trial.id].result()
+    assert result is not None
+    assert (result.status, result.history) == (Status.COMPLETED, history)
+
+
+@pytest.fixture
+def auto(storage: Storage) -> Plan:
+    """`batch_size: auto` with its results on the storage; of its fit those that have answered were stopped."""
+    sweep = simulated.sweep_of(Path(storage.root)).model_copy(update={"evaluations": 50})
+    plan, law = expand(sweep), simulated.Law()
+    ledger = loaded(plan, storage)
+    while not ledger.is_complete:
+        for trial in ledger.open_trials():
+            play(ledger, law.result(trial))
+    return plan
+
+
+def play(ledger: Ledger, result: TrialResult) -> None:
+    for report in result.history:
+        ledger.report(result.id, report)
+        if ledger.has_answered(result.id):
+            ledger.ended_as(result.id, Status.STOPPED_EARLY, REASON)
+            return
+    ledger.ended(result)
+
+
+def cut_short(ledger: Ledger) -> list[Trial]:
+    return [trial for trial in ledger.trials.values() if ledger.results[trial.id].status is Status.STOPPED_EARLY]
+
+
+def test_a_resumed_search_for_the_batch_size_runs_no_answered_trial_again(auto: Plan, storage: Storage) -> None:
+    again = loaded(auto, storage)
+    assert again.is_complete
+    assert len(cut_short(again)) >= 5
+
+
+@pytest.mark.parametrize("stage", [Stage.GRID, Stage.EDGE])
+def test_a_grid_runs_to_its_end_what_had_answered_elsewhere(auto: Plan, storage: Storage, stage: Stage) -> None:
+    answered = tuple(replace(trial, stage=stage) for trial in cut_short(loaded(auto, storage)))
+    parameters = auto.sweep.parameters.model_copy(update={"batch_size": (64,)})
+    grid = Plan(auto.sweep.model_copy(update={"parameters": parameters}), answered, ())
+    assert loaded(grid, storage).open_trials() == list(answered)
+
+
+def test_what_had_answered_at_an_easier_target_has_not_at_a_harder_one(auto: Plan, storage: Storage) -> None:
+    """Ended where the loss was 0.5, it is not to pass for a trial that could not get to 0.1."""
+    answered = tuple(cut_short(loaded(auto, storage)))
+    harder = auto.sweep.objective.model_copy(update={"target": 0.1})
+    fit = Plan(auto.sweep.model_copy(update={"objective": harder}), (*auto.trials, *answered), ())
+    opened = {trial.id for trial in loaded(fit, storage).open_trials()}
+    assert opened >= {trial.id for trial in answered}
 
 
 def test_observers_are_told_in_order() -> None:

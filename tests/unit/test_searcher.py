@@ -34,7 +34,7 @@ class Play:
         self.ledger.load()
         cpus = plan.sweep.resources.cpus_per_worker
         template = WorkerGroupConfig(
-            num_workers=1, cpus_per_worker=cpus, gpus_per_worker=0, storage=str(folder), cache="", scratch=""
+            num_workers=1, cpus_per_worker=cpus, gpus_per_worker=0, storage=str(folder), scratch=""
         )
         self.admission = Admission(self.ledger, nodes, template)
         self.nodes = nodes

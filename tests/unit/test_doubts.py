@@ -1,0 +1,62 @@
+"""What is said against a recommendation whose configuration has lost seeds."""
+
+from __future__ import annotations
+
+import pytest
+from sample_sweep import CHAINS, sample_plan, sample_results
+
+from orchestrator.analysis.recommend import Recommendation, recommend
+from orchestrator.analysis.table import make_table
+from trainables.results import Status, TrialResult
+
+
+def recommendation(status: dict[int, Status], **options: object) -> Recommendation:
+    """Of a sweep of one batch size and rate; `status`: of the seeds that did not run to their end."""
+    plan = sample_plan(batch_sizes=(32,), multipliers=(1.0,), goals=(), **options)  # type: ignore[arg-type]
+
+    def lost(result: TrialResult) -> TrialResult:
+        config = result.config
+        if config.kind != "baseline" or config.training.seed not in status:
+            return result
+        changes = {"status": status[config.training.seed], "metrics": {}, "history": result.history[:3], "files": {}}
+        return result.model_copy(update=changes)
+
+    return recommend(make_table(plan, {result.id: lost(result) for result in sample_results(plan)}))
+
+
+def early(found: Recommendation) -> list[str]:
+    return [caveat for caveat in found.caveats if "stopped early" in caveat]
+
+
+@pytest.mark.parametrize("chains", [(), CHAINS[:1]], ids=["baseline", "variant"])
+@pytest.mark.parametrize(("stopped", "count"), [((2,), "1 of 3 seeds was"), ((1, 2), "2 of 3 seeds were")])
+def test_a_mean_over_the_seeds_that_survived_is_said_to_be_one(
+    chains: object, stopped: tuple[int, ...], count: str
+) -> None:
+    found = recommendation(dict.fromkeys(stopped, Status.STOPPED_EARLY), chains=chains)
+    assert early(found) == [f"{count} stopped early; the mean is over the others."]
+
+
+def test_nothing_is_said_of_whole_seeds_and_failures_are_named_one_by_one() -> None:
+    assert early(recommendation({}, chains=())) == []
+    found = recommendation({1: Status.DIVERGED, 2: Status.STOPPED_EARLY}, chains=())
+    assert len(early(found)) == 1
+    assert sum("ended as diverged" in caveat for caveat in found.caveats) == 1
+
+
+def test_a_configuration_that_lost_seeds_is_not_recommended_before_one_that_lost_none() -> None:
+    """Its mean is over the lucky ones."""
+    plan = sample_plan(batch_sizes=(8, 32), multipliers=(1.0,), goals=(), chains=())
+    results = {result.id: result for result in sample_results(plan)}
+    best = recommend(make_table(plan, results)).row
+    assert best is not None
+    alike = [row for row in plan.trials if but_for_seed(row.config) == but_for_seed(best.config) and row.id != best.id]
+    for row in alike:
+        results[row.id] = results[row.id].model_copy(update={"status": Status.STOPPED_EARLY, "metrics": {}})
+    other = recommend(make_table(plan, results)).row
+    assert other is not None
+    assert other.config.training.batch_size != best.config.training.batch_size
+
+
+def but_for_seed(config: object) -> object:
+    return config.model_copy(update={"training": config.training.model_copy(update={"seed": 0})})  # type: ignore[attr-defined]
