@@ -1,11 +1,17 @@
-"""The one reading of the test data: of the recommended trial, after every choice has been made on validation data."""
+"""The reading of the test data: of the recommended trial, after every choice has been made on validation data."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from orchestrator.analysis.comparison import Comparison, TestReading, load_comparison, save_test_reading
+from orchestrator.analysis.comparison import (
+    Comparison,
+    TestReading,
+    load_comparison,
+    load_test_reading,
+    save_test_reading,
+)
 from orchestrator.plan import Plan
 from trainables.storage import Storage, sweep_file, trial_file
 
@@ -15,14 +21,18 @@ LOG = "test_readings.jsonl"
 def read_test_data(plan: Plan, storage: Storage, cache: Path) -> Comparison:
     """The sweep's comparison, with the test figures of what it recommends; they are read unless they were before.
 
-    Should a later run recommend another trial, the test data is read again: every reading stays in the sweep's log, so
-    that nobody can mistake the best of several for one.
+    Should a later run recommend another trial, the test data is read again: every reading stays in the sweep's log and
+    is counted, so that nobody can mistake the best of several for one.
     """
     name = plan.sweep.name
     comparison = load_comparison(storage, name)
     row = comparison.recommendation.row
-    if row is None or row.result is None or comparison.test_of_recommended or "model" not in row.result.files:
+    if row is None or row.result is None or "model" not in row.result.files:
         return comparison
+    log = _log(storage, name)
+    known = comparison.test_of_recommended or next((reading for reading in log if reading.trial == row.id), None)
+    if known is not None:
+        return _with(storage, name, known, max(1, len(log)))
     from trainables.fresh_process import MeasureError, evaluate_artifact  # brings in torch
 
     file = row.result.files["model"]
@@ -36,7 +46,18 @@ def read_test_data(plan: Plan, storage: Storage, cache: Path) -> Comparison:
     except MeasureError as error:
         print(f"paretune: the test data could not be read: {error}", file=sys.stderr)
         return comparison
-    reading = TestReading(trial=row.id, metrics=metrics)
+    reading = TestReading(trial=row.id, metrics=metrics, readings=len(log) + 1)
     storage.append_lines(sweep_file(name, LOG), [reading.model_dump_json()])
-    save_test_reading(storage, name, reading)
-    return load_comparison(storage, name)
+    return _with(storage, name, reading, reading.readings)
+
+
+def _log(storage: Storage, sweep: str) -> list[TestReading]:
+    return [TestReading.model_validate_json(line) for line in storage.read_lines(sweep_file(sweep, LOG))]
+
+
+def _with(storage: Storage, sweep: str, reading: TestReading, readings: int) -> Comparison:
+    """The sweep's comparison with this reading, one of so many in the sweep, as what is shown from now on."""
+    reading = reading.model_copy(update={"readings": readings})
+    if reading != load_test_reading(storage, sweep):
+        save_test_reading(storage, sweep, reading)
+    return load_comparison(storage, sweep)

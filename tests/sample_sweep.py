@@ -211,7 +211,8 @@ def variant_result(trial: StoredTrial) -> TrialResult:
             metrics[name] = Estimate(value=value, low=value * 0.97, high=value * 1.04, n=20)
     return TrialResult(
         id=trial.id, config=trial.config, status=Status.COMPLETED, metrics=metrics,
-        environment={"device": "cpu", "cpu": "a processor"}, files={"model": "model.pt2"},
+        environment={"precision": "float32", "cpu": "a processor", "measure_device": "cpu", "measure_threads": "1"},
+        files={"model": "model.pt2"},
     )  # fmt: skip
 
 

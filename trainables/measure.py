@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -87,26 +87,28 @@ def accuracy(
     names = ["loss", *task.metrics]
     rows_per_call = max(request.measure.batch_sizes)
     found: dict[str, dict[str, list[Tensor]]] = {prefix: {name: [] for name in names} for prefix in subjects}
+    rows_of_calls = []
     for subject in subjects.values():
         subject.warm_up(inputs_of(task, gather(table, rows_per_call, 0, device)))
     for start in range(0, table.n_rows, rows_per_call):
         full = gather(table, rows_per_call, start, device)
         rows = min(rows_per_call, table.n_rows - start)
+        rows_of_calls.append(rows)
         batch = {name: column[:rows] for name, column in full.items()}
         for prefix, subject in subjects.items():
             outputs = task.forward(subject.compiled, full)[:rows]
             values = {"loss": task.losses(outputs, batch), **task.scores(outputs, batch)}
             for name in names:
-                found[prefix][name].append(per_row(values[name].double().cpu(), rows))
+                found[prefix][name].append(values[name].double().cpu())
     split = PREFIX[request.split]
     metrics = {}
     for prefix in subjects:
         for name in names:
-            metrics[f"{prefix}{split}_{name}"] = mean(torch.cat(found[prefix][name]))
+            metrics[f"{prefix}{split}_{name}"] = mean_over_rows(found[prefix][name], rows_of_calls)
     if "reference_" in subjects:
         for name in names:
-            change = torch.cat(found[""][name]) - torch.cat(found["reference_"][name])
-            metrics[f"{split}_{name}_change"] = mean(change)
+            pairs = zip(found[""][name], found["reference_"][name], strict=True)
+            metrics[f"{split}_{name}_change"] = mean_over_rows([own - parents for own, parents in pairs], rows_of_calls)
     return metrics
 
 
@@ -120,12 +122,18 @@ def inputs_of(task: Task, batch: Batch) -> Inputs:
     return tuple(batch[name] for name in task.inputs)
 
 
-def per_row(values: Tensor, rows: int) -> Tensor:
-    """The mean of each row's items, shape [rows]: rows are independent, their items (the tokens of a text) are not.
+def mean_over_rows(values: Sequence[Tensor], rows: Sequence[int]) -> Estimate:
+    """The mean over the items of all calls, each [items] of so many rows; its interval takes rows as independent.
 
-    Rows with different numbers of items cannot be told apart; then items have to pass for rows.
+    The items of a row (the tokens of a text) are not. Rows with different numbers of items cannot be told apart; then
+    items have to pass for rows, in all calls alike, so that every item weighs the same.
     """
-    return values.reshape(rows, -1).mean(1) if values.numel() % rows == 0 else values
+    items_per_row = {items.numel() / count for items, count in zip(values, rows, strict=True)}
+    every = torch.cat(list(values))
+    if len(items_per_row) == 1 and (number := items_per_row.pop()).is_integer():
+        return mean(every.reshape(-1, int(number)).mean(1))
+    note = "rows have different numbers of items, so each item passes for an observation of its own"
+    return mean(every).model_copy(update={"note": note})
 
 
 def mean(values: Tensor) -> Estimate:

@@ -33,6 +33,7 @@ class Storage:
             ) from error
         self.is_local = isinstance(self._fs, fs.LocalFileSystem)
         self._last_part: dict[str, tuple[int, bytes]] = {}  # of each log written here: number and content so far
+        self._writer = uuid.uuid4().hex[:12]
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -78,7 +79,8 @@ class Storage:
         """Add lines to a log that one process writes; the cost does not grow with the log.
 
         Locally, a line that a crash tore is cut off before the next one is written. Where files cannot grow, the log
-        is a row of numbered parts, of which the last is written anew until it is full.
+        is a row of numbered parts, of which the last is written anew until it is full. There nothing keeps a second
+        process away, so each writes parts of its own name: it never replaces what another has written.
         """
         content = "".join(f"{line}\n" for line in lines).encode()
         if not content:
@@ -98,12 +100,15 @@ class Storage:
             folder, base = os.path.split(name)
             self._last_part[name] = sum(entry.startswith(f"{base}.part") for entry in self.names(folder)), b""
         number, written = self._last_part[name]
-        self.write(f"{name}.part{number:08d}", written + content)
+        self.write(f"{name}.part{number:08d}-{self._writer}", written + content)
         full = len(written) + len(content) >= PART_BYTES
         self._last_part[name] = (number + 1, b"") if full else (number, written + content)
 
     def read_lines(self, name: str) -> list[str]:
-        """All whole lines of a log, in the order of writing; empty if there is none. A torn last line is left out."""
+        """All whole lines of a log, in the order of writing; empty if there is none. A torn last line is left out.
+
+        Of several writers at one time, each one's lines are in order, and after all that it could read at its start.
+        """
         folder, base = os.path.split(name)
         parts = [entry for entry in self.names(folder) if entry == base or entry.startswith(f"{base}.part")]
         content = b"".join(self.read(f"{folder}/{part}" if folder else part) for part in parts)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from orchestrator.credentials import without_credentials
 from trainables.config import Frozen
 from trainables.storage import Storage, sweep_file
 
@@ -21,7 +22,7 @@ class Target(Frozen):
 
     about: Literal["target"] = "target"
     recording: str  # a random name of this sweep's recording, given once
-    tracking_uri: str
+    tracking_uri: str  # without credentials: everyone who sees the results can read it
     experiment: str  # MLflow's id
 
 
@@ -50,9 +51,13 @@ class Cursor:
 
     def aim(self, tracking_uri: str, experiment: str) -> None:
         """From now on all is sent there; what was sent elsewhere is forgotten."""
-        target = Target(recording=self.recording, tracking_uri=tracking_uri, experiment=experiment)
+        where = without_credentials(tracking_uri)
+        target = Target(recording=self.recording, tracking_uri=where, experiment=experiment)
         if target != self.target:
             self._save(target)
+
+    def is_aimed_at(self, tracking_uri: str) -> bool:
+        return self.target is not None and self.target.tracking_uri == without_credentials(tracking_uri)
 
     def move(self, sent: Sent) -> Sent:
         self._save(sent)
@@ -68,7 +73,8 @@ class Cursor:
 
     def _take(self, line: Target | Sent) -> None:
         match line:
-            case Target():
-                self.target, self.sent = line, {}
+            case Target():  # written with its password, by an earlier version
+                where = without_credentials(line.tracking_uri)
+                self.target, self.sent = line.model_copy(update={"tracking_uri": where}), {}
             case Sent():
                 self.sent[line.trial] = line

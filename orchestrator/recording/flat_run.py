@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from orchestrator.metrics import mlflow_key
 from orchestrator.plan import Stage
 from orchestrator.recording.journal import TrialLog
 from trainables.config import AnyTrialConfig, ProbeConfig, Training, describe_chain
@@ -115,7 +116,7 @@ def params(log: TrialLog) -> dict[str, str]:
     flat["compression"] = describe_chain(config.chain) if config.kind == "variant" else "none"
     if log.started.learning_rate_source:
         flat["learning_rate_source"] = log.started.learning_rate_source
-    return {key.removeprefix("training."): value[:PARAM_CHARACTERS] for key, value in flat.items()}
+    return {mlflow_key(key.removeprefix("training.")): value[:PARAM_CHARACTERS] for key, value in flat.items()}
 
 
 def _leaves(value: JsonValue, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -144,7 +145,7 @@ def first_readings(log: TrialLog) -> list[Reading]:
 
 def report_readings(report: Report, time_ms: int) -> list[Reading]:
     values = _values(report)
-    return [Reading(key, value, time_ms, report.step) for key, value in values.items()]
+    return [Reading(mlflow_key(key), value, time_ms, report.step) for key, value in values.items()]
 
 
 def end_readings(result: TrialResult, time_ms: int) -> list[Reading]:
@@ -164,7 +165,7 @@ def end_readings(result: TrialResult, time_ms: int) -> list[Reading]:
             undetermined = value is not None and math.isnan(value) and estimate.note is not None
             if value is None or undetermined or (key in told and _same(told[key], value)):
                 continue
-            readings.append(Reading(key, value, time_ms, step + 1 if key in told else step))
+            readings.append(Reading(mlflow_key(key), value, time_ms, step + 1 if key in told else step))
     return readings
 
 

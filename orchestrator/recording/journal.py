@@ -25,7 +25,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from orchestrator.plan import Stage, Trial
 from trainables.config import TrialConfig
-from trainables.results import Frozen, Report, TrialResult
+from trainables.results import Frozen, Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file
 
 
@@ -97,7 +97,7 @@ class JournalView:
         """Raises KeyError for a report or an end without a start."""
         match record:
             case Started():
-                self.trials.setdefault(record.trial, TrialLog(record)).ended = None  # if it had one, it is run again
+                self._start(record)
             case Reported():
                 log = self.trials[record.trial]
                 if record.report.step not in log.steps:
@@ -105,6 +105,14 @@ class JournalView:
                     log.reports.append(record)
             case Ended():
                 self.trials[record.trial].ended = record
+
+    def _start(self, record: Started) -> None:
+        """After an end the trial is run again: one that failed from its checkpoint, any other from the beginning."""
+        log = self.trials.get(record.trial)
+        if log is None or (log.ended is not None and log.ended.result.status is not Status.FAILED):
+            self.trials[record.trial] = TrialLog(record)
+        else:
+            log.ended = None
 
 
 def read(storage: Storage, sweep: str) -> JournalView:
@@ -126,7 +134,8 @@ class Journal:
     def __init__(self, storage: Storage, sweep: str) -> None:
         """Loads what is there. Raises SweepIsRunningError if another process writes it, JournalError if it is broken.
 
-        The lock is a local file's: on an object store nothing keeps two drivers of one sweep apart.
+        The lock is a local file's: on an object store nothing keeps two drivers of one sweep apart. Then some trials
+        run twice, and the journal has what both were told.
         """
         self.storage, self.sweep = storage, sweep
         self._lock = _lock(storage, sweep) if storage.is_local else None

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from orchestrator.credentials import without_credentials
 from orchestrator.plan import Plan
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.shipper import ENVIRONMENT, Shipper, default_tracking_uri
@@ -20,6 +23,8 @@ from orchestrator.recording.views import experiment_tags
 
 GATHER_SECONDS = 0.5  # reports that come close together go in one request
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0  # between attempts
+LONGEST_UPLOAD_SECONDS = 3600.0  # of one model, at the end: at 1 Mbit/s, 450 MB
+QUIET_SECONDS = 5.0  # of waiting at the end; then a person is told for what
 FAILURES_IN_A_ROW = 3  # then the server is taken to be away; fewer may be the fault of single trials
 
 
@@ -65,20 +70,46 @@ class Recorder:
         return self._problem
 
     def close(self, timeout: float = 60.0, note: str = "") -> Unsent | None:
-        """Send what is left, for at most `timeout` seconds. None if MLflow has everything. Called once, at the end.
+        """Send what is left, as long as it gets on. None if MLflow has everything. Called once, at the end.
 
-        `note`: Markdown for the head of the experiment's page, as the recommendation.
+        Gives up after `timeout` seconds in which nothing arrived; while a model is on its way, which is one request
+        that begins anew when it is cut off, after `LONGEST_UPLOAD_SECONDS`. The upload fails by itself when its server
+        is gone. `note`: Markdown for the head of the experiment's page, as the recommendation.
         """
         self._note = note
         with self._wake:
             self._closing.set()
             self._wake.notify()
-        self._thread.join(timeout)
+        self._wait(timeout)
         if not self._thread.is_alive():
             return None
         self._halted.set()
-        records = sum(self._shipper.unsent(trial) for trial in self._journal.trials)
-        return Unsent(records, self.tracking_uri, self._problem)
+        return Unsent(self._unsent(), without_credentials(self.tracking_uri), self._problem)
+
+    def _wait(self, timeout: float) -> None:
+        """Until all is sent, or nothing has arrived for too long."""
+        started = last_progress = time.monotonic()
+        arrived: tuple[int, int] | None = None  # what is left, and how many models went through
+        is_told = False
+        while self._thread.is_alive():
+            patience = max(timeout, LONGEST_UPLOAD_SECONDS) if self._shipper.is_uploading else timeout
+            before, arrived, now = arrived, (self._unsent(), self._shipper.uploads), time.monotonic()
+            if arrived != before:
+                last_progress = now
+            elif now - last_progress > patience:
+                return
+            if not is_told and now - started > QUIET_SECONDS:
+                is_told = True
+                print(f"paretune: {self._doing()}; Ctrl-C leaves it to the next run", file=sys.stderr)
+            self._thread.join(0.1)
+
+    def _doing(self) -> str:
+        what = f"{unsent} records" if (unsent := self._unsent()) else "the experiment's page"
+        verb = f"trying ({self._problem}) to send" if self._problem else "sending"
+        return f"{verb} {what} to MLflow at {without_credentials(self.tracking_uri)}"
+
+    def _unsent(self) -> int:
+        return sum(self._shipper.unsent(trial) for trial in self._journal.trials)
 
     def _notice(self, trial: str) -> None:
         with self._wake:
@@ -145,6 +176,6 @@ class Recorder:
             action()
         except Exception as error:  # a sweep goes on whatever becomes of its recording
             lines = str(error).splitlines() or [""]
-            self._problem = f"{type(error).__name__}: {lines[0]}"[:300]
+            self._problem = without_credentials(f"{type(error).__name__}: {lines[0]}")[:300]
             return False
         return True

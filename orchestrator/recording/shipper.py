@@ -36,7 +36,7 @@ ENVIRONMENT = {  # what MLflow reads when it is imported
     "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # trying again is the recorder's work; MLflow's own takes minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "30"),  # seconds; a user's own stays
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run's end, into the sweep's own output
 }
@@ -64,9 +64,9 @@ class Shipper:
         self._unsure: set[str] = set()  # trials: a request for their run was made, the answer never came
         self._surplus: list[str] = []  # runs of trials that have another one
         self._deleted_by_hand: set[str] = set()  # trials: a person did not want to see them
+        self.is_uploading, self.uploads = False, 0  # models: one may take long without any sign of progress
         file = sqlite_file(tracking_uri)
-        target = self._cursor.target
-        if target is None or target.tracking_uri != tracking_uri or (file and not file.exists()):
+        if not self._cursor.is_aimed_at(tracking_uri) or (file and not file.exists()):
             self._cursor.sent.clear()
 
     @property
@@ -269,9 +269,15 @@ class Shipper:
 
     def _log_model(self, run: str, result: TrialResult) -> None:
         storage, name = self._journal.storage, trial_file(result.id, result.files.get("model", ""))
-        if "model" in result.files and storage.exists(name):
+        if "model" not in result.files or not storage.exists(name):
+            return
+        self.is_uploading = True
+        try:
             with tempfile.TemporaryDirectory() as folder:
                 self._mlflow.log_artifact(run, str(storage.fetch(name, Path(folder) / Path(name).name)))
+            self.uploads += 1
+        finally:
+            self.is_uploading = False
 
 
 def _chunks(items: list[T], size: int) -> Iterator[list[T]]:

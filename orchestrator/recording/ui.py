@@ -7,6 +7,7 @@ import signal
 import sys
 from typing import NoReturn
 
+from orchestrator.credentials import without_credentials
 from orchestrator.recording.mlflow_server import PortInUseError, ServerError, mlflow_server
 from orchestrator.recording.shipper import ENVIRONMENT, default_tracking_uri, sqlite_file
 from orchestrator.recording.views import view_url
@@ -26,7 +27,7 @@ def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:
         place = Storage(storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE)
         tracking_uri = default_tracking_uri(place)
         page = _page(sweep, tracking_uri)
-    except ValueError as error:  # a storage that is none, a sweep file that is wrong, or nothing recorded
+    except ValueError as error:  # a storage that is none, a sweep file that is wrong, or nothing to be seen
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
     if tracking_uri.startswith(("http://", "https://")):
@@ -46,20 +47,25 @@ class _Page:
 
 
 def _page(sweep: str | None, tracking_uri: str) -> _Page:
-    """Raises ValueError if nothing was recorded there, or nothing of this sweep."""
+    """Raises ValueError if nothing was recorded there, or nothing of this sweep, or if the server does not answer."""
     file = sqlite_file(tracking_uri)
     if file is not None and not file.exists():
         raise ValueError(f"nothing is recorded in {file.parent}; run a sweep first, or name its --storage")
     if sweep is None:
         return _Page(None)
-    from mlflow.tracking import MlflowClient  # takes seconds
+    from mlflow.exceptions import MlflowException  # takes seconds
+    from mlflow.tracking import MlflowClient
 
     name = _name_of(sweep)
-    client = MlflowClient(tracking_uri)
-    experiment = client.get_experiment_by_name(name)
+    try:
+        client = MlflowClient(tracking_uri)
+        experiment = client.get_experiment_by_name(name)
+        others = [] if experiment else client.search_experiments(max_results=20)
+    except MlflowException as error:
+        raise ValueError(f"MLflow cannot be asked for sweep {name!r}: {str(error).splitlines()[0]}") from error
     if experiment is None:
-        known = ", ".join(found.name for found in client.search_experiments(max_results=20)) or "none"
-        raise ValueError(f"no sweep {name!r} is recorded in {tracking_uri}; there are: {known}")
+        known = ", ".join(found.name for found in others) or "none"
+        raise ValueError(f"no sweep {name!r} is recorded in {without_credentials(tracking_uri)}; there are: {known}")
     return _Page(str(experiment.experiment_id))
 
 

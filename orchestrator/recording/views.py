@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.metrics import mlflow_key
 from orchestrator.plan import Plan
 from orchestrator.recording.flat_run import STATUS_TAG
 from orchestrator.recording.journal import TrialLog
@@ -42,7 +43,7 @@ def experiment_tags(plan: Plan, trials: Mapping[str, TrialLog], note: str = "") 
 def view_state(plan: Plan) -> Json:
     """Which columns and which charts, in the words of MLflow's user interface."""
     sweep = plan.sweep
-    objective = sweep.objective.metric
+    objective = mlflow_key(sweep.objective.metric)
     latency = f"latency_p50_ms_batch_{sweep.measure.batch_sizes[0]}"
     figures = [objective, "artifact_bytes", latency]
     compresses = plan.sweep.compression is not None

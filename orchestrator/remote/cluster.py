@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from orchestrator.remote.job_request import LARGEST_FILE_BYTES, JobRequest, request_for_doctor, request_for_sweep
+from orchestrator.remote.token import ClusterError, auth_token
 
 if TYPE_CHECKING:
     from orchestrator.remote.jobs import JobEnd, JobServer
@@ -51,7 +52,7 @@ def submit_command(
     Example: paretune submit sweep.yaml --address http://127.0.0.1:8265 --storage /srv/paretune
 
     The cluster's token is taken from RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token; MLFLOW_TRACKING_URI is
-    passed on when it is set. Submitting again resumes the sweep. The exit code is that of the job.
+    passed on when it is a server's. Submitting again resumes the sweep. The exit code is that of the job.
     """
     sweep = _validated(sweep_file)
     try:
@@ -75,7 +76,8 @@ def submit_command(
     if end.state == "SUCCEEDED":
         _say(f"done; compare with: paretune compare {sweep.name} --storage {shlex.quote(str(storage))}")
     else:
-        _say(f"{request.submission_id} ended as {end.state}; the same command again resumes the sweep")
+        why = f": {end.message}" if end.exit_code is None and end.message else ""  # else its log has told
+        _say(f"{request.submission_id} ended as {end.state}{why}; the same command again resumes the sweep")
     raise typer.Exit(exit_code(end))
 
 
@@ -145,14 +147,14 @@ def _connect(address: str) -> JobServer:
     if not is_private:
         _say(f"note: the token goes to {address} unencrypted; a tunnel (`ray dashboard cluster.yaml`) keeps it private")
     try:
-        return jobs.JobServer(address, jobs.auth_token())
-    except jobs.ClusterError as error:
+        return jobs.JobServer(address, auth_token())
+    except ClusterError as error:
         _fail(str(error), CLUSTER_IS_WRONG)
 
 
 def _submit(server: JobServer, request: JobRequest) -> None:
-    from orchestrator.remote.jobs import ClusterError
-
+    for note in request.notes:
+        _say(f"note: {note}")
     try:
         server.submit(request)
     except ClusterError as error:
@@ -161,8 +163,6 @@ def _submit(server: JobServer, request: JobRequest) -> None:
 
 
 def _follow(server: JobServer, name: str) -> JobEnd:
-    from orchestrator.remote.jobs import ClusterError
-
     def write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()

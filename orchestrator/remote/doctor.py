@@ -1,6 +1,7 @@
 """What is wrong with this machine, and the way out. Looks and reports; changes nothing.
 
-Every check is a value. `doctor_nodes` runs the same checks on every node of a cluster.
+Every check is a value. `doctor_nodes` runs the same checks on every node of a cluster. What may be missing or broken is
+imported inside the check that needs it, and a check that cannot even import it says so.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import requests
-from packaging.requirements import Requirement
+from orchestrator.credentials import without_credentials
+from orchestrator.remote.token import ClusterError, auth_token
 
-from orchestrator.remote.jobs import ClusterError, auth_token
-from trainables.storage import Storage
+if TYPE_CHECKING:
+    from trainables.storage import Storage
 
 OLDEST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 2 * 2**30  # of disk: the data, converted once, and the models of a small sweep
 ANSWER_TIMEOUT_S = 10.0
+REINSTALL = "pip install -c constraints.txt . in the clone"
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,17 @@ def check_here(storage: str | None) -> Iterator[Check]:
     """This machine alone: what `paretune run` would meet."""
     yield from check_machine()
     yield check_token()
-    yield check_mlflow(os.environ.get("MLFLOW_TRACKING_URI"))
+    yield _checked("mlflow", lambda: check_mlflow(os.environ.get("MLFLOW_TRACKING_URI")))
     if storage is not None:
-        yield check_storage(storage)
+        yield _checked("storage", lambda: check_storage(storage))
+
+
+def _checked(subject: str, check: Callable[[], Check]) -> Check:
+    """An installation without a package, or with one whose libraries do not load, is what is looked for here."""
+    try:
+        return check()
+    except (ImportError, OSError) as error:
+        return Check("problem", subject, first_line(error), REINSTALL)
 
 
 # -- one machine ------------------------------------------------------------------------------------------------------
@@ -64,8 +74,19 @@ def check_here(storage: str | None) -> Iterator[Check]:
 
 def check_machine() -> list[Check]:
     """Python, packages, compiler, accelerator and disk of the machine this runs on."""
-    cache = Path(os.environ.get("PARETUNE_CACHE") or Path.home() / ".cache" / "paretune")
-    return [check_python(), check_packages(), check_compiler(), check_accelerator(), check_disk(cache)]
+    return [
+        check_python(),
+        _checked("packages", check_packages),
+        check_compiler(),
+        _checked("accelerator", check_accelerator),
+        _checked("disk", lambda: check_disk(_cache())),
+    ]
+
+
+def _cache() -> Path:
+    from trainables.data.fingerprint import default_cache
+
+    return default_cache()
 
 
 def check_python() -> Check:
@@ -77,12 +98,12 @@ def check_python() -> Check:
 
 def check_packages() -> Check:
     """Whether what is installed is what the project asks for."""
+    from packaging.requirements import Requirement
+
     try:
         required = [Requirement(text) for text in importlib.metadata.requires("paretune") or ()]
     except importlib.metadata.PackageNotFoundError:
-        return Check(
-            "problem", "packages", "paretune is not installed", "pip install -c constraints.txt . in the clone"
-        )
+        return Check("problem", "packages", "paretune is not installed", REINSTALL)
     wrong = []
     for requirement in required:
         if requirement.marker is not None and not requirement.marker.evaluate():
@@ -94,7 +115,7 @@ def check_packages() -> Check:
         if installed == "missing" or not requirement.specifier.contains(installed, prereleases=True):
             wrong.append(f"{requirement.name} is {installed}, {requirement.specifier} is needed")
     if wrong:
-        return Check("problem", "packages", "; ".join(wrong), "pip install -c constraints.txt . in the clone")
+        return Check("problem", "packages", "; ".join(wrong), REINSTALL)
     return Check(
         "ok", "packages", f"ray {importlib.metadata.version('ray')}, torch {importlib.metadata.version('torch')}"
     )
@@ -167,10 +188,12 @@ def check_token() -> Check:
 def check_mlflow(tracking_uri: str | None) -> Check:
     """Whether the tracking server answers, and takes the credentials."""
     if not tracking_uri:
-        return Check("ok", "mlflow", "MLFLOW_TRACKING_URI is not set: a SQLite file beside each sweep")
-    shown = tracking_uri.split("@")[-1]  # without credentials
+        return Check("ok", "mlflow", "MLFLOW_TRACKING_URI is not set: a SQLite file in each storage")
+    shown = without_credentials(tracking_uri)
     if not tracking_uri.startswith(("http://", "https://")):
         return Check("note", "mlflow", f"{shown} is not a server; it is opened where the sweep's driver runs")
+    import requests
+
     user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
     token = os.environ.get("MLFLOW_TRACKING_TOKEN")
     try:
@@ -194,6 +217,8 @@ def check_mlflow(tracking_uri: str | None) -> Check:
 
 def check_storage(storage: str) -> Check:
     """Write, read and delete a file there."""
+    from trainables.storage import Storage
+
     name = f"doctor/{uuid.uuid4().hex}"
     try:
         place = Storage(storage)

@@ -16,23 +16,30 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from orchestrator.credentials import without_credentials
+
 LARGEST_FILE_BYTES = 50 * 2**20  # every node unpacks the folder: data belongs where all nodes reach it
 SKIPPED_FOLDERS = (
     *(".git", ".venv", "venv", "__pycache__", "node_modules", "paretune-results"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"),
 )
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SECRET_WORDS = {"PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "CREDENTIAL", "CREDENTIALS", "KEY", "APIKEY"}
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """One job. `left_out` are files of the folder, relative to it, that are too large to be sent."""
+    """One job. `left_out` are files of the folder, relative to it, that are too large to be sent.
+
+    `notes`: what a person should know before it is sent, a sentence each.
+    """
 
     submission_id: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     working_dir: Path | None = None
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def entrypoint(self) -> str:
@@ -58,7 +65,10 @@ def request_for_sweep(
     tracking_uri: str | None = None,
     submission_id: str | None = None,
 ) -> JobRequest:
-    """`paretune run` of the file, as the cluster will start it. Raises ValueError with a sentence for a person."""
+    """`paretune run` of the file, as the cluster will start it. Raises ValueError with a sentence for a person.
+
+    `tracking_uri`: this machine's MLFLOW_TRACKING_URI, passed on if it is a server's.
+    """
     folder = _folder_to_send(working_dir or sweep_file.parent)
     try:
         relative = sweep_file.resolve().relative_to(folder)
@@ -73,6 +83,7 @@ def request_for_sweep(
         environment=_environment(env, tracking_uri),
         working_dir=folder,
         left_out=tuple(_large_files(folder)),
+        notes=_notes(tracking_uri, env),
     )
 
 
@@ -82,7 +93,8 @@ def request_for_doctor(storage: str | None, tracking_uri: str | None = None) -> 
     if storage is not None:
         command += ("--storage", _cluster_storage(storage))
     name = f"doctor-{secrets.token_hex(4)}"
-    return JobRequest(submission_id=name, command=command, environment=_environment((), tracking_uri))
+    environment = _environment((), tracking_uri)
+    return JobRequest(submission_id=name, command=command, environment=environment, notes=_notes(tracking_uri))
 
 
 def _cluster_storage(storage: str | None) -> str:
@@ -109,7 +121,7 @@ def _folder_to_send(working_dir: Path) -> Path:
 
 def _environment(env: Iterable[str], tracking_uri: str | None) -> dict[str, str]:
     variables = {}
-    if tracking_uri:
+    if tracking_uri and _is_server(tracking_uri):
         _refuse_password(tracking_uri, "MLFLOW_TRACKING_URI")
         variables["MLFLOW_TRACKING_URI"] = tracking_uri
     for assignment in env:
@@ -124,6 +136,25 @@ def _environment(env: Iterable[str], tracking_uri: str | None) -> dict[str, str]
         _refuse_password(value, f"--env {key}")
         variables[key] = value
     return variables
+
+
+def _is_server(tracking_uri: str) -> bool:
+    """A database's address or a file's path would mean another one on the cluster, in place of the cluster's own."""
+    return tracking_uri.lower().startswith(("http://", "https://"))
+
+
+def _notes(tracking_uri: str | None, env: Iterable[str] = ()) -> tuple[str, ...]:
+    """What becomes of this machine's MLFLOW_TRACKING_URI, where that may surprise."""
+    key = "MLFLOW_TRACKING_URI"
+    if not tracking_uri or any(assignment.startswith(f"{key}=") for assignment in env):
+        return ()
+    shown = without_credentials(tracking_uri)
+    if not _is_server(tracking_uri):
+        way_out = f"the cluster's own is used; --env {key}=... sets another"
+        return (f"{key} {shown} is no server's address, so it is not passed on: {way_out}",)
+    if urlsplit(tracking_uri).hostname in LOOPBACK:
+        return (f"{key} {shown} is passed on, and there it means the cluster's head",)
+    return ()
 
 
 def _refuse_password(uri: str, where: str) -> None:

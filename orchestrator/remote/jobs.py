@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from orchestrator.remote.job_request import JobRequest
+from orchestrator.remote.token import ClusterError
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it reports every closed connection
 
@@ -25,10 +25,6 @@ REQUEST_TIMEOUT_S = (5, 20)  # to connect, to answer
 STATUS_INTERVAL_S = 10.0  # a silent job is asked for its status this often, in case its log ended unseen
 OUTAGE_LIMIT_S = 120.0  # how long a server that stopped answering is waited for
 JobState = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
-
-
-class ClusterError(Exception):
-    """What went wrong between this machine and the cluster, and the way out, in words for a person."""
 
 
 @dataclass(frozen=True)
@@ -42,28 +38,6 @@ class JobEnd:
     @property
     def is_final(self) -> bool:
         return self.state in ("STOPPED", "SUCCEEDED", "FAILED")
-
-
-def auth_token(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The cluster's token from where Ray keeps it: RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token.
-
-    None if there is none, or with RAY_AUTH_MODE=disabled. Raises ClusterError if the named file cannot be read.
-    """
-    if environment.get("RAY_AUTH_MODE", "").lower() == "disabled":
-        return None
-    if token := environment.get("RAY_AUTH_TOKEN", "").strip():
-        return token
-    named = environment.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
-    try:
-        token = path.read_text().strip()
-    except OSError as error:
-        if named is None:
-            return None
-        raise ClusterError(f"the token file {named} (RAY_AUTH_TOKEN_PATH) cannot be read: {error.strerror}") from error
-    if named and not token:
-        raise ClusterError(f"the token file {named} (RAY_AUTH_TOKEN_PATH) is empty")
-    return token or None
 
 
 class JobServer:

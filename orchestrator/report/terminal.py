@@ -92,16 +92,20 @@ def recommendation(comparison: Comparison) -> RenderableType:
 
 
 def test_words(comparison: Comparison) -> str:
-    """The test figures of the recommended trial, or that they were not read."""
-    reading = comparison.test_of_recommended
+    """The test figures of the recommended trial and how often the data was read, or why they are not there."""
+    reading, row = comparison.test_of_recommended, comparison.recommendation.row
     if reading is None:
-        return "not read yet"
+        has_no_model = row is not None and row.result is not None and "model" not in row.result.files
+        return "cannot be read, because the model could not be exported" if has_no_model else "not read yet"
     parts = []
     for name, estimate in reading.metrics.items():
         known = estimate.low is not None and estimate.high is not None
         interval = f" ({number(estimate.low or 0.0)} to {number(estimate.high or 0.0)})" if known else ""
         parts.append(f"{name} {quantity(name, estimate.value)}{interval}")
-    return f"{', '.join(parts)}; read once, after the choice"
+    how_often = "read once, after the choice"
+    if reading.readings > 1:
+        how_often = f"read after the choice, but the test data was read {reading.readings} times in this sweep"
+    return f"{', '.join(parts)}; {how_often}"
 
 
 def legend(comparison: Comparison) -> Text:

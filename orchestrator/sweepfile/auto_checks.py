@@ -19,6 +19,7 @@ def check_auto(draft: Draft) -> None:
     _there_is_a_target(draft)
     _rates_can_be_carried(draft)
     _one_of_everything_else(draft)
+    _batches_stay(draft)
     _there_is_a_range(draft)
     if draft.budget and draft.budget.value.unit == "seconds":
         draft.budget.node.fail(
@@ -49,7 +50,7 @@ def _rates_can_be_carried(draft: Draft) -> None:
 
 
 def _one_of_everything_else(draft: Draft) -> None:
-    """Workers and precisions are chosen by their throughput; of the rest there must be one."""
+    """Workers and precisions are chosen by their probes; of the rest there must be one."""
     lists = {
         axis.name: value for axis in fields(draft.axes) if isinstance(value := getattr(draft.axes, axis.name), list)
     }
@@ -63,6 +64,16 @@ def _one_of_everything_else(draft: Draft) -> None:
             allowed=f"{one}; or batch sizes in place of auto",
             at=place,
         )
+
+
+def _batches_stay(draft: Draft) -> None:
+    """A curve over batch sizes is one of sizes that stay; one that grows is another from step to step."""
+    for schedule in draft.axes.batch_schedule:
+        if schedule.value.name != "fixed":
+            schedule.node.fail(
+                "lets the batch grow, and batch_size auto looks for one that stays",
+                allowed="fixed; or batch sizes in place of auto",
+            )
 
 
 def _there_is_a_range(draft: Draft) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 
-from orchestrator.metrics import is_relative, known_metrics, objective_metrics, training_metrics
 from orchestrator.planning.scaling import scaled_rates
 from orchestrator.planning.workload import budget_fractions, part_of
 from orchestrator.problems import listing
-from orchestrator.spec import Mode, TopParents
+from orchestrator.spec import TopParents
 from orchestrator.sweepfile.auto_checks import check_auto
 from orchestrator.sweepfile.document import Node
-from orchestrator.sweepfile.draft import Draft, GoalDraft
+from orchestrator.sweepfile.draft import Draft
+from orchestrator.sweepfile.metric_checks import check_goals, check_metric_names, check_objective
 from orchestrator.sweepfile.schema import MAX_LEARNING_RATE, MAX_TRIALS
 from trainables.batching import examples_in, steps_for
-from trainables.config import Adam, AdamW, Budget, GrowAt, Measure, WarmupCosine
-
-POSITIVE = ("artifact_bytes", "parameters", "latency_", "examples", "steps", "train_seconds")  # and less is better
+from trainables.config import Adam, AdamW, Budget, GrowAt, WarmupCosine
 
 
 def check(draft: Draft) -> None:
@@ -29,15 +27,13 @@ def check(draft: Draft) -> None:
     _what_is_carried_exists(draft)
     _not_too_many_trials(draft)
     check_auto(draft)
-    _objective_is_known(draft)
+    check_metric_names(draft)
+    check_objective(draft)
     _early_stopping_can_work(draft)
     _measuring_can_work(draft)
     _batches_can_grow(draft)
     _there_is_somebody_to_meet(draft)
-    for goal in draft.goals:
-        _goal_is_known(draft, goal)
-        _goal_value_is_sane(goal)
-    _goals_differ(draft)
+    check_goals(draft)
 
 
 def _batch_divides_by_workers(draft: Draft) -> None:
@@ -123,15 +119,16 @@ def _what_is_carried_exists(draft: Draft) -> None:
     schedules = [given.value for given in draft.axes.schedule]
     unit = draft.budget.value.unit if draft.budget else "examples"
     for index, name in enumerate(scaled.value.carry if scaled else ()):
-        wrong = ""
+        wrong, in_seconds = "", unit == "seconds"
         match name:
             case "beta1" | "beta2":
                 there, needs = any(isinstance(o, Adam | AdamW) for o in optimizers), "adam or adamw"
             case "weight_decay":
                 there, needs = any(isinstance(o, AdamW) and o.weight_decay for o in optimizers), "adamw with decay"
+                wrong = "needs a number of examples, which a budget in seconds has not" if in_seconds else ""
             case "warmup":
                 there, needs = any(isinstance(s, WarmupCosine) for s in schedules), "the schedule warmup_cosine"
-                wrong = "needs a number of steps, which a budget in seconds has not" if unit == "seconds" else ""
+                wrong = "needs a number of steps, which a budget in seconds has not" if in_seconds else ""
         if scaled and (wrong or not there):
             allowed = "a budget in examples, epochs or steps" if wrong else f"with {needs}"
             scaled.node.fail(wrong or "is a setting that no trial has", allowed=allowed, at=("carry", index))
@@ -161,28 +158,6 @@ def _not_too_many_trials(draft: Draft) -> None:
     if total > MAX_TRIALS:
         message = f"make {configurations * seeds} baselines and {variants} variants, {total} trials in all"
         draft.root.fail(message, allowed=f"at most {MAX_TRIALS}", at=("parameters",))
-
-
-def _objective_is_known(draft: Draft) -> None:
-    if draft.objective is None or draft.objective.metric is None:
-        return
-    metric, mode, node = draft.objective.metric, draft.objective.mode, draft.objective.node
-    metrics = draft.facts.metrics if draft.facts else {}
-    names = objective_metrics(metrics)
-    if metrics and metric not in names:
-        message = "is not a metric of the task"
-        if metric in training_metrics(metrics):
-            message = "cannot be optimised: choices are made on validation data"
-        node.fail(message, allowed=listing(names), close_to=names, at=("metric",))
-    elif metrics and mode not in (None, names[metric]):
-        better = "higher" if names[metric] == "max" else "lower"
-        message = f"is the wrong way round: {better} {metric} is better"
-        node.fail(message, allowed=f"{names[metric]}, or leave it out", at=("mode",))
-    elif draft.facts and not metrics and mode is None and "mode" not in node.value:
-        node.fail("is missing: the task's source does not tell it", allowed="min, max", at=("mode",))
-    if draft.objective.target is not None and metric.startswith("best_val_"):
-        message = f"needs an objective that is read while training; with {metric} nothing can be reached"
-        node.fail(message, allowed=f"metric: {metric.removeprefix('best_')}", at=("target",))
 
 
 def _early_stopping_can_work(draft: Draft) -> None:
@@ -243,54 +218,3 @@ def _there_is_somebody_to_meet(draft: Draft) -> None:
         for steps in draft.axes.sync_every_steps:
             if steps.value is not None:
                 steps.node.fail("needs workers that train beside each other", allowed="num_workers of at least 2")
-
-
-def _goal_is_known(draft: Draft, goal: GoalDraft) -> None:
-    metrics = draft.facts.metrics if draft.facts else {}
-    measure = draft.measure.value if draft.measure else Measure()
-    names = known_metrics(metrics, measure)
-    if goal.metric and metrics and goal.metric not in names:
-        message = "is not a metric"
-        if goal.metric.startswith("latency_"):
-            message += f" of this sweep: latency is measured at batch sizes {listing(map(str, measure.batch_sizes))}"
-        goal.node.fail(message, allowed=listing(names), close_to=names, at=("metric",))
-    elif goal.metric and goal.type not in (None, "threshold") and is_relative(goal.metric):
-        message = f"cannot be used: {goal.metric} is a comparison with the parent already"
-        goal.node.fail(message, allowed="threshold", at=("type",))
-    elif "compression" not in draft.root.value:
-        _goal_needs_no_variant(goal, training_metrics(metrics) if metrics else {})
-
-
-def _goal_needs_no_variant(goal: GoalDraft, names: dict[str, Mode]) -> None:
-    """In a sweep without compression, only what a baseline itself reports can be asked for."""
-    if goal.type not in (None, "threshold"):
-        message = "compares a variant with its parent, and the file has no compression"
-        goal.node.fail(message, allowed="threshold, or add the section compression", at=("type",))
-    if goal.metric and names and goal.metric not in names:
-        message = "is measured on exported models, and the file has no compression"
-        goal.node.fail(message, allowed=f"{listing(names)}, or add the section compression", at=("metric",))
-
-
-def _goal_value_is_sane(goal: GoalDraft) -> None:
-    metric, kind, value = goal.metric or "", goal.type, goal.value
-    if kind is None or value is None:
-        return
-    if kind == "threshold":
-        if metric.startswith(POSITIVE) and value <= 0:
-            goal.node.fail(f"can never be met: {metric} is positive", allowed="numbers above 0", at=("value",))
-    elif value < 0:
-        what = "an improvement" if kind.endswith("improvement") else "a degradation"
-        goal.node.fail(f"must not be negative: it is the size of {what}", allowed="numbers from 0", at=("value",))
-    elif kind == "percent-min-improvement" and value >= 100 and metric.startswith(POSITIVE):
-        goal.node.fail("can never be met: nothing shrinks by 100 %", allowed="numbers below 100", at=("value",))
-    elif kind.startswith("percent") and 0 < value < 0.01:
-        goal.node.fail("is in percent: 1 is one hundredth", allowed="0, or numbers from 0.01", at=("value",))
-
-
-def _goals_differ(draft: Draft) -> None:
-    seen = set()
-    for goal in draft.goals:
-        key = (goal.metric, goal.type)
-        if None not in key and key in seen:
-            goal.node.fail(f"is a duplicate: {goal.type} of {goal.metric} has a goal already; keep one")
-        seen.add(key)

@@ -17,7 +17,7 @@ from orchestrator.analysis.goals import meets
 from orchestrator.analysis.recommend import speed
 from orchestrator.analysis.table import Configuration, make_table
 from orchestrator.spec import Goal
-from tests.sample_sweep import GOALS, sample_plan, sample_results
+from tests.sample_sweep import CHAINS, GOALS, sample_plan, sample_results
 from trainables.results import Estimate, Status
 from trainables.storage import Storage
 
@@ -152,13 +152,20 @@ def test_before_anything_ended_there_is_nothing_to_say() -> None:
     assert compare(make_table(sample_plan(), {})).recommendation.reasons == ("No trial has ended yet.",)
 
 
-def test_figures_of_different_machines_are_pointed_out() -> None:
-    plan = sample_plan()
+@pytest.mark.parametrize("chains", [CHAINS, ()], ids=["variants", "baselines"])
+@pytest.mark.parametrize("changes", [{"device": "another machine"}, {"cpu": "another machine"}], ids=["gpu", "cpu"])
+def test_figures_of_different_machines_are_pointed_out(chains: object, changes: dict[str, str]) -> None:
+    plan = sample_plan(chains=chains)
     results = {result.id: result for result in sample_results(plan)}
     last = results[plan.trials[-1].id]
-    results[last.id] = last.model_copy(update={"environment": {"device": "another accelerator"}})
+    assert not any(
+        "Figures come from" in caveat for caveat in compare(make_table(plan, results)).recommendation.caveats
+    )
+    if chains:  # whose figures were taken by a measuring process
+        changes = {key.replace("device", "measure_device"): value for key, value in changes.items()}
+    results[last.id] = last.model_copy(update={"environment": last.environment | changes})
     caveats = compare(make_table(plan, results)).recommendation.caveats
-    assert any("a processor and another accelerator" in caveat for caveat in caveats)
+    assert any("a processor and another machine" in caveat for caveat in caveats)
 
 
 def test_warnings_of_the_recommended_trial_are_passed_on() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -134,3 +137,31 @@ def test_storage_is_written_and_left_clean(tmp_path: Path) -> None:
     assert doctor.check_storage(str(tmp_path / "a-file" / "results")).is_problem
     assert doctor.check_storage("/proc/results").is_problem  # where not even root may write
     assert doctor.check_storage("nosuchscheme://x").is_problem
+
+
+@pytest.mark.parametrize("lacking", ["requests", "packaging", "torch", "pyarrow"])
+def test_a_package_that_cannot_be_imported_is_a_finding_and_no_traceback(tmp_path: Path, lacking: str) -> None:
+    """In a fresh process, as `paretune doctor` is one: with a broken installation it is what people turn to."""
+    (tmp_path / f"{lacking}.py").write_text("raise ImportError('libbroken.so: cannot open shared object file')")
+    done = subprocess.run(
+        [sys.executable, "-c", "from orchestrator.cli import main; main()", "doctor", "--storage", str(tmp_path / "s")],
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "libbroken.so: cannot open shared object file -> pip install -c constraints.txt" in done.stdout
+    assert "python" in done.stdout
+    assert "compiler" in done.stdout
+
+
+def test_a_token_that_ray_makes_is_found(tmp_path: Path) -> None:
+    home = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {"HOME": str(tmp_path)}
+    ray = Path(sys.executable).with_name("ray")
+    made = subprocess.run([ray, "get-auth-token", "--generate"], env=home, capture_output=True, text=True, check=True)
+    look = "from orchestrator.remote.token import auth_token; print(auth_token())"
+    found = subprocess.run([sys.executable, "-c", look], env=home, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == made.stdout.strip() != ""

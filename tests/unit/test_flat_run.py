@@ -130,6 +130,28 @@ def test_no_number_is_sent_twice_at_one_step_and_the_last_is_the_final_one(histo
         assert (f"{key}_low" in {reading.key for reading in readings}) == with_interval
 
 
+ODD = ("recall@10", "f1(macro)", "précision", "top/5", "a//b", "rate %", "`x`", "a\nb", "x/", "p: q")
+
+
+def test_names_that_mlflow_refuses_are_written_as_it_takes_them():
+    """MLflow's own check, on every name that a task with odd metrics and options would send."""
+    from mlflow.utils.validation import _validate_metric_name, _validate_param_name
+
+    metrics = {f"val_{name}": 0.5 for name in ODD}
+    report = Report(step=1, examples=8, seconds=0.1, metrics=metrics)
+    figures = {name: Estimate(value=0.6, low=0.5, high=0.7) for name in metrics}
+    result = TrialResult(id="x", config=BASELINE, status=Status.COMPLETED, history=(report,), metrics=figures)
+    readings = flat_run.report_readings(report, time_ms=1) + flat_run.end_readings(result, time_ms=2)
+    assert {"val_recall_10", "val_recall_10_low", "val_f1_macro_", "val_précision", "val_top/5", "val_a__b"} <= {
+        reading.key for reading in readings
+    }
+    for reading in readings:
+        _validate_metric_name(reading.key)
+    task = TASK.model_copy(update={"options": dict.fromkeys(ODD, 1)})
+    for key in flat_run.params(log_of(BaselineConfig(task=task, training=TRAINING))):
+        _validate_param_name(key)
+
+
 def test_batch_size_is_a_metric_on_a_scale_that_charts_can_show():
     (reading,) = flat_run.first_readings(log_of(BASELINE))
     assert (reading.key, reading.value, reading.step) == ("log2_batch_size", 6.0, 0)

@@ -76,6 +76,34 @@ def test_the_environment_is_passed_on(sweep_file: Path) -> None:
     }
 
 
+def test_only_a_servers_address_is_passed_on(sweep_file: Path) -> None:
+    """A laptop's database, or a path on it, would take the place of the cluster's own server."""
+    for uri in ("sqlite:////home/me/mlflow.db", "/home/me/runs", "postgresql://me:hunter2@db/mlflow", "databricks"):
+        for request in (requested(sweep_file, tracking_uri=uri), request_for_doctor(None, uri)):
+            assert "MLFLOW_TRACKING_URI" not in request.environment
+            (note,) = request.notes
+            assert "not passed on" in note
+            assert "--env MLFLOW_TRACKING_URI=" in note
+            assert "hunter2" not in note
+
+
+def test_what_is_asked_for_is_passed_on_without_a_word(sweep_file: Path) -> None:
+    given = "sqlite:////shared/mlflow.db"
+    request = requested(sweep_file, tracking_uri="sqlite:///mine.db", env=[f"MLFLOW_TRACKING_URI={given}"])
+    assert (request.environment["MLFLOW_TRACKING_URI"], request.notes) == (given, ())
+    assert requested(sweep_file, tracking_uri="https://mlflow").notes == ()
+    assert requested(sweep_file).notes == ()
+
+
+@pytest.mark.parametrize("uri", ["http://localhost:5000", "http://127.0.0.1:5000", "http://[::1]:5000"])
+def test_a_server_on_loopback_is_passed_on_and_it_is_said_what_it_means(sweep_file: Path, uri: str) -> None:
+    request = requested(sweep_file, tracking_uri=uri)
+    assert request.environment["MLFLOW_TRACKING_URI"] == uri
+    (note,) = request.notes
+    assert uri in note
+    assert "the cluster's head" in note
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -73,19 +73,21 @@ EVENTS = st.lists(st.tuples(st.sampled_from(["start", "report", "end", "kill"]),
 def test_whatever_is_told_twice_is_kept_once(tmp_path_factory, events):
     """Against a model: sets of what was told, through any number of deaths of the driver.
 
-    A start after an end begins the trial again, so it is told anew, and so is the end that follows.
+    A start after an end begins the trial again, so it is told anew, and so are the reports and the end that follow.
     """
     storage = Storage(str(tmp_path_factory.mktemp("sweep")))
     journal = Journal(storage, "s")
     steps: dict[str, list[int]] = {}
     ended = set[str]()
-    starts_and_ends = 0
+    starts_and_ends = dropped = 0
     for event, number, step in events:
         trial = TRIALS[number]
         match event:
             case "start":
                 journal.started(trial)
                 starts_and_ends += trial.id not in steps or trial.id in ended
+                if trial.id in ended:
+                    dropped += len(steps.pop(trial.id))
                 ended.discard(trial.id)
                 steps.setdefault(trial.id, [])
             case "report" if trial.id in steps:
@@ -104,9 +106,22 @@ def test_whatever_is_told_twice_is_kept_once(tmp_path_factory, events):
     view = read(storage, "s")
     assert {trial: [each.report.step for each in log.reports] for trial, log in view.trials.items()} == steps
     assert {trial for trial, log in view.trials.items() if log.result()} == ended
-    assert len(lines(storage)) == sum(map(len, steps.values())) + starts_and_ends
+    assert len(lines(storage)) == sum(map(len, steps.values())) + dropped + starts_and_ends
     assert view == journal._view
     journal.close()
+
+
+@pytest.mark.parametrize(("status", "history"), [(Status.STOPPED_EARLY, [1]), (Status.FAILED, [1, 2])])
+def test_a_trial_that_is_run_again_has_the_readings_of_that_run(storage, status, history):
+    """One that failed goes on from its checkpoint, so what it read before is part of it."""
+    trial = make_trial()
+    with Journal(storage, "s") as journal:
+        for end, steps in ((status, [1, 2]), (Status.COMPLETED, [1])):
+            journal.started(trial)
+            for step in steps:
+                journal.report(trial.id, make_report(step))
+            journal.ended(make_result(trial, steps, end))
+    assert [report.step for report in read(storage, "s").trials[trial.id].result().history] == history
 
 
 def test_a_journal_torn_at_any_byte_can_be_continued(storage):

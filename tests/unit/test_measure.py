@@ -15,7 +15,7 @@ from trainables.artifact import export_model
 from trainables.config import Measure, TaskConfig
 from trainables.data import Table
 from trainables.fresh_process import MeasureError, measure_in_fresh_process
-from trainables.measure import Request, accuracy, gather, mean, per_row
+from trainables.measure import Request, accuracy, gather, mean, mean_over_rows
 from trainables.subject import Subject
 from trainables.tasks import load_task
 from trainables.tasks.base import Batch, Task
@@ -99,9 +99,40 @@ def test_batches_have_the_shape_that_was_compiled() -> None:
     assert gather(table, 12, 0, CPU)["x"].tolist() == [*range(5), *range(5), 0, 1]
 
 
-def test_items_that_do_not_divide_among_rows_pass_for_rows() -> None:
-    assert per_row(torch.arange(6.0), 3).tolist() == [0.5, 2.5, 4.5]
-    assert per_row(torch.arange(7.0), 3).tolist() == list(range(7))
+def test_items_of_a_row_stand_together() -> None:
+    estimate = mean_over_rows([torch.arange(6.0), torch.arange(2.0)], [3, 1])
+    assert (estimate.value, estimate.n, estimate.note) == (2.0, 4, None)
+
+
+def test_every_item_weighs_the_same_where_rows_have_different_numbers_of_them() -> None:
+    """The first call's 6 items would divide among its 3 rows, by chance."""
+    estimate = mean_over_rows([torch.zeros(6), torch.ones(7)], [3, 3])
+    assert estimate.value == pytest.approx(7 / 13)
+    assert estimate.n == 13
+    assert "different numbers of items" in (estimate.note or "")
+
+
+class Words(Line):
+    """As Line, of which only the positions with a target count: other numbers of them in each row."""
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return (outputs - batch["y"]).square()[batch["counts"]]
+
+    def scores(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return {"distance": (outputs - batch["y"]).abs()[batch["counts"]]}
+
+
+def test_texts_of_different_lengths_are_weighed_by_their_items(tmp_path: Path) -> None:
+    """As in training, and in the evaluation of the baseline."""
+    x = torch.randn(ROWS, 9, generator=torch.Generator().manual_seed(0))
+    counts = torch.arange(9) < (torch.arange(ROWS) % 9 + 1)[:, None]
+    table = Table({"x": x, "y": torch.zeros(ROWS, 9), "counts": counts})
+    subjects = {"": subject(Shift(1.0)), "reference_": subject(nn.Identity())}
+    found = accuracy(subjects, Words(), table, request(tmp_path), CPU)
+    items = x.double()[counts]
+    assert found["val_loss"].value == pytest.approx(float((items + 1).square().mean()), rel=1e-5)
+    assert found["val_loss_change"].value == pytest.approx(float((2 * items + 1).mean()), rel=1e-5)
+    assert found["val_loss"].n == len(items)
 
 
 def test_mean_has_the_interval_of_its_values() -> None:

@@ -111,7 +111,7 @@ FILES = [
     changed("a function for a class", "task", "no class 'scaled'", task="'trainables.tasks.layers:scaled'"),
     # objective
     changed("a misspelt objective", "objective.metric", "val_acuracy", "'val_accuracy'", "best_val_loss",
-            objective="{metric: val_acuracy}"),
+            objective="{metric: val_acuracy}", compression=None, goals=None),
     changed("an objective on training data", "objective.metric", "train_loss", "validation", "val_loss",
             objective="{metric: train_loss}"),
     changed("the wrong direction", "objective.mode", "min", "higher val_accuracy is better", "allowed: max",
@@ -121,7 +121,11 @@ FILES = [
     changed("a target that is text", "objective.target", "high", "must be a number",
             objective="{metric: val_accuracy, target: high}"),
     changed("a target that is never read", "objective.target", "val_accuracy",
+            objective="{metric: best_val_accuracy, target: 0.9}", compression=None, goals=None),
+    changed("an objective that int8 does not have", "objective.metric", "int8 have none", "allowed: val_accuracy",
             objective="{metric: best_val_accuracy, target: 0.9}"),
+    changed("an objective that nobody has", "objective.metric", "not a metric", "allowed: val_loss, val_accuracy",
+            objective="{metric: best_val_recall}"),
     changed("an objective without metric", "objective.metric", "is missing", "val_loss", objective="{mode: max}"),
     # budget
     changed("two budgets", "budget", "2 keys", "epochs", budget="{examples: 10, steps: 10}"),
@@ -167,6 +171,13 @@ FILES = [
     changed("auto with several optimizers", "parameters.optimizer", "several values", "one value",
             objective="{metric: val_loss, target: 0.2}", budget="{examples: 30000}",
             parameters=f"{AUTO[:-1]}, optimizer: {{values: [sgd, adam]}}}}"),
+    changed("auto with a batch that grows", "parameters.batch_schedule", "one that stays", "fixed",
+            budget="{examples: 40000}", objective="{metric: val_loss, target: 0.2}",
+            parameters=AUTO.replace("}}", "}, batch_schedule: grow_at}")),
+    changed("weight decay carried over seconds", "parameters.learning_rate.carry[0]", "number of examples",
+            "examples, epochs or steps", budget="{seconds: 60}",
+            parameters="{batch_size: 8, optimizer: adamw, learning_rate: "
+            "{base: 0.1, at_batch_size: 8, rule: sqrt, carry: [weight_decay]}}"),
     changed("auto with several seeds", "parameters.seed", "several values", "confirm_seeds",
             objective="{metric: val_loss, target: 0.2}", budget="{examples: 30000}",
             parameters=f"{AUTO[:-1]}, seed: {{values: [0, 1]}}}}"),
@@ -256,7 +267,7 @@ FILES = [
     changed("early stopping from the end", "early_stopping.grace_fraction", "1", "below 1",
             early_stopping="{grace_fraction: 1}"),
     changed("early stopping by a figure that is not read", "early_stopping", "best_val_loss", "val_",
-            early_stopping="{grace_fraction: 0.2}", objective="{metric: best_val_loss}"),
+            early_stopping="{grace_fraction: 0.2}", objective="{metric: best_val_loss}", compression=None, goals=None),
     changed("early stopping by the clock", "early_stopping", "seconds", "examples",
             early_stopping="{grace_fraction: 0.2}", budget="{seconds: 5}"),
     changed("early stopping at the end", "early_stopping", "evaluations of at least 2",
@@ -292,6 +303,12 @@ FILES = [
     goal("a goal on an unknown metric", "metric", "val_acc", "'val_accuracy'", "artifact_bytes", metric="val_acc"),
     goal("a latency that is not measured", "metric", "latency_p50_ms_batch_32", "measured at batch sizes 1, 64",
          metric="latency_p50_ms_batch_32"),
+    *(
+        goal(f"a goal on {metric}, which int8 does not have", "metric", metric, "int8 have none", "val_accuracy",
+             metric=metric, type="threshold", value="10")
+        for metric in ("train_seconds", "train_accuracy", "best_train_loss", "best_val_loss", "steps", "examples",
+                       "examples_per_second")
+    ),
     goal("an unknown goal", "type", "max-degredation", "percent-min-improvement", "'max-degradation'",
          type="max-degredation"),
     goal("a negative degradation", "value", "-0.01", "negative", "from 0", value="-0.01"),

@@ -27,6 +27,7 @@ from trainables.data import TaskData
 from trainables.fresh_process import MeasureError, measure_in_fresh_process
 from trainables.loop import Diverged
 from trainables.measure import Measurement, Request
+from trainables.memory import out_of_memory
 from trainables.place import Place
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import remove_checkpoint, trial_file
@@ -35,6 +36,8 @@ from trainables.tasks.base import Task
 from trainables.trial import MODEL, WEIGHTS, cpu_name, summary
 
 __all__ = ["CompressionError", "compress"]
+
+OUT_OF_MEMORY_WORDS = ("MemoryError", "CUDA out of memory", "std::bad_alloc")  # Python's and torch's types, and C++'s
 
 
 @dataclass
@@ -56,8 +59,9 @@ def compress(
 ) -> Iterator[Report | TrialResult]:
     """Compress the parent's model, export it, measure the file: readings as they come, and last the one TrialResult.
 
-    A method that does not fit the model and a loss that is not finite are results (`failed`, `diverged`); whatever
-    else goes wrong is raised, out-of-memory included. Runs on one worker. Raises ValueError if a method follows int8.
+    A method that does not fit the model, a loss that is not finite and a measuring process whose memory ran out are
+    results (`failed`, `diverged`, `out_of_memory`); whatever else goes wrong is raised, memory that runs out here
+    included. Runs on one worker. Raises ValueError if a method follows int8.
     """
     check(config, place)
     context = Context(task, data, config.training, place)
@@ -76,8 +80,11 @@ def compress(
         made.warnings += doubts(config, metrics)
     except Diverged as error:
         status, reason, made.history = Status.DIVERGED, str(error), error.history
-    except (CompressionError, ArtifactError, MeasureError) as error:
-        status, reason, details = Status.FAILED, str(error), getattr(error, "details", None)
+    except MeasureError as error:
+        status = Status.OUT_OF_MEMORY if ran_out_of_memory(error) else Status.FAILED
+        reason, details = str(error), error.details
+    except (CompressionError, ArtifactError) as error:
+        status, reason = Status.FAILED, str(error)
     yield TrialResult(
         id=trial,
         config=config,
@@ -177,6 +184,12 @@ def export_and_measure(
                 cache=str(place.cache),
             )
         )
+
+
+def ran_out_of_memory(error: MeasureError) -> bool:
+    """Whether the measuring process ended for want of memory: it said so, or the system killed it."""
+    told = f"{error}\n{error.details}"  # words are all that is left of an exception of another process
+    return error.killed or any(words in told for words in OUT_OF_MEMORY_WORDS) or out_of_memory(RuntimeError(told))
 
 
 def sizes(parent: nn.Module, made: Made) -> dict[str, Estimate]:

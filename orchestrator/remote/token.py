@@ -1,0 +1,33 @@
+"""The token that a cluster asks for. Imports nothing that a broken installation might lack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class ClusterError(Exception):
+    """What went wrong between this machine and the cluster, and the way out, in words for a person."""
+
+
+def auth_token(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The cluster's token from where Ray keeps it: RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token.
+
+    None if there is none, or with RAY_AUTH_MODE=disabled. Raises ClusterError if the named file cannot be read.
+    """
+    if environment.get("RAY_AUTH_MODE", "").lower() == "disabled":
+        return None
+    if token := environment.get("RAY_AUTH_TOKEN", "").strip():
+        return token
+    named = environment.get("RAY_AUTH_TOKEN_PATH")
+    path = Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
+    try:
+        token = path.read_text().strip()
+    except OSError as error:
+        if named is None:
+            return None
+        raise ClusterError(f"the token file {named} (RAY_AUTH_TOKEN_PATH) cannot be read: {error.strerror}") from error
+    if named and not token:
+        raise ClusterError(f"the token file {named} (RAY_AUTH_TOKEN_PATH) is empty")
+    return token or None

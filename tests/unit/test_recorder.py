@@ -1,0 +1,148 @@
+"""How long the recorder waits at the end, and what it says meanwhile: with a scripted shipper, without MLflow."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestrator.credentials import without_credentials
+from orchestrator.plan import Trial
+from orchestrator.recording import recorder as recording
+from orchestrator.recording.cursor import Cursor, Sent, Target
+from orchestrator.recording.journal import Journal
+from orchestrator.recording.recorder import Recorder
+from orchestrator.recording.shipper import Shipper
+from trainables.config import BaselineConfig, Budget, TaskConfig, Training, trial_id
+from trainables.storage import Storage, sweep_file
+
+URI = "http://me:hunter2@mlflow:5000"
+
+
+def make_trial(seed: int) -> Trial:
+    budget = Budget(unit="steps", amount=10)
+    training = Training(batch_size=8, micro_batch_size=8, learning_rate=0.1, budget=budget, seed=seed)
+    config = BaselineConfig(task=TaskConfig(name="digits_cnn", data="d", code="c"), training=training)
+    return Trial(trial_id(config), config, "as given")
+
+
+class ScriptedShipper:
+    """Sends a trial by calling `sending`; what it raises is what MLflow would."""
+
+    def __init__(self, journal: Journal, sending: Callable[["ScriptedShipper"], None]) -> None:
+        self._missing, self._sending = set(journal.trials), sending
+        self.is_uploading, self.uploads = False, 0
+
+    def unsent(self, trial: str) -> int:
+        return trial in self._missing
+
+    def ship(self, trial: str) -> None:
+        self._sending(self)
+        self._missing.discard(trial)
+
+    def connect(self) -> None:
+        pass
+
+    interrupt = tidy = connect
+
+
+@pytest.fixture
+def close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The answer of a recorder that is closed at once, with six trials to send in a given way."""
+
+    def close(sending, timeout, **settings):
+        for name, value in settings.items():
+            monkeypatch.setattr(recording, name, value)
+        monkeypatch.setattr(recording, "Shipper", lambda journal, _: ScriptedShipper(journal, sending))
+        with Journal(Storage(str(tmp_path)), "s") as journal:
+            for seed in range(6):
+                journal.started(make_trial(seed))
+            return Recorder(journal, URI).close(timeout)
+
+    return close
+
+
+def upload(shipper: ScriptedShipper) -> None:
+    shipper.is_uploading = True
+    time.sleep(0.7)
+    shipper.uploads += 1
+    shipper.is_uploading = False
+    time.sleep(0.3)  # for what is sent after it
+
+
+def away(_: ScriptedShipper) -> None:
+    raise ConnectionError(f"nobody answers at {URI}")
+
+
+def test_a_sender_that_gets_on_is_not_cut_off(close, capsys):
+    assert close(lambda _: time.sleep(0.3), timeout=1.0) is None
+    assert capsys.readouterr() == ("", "")  # it was quick enough to say nothing
+
+
+def test_a_model_that_takes_longer_than_that_is_waited_for(close):
+    assert close(upload, timeout=0.5) is None
+
+
+def test_but_not_for_ever(close):
+    unsent = close(upload, timeout=0.2, LONGEST_UPLOAD_SECONDS=0.5)
+    assert (unsent.records, unsent.problem) == (6, None)
+
+
+def test_a_server_that_is_away_is_given_up_and_no_password_is_printed(close, capsys):
+    start = time.monotonic()
+    unsent = close(away, timeout=1.0, QUIET_SECONDS=0.3)
+    assert time.monotonic() - start < 5
+    assert unsent.records == 6
+    assert unsent.problem == "ConnectionError: nobody answers at http://mlflow:5000"
+    output, errors = capsys.readouterr()
+    told = f"trying ({unsent.problem}) to send 6 records to MLflow at http://mlflow:5000"
+    assert (output, errors) == ("", f"paretune: {told}; Ctrl-C leaves it to the next run\n")
+    assert "hunter2" not in str(unsent)
+
+
+def test_who_waits_is_told_for_what(close, capsys):
+    assert close(lambda _: time.sleep(0.2), timeout=1.0, QUIET_SECONDS=0.0) is None
+    assert "paretune: sending 6 records to MLflow at http://mlflow:5000;" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://me:hunter2@mlflow:5000/x", "http://mlflow:5000/x"),
+        ("postgresql://me:hun/t@er2@db/x", "postgresql://db/x"),
+        ("postgresql://me@db", "postgresql://db"),
+        ("no route to http://:hunter2@a:1/b, nor https://b", "no route to http://a:1/b, nor https://b"),
+        ("sqlite:////home/me@work/a:b@c.db", "sqlite:////home/me@work/a:b@c.db"),
+        ("http://mlflow:5000", "http://mlflow:5000"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_credentials_are_left_out(address, shown):
+    assert without_credentials(address) == shown
+
+
+def test_the_cursor_keeps_no_password_and_forgets_nothing_for_it(tmp_path):
+    storage = Storage(str(tmp_path))
+    file = sweep_file("s", "mlflow.jsonl")
+    before = Target(recording="r", tracking_uri=URI, experiment="1")  # as an earlier version wrote it
+    storage.append_lines(file, [before.model_dump_json(), Sent(trial="t", run="1").model_dump_json()])
+    cursor = Cursor(storage, "s")
+    cursor.aim(URI.replace("hunter2", "hunter3"), "1")
+    assert list(cursor.sent) == ["t"]
+    cursor.aim(URI, "2")
+    assert "hunter" not in storage.read_lines(file)[-1]
+    assert json.loads(storage.read_lines(file)[-1])["experiment"] == "2"
+    with Journal(storage, "s") as journal:
+        assert Shipper(journal, URI)._cursor.is_aimed_at("http://mlflow:5000")
+
+
+@pytest.mark.parametrize(("own", "used"), [({}, "30"), ({"MLFLOW_HTTP_REQUEST_TIMEOUT": "300"}, "300")])
+def test_a_time_out_of_the_users_own_stays(own, used):
+    code = "from orchestrator.recording.shipper import ENVIRONMENT as e; print(e['MLFLOW_HTTP_REQUEST_TIMEOUT'])"
+    others = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    done = subprocess.run([sys.executable, "-c", code], env=others | own, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{used}\n"
