@@ -9,10 +9,12 @@ parts of b examples, n_b the mean over the parts of |g_part|^2 and n_B = |mean o
     tr(Sigma) = B (n_b - n_B) / (K - 1)
 
 Numerator and denominator are averaged apart over many steps and divided once: the mean of the steps' ratios is badly
-wrong. When |G|^2 cannot be told from zero the ratio is "unresolved", and says so; it is never clamped. Parts of unequal
-sizes b_k count with K = B mean(1/b_k), which is the number of parts when they are equal: the formulas only use that
-E|g_b|^2 = |G|^2 + tr(Sigma)/b. So does a variant that divides only a small batch, for tr(Sigma), and takes |G|^2 from
-the norm n_W of a larger one of W examples: |G|^2 = n_W - tr(Sigma)/W.
+wrong. When |G|^2 cannot be told from zero the ratio is "unresolved", and says so; it is never clamped. Its interval
+then has no upper end; the lower one is the least that it can be, which is enough to know that a batch is small.
+
+Parts of unequal sizes b_k count with K = B mean(1/b_k), which is the number of parts when they are equal: the formulas
+only use that E|g_b|^2 = |G|^2 + tr(Sigma)/b. So does a variant that divides only a small batch, for tr(Sigma), and
+takes |G|^2 from the norm n_W of a larger one of W examples: |G|^2 = n_W - tr(Sigma)/W.
 
 Doubts. The gradients must be those before clipping and after unscaling. Batch norm makes the examples of a part depend
 on each other, which breaks the derivation. Parts drawn without replacement from N rows estimate |G_N|^2 - tr(Sigma)/N
@@ -26,12 +28,51 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trainables.config import Training
 from trainables.results import Z_95
+
+LEAST_STEPS = 3  # measured, for an interval; counted by their weights, so more of them where old ones fade
+LEAST_DIVIDED_ROWS = 4  # of a batch in one piece, for it to be divided
+GROWING_EVERY_STEPS = 4
+
+
+def steps_between_measurements(training: Training, growth: int = 1) -> int | None:
+    """Every how many steps a run measures its noise scale once its batch has grown this much; None: at none.
+
+    A batch that grows with the noise is measured at every fourth step at least: it waits for an estimate, which takes
+    four measurements or more, and at the usual distance between them a short run is over before.
+    """
+    wanted = training.noise_scale
+    together = 1 if training.sync_every_steps else training.num_workers  # workers that make one gradient
+    divided = training.accumulation_steps * together * growth == 1
+    rows = training.batch_size // (training.num_workers // together)
+    if wanted is None or (divided and rows < LEAST_DIVIDED_ROWS):
+        return None
+    every = wanted.divided_every_steps if divided else wanted.every_steps
+    return min(every, GROWING_EVERY_STEPS) if training.batch_schedule.name == "grow_with_noise" else every
+
+
+def student_95(freedom: float) -> float:
+    """Two-sided 95 % quantile of Student's t; `freedom`, the degrees of freedom, need not be whole.
+
+    The normal's and four terms of its expansion in 1 / freedom (Abramowitz and Stegun 1964, 26.7.5): too small by 0.8 %
+    at 2 degrees of freedom and by 0.1 % at 3, and of no use below.
+    """
+    z, n = Z_95, freedom
+    return z + z * (
+        (z**2 + 1) / (4 * n)
+        + (5 * z**4 + 16 * z**2 + 3) / (96 * n**2)
+        + (3 * z**6 + 19 * z**4 + 17 * z**2 - 15) / (384 * n**3)
+        + (79 * z**8 + 776 * z**6 + 1482 * z**4 - 1920 * z**2 - 945) / (92160 * n**4)
+    )
 
 
 @dataclass(frozen=True)
 class NoiseScale:
-    """B_simple with its 95 % interval, and the averages behind it. All None but the averages when unresolved."""
+    """B_simple with its 95 % interval, and the averages behind it.
+
+    Unresolved, there are only the averages and, where the noise alone is known, the least that B_simple can be: `low`.
+    """
 
     examples: float | None  # B_simple
     low: float | None
@@ -40,6 +81,11 @@ class NoiseScale:
     covariance_trace: float  # tr(Sigma)
     steps: int
     unresolved: str | None = None
+
+    @property
+    def at_least(self) -> float | None:
+        """B_simple or, unresolved, the least that it can be; None where nothing is known."""
+        return self.low if self.examples is None else self.examples
 
 
 class NoiseScaleMeter:
@@ -96,26 +142,31 @@ class NoiseScaleMeter:
         self._weight, self._weight_squared, self._g, self._s, self._gg, self._ss, self._gs = sums
 
     def estimate(self) -> NoiseScale:
-        """The ratio of the averages. Its interval is Fieller's (1954): all ratios r for which S - r G may be zero."""
+        """The ratio of the averages. Its interval is Fieller's (1954): all ratios r for which S - r G may be zero.
+
+        With Student's quantile, as few steps say little of how much steps differ.
+        """
         if self._steps == 0:
             return NoiseScale(None, None, None, math.nan, math.nan, 0, "no step was measured")
         w = self._weight
         g, s = self._g / w, self._s / w
         effective = w * w / self._weight_squared  # Kish's effective number of steps
-        if effective < 3:
+        if effective < LEAST_STEPS:
             return NoiseScale(None, None, None, g, s, self._steps, f"{self._steps} steps are too few for an interval")
         shrink = 1 / (effective - 1)  # variance of a mean from the variance of the steps
         var_g = max(0.0, self._gg / w - g * g) * shrink
         var_s = max(0.0, self._ss / w - s * s) * shrink
         cov = (self._gs / w - g * s) * shrink
-        z2 = Z_95**2
-        if g <= 0:
-            reason = "the mean gradient cannot be told from zero: its squared norm is estimated below zero"
-            return NoiseScale(None, None, None, g, s, self._steps, reason)
-        # (s - r g)^2 <= z^2 (var_s - 2 r cov + r^2 var_g), a quadratic in r
-        a, b, c = g * g - z2 * var_g, g * s - z2 * cov, s * s - z2 * var_s
+        t2 = student_95(effective - 1) ** 2
+        # (s - r g)^2 <= t^2 (var_s - 2 r cov + r^2 var_g), a quadratic in r
+        a, b, c = g * g - t2 * var_g, g * s - t2 * cov, s * s - t2 * var_s
         root = math.sqrt(max(0.0, b * b - a * c))
-        if a <= 0:
+        if g <= 0 or a <= 0:
             reason = "the mean gradient is not large enough beside its own uncertainty"
-            return NoiseScale(None, None, None, g, s, self._steps, reason)
+            if g <= 0:
+                reason = "the mean gradient cannot be told from zero: its squared norm is estimated below zero"
+            low = (
+                (b - root) / a if a < 0 < c and s > 0 else None
+            )  # beyond it there is no end; negative ratios cannot be
+            return NoiseScale(None, low, None, g, s, self._steps, reason)
         return NoiseScale(s / g, max(0.0, (b - root) / a), (b + root) / a, g, s, self._steps)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 import torch.distributed as dist
 
-from trainables.batching import examples_in, report_steps, steps_for
+from trainables.batching import examples_in, report_shares, report_steps, steps_for
 from trainables.checkpoint import TrainingState
 from trainables.config import Training
 from trainables.growth import planned_growth, steps_until_change
@@ -53,12 +53,18 @@ class StepPace:
 
 
 class ExamplesPace:
-    """A budget in examples of a run whose batch may grow: blocks end where it grows, and readings come by examples."""
+    """A budget in examples of a run whose batch may grow: blocks end where it grows, and readings come by examples.
+
+    A batch that grows with its noise decides so at readings, and for good. It takes no early ones: what they would
+    decide on, the noise scale of the first steps, tells least of what it is later.
+    """
 
     def __init__(self, training: Training, budget_examples: Fraction, state: TrainingState) -> None:
         self.training = training
         self.budget_examples = budget_examples
         self.state = state
+        first = Fraction(1, training.evaluations) if training.batch_schedule.name == "grow_with_noise" else 0
+        self.due = [budget_examples * share for share in report_shares(training.evaluations) if share >= first]
 
     def next_block(self, reports: int, step: int, seconds: float) -> Block:
         """Also lets the batch grow, if this is where it is to."""
@@ -67,8 +73,7 @@ class ExamplesPace:
         size = self._size
         steps = steps_until_change(schedule, self.budget_examples, examples, size)
         last = self.state.history[-1].examples if self.state.history else 0
-        share = self.budget_examples / self.training.evaluations
-        due = share * (int(last / share) + 1)  # the first reading that was not taken yet
+        due = next(mark for mark in self.due if mark > last)
         steps = min(steps, max(0, -int((examples - due) // size)), MAX_BLOCK_STEPS)
         return Block(steps, float(examples / self.budget_examples), float(size / self.budget_examples))
 
@@ -91,7 +96,11 @@ class ExamplesPace:
 
 
 class SecondsPace:
-    """A budget in seconds. Blocks shrink towards each reading, so that it is late by less than one step."""
+    """A budget in seconds. Blocks shrink towards each reading, so that it is late by less than one step.
+
+    Readings are evenly spread: each comes after at least one step, so that early ones, of slow steps, would outlast the
+    budget. They are needed less too: in the same time the steps of two batch sizes differ less than the sizes do.
+    """
 
     def __init__(self, budget_seconds: float, evaluations: int, place: Place) -> None:
         self.budget_seconds = budget_seconds

@@ -4,7 +4,8 @@ Names of metrics (the keys of `TrialResult.metrics` and `Report.metrics`):
     val_<m>, train_<m>            at the end of training, for <m> = loss and every metric of the task
     best_val_<m>, best_train_<m>  the best reading over the history (a reading is biased upwards by the choice); the
                                   train_loss of a reading is what the training steps since the one before minimised
-    examples_per_second, train_seconds, steps, examples, gradient_norm_mean, gradient_norm_max
+    examples_per_second, train_seconds, steps, examples
+    gradient_norm_mean, gradient_norm_max         before clipping; of every 8th step where nothing is clipped
     noise_scale                   gradient noise scale in examples (`trainables.noise_scale`), of a baseline; NaN with a
                                   note that begins with "unresolved" where the run did not determine it
     micro_batch_size, accumulation_steps      how the batch was divided; not as planned where memory ran out
@@ -29,7 +30,6 @@ of a probe:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
@@ -118,26 +118,3 @@ class TrialResult(Frozen):
     @property
     def parent(self) -> str | None:
         return self.config.parent if self.config.kind == "variant" else None
-
-
-class Reached(Frozen):
-    """Where a metric first reached a target: it happened after `previous_step` and no later than `step`."""
-
-    step: int
-    examples: int
-    seconds: float
-    previous_step: int
-
-
-def first_reach(history: Iterable[Report], metric: str, mode: Literal["min", "max"], target: float) -> Reached | None:
-    """First reading at which `metric` is at least (`max`) or at most (`min`) the target; None if it never was.
-
-    The resolution is that of the readings, so the step before is given too. A NaN never reaches anything.
-    """
-    previous = 0
-    for report in history:
-        value = report.metrics.get(metric)
-        if value is not None and (value >= target if mode == "max" else value <= target):
-            return Reached(step=report.step, examples=report.examples, seconds=report.seconds, previous_step=previous)
-        previous = report.step
-    return None

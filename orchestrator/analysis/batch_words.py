@@ -125,8 +125,8 @@ def doubts(rows: Sequence[TargetRow]) -> list[str]:
     sentences = []
     if bounds := [str(row.batch_size) for row in rows if row.is_bound]:
         sentences.append(
-            f"At batch size {listing(bounds)} the first reading of all had reached the target: the steps are an upper "
-            "bound; more `evaluations` tell."
+            f"At batch size {listing(bounds)} the first reading of all had reached the target: left out of the "
+            "critical batch, as the steps are an upper bound; more `evaluations` tell."
         )
     sentences.extend(
         f"Rate {row.best.training.learning_rate:.4g} is the {row.edge} tried at batch size {row.batch_size}: a better "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
 from orchestrator.analysis.critical_batch import CriticalBatch
-from orchestrator.analysis.fair import Behind, behind
+from orchestrator.analysis.fair import Behind, behind, choices
 from orchestrator.analysis.fronts import deployment_front, training_front
 from orchestrator.analysis.goals import GoalResult, judge, judged
 from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
@@ -20,12 +21,13 @@ from trainables.storage import Storage, sweep_file
 
 
 class TestReading(Stored):
-    """The test data, read once, for the recommended trial: sweeps/<name>/test_reading.json."""
+    """The test data, read for the recommended trial: sweeps/<name>/test_reading.json."""
 
     __test__ = False  # pytest collects classes by this prefix; it is no test
 
     trial: str
     metrics: dict[str, Estimate]  # test_<m>
+    readings: int = 1  # of the test data in this sweep, this one and those of trials recommended earlier
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Comparison:
     recommendation: Recommendation
     test: TestReading | None = None
     targets: tuple[TargetRow, ...] = ()  # what it took to reach the target at each batch size
-    curves: Mapping[str, CriticalBatch] = field(default_factory=dict)  # the critical batch, by the settings in words
+    curves: Mapping[str, CriticalBatch] = field(default_factory=dict)  # the critical batch, by the choice of settings
     behind: tuple[Behind, ...] = ()  # batch sizes and settings against the best of their like
     batch: BatchVerdict | None = None  # where the batch size was to be found
 
@@ -58,7 +60,9 @@ def compare(table: SweepTable, test: TestReading | None = None) -> Comparison:
     table = judged(table)
     goals = {c.key: judge(table, c, goals_for(table, [c])) for c in (table.variants or table.baselines)}
     targets = tuple(steps_to_target(table))
-    by_settings = {row.settings: [r for r in targets if r.settings == row.settings] for row in targets}
+    names, by_choice = choices(table), defaultdict[str, list[TargetRow]](list)
+    for row in targets:
+        by_choice[names[row.batch_size, row.settings]].append(row)
     return Comparison(
         table,
         goals,
@@ -67,7 +71,7 @@ def compare(table: SweepTable, test: TestReading | None = None) -> Comparison:
         recommend(table),
         test,
         targets,
-        {settings: critical_batch(rows) for settings, rows in by_settings.items()},
+        {choice: critical_batch(rows) for choice, rows in by_choice.items()},
         tuple(behind(table)),
         judge_batch_size(table),
     )

@@ -8,6 +8,10 @@ eq. 2.11), with E_min = S_min B_c. A sharper knee (a > 1) is met in practice; it
 preferred only when it describes the points clearly better. `B_c` is a property of this model, data, target and
 optimiser, and of learning rates tuned at every batch size: with one fixed rate the curve means nothing.
 
+Trials of one batch size share more than their seed's luck: the error of a coarse grid of rates, and the misfit of the
+curve. So the fit and its interval rest on one mean per batch size, and more seeds of the same few sizes do not narrow
+it below what the sizes differ from the curve.
+
 The fit reads numbers; it does not know where they came from.
 """
 
@@ -16,16 +20,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
 from orchestrator.analysis.step_time import StepTime
+from orchestrator.analysis.words import plural
 
 Floats = NDArray[np.float64]
 
 MAX_RMS_LOG = 0.1  # a worse fit than 10 % in steps is no description of the curve
+MIN_SIZES = 3  # batch sizes, for the two parameters and one residual
 MIN_SPREAD = 2.0  # a sampled branch: at its end, the curve is within this factor of the asymptote
+INTERVAL = (0.05, 0.95)
 KNEE_GAIN = 0.5  # the three-parameter knee must halve the residual to be preferred
 SHARPNESSES = np.geomspace(0.25, 8, 201)
 GRID_MARGIN = math.log(1000)  # B_c is looked for this far beyond the smallest and the largest batch size
@@ -41,8 +50,12 @@ class CriticalBatch:
     batch_size_high: float | None
     min_steps: float | None  # S_min
     sharpness: float  # a
-    rms_log: float  # root mean square of the residuals of log S
+    rms_log: float  # root mean square of the residuals of log S, one per batch size
     undetermined: str | None  # a sentence, when the numbers must not be used
+
+    @classmethod
+    def unknown(cls, reason: str, rms_log: float = math.nan) -> Self:
+        return cls(None, None, None, None, 1.0, rms_log, reason)
 
     @property
     def min_examples(self) -> float | None:
@@ -59,19 +72,19 @@ class CriticalBatch:
 def fit_critical_batch(
     batch_sizes: Sequence[float], steps: Sequence[float], *, resamples: int = 1000, seed: int = 0
 ) -> CriticalBatch:
-    """Least squares on log S with log parameters; residual bootstrap for the interval. The order of the points is free.
+    """Least squares on the mean log S of each batch size; residual bootstrap for the interval. In any order.
 
-    batch_sizes, steps: shape [points], positive; steps at tuned learning rates. Points where the target was not reached
-    are left out by the caller. Fewer than three different batch sizes determine nothing.
+    batch_sizes, steps: shape [points], positive; steps at tuned learning rates, one point per seed. Points where the
+    target was not reached are left out by the caller. Fewer than three different batch sizes determine nothing.
     """
-    order = np.lexsort((np.asarray(steps, float), np.asarray(batch_sizes, float)))
-    sizes, observed = np.asarray(batch_sizes, float)[order], np.log(np.asarray(steps, float)[order])
-    distinct = len(np.unique(sizes))
-    if distinct < 3:
-        return _undetermined(f"{distinct} batch sizes reached the target; three, well spread, are needed")
+    sizes, observed = _means(np.asarray(batch_sizes, float), np.log(np.asarray(steps, float)))
+    if len(sizes) < MIN_SIZES:
+        return CriticalBatch.unknown(
+            f"{plural(len(sizes), 'batch size')} reached the target; three, well spread, are needed"
+        )
     log_sizes = np.log(sizes)
     sharpness, fitted = 1.0, _fit(log_sizes, observed, 1.0)
-    if distinct > 4 and _rms(observed - fitted) > MAX_RMS_LOG / 2:
+    if len(sizes) > 4 and _rms(observed - fitted) > MAX_RMS_LOG / 2:
         knee = min(SHARPNESSES, key=lambda a: _rms(observed - _fit(log_sizes, observed, a)))
         knee_fitted = _fit(log_sizes, observed, knee)
         if _rms(observed - knee_fitted) < KNEE_GAIN * _rms(observed - fitted):
@@ -80,14 +93,23 @@ def fit_critical_batch(
     log_critical, log_min = (float(p[0]) for p in _profile(log_sizes, observed[None], sharpness))
     critical, rms = math.exp(log_critical), _rms(residuals)
     if (reason := _why_not(sizes, critical, rms)) is not None:
-        return _undetermined(reason, rms)
+        return CriticalBatch.unknown(reason, rms)
 
-    # Residuals are smaller than the errors by the parameters spent on them: scale them up before drawing.
-    parameters = 2 if sharpness == 1.0 else 3
-    inflated = residuals * np.sqrt(len(sizes) / max(1, len(sizes) - parameters))
+    # Residuals are smaller than the errors by the parameters spent on them, and few of them say little of how large
+    # errors are, which Student's quantile pays for: both scale them up before drawing.
+    freedom = max(1, len(sizes) - (2 if sharpness == 1.0 else 3))
+    few = stdtrit(freedom, INTERVAL[1]) / ndtri(INTERVAL[1])
+    inflated = residuals * np.sqrt(len(sizes) / freedom) * few
     draws = np.random.default_rng(seed).choice(inflated - inflated.mean(), (resamples, len(sizes)))
-    low, high = np.exp(np.quantile(_profile(log_sizes, fitted + draws, sharpness)[0], [0.05, 0.95]))
+    low, high = np.exp(np.quantile(_profile(log_sizes, fitted + draws, sharpness)[0], INTERVAL))
     return CriticalBatch(critical, float(low), float(high), math.exp(log_min), sharpness, rms, None)
+
+
+def _means(sizes: Floats, logs: Floats) -> tuple[Floats, Floats]:
+    """The different sizes, ascending, and the mean of `logs` at each: to the last bit, whatever the order."""
+    order = np.lexsort((logs, sizes))
+    distinct, group = np.unique(sizes[order], return_inverse=True)
+    return distinct, np.bincount(group, weights=logs[order]) / np.bincount(group)
 
 
 def _shape(log_sizes: Floats, log_critical: Floats, sharpness: float) -> Floats:
@@ -127,19 +149,14 @@ def _rms(residuals: Floats) -> float:
 
 def _why_not(sizes: Floats, critical: float, rms: float) -> str | None:
     if rms > MAX_RMS_LOG:
-        return (
-            f"the points scatter by {100 * rms:.0f} % around the curve; at most {100 * MAX_RMS_LOG:.0f} % can be read"
-        )
+        most = f"at most {100 * MAX_RMS_LOG:.0f} % can be read"
+        return f"the batch sizes scatter by {100 * rms:.0f} % around the curve; {most}"
     # Far below B_c steps fall as 1/B; far above they stay at S_min. Each end must have been seen.
     if sizes.max() < critical / MIN_SPREAD:
         return f"steps still fall as 1/B at the largest batch size, {sizes.max():g}: the knee lies beyond it"
     if sizes.min() > critical * MIN_SPREAD:
         return f"steps no longer fall at the smallest batch size, {sizes.min():g}: the knee lies below it"
     return None
-
-
-def _undetermined(reason: str, rms: float = float("nan")) -> CriticalBatch:
-    return CriticalBatch(None, None, None, None, 1.0, rms, reason)
 
 
 def fastest_batch(curve: CriticalBatch, step_time: StepTime, num_workers: int = 1) -> tuple[float, float]:

@@ -3,7 +3,12 @@
 Runs are read at common checkpoints, on validation and training data alike: evenly spread over the examples that all of
 them saw, and at doublings of the steps. Between two readings of a run the value is on the straight line between them;
 outside of its readings it has none. A large batch that is behind after equal examples, on training data too, and level
-after equal steps, took fewer steps; one that is level on training data and behind on validation data overfits.
+after equal steps, took fewer steps; one that is further behind on validation data than on training data overfits, which
+its gap between the two must show: to see nothing on training data is no evidence.
+
+Doubts: where the learning rate has a schedule, equal steps of two budgets lie at different phases of it. And a
+reading's train_loss is that of the training steps before it, dropout and all; what it is off by should cancel out
+between two choices that share it.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,8 +29,10 @@ from orchestrator.spec import Mode
 from trainables.results import Report
 
 Axis = Literal["examples", "steps"]
+Read = Callable[[Configuration, int], dict[int, float]]  # at so many examples or steps: seed -> value
 
 EXAMPLE_CHECKPOINTS = 10
+CARRIED = {"optimizer", "schedule"}  # settings that `carry` may change with the batch size
 
 
 @dataclass(frozen=True)
@@ -59,11 +66,15 @@ def checkpoints(table: SweepTable) -> Checkpoints:
 def value_at(history: Sequence[Report], axis: Axis, at: float, metric: str) -> float | None:
     """A metric after so many examples or steps; None before the first reading of it and after the last."""
     readings = [(_position(report, axis), report.metrics[metric]) for report in history if metric in report.metrics]
-    readings = [(x, y) for x, y in readings if math.isfinite(y)]
-    for (x0, y0), (x1, y1) in itertools.pairwise(readings):
+    return _on_line([(x, y) for x, y in readings if math.isfinite(y)], at)
+
+
+def _on_line(points: Sequence[tuple[float, float]], at: float) -> float | None:
+    """Between two points, on the straight line between them; None outside of all."""
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         if x0 <= at <= x1:
             return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
-    return next((y for x, y in readings if x == at), None)
+    return next((y for x, y in points if x == at), None)
 
 
 def metrics_read(table: SweepTable) -> tuple[str, ...]:
@@ -113,8 +124,11 @@ class Behind:
     examples: int  # the last common checkpoint
     validation: Difference | None
     training: Difference | None
+    gap: Difference | None  # of validation minus training: worse if more is lost on validation data than on training
+    took_fewer_steps: bool  # over those examples
     steps: int | None  # the last number of steps at which both can be read
     at_equal_steps: Difference | None  # of the validation metric
+    in_phase: bool  # after equal steps, both learning rates are as far on one schedule, or constant
 
     @property
     def reason(self) -> str:
@@ -123,17 +137,27 @@ class Behind:
             return "not determined (no seed in common)"
         if self.validation.verdict is Verdict.NOT_DETERMINED:
             return "not determined (one seed)"
-        if self.validation.verdict is not Verdict.WORSE:
+        if not _is_worse(self.validation):
             return "no detectable difference at equal examples"
-        if self.training is None or self.training.verdict is not Verdict.WORSE:
-            return "overfits: as good on training data, worse on validation data"
-        if self.batch_size == self.best:  # as many steps, so there is nothing to tell apart
-            return "worse on training data too, so it does not overfit"
+        if not _is_worse(self.training):
+            if _is_worse(self.gap):
+                return "overfits: worse on validation data, by more than on training data"
+            return "worse on validation data; not determined whether it overfits"
+        too, verdict = "worse on training data too", ", so it does not overfit"
+        if _is_worse(self.gap):
+            too, verdict = "worse on training data too, and by more on validation data", ""
+        if not self.took_fewer_steps:
+            return f"{too}{verdict}"
         if self.at_equal_steps is None:
-            return "worse on training data too, so it does not overfit; no number of steps is common to both"
-        if self.at_equal_steps.verdict is Verdict.WORSE:
-            return "worse on training data too, and after equal steps: its steps are worse, not only fewer"
-        return "took fewer steps: worse on training data too, and not after equal steps"
+            return f"{too}{verdict}; no number of steps is common to both"
+        doubt = "" if self.in_phase else ", but the learning-rate schedules are at different phases there"
+        if not _is_worse(self.at_equal_steps):
+            return f"took fewer steps: {too}, and not detectably after equal steps{doubt}"
+        return f"{too}, and after equal steps{doubt or ': its steps are worse, not only fewer'}"
+
+
+def _is_worse(difference: Difference | None) -> bool:
+    return difference is not None and difference.verdict is Verdict.WORSE
 
 
 Pair = tuple[Tuned, Tuned]  # one, and the best of those it is compared with
@@ -151,10 +175,11 @@ def behind(table: SweepTable) -> list[Behind]:
         return []
     end = places.examples[-1]
     ends: list[int | None] = [end] * len(pairs)
-    validation = _differences(pairs, "examples", ends, metric, objective.mode)
-    training = _differences(pairs, "examples", ends, train_metric(metric), objective.mode)
-    last = [_last_common(pair, places.steps, metric) for pair in pairs]
-    steps = _differences(pairs, "steps", last, metric, objective.mode)
+    validation = _differences(pairs, ends, _reader("examples", metric), objective.mode)
+    training = _differences(pairs, ends, _reader("examples", train_metric(metric)), objective.mode)
+    gaps = _differences(pairs, ends, _gap_reader(metric), objective.mode)
+    last = [_last_common(pair, metric) for pair in pairs]
+    steps = _differences(pairs, last, _reader("steps", metric), objective.mode)
     return [
         Behind(
             batch_size=one.batch_size,
@@ -164,10 +189,13 @@ def behind(table: SweepTable) -> list[Behind]:
             examples=end,
             validation=v,
             training=t,
+            gap=g,
+            took_fewer_steps=_took_fewer_steps(one.best, best.best, end),
             steps=at,
             at_equal_steps=s,
+            in_phase=_in_phase(one.best, best.best),
         )
-        for (one, best), v, t, at, s in zip(pairs, validation, training, last, steps, strict=True)
+        for (one, best), v, t, g, at, s in zip(pairs, validation, training, gaps, last, steps, strict=True)
     ]
 
 
@@ -180,22 +208,33 @@ def _pairs(table: SweepTable) -> Iterator[Pair]:
     if confirmed:
         yield from _against_best(table, confirmed)
         return
-    places = _places(table)
-    same_settings, same_size = defaultdict[int, list[Tuned]](list), defaultdict[int, list[Tuned]](list)
+    names = choices(table)
+    same_settings, same_size = defaultdict[str, list[Tuned]](list), defaultdict[int, list[Tuned]](list)
     for entry in tuned(table):
-        same_settings[places[entry.batch_size, settings_of(table, entry)]].append(entry)
+        same_settings[names[entry.batch_size, settings_of(table, entry)]].append(entry)
         same_size[entry.batch_size].append(entry)
     for group in (*same_settings.values(), *same_size.values()):
         yield from _against_best(table, group)
 
 
-def _places(table: SweepTable) -> dict[tuple[int, str], int]:
-    """(batch size, settings in words) -> which of the sweep's choices it is: what is carried is worded otherwise at
-    every batch size, and a plan has the same choices in the same order at each."""
+def choices(table: SweepTable) -> dict[tuple[int, str], str]:
+    """(batch size, settings in words) -> which of the sweep's choices it is, in words that hold at every batch size.
+
+    What is carried is worded otherwise at each: it is named by its words at the first, and found by its place, since a
+    grid has the same choices in the same order at every batch size. Where one has fewer (two warm-ups may be carried to
+    the same one), the place tells nothing, and the words stand for themselves.
+    """
     words: dict[int, dict[str, None]] = defaultdict(dict)
     for c in table.baselines:
         words[c.training.batch_size][settings_words(c.config, table.settings)] = None
-    return {(size, word): place for size, several in words.items() for place, word in enumerate(several)}
+    if not CARRIED & set(table.settings) or len({len(own) for own in words.values()}) > 1:
+        return {(size, word): word for size, own in words.items() for word in own}
+    first = next(iter(words))
+    names = [
+        alike[0] if len(set(alike)) == 1 else f"{alike[0]} at batch size {first}"
+        for alike in zip(*words.values(), strict=True)
+    ]
+    return {(size, word): name for size, own in words.items() for word, name in zip(own, names, strict=True)}
 
 
 def _against_best(table: SweepTable, entries: Sequence[Tuned]) -> Iterator[Pair]:
@@ -205,21 +244,51 @@ def _against_best(table: SweepTable, entries: Sequence[Tuned]) -> Iterator[Pair]
     yield from ((entry, best) for entry in entries if entry is not best)
 
 
-def _differences(
-    pairs: Sequence[Pair], axis: Axis, at: Sequence[int | None], metric: str, mode: Mode
-) -> list[Difference | None]:
+def _differences(pairs: Sequence[Pair], at: Sequence[int | None], read: Read, mode: Mode) -> list[Difference | None]:
     raw = [
-        None
-        if place is None
-        else paired_difference(by_seed(one.best, axis, place, metric), by_seed(best.best, axis, place, metric), mode)
+        None if place is None else paired_difference(read(one.best, place), read(best.best, place), mode)
         for (one, best), place in zip(pairs, at, strict=True)
     ]
     return corrected(raw)
 
 
-def _last_common(pair: Pair, steps: Sequence[int], metric: str) -> int | None:
-    both = (at for at in reversed(steps) if all(by_seed(entry.best, "steps", at, metric) for entry in pair))
-    return next(both, None)
+def _reader(axis: Axis, metric: str) -> Read:
+    return lambda configuration, at: by_seed(configuration, axis, at, metric)
+
+
+def _gap_reader(metric: str) -> Read:
+    """Validation minus training, seed by seed: both are the same figure of other rows, so they have one scale."""
+
+    def gaps(configuration: Configuration, at: int) -> dict[int, float]:
+        validation = by_seed(configuration, "examples", at, metric)
+        training = by_seed(configuration, "examples", at, train_metric(metric))
+        return {seed: validation[seed] - training[seed] for seed in validation.keys() & training.keys()}
+
+    return gaps
+
+
+def _took_fewer_steps(one: Configuration, best: Configuration, examples: int) -> bool:
+    """Over so many examples, by the seeds of both: batches may grow, so that their sizes at the start do not tell."""
+    taken = [
+        {row.seed: _on_line([(0, 0), *((r.examples, r.step) for r in _history(row))], examples) for row in c.measured}
+        for c in (one, best)
+    ]
+    few, many = (sum(steps[seed] or 0.0 for seed in taken[0].keys() & taken[1].keys()) for steps in taken)
+    return few < many and not math.isclose(few, many)
+
+
+def _in_phase(one: Configuration, best: Configuration) -> bool:
+    if one.training.schedule.name == best.training.schedule.name == "constant":
+        return True
+    ends = [{_history(row)[-1].step for row in c.measured if _history(row)} for c in (one, best)]
+    return one.training.schedule == best.training.schedule and ends[0] == ends[1]
+
+
+def _last_common(pair: Pair, metric: str) -> int | None:
+    """Where the first of their runs ends, if both can be read there."""
+    ends = [_history(row)[-1].step for entry in pair for row in entry.best.measured if _history(row)]
+    at = min(ends, default=0)
+    return at if all(by_seed(entry.best, "steps", at, metric) for entry in pair) else None
 
 
 def _final(entry: Tuned, metric: str) -> float:

@@ -106,8 +106,7 @@ def _step_time(pairs: Sequence[tuple[int, float]], workers: int) -> StepTime | N
     if len(pairs) < 3 or len({size for size, _ in pairs}) < 2:
         return None
     sizes, seconds = zip(*pairs, strict=True)
-    time = fit_step_time([size / workers for size in sizes], [1] * len(sizes), seconds, resamples=1).step_time
-    return replace(time, communication={workers: 0.0} if workers > 1 else {})
+    return fit_step_time(sizes, [workers] * len(sizes), seconds, resamples=1).step_time
 
 
 # -- from the fit -----------------------------------------------------------------------------------------------------

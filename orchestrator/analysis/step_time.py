@@ -6,6 +6,9 @@ a is what a step costs however small it is (kernel launches, Python, the optimis
 is communication. Throughput B / t(B) rises with B towards K / b; half of that is reached where the overhead equals the
 work, at B = (a + c) K / b. The line is a description: caches, tiling and memory pressure bend it, and the residuals say
 how much.
+
+Where no single worker was timed, a and c(K) cannot be told apart. The fewest workers that were timed, K0, are then the
+reference: a + c(K0) stands for a, and c(K) - c(K0) for c(K).
 """
 
 from __future__ import annotations
@@ -23,16 +26,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class StepTime:
-    """The fitted constants, in seconds; `communication` maps a number of workers (above 1) to c(K)."""
+    """The fitted constants, in seconds; `communication` maps a number of workers, except the reference, to c(K)."""
 
-    fixed: float
+    fixed: float  # a; with another reference than one worker a + c(reference)
     per_example: float
     communication: Mapping[int, float] = field(default_factory=dict)
     rms_relative: float = 0.0  # scatter of the measured times around the fit, as a share of them
+    reference_workers: int = 1  # the fewest that were timed; `communication` is what others take beyond them
 
     def overhead(self, num_workers: int = 1) -> float:
         """a + c(K). Raises KeyError for a number of workers that was not measured."""
-        return self.fixed + (self.communication[num_workers] if num_workers > 1 else 0.0)
+        return self.fixed + (0.0 if num_workers == self.reference_workers else self.communication[num_workers])
 
     def seconds(self, batch_size: float, num_workers: int = 1) -> float:
         return self.overhead(num_workers) + self.per_example * batch_size / num_workers
@@ -51,7 +55,7 @@ class StepTimeFit:
     step_time: StepTime
     fixed_interval: tuple[float, float]
     per_example_interval: tuple[float, float]
-    knee_interval: tuple[float, float]  # of the batch size at half the throughput, on one worker
+    knee_interval: tuple[float, float]  # of the batch size at half the throughput, on the reference workers
 
 
 def fit_step_time(
@@ -69,9 +73,9 @@ def fit_step_time(
     """
     sizes, workers = np.asarray(batch_sizes, float), np.asarray(num_workers, int)
     times = np.asarray(seconds, float)
-    groups = sorted(set(workers.tolist()) - {1})
     if len(times) < 3 or len(np.unique(sizes / workers)) < 2:
         raise ValueError("a step-time line needs at least 3 measurements at 2 different batch sizes per worker")
+    reference, *groups = sorted(set(workers.tolist()))
     columns = [np.ones_like(sizes), sizes / workers, *((workers == k).astype(float) for k in groups)]
     design = np.stack(columns, axis=1)
 
@@ -91,9 +95,10 @@ def fit_step_time(
     draws = np.array(
         [solve(fitted * (1 + generator.choice(spread - spread.mean(), len(times)))) for _ in range(resamples)]
     )
-    knees = draws[:, 0] / np.maximum(draws[:, 1], np.finfo(float).tiny)
+    knees = reference * draws[:, 0] / np.maximum(draws[:, 1], np.finfo(float).tiny)
     low, high = (np.quantile(np.column_stack([draws[:, :2], knees]), q, axis=0) for q in (0.025, 0.975))
-    step_time = StepTime(float(best[0]), float(best[1]), dict(zip(groups, best[2:].tolist(), strict=True)), rms)
+    communication = dict(zip(groups, best[2:].tolist(), strict=True))
+    step_time = StepTime(float(best[0]), float(best[1]), communication, rms, reference)
     intervals = [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
     return StepTimeFit(step_time, intervals[0], intervals[1], intervals[2])
 

@@ -17,12 +17,14 @@ from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from orchestrator.analysis.crossing import Crossing, target_crossing
 from orchestrator.analysis.statistics import Basis, Summary, mean_over_seeds
 from orchestrator.analysis.words import varying_settings
+from orchestrator.metrics import RELATIVE_SUFFIX
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.spec import Goal, Mode, Objective
 from trainables.config import ProbeConfig, TrainedConfig, Training, TrialConfig, describe_chain
-from trainables.results import Reached, Status, TrialResult, first_reach
+from trainables.results import Status, TrialResult
 from trainables.storage import Storage, sweep_file, trial_file
 
 MEASURED = frozenset({Status.COMPLETED, Status.GOAL_MISSED})  # ended with the figures of a whole run
@@ -62,8 +64,9 @@ class StoredPlan(Stored):
         if metric == self.objective.metric:
             return self.objective.mode
         for prefix in ("best_val_", "best_train_", "val_", "train_", "test_"):
-            if metric.startswith(prefix) and metric.removeprefix(prefix) in self.directions:
-                return self.directions[metric.removeprefix(prefix)]
+            name = metric.removeprefix(prefix).removesuffix(RELATIVE_SUFFIX)  # less lost than the parent is better too
+            if metric.startswith(prefix) and name in self.directions:
+                return self.directions[name]
         return "max" if metric in ("examples_per_second", "converted_fraction") else "min"
 
 
@@ -181,11 +184,14 @@ class Configuration:
         return tuple(row for row in self.rows if row.measured)
 
     @property
+    def lost(self) -> tuple[Row, ...]:
+        """Trials that ended without the figures of a whole run: they failed, or were stopped early."""
+        return tuple(row for row in self.rows if row.result and not row.measured)
+
+    @property
     def broken(self) -> tuple[Row, ...]:
-        """Trials that failed: diverged, out of memory, ... Being stopped early is no failure."""
-        return tuple(
-            r for r in self.rows if r.result and not r.measured and r.result.status is not Status.STOPPED_EARLY
-        )
+        """Of those lost, the ones that failed: diverged, out of memory, ... Being stopped early is no failure."""
+        return tuple(row for row in self.lost if row.status != Status.STOPPED_EARLY)
 
     def values(self, metric: str) -> dict[int, float]:
         """Seed -> value, over the trials that ran to their end."""
@@ -203,12 +209,11 @@ class Configuration:
                 return Summary(estimate.value, estimate.low, estimate.high, 1, basis)
         return None
 
-    def reached(self, objective: Objective) -> list[Reached | None]:
-        """For every trial that ran to its end, where the objective first reached its target."""
+    def reached(self, objective: Objective) -> list[Crossing | None]:
+        """For every trial that ran to its end, where the objective reached its target; empty without a target."""
         if objective.target is None:
             return []
-        histories = [row.result.history for row in self.measured if row.result is not None]
-        return [first_reach(history, objective.metric, objective.mode, objective.target) for history in histories]
+        return [target_crossing(row.result.history, objective) for row in self.measured if row.result is not None]
 
 
 @dataclass(frozen=True)
@@ -268,9 +273,9 @@ class SweepTable:
 
 
 def whole(configurations: Sequence[Configuration]) -> list[Configuration]:
-    """Those that lost the fewest seeds: a mean over only the seeds that survived flatters."""
-    fewest = min((len(c.broken) for c in configurations), default=0)
-    return [c for c in configurations if len(c.broken) == fewest]
+    """Those that lost the fewest seeds, failed or stopped early: a mean over the seeds that survived flatters."""
+    fewest = min((len(c.lost) for c in configurations), default=0)
+    return [c for c in configurations if len(c.lost) == fewest]
 
 
 def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], unreadable: Iterable[str] = ()) -> SweepTable:

@@ -5,67 +5,27 @@ batch size they tell.
             arXiv 1811.03600)
     E(B)    B S(B), examples                T(B)    seconds of training                cost(B)    K T(B), worker-seconds
 
-Readings are taken a few times per run, so S is interpolated: on the straight line between the reading before the first
-that is there and that one. Where the first reading of all is there already, S is that reading's, an upper bound.
-A best rate at an end of those tried is flagged: a better one may lie beyond, and S(B) is then too large.
+A best rate at an end of those tried is flagged: a better one may lie beyond, and S(B) is then too large. So is a batch
+size at which the target was reached by the first reading already: S(B) is then an upper bound that falls as 1/B by
+itself, as first readings come after equal examples, and the critical batch is fitted without it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from orchestrator.analysis.critical_batch import CriticalBatch, fit_critical_batch
+from orchestrator.analysis.critical_batch import MIN_SIZES, CriticalBatch, fit_critical_batch
+from orchestrator.analysis.crossing import Crossing, target_crossing
 from orchestrator.analysis.statistics import Summary, mean_over_seeds
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
-from orchestrator.analysis.words import settings_words
-from orchestrator.spec import Mode, Objective
-from trainables.results import Report
+from orchestrator.analysis.words import listing, settings_words
+from orchestrator.spec import Objective
 
-
-@dataclass(frozen=True)
-class Crossing:
-    """Where a run first reached the target, interpolated between two readings."""
-
-    steps: float
-    examples: float
-    seconds: float
-    is_bound: bool = False  # the first reading of all was there already: it may have happened long before
-
-
-def crossing(history: Sequence[Report], metric: str, mode: Mode, target: float) -> Crossing | None:
-    """None if no reading is at least (`max`) or at most (`min`) the target. A NaN reaches nothing."""
-    before: Report | None = None
-    for report in history:
-        value = report.metrics.get(metric, math.nan)
-        if value >= target if mode == "max" else value <= target:
-            return _between(before, report, metric, target)
-        before = report if math.isfinite(value) else None
-    return None
-
-
-def target_crossing(history: Sequence[Report], objective: Objective) -> Crossing | None:
-    """Where a run reached the objective's target; None if it did not, or if there is none."""
-    if objective.target is None:
-        return None
-    return crossing(history, objective.metric, objective.mode, objective.target)
-
-
-def _between(before: Report | None, after: Report, metric: str, target: float) -> Crossing:
-    if before is None:
-        return Crossing(after.step, after.examples, after.seconds, is_bound=True)
-    low, high = before.metrics[metric], after.metrics[metric]
-    share = (target - low) / (high - low)  # the first is short of the target and the second is not: never 0 / 0
-    if not math.isfinite(share):
-        share = 1.0
-    return Crossing(
-        before.step + share * (after.step - before.step),
-        before.examples + share * (after.examples - before.examples),
-        before.seconds + share * (after.seconds - before.seconds),
-    )
+Found = tuple[Configuration, Mapping[int, Crossing]]  # a configuration, and seed -> where it reached the target
 
 
 def crossings(configuration: Configuration, objective: Objective) -> dict[int, Crossing]:
@@ -97,8 +57,8 @@ class TargetRow:
 
     @property
     def seeds(self) -> int:
-        """Trials at this rate that tell whether they reach the target: they did, or ran to their end."""
-        return len({*self.crossings, *(row.seed for row in self.best.measured)})
+        """Trials at this rate that have ended. One that was stopped early or broke before the target is not there."""
+        return len(_ended_seeds(self.best))
 
     @property
     def edge(self) -> str | None:
@@ -143,18 +103,38 @@ def steps_to_target(table: SweepTable) -> list[TargetRow]:
     rows = []
     for (_, settings), group in sorted(groups.items()):
         ended = [c for c in group if any(row.status != WAITING for row in c.rows)]
-        there = [(c, found) for c in ended if (found := crossings(c, table.plan.objective))]
+        there: list[Found] = [(c, found) for c in ended if (found := crossings(c, table.plan.objective))]
         if there:
-            best, found = min(there, key=lambda pair: _order(*pair))
             rates = tuple(sorted({c.training.learning_rate for c in ended}))
-            rows.append(TargetRow(best, found, rates, settings))
+            rows.append(TargetRow(*_best(there, rates), rates, settings))
     return rows
 
 
-def _order(configuration: Configuration, found: Mapping[int, Crossing]) -> tuple[float, float, str]:
-    """Most of its seeds there (a diverged one never is), then the fewest steps."""
-    known = {*found, *(row.seed for row in (*configuration.measured, *configuration.broken))}
-    return -len(found) / len(known), mean_log_steps(found), configuration.key
+def _best(there: Sequence[Found], rates: Sequence[float]) -> Found:
+    """Most of its seeds there, then the fewest steps, then the middle rate; the key, where even that is the same."""
+
+    def order(pair: Found) -> tuple[float, float]:
+        configuration, found = pair
+        return -len(found) / len(_ended_seeds(configuration)), mean_log_steps(found)
+
+    least = min(map(order, there))
+    tied = {pair[0].training.learning_rate for pair in there if order(pair) == least}
+    middle = middle_rate(tied, rates)
+    return min(there, key=lambda pair: (order(pair), pair[0].training.learning_rate != middle, pair[0].key))
+
+
+def _ended_seeds(configuration: Configuration) -> set[int]:
+    return {row.seed for row in configuration.rows if row.status != WAITING}
+
+
+def middle_rate(tied: Collection[float], tried: Collection[float]) -> float:
+    """Of rates that nothing tells apart, as where all were at the target by the first reading: the middle one.
+
+    The best lies most likely there, and not at an end. Of two in the middle, the one nearer the middle of all tried.
+    """
+    alike, all_rates = sorted(tied), sorted(tried)
+    low, high = alike[(len(alike) - 1) // 2], alike[len(alike) // 2]
+    return high if all_rates.index(low) + all_rates.index(high) < len(all_rates) - 1 else low
 
 
 def mean_log_steps(found: Mapping[int, Crossing]) -> float:
@@ -162,8 +142,15 @@ def mean_log_steps(found: Mapping[int, Crossing]) -> float:
 
 
 def critical_batch(rows: Sequence[TargetRow], *, resamples: int = 1000) -> CriticalBatch:
-    """The fit of S(B) over every seed of every row, whatever the rows' order. Rows are of one choice of settings."""
-    points = [(row.batch_size, where.steps) for row in rows for where in row.crossings.values()]
+    """The fit of S(B) over every row whose steps are no bound, in any order. Rows are of one choice of settings."""
+    known = [row for row in rows if not row.is_bound]
+    bounds = sorted({row.batch_size for row in rows if row.is_bound})
+    if bounds and (left := len({row.batch_size for row in known})) < MIN_SIZES:
+        return CriticalBatch.unknown(
+            f"batch size {listing([str(size) for size in bounds])} reached the target by the first reading already "
+            f"(more `evaluations` would tell), which leaves {left}; three, well spread, are needed"
+        )
+    points = [(row.batch_size, where.steps) for row in known for where in row.crossings.values()]
     return fit_critical_batch([float(b) for b, _ in points], [steps for _, steps in points], resamples=resamples)
 
 

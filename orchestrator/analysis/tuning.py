@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.analysis.statistics import Summary, mean_over_seeds
@@ -73,18 +72,7 @@ def to_target(table: SweepTable, configuration: Configuration) -> ToTarget | Non
     return ToTarget(
         len(there),
         len(outcomes),
-        mean_over_seeds([r.step for r in there]),
+        mean_over_seeds([r.steps for r in there]),
         mean_over_seeds([r.examples for r in there]),
         mean_over_seeds([r.seconds for r in there]),
     )
-
-
-def fastest_rate(table: SweepTable, rates: Sequence[Configuration]) -> tuple[Configuration, ToTarget] | None:
-    """Of the rates at one batch size, the one that needs the fewest steps to the target with every seed reaching it.
-
-    Where at no rate all seeds get there, the one with the most seeds there.
-    """
-    outcomes = [(c, outcome) for c in rates if (outcome := to_target(table, c)) is not None]
-    if not outcomes:
-        return None
-    return min(outcomes, key=lambda pair: (-pair[1].reached / pair[1].seeds, pair[1].steps.mean, pair[0].key))

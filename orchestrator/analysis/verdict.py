@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+from orchestrator.analysis.crossing import Crossing
 from orchestrator.analysis.predict import (
     Fit,
     Prediction,
@@ -38,7 +39,7 @@ from orchestrator.analysis.statistics import (
     paired_difference,
 )
 from orchestrator.analysis.table import Configuration, SweepTable
-from orchestrator.analysis.targets import Crossing, crossings
+from orchestrator.analysis.targets import crossings
 from orchestrator.plan import Stage
 from trainables.results import Estimate
 

@@ -6,7 +6,6 @@ paretune probe my_package.my_module:MyTask --optimizer adamw --throughput --work
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ import typer
 from trainables.config import Adam, AdamW, Optimizer, Precision, ProbeConfig, Scalar, Sgd, TaskConfig, Throughput
 
 DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED = 0, 1, 2, 130
-DEFAULT_CACHE = "~/.cache/paretune"
 UNITS = {"": 1, "b": 1, "k": 2**10, "kib": 2**10, "m": 2**20, "mib": 2**20, "g": 2**30, "gib": 2**30}
 UNITS |= {"kb": 10**3, "mb": 10**6, "gb": 10**9}
 
@@ -173,9 +171,10 @@ def _probe_all(
     from orchestrator.probing.local_trial import LocalTrialError, run_locally
     from orchestrator.probing.probe_view import Probed, print_probes, probes_as_json
     from orchestrator.progress import probe_words
+    from trainables.data.fingerprint import default_cache
     from trainables.results import Status, TrialResult
 
-    errors, cache = Console(stderr=True), Path(os.environ.get("PARETUNE_CACHE", DEFAULT_CACHE)).expanduser()
+    errors, cache = Console(stderr=True), default_cache()
     probed: list[Probed] = []
     code = DONE
     try:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.analysis.step_time import StepTimeFit
+from orchestrator.analysis.step_time import StepTime, StepTimeFit
 from orchestrator.analysis.throughput import fit_together, neighbour_effects, step_times
 from trainables.config import ProbeConfig
 from trainables.results import Estimate, Status, TrialResult
@@ -60,9 +60,10 @@ def _fit_as_dict(fit: StepTimeFit) -> dict[str, Any]:
         "fixed_seconds_interval": fit.fixed_interval,
         "seconds_per_example": line.per_example,
         "seconds_per_example_interval": fit.per_example_interval,
+        "reference_workers": line.reference_workers,
         "communication_seconds": {str(workers): seconds for workers, seconds in line.communication.items()},
         "rms_relative_error": line.rms_relative,
-        "knee_batch_size": _finite(line.batch_for_share(0.5)) if line.per_example > 0 else None,
+        "knee_batch_size": _finite(_knee(line, 0.5)) if line.per_example > 0 else None,
         "knee_batch_size_interval": [_finite(end) for end in fit.knee_interval],
     }
 
@@ -136,21 +137,26 @@ def _fit_lines(fit: StepTimeFit | None) -> Iterable[str]:
     if fit is None:
         yield "no line through these: it takes three timings at two sizes"
         return
-    line = fit.step_time
+    line, reference = fit.step_time, fit.step_time.reference_workers
+    overhead, beyond = ("a", "") if reference == 1 else (f"a + c({reference})", f" - c({reference})")
     yield (
-        f"t(B) = a + b B/K + c(K): a = {line.fixed * 1e3:.3g} ms ({_range(fit.fixed_interval, 1e3)}), "
+        f"t(B) = a + b B/K + c(K): {overhead} = {line.fixed * 1e3:.3g} ms ({_range(fit.fixed_interval, 1e3)}), "
         f"b = {line.per_example * 1e6:.3g} us an example ({_range(fit.per_example_interval, 1e6)}), "
         f"scatter {line.rms_relative:.0%}"
     )
     for workers, seconds in line.communication.items():
-        yield f"c({workers}) = {seconds * 1e3:.3g} ms for the exchange between {workers} workers"
+        yield f"c({workers}){beyond} = {seconds * 1e3:.3g} ms for the exchange between {workers} workers"
     if line.per_example <= 0:
         yield "no knee: within what was timed, more examples cost no more time"
         return
     yield (
-        f"knee: half of the highest throughput at batch {line.batch_for_share(0.5):,.0f} "
-        f"({_range(fit.knee_interval, 1)}), 90 % at {line.batch_for_share(0.9):,.0f}, on one worker"
+        f"knee: half of the highest throughput at batch {_knee(line, 0.5):,.0f} ({_range(fit.knee_interval, 1)}), "
+        f"90 % at {_knee(line, 0.9):,.0f}, on {'one worker' if reference == 1 else f'{reference} workers'}"
     )
+
+
+def _knee(line: StepTime, share: float) -> float:
+    return line.batch_for_share(share, line.reference_workers)
 
 
 def _print_neighbours(result: TrialResult, console: Console) -> None:

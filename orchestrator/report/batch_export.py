@@ -33,6 +33,7 @@ def batch_dict(comparison: Comparison) -> dict[str, Any]:
                 "examples": found.examples,
                 "validation": _difference(found.validation),
                 "training": _difference(found.training),
+                "gap": _difference(found.gap),
                 "steps": found.steps,
                 "validation_at_equal_steps": _difference(found.at_equal_steps),
                 "sentence": behind_words(table, found),

@@ -18,6 +18,7 @@ from orchestrator.analysis.batch_words import (
     verdict_sentences,
 )
 from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.critical_batch import MIN_SIZES
 from orchestrator.analysis.fair import Axis, checkpoints, mean_at, settings_of, train_metric
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.targets import TargetRow
@@ -87,16 +88,16 @@ def batch_lines(comparison: Comparison) -> list[RenderableType]:
     parts += [Text(f"  - {sentence}") for sentence in verdict_sentences(comparison.table, verdict)]
     parts += [Text(f"  - {line}") for line in _curve_lines(comparison)]
     if comparison.targets:
-        parts += ["", Text(f"To {target_words(comparison.table)}, between readings: each at its best rate", "bold"),
-                  _rich(target_grid(comparison.targets))]  # fmt: skip
+        title = f"To {target_words(comparison.table)}, between readings: each at the rate with the fewest steps"
+        parts += ["", Text(title, "bold"), _rich(target_grid(comparison.targets))]
     return [Group(*parts)]
 
 
 def _curve_lines(comparison: Comparison) -> list[str]:
-    """A sweep of one or two batch sizes has asked no such question."""
+    """A sweep that tried one or two batch sizes has asked no such question."""
     named = len(comparison.curves) > 1
-    sizes = {row.batch_size for row in comparison.targets}
-    if len(sizes) < 3 and comparison.batch is None:
+    sizes = {baseline.training.batch_size for baseline in comparison.table.baselines}
+    if len(sizes) < MIN_SIZES and comparison.batch is None:
         return []
     return [f"{f'{name}: ' if named and name else ''}{curve_words(curve)}" for name, curve in comparison.curves.items()]
 

@@ -10,7 +10,8 @@ import pytest
 
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import SweepTable, TableError, load, make_table, save_plan
-from orchestrator.analysis.tuning import fastest_rate, to_target, tuned
+from orchestrator.analysis.targets import steps_to_target
+from orchestrator.analysis.tuning import to_target, tuned
 from tests.sample_sweep import CHAINS, sample_plan, sample_results, write_sample
 from trainables.results import Estimate, Status
 from trainables.storage import Storage, sweep_file, trial_file
@@ -77,26 +78,51 @@ def test_the_envelope_takes_the_best_rate_and_leaves_out_one_that_lost_a_seed() 
         assert entry.best.summary("val_accuracy").mean == max(means)  # type: ignore[union-attr]
 
 
+def test_a_rate_that_lost_a_seed_to_early_stopping_is_not_the_best_while_another_is_whole() -> None:
+    plan = sample_plan(batch_sizes=(8,), chains=())
+    results = {result.id: result for result in sample_results(plan)}
+    ranked = []
+    for _ in range(4):  # at last every rate has lost a seed, and the mean of the others decides again
+        table = make_table(plan, results)
+        (entry,) = tuned(table)
+        ranked.append(entry.best.key)
+        row = entry.best.rows[0]
+        assert row.result is not None
+        assert entry.best.broken == ()
+        results[row.id] = row.result.model_copy(update={"status": Status.STOPPED_EARLY, "metrics": {}})
+    assert len(set(ranked)) == 3
+    assert [len(c.lost) for c in table.baselines] == [1, 1, 1]
+    assert all(c.broken == () for c in table.baselines)
+
+
 def test_a_best_rate_at_the_end_of_its_grid_is_flagged() -> None:
     edges = {entry.batch_size: entry.edge for entry in tuned(table_of(multipliers=(1.0, 2.0)))}
     assert set(edges.values()) <= {"lowest", "highest"}
     assert {entry.edge for entry in tuned(table_of(multipliers=(1.0,)))} == {None}
 
 
-def test_the_target_is_reached_at_the_first_reading_that_is_there() -> None:
+def test_the_target_is_reached_just_before_the_first_reading_that_is_there() -> None:
     table = table_of()
     for entry in tuned(table):
         outcome = to_target(table, entry.best)
         assert outcome is not None
         assert (outcome.reached, outcome.seeds) == (3, 3)
         first = entry.best.rows[0].result.history  # type: ignore[union-attr]
-        steps = next(report.step for report in first if report.metrics["val_accuracy"] >= 0.95)
+        there = next(i for i, report in enumerate(first) if report.metrics["val_accuracy"] >= 0.95)
         reached = entry.best.reached(table.plan.objective)[0]
         assert reached is not None
-        assert reached.step == steps
-    pair = fastest_rate(table, tuned(table)[0].rates)
-    assert pair is not None
-    assert pair[1].reached == 3
+        assert (first[there - 1].step if there else 0) < reached.steps <= first[there].step
+
+
+def test_both_tables_say_the_same_of_a_batch_size_at_one_rate() -> None:
+    """The training table and the table of steps to the target read the same moment."""
+    table = table_of(multipliers=(1.0,))
+    rows = {row.batch_size: row for row in steps_to_target(table)}
+    for entry in tuned(table):
+        outcome = to_target(table, entry.best)
+        assert outcome is not None
+        assert outcome.steps == rows[entry.batch_size].steps
+        assert outcome.seconds == rows[entry.batch_size].seconds
 
 
 def test_a_target_out_of_reach_and_no_target() -> None:

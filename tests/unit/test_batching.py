@@ -1,13 +1,16 @@
 """The arithmetic of batches: exact, without torch, and the same for every worker."""
 
+import itertools
+import math
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.batching import micro_batch_rows, report_steps, split_batch, steps_for
+from trainables.batching import micro_batch_rows, report_shares, report_steps, split_batch, steps_for
 from trainables.config import Budget
 
 SIZES = st.integers(1, 5000)
@@ -56,14 +59,33 @@ def test_an_impossible_split_is_refused(arguments, message):
         split_batch(*arguments)
 
 
-@given(st.integers(1, 10**6), st.integers(1, 100))
-def test_readings_are_evenly_spread_and_end_with_the_budget(total, evaluations):
+@given(st.integers(1, 10**6), st.integers(2, 100))
+def test_readings_are_evenly_spread_after_three_early_ones_and_end_with_the_budget(total, evaluations):
     steps = report_steps(total, evaluations)
-    gaps = [b - a for a, b in zip((0, *steps), steps, strict=False)]
+    even = [math.ceil(Fraction(total * i, evaluations)) for i in range(1, evaluations + 1)]
+    assert set(steps) == {*even, *(math.ceil(even[0] / part) for part in (2, 4, 8))}
+    assert sorted(set(steps)) == list(steps)
+    assert steps[0] >= 1
     assert steps[-1] == total
-    assert len(steps) == min(total, evaluations)
-    assert min(gaps) >= 1
+    gaps = [b - a for a, b in itertools.pairwise(sorted({0, *even}))]
     assert max(gaps) - min(gaps) <= 1
+
+
+@given(st.integers(2, 20), st.integers(1, 500))
+def test_two_batch_sizes_share_a_step_up_to_eight_times_as_many_as_evaluations(evaluations, larger_steps):
+    ratio = 8 * evaluations
+    assert report_steps(larger_steps * ratio, evaluations)[0] <= report_steps(larger_steps, evaluations)[-1]
+
+
+def test_of_the_demo_the_smallest_batch_is_read_before_the_largest_ends():
+    demo = Budget(unit="examples", amount=6000)
+    assert report_steps(steps_for(demo, 16), 10)[:5] == (5, 10, 19, 38, 75)
+    assert steps_for(demo, 256) == 23
+
+
+def test_one_evaluation_is_the_end_alone():
+    assert report_steps(400, 1) == (400,)
+    assert report_shares(1) == (1,)
 
 
 @given(SIZES, SIZES)

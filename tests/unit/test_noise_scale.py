@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainables.noise_scale import NoiseScale, NoiseScaleMeter
+from trainables.noise_scale import NoiseScale, NoiseScaleMeter, student_95
 
 
 def measure(
@@ -96,6 +96,49 @@ def test_interval_covers_the_truth() -> None:
         assert estimate.high is not None
         covered += estimate.low <= 11 <= estimate.high
     assert covered >= 52  # 57 expected; three standard errors of a binomial are 5
+
+
+def test_what_is_too_noisy_to_be_resolved_has_a_least_value() -> None:
+    """After few steps with batches far below the noise scale, which is 401: sigma^2 = 19 in 20 dimensions."""
+    delta = np.ones(20) / np.sqrt(20)
+    estimates = [measure(np.ones(20), delta, 19.0, batch_size=8, parts=4, steps=40, seed=seed) for seed in range(100)]
+    unresolved = [estimate for estimate in estimates if estimate.examples is None]
+    least = [estimate.at_least for estimate in unresolved if estimate.at_least is not None]
+    assert len(least) >= 0.9 * len(unresolved) >= 50
+    assert min(least) > 2 * 8, "enough to know that a batch of twice the size is none too large"
+    assert sum(low > 401 for low in least) <= 8  # 2.5 % expected; three standard errors of a binomial are 5 more
+    assert all(estimate.high is None for estimate in unresolved)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile", "within"),
+    [(2, 4.302653, 0.01), (2.5, 3.574655, 0.005), (3, 3.182446, 0.002), (4, 2.776445, 5e-4), (7, 2.364624, 3e-5),
+     (30, 2.042272, 1e-6), (1e9, 1.959964, 1e-6)],
+)  # fmt: skip
+def test_quantile_of_student(freedom: float, quantile: float, within: float) -> None:
+    """Of the tables; between whole degrees of freedom, scipy's."""
+    assert student_95(freedom) == pytest.approx(quantile, rel=within)
+
+
+def test_few_steps_cover_the_truth_as_often_as_many() -> None:
+    """4 to 8 steps, 500 runs: 475 expected to cover or to be unresolved, where the normal's quantile gives 445."""
+    missed = 0
+    for steps in (4, 5, 6, 7, 8):
+        for seed in range(100):
+            estimate = measure(np.ones(10), np.ones(10), 0.0, batch_size=32, parts=8, steps=steps, seed=seed)
+            if estimate.examples is not None and estimate.low is not None and estimate.high is not None:
+                missed += not estimate.low <= 11 <= estimate.high
+    assert missed <= 40  # 25 and three standard errors of a binomial
+
+
+def test_few_steps_of_pure_noise_are_seldom_taken_for_a_signal() -> None:
+    """An upper end may be missing in one run of forty; the normal's quantile is wrong more often than that."""
+    resolved = sum(
+        measure(np.ones(10), np.zeros(10), 1.0, batch_size=32, parts=8, steps=steps, seed=seed).examples is not None
+        for steps in (4, 5, 6, 7, 8)
+        for seed in range(100)
+    )
+    assert resolved <= 500 / 40
 
 
 def test_old_steps_fade() -> None:

@@ -110,6 +110,26 @@ def test_people_and_scripts_see_what_was_found() -> None:
 
 
 @pytest.mark.parametrize(
+    ("workers", "lines"),
+    [
+        ((2,), ["a + c(2) = 7 ms", "knee: half of the highest throughput at batch 700", "on 2 workers"]),
+        ((2, 4), ["a + c(2) = 7 ms", "c(4) - c(2) = 6 ms for the exchange between 4 workers", "on 2 workers"]),
+    ],
+)
+def test_without_one_worker_no_exchange_is_told_from_the_rest(workers: tuple[int, ...], lines: list[str]) -> None:
+    results = [probed(count) for count in workers]
+    pairs = [(result.config, result) for result in results if isinstance(result.config, ProbeConfig)]
+    text = StringIO()
+    print_probes("digits_cnn", pairs, Console(file=text, width=140))
+    for line in lines:
+        assert line in text.getvalue()
+    assert "c(2) = 0" not in text.getvalue()
+    (fit,) = json.loads(probes_as_json("digits_cnn", pairs))["step_time"]
+    assert fit["reference_workers"] == 2
+    assert fit["knee_batch_size"] == pytest.approx(700)
+
+
+@pytest.mark.parametrize(
     ("text", "size"), [("2GiB", 2**31), ("500 MB", 500_000_000), ("1.5g", 3 * 2**29), ("4096", 4096)]
 )
 def test_amounts_of_memory(text: str, size: int) -> None:

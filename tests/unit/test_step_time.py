@@ -40,6 +40,29 @@ def test_knee_is_half_of_the_throughput() -> None:
         time.batch_for_share(1.0)
 
 
+@given(a=st.floats(1e-4, 1), b=st.floats(1e-7, 1e-2), c=st.floats(0, 1))
+def test_without_one_worker_the_fewest_are_the_reference(a: float, b: float, c: float) -> None:
+    """a and c(2) are one number then, and of four workers only what they take beyond two is known."""
+    truth = StepTime(a, b, {2: c, 4: c + 0.5})
+    workers = [2 * k for k in WORKERS]
+    times = [truth.seconds(size, k) for size, k in zip(SIZES, workers, strict=True)]
+    fit = fit_step_time(SIZES, workers, times, resamples=2).step_time
+    assert fit.reference_workers == 2
+    assert set(fit.communication) == {4}
+    assert [fit.seconds(size, k) for size, k in zip(SIZES, workers, strict=True)] == pytest.approx(times, rel=1e-6)
+    with pytest.raises(KeyError):
+        fit.overhead(1)
+
+
+def test_the_knee_of_a_reference_of_two_workers_is_theirs() -> None:
+    truth = StepTime(0.02, 0.0005, {2: 0.01})
+    fit = fit_step_time(SIZES, [2] * len(SIZES), [truth.seconds(size, 2) for size in SIZES], resamples=20)
+    assert fit.step_time.fixed == pytest.approx(0.03)
+    assert fit.step_time.communication == {}
+    assert fit.step_time.batch_for_share(0.5, 2) == pytest.approx(120)
+    assert fit.knee_interval == pytest.approx((120, 120))
+
+
 def test_never_negative() -> None:
     fit = fit_step_time([8, 16, 32], [1, 1, 1], [0.010, 0.022, 0.046]).step_time  # a line would cut below zero
     assert fit.fixed >= 0

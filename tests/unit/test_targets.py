@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 
 import pytest
+from rich.text import Text
 from sample_sweep import sample_plan, sample_results
 
 from orchestrator.analysis.comparison import compare
+from orchestrator.analysis.crossing import crossing
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.analysis.targets import critical_batch, crossing, steps_to_target
+from orchestrator.analysis.targets import critical_batch, middle_rate, steps_to_target
 from orchestrator.report.batch_export import batch_dict
-from trainables.config import AdamW
-from trainables.results import Report, Status
+from orchestrator.report.batch_section import batch_lines
+from trainables.config import AdamW, Training
+from trainables.results import Report, Status, TrialResult
 
 
 def history(*values: float) -> tuple[Report, ...]:
@@ -26,6 +30,28 @@ def history(*values: float) -> tuple[Report, ...]:
 def table_of(**options: object) -> SweepTable:
     plan = sample_plan(**options)  # type: ignore[arg-type]
     return make_table(plan, {result.id: result for result in sample_results(plan)})
+
+
+def reaching(steps: float, *, every: int = 10) -> tuple[Report, ...]:
+    """A run that is at the target of 0.95 after `steps`, read every so many of at most 400 steps."""
+    return tuple(
+        Report(step=step, examples=8 * step, seconds=step, metrics={"val_accuracy": 0.95 * step / steps})
+        for step in range(every, 401, every)
+    )
+
+
+def table_with(run: Callable[[Training], tuple[Status, Sequence[Report]]], **options: object) -> SweepTable:
+    """The sample's baselines, each ended as `run` says of it."""
+    plan = sample_plan(chains=(), **options)  # type: ignore[arg-type]
+    results = {}
+    for trial in plan.trials:
+        status, readings = run(trial.config.training)  # type: ignore[union-attr]
+        results[trial.id] = TrialResult(id=trial.id, config=trial.config, status=status, history=tuple(readings))
+    return make_table(plan, results)
+
+
+def multiplier(training: Training) -> float:
+    return round(training.learning_rate * 64 / training.batch_size / 0.05, 6)
 
 
 def test_the_crossing_lies_between_the_readings_around_it() -> None:
@@ -83,6 +109,91 @@ def test_too_few_batch_sizes_are_not_determined_and_say_why() -> None:
     assert curve["batch_size"] is None
     assert "2 batch sizes" in curve["not_determined"]
     assert data["batch_size"] is None
+
+
+def test_a_size_that_is_there_at_its_first_reading_has_no_part_in_the_critical_batch() -> None:
+    def run(training: Training) -> tuple[Status, Sequence[Report]]:
+        size = training.batch_size
+        return Status.COMPLETED, reaching(20 * (1 + 32 / size), every=200 if size == 4 else 10)
+
+    rows = steps_to_target(table_with(run, batch_sizes=(4, 8, 32, 128), multipliers=(1.0,)))
+    assert [(row.batch_size, row.is_bound) for row in rows] == [(4, True), (8, False), (32, False), (128, False)]
+    assert critical_batch(rows).batch_size == pytest.approx(32, rel=1e-3)
+
+
+def test_first_readings_alone_determine_no_critical_batch() -> None:
+    """After equal examples their steps are 1/B to the last digit, whatever the truth is."""
+
+    def run(training: Training) -> tuple[Status, Sequence[Report]]:
+        return Status.COMPLETED, reaching(1, every=400 // training.batch_size)
+
+    rows = steps_to_target(table_with(run, batch_sizes=(1, 4, 16, 64), multipliers=(1.0,)))
+    assert [row.steps.mean for row in rows] == [400, 100, 25, 6]
+    reason = critical_batch(rows).undetermined
+    assert reason is not None
+    assert "batch size 1, 4, 16 and 64 reached the target by the first reading" in reason
+    assert "`evaluations`" in reason
+    reason = critical_batch(rows[:2]).undetermined
+    assert reason is not None
+    assert "three, well spread, are needed" in reason
+
+
+def test_three_sizes_of_which_two_were_there_have_asked_for_the_critical_batch() -> None:
+    def run(training: Training) -> tuple[Status, Sequence[Report]]:
+        return Status.COMPLETED, reaching(500 if training.batch_size == 128 else 100)
+
+    (line,) = batch_lines(compare(table_with(run, multipliers=(1.0,))))
+    assert isinstance(line, Text)
+    assert "2 batch sizes reached the target; three, well spread, are needed" in line.plain
+    assert batch_lines(compare(table_with(run, multipliers=(1.0,), batch_sizes=(8, 128)))) == []
+
+
+@pytest.mark.parametrize(
+    ("tied", "tried", "middle"),
+    [
+        ([4], [1, 2, 4], 4),
+        ([4, 1, 2], [1, 2, 4], 2),
+        ([1, 2], [1, 2, 4], 2),
+        ([2, 4], [1, 2, 4], 2),
+        ([1, 2, 4, 8], [1, 2, 4, 8], 2),
+        ([4, 8, 16], [1, 2, 4, 8, 16], 8),
+    ],
+)
+def test_of_rates_that_tie_the_middle_one_is_taken(tied: list[float], tried: list[float], middle: float) -> None:
+    assert middle_rate(tied, tried) == middle
+
+
+def test_no_edge_is_seen_where_every_rate_is_there_at_the_first_reading() -> None:
+    table = table_with(lambda training: (Status.COMPLETED, reaching(1)))
+    assert [(multiplier(row.best.training), row.edge) for row in steps_to_target(table)] == [(1.0, None)] * 3
+
+
+def test_a_trial_that_was_stopped_before_the_target_is_not_there() -> None:
+    """A rate that is fast with one seed of two comes after one that is slower with both."""
+
+    def run(training: Training) -> tuple[Status, Sequence[Report]]:
+        if multiplier(training) == 1.0:
+            return Status.COMPLETED, reaching(40)
+        return (Status.COMPLETED, reaching(20)) if training.seed == 0 else (Status.STOPPED_EARLY, reaching(20)[:1])
+
+    for row in steps_to_target(table_with(run, multipliers=(1.0, 2.0), seeds=(0, 1))):
+        assert (multiplier(row.best.training), len(row.crossings), row.seeds) == (1.0, 2, 2)
+    for row in steps_to_target(table_with(run, multipliers=(2.0,), seeds=(0, 1))):
+        assert (len(row.crossings), row.seeds) == (1, 2)
+
+
+def test_a_trial_that_was_stopped_after_the_target_is_there() -> None:
+    """As those of `batch_size: auto` are whose batch size another rate has answered for."""
+
+    def run(training: Training) -> tuple[Status, Sequence[Report]]:
+        if multiplier(training) == 1.0:
+            return Status.COMPLETED, reaching(40)
+        return Status.STOPPED_EARLY, reaching(60)[:6]
+
+    for row in steps_to_target(table_with(run, multipliers=(1.0, 2.0), seeds=(0,))):
+        assert (multiplier(row.best.training), row.seeds) == (1.0, 1)
+    for row in steps_to_target(table_with(run, multipliers=(2.0,), seeds=(0,))):
+        assert (row.steps.mean, len(row.crossings), row.seeds) == (60, 1, 1)
 
 
 def test_the_best_rate_at_an_end_is_flagged() -> None:
