@@ -174,7 +174,8 @@ class NoiseScale(Frozen):
     """How often a training run measures its gradient noise scale (`trainables.noise_scale`). It changes no result.
 
     Micro-batches and workers are parts of a batch that cost nothing more to look at. Where there is one of each, two
-    eighths of the batch are computed once more, so that is done less often: see `benchmarks/noise_scale.py`.
+    eighths of the batch are computed once more, so that is done less often: see `benchmarks/noise_scale.py`. A batch
+    that grows with the noise scale is measured every fourth step at least: it would not grow in time.
     """
 
     every_steps: PositiveInt = 32
@@ -198,7 +199,9 @@ class Training(Frozen):
     data_order: DataOrder = Stored()
     batch_schedule: BatchSchedule = FixedBatch()
     sync_every_steps: PositiveInt | None = None  # workers train alone and average their models; None: their gradients
-    evaluations: PositiveInt = 10  # readings of the validation data, evenly spread over the budget
+    evaluations: PositiveInt = (
+        10  # readings, evenly spread over the budget; a few more come early (trainables.batching)
+    )
     noise_scale: NoiseScale | None = NoiseScale()
     seed: int = Field(0, ge=0)
 
@@ -332,16 +335,17 @@ def trial_id(config: AnyTrialConfig) -> str:
 
 
 def describe_chain(chain: tuple[Compression, ...]) -> str:
-    """A chain in a few words, for tables and run names: `prune 0.5 + int8`, or `uncompressed`."""
-    words = []
-    for step in chain:
-        match step:
-            case FineTune(budget_fraction=fraction):
-                words.append(f"fine_tune {fraction:g}")
-            case Int8(mode=mode):
-                words.append("int8" if mode == "auto" else f"int8 {mode}")
-            case Prune(ratio=ratio):
-                words.append(f"prune {ratio:g}")
-            case Distill(width=width):
-                words.append(f"distill {width:g}")
-    return " + ".join(words) or "uncompressed"
+    """A chain in a few words, for tables and run names: `prune 0.5 (round_to 8) + int8`, or `uncompressed`."""
+    return " + ".join(map(_describe_step, chain)) or "uncompressed"
+
+
+def _describe_step(step: Compression) -> str:
+    """The method, its main setting, and what else is not at its default: two that differ are never called the same."""
+    main = {"fine_tune": "budget_fraction", "int8": "mode", "prune": "ratio", "distill": "width"}[step.method]
+    value = getattr(step, main)
+    amount = f" {value:g}" if isinstance(value, float) else f" {value}" if value != "auto" else ""
+    changed = step.model_dump(mode="json", exclude_defaults=True, exclude={main})
+    inner = changed.pop("fine_tune", {})
+    others = {**changed, **{f"fine_tune {name}": setting for name, setting in inner.items()}}
+    words = ", ".join(f"{name} {setting:g}" for name, setting in others.items())
+    return f"{step.method}{amount} ({words})" if words else f"{step.method}{amount}"

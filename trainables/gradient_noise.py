@@ -25,13 +25,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.config import Training
-from trainables.noise_scale import NoiseScaleMeter
+from trainables.noise_scale import NoiseScaleMeter, steps_between_measurements
 from trainables.place import Place
-from trainables.results import Estimate
+from trainables.results import Estimate, Report
 
 HALF_LIFE = 32  # measured steps after which a measurement weighs half: the noise scale grows during training
 DIVIDED_SHARE = 8  # of the batch, in each of the two parts: larger ones cost more and tell hardly more
-LEAST_DIVIDED_ROWS = 4
 SMALL = 1 << 16  # elements
 CHUNK = 1 << 22  # elements that are made float64 at a time
 
@@ -45,20 +44,14 @@ class GradientNoise:
         """`train_rows`: the rows that the batches are drawn from without replacement, all workers together."""
         self.meter = NoiseScaleMeter(half_life=HALF_LIFE, dataset_rows=train_rows)
         self.has_batch_norm = False
-        self._wanted = training.noise_scale
+        self._training = training
         self._place = place
-        together = 1 if training.sync_every_steps else training.num_workers  # workers that make one gradient
-        self._parts = training.accumulation_steps * together
-        self._rows = training.batch_size // (training.num_workers // together)
         self._samples: list[Sample] = []
 
     def is_due(self, step: int, growth: int = 1) -> bool:
         """Whether the step after `step` others is to be measured, when the batch has grown this much."""
-        divided = self._parts * growth == 1
-        if self._wanted is None or (divided and self._rows < LEAST_DIVIDED_ROWS):
-            return False
-        every = self._wanted.divided_every_steps if divided else self._wanted.every_steps
-        return (step + 1) % every == 0  # not the first one, whose gradient is like no other
+        every = steps_between_measurements(self._training, growth)
+        return every is not None and (step + 1) % every == 0  # not the first one, whose gradient is like no other
 
     def add(self, sample: StepNoise) -> None:
         """Keep what one step has shown; nothing here waits for a device."""
@@ -83,17 +76,27 @@ class GradientNoise:
         found = self.meter.estimate()
         if found.examples is None:
             reason = self._why_never() or found.unresolved
-            return Estimate(value=math.nan, n=found.steps, note=f"{UNRESOLVED}: {reason}")
+            least = f"; it is {found.low:.3g} examples at least" if found.low else ""
+            return Estimate(value=math.nan, n=found.steps, note=f"{UNRESOLVED}: {reason}{least}")
         note = f"averages over {found.steps} steps, of which the last {HALF_LIFE} weigh most"
         if self.has_batch_norm:
             note += "; batch norm makes the rows of a batch depend on each other, which the estimate takes them not to"
         return Estimate(value=found.examples, low=found.low, high=found.high, n=found.steps, note=note)
 
+    def warnings(self, history: Sequence[Report]) -> tuple[str, ...]:
+        """Said of a finished run whose batch was to grow with a noise scale that was never known."""
+        size, growing = self._training.batch_size, self._training.batch_schedule.name == "grow_with_noise"
+        has_grown = any(report.examples > report.step * size for report in history)
+        if not growing or has_grown or any("noise_scale" in report.metrics for report in history):
+            return ()
+        reason = (self.estimate().note or "").removeprefix(f"{UNRESOLVED}: ")
+        return (f"the batch of {size} did not grow: at no reading was its noise scale resolved ({reason})",)
+
     def _why_never(self) -> str | None:
-        if self._wanted is None:
+        if self._training.noise_scale is None:
             return "noise_scale is switched off"
-        if self._parts == 1 and self._rows < LEAST_DIVIDED_ROWS:
-            return f"a batch of {self._rows} rows in one piece is not divided"
+        if steps_between_measurements(self._training) is None:
+            return f"a batch of {self._training.micro_batch_size} rows in one piece is not divided"
         return None
 
 

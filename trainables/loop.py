@@ -119,8 +119,8 @@ def train(
             raise Diverged(state.step, figures["val_loss"], tuple(state.history))
         report = Report(step=state.step, examples=examples, seconds=state.seconds, metrics=figures)
         state.history.append(report)
-        found = figures.get("noise_scale")
-        state.growth = growth_with_noise(training.batch_schedule, state.growth, training.batch_size, found)
+        known = noise.meter.estimate().at_least if noise else None
+        state.growth = growth_with_noise(training.batch_schedule, state.growth, training.batch_size, known)
         if checkpoint is not None:
             state.save(place, checkpoint)
         yield report

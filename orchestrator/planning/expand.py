@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from orchestrator.plan import Choice, PendingVariant, Plan, Stage, StageBound, Trial
 from orchestrator.planning.scaling import carried_optimizer, carried_schedule, scaled_rates, usual_rule
-from orchestrator.planning.workload import work_of
+from orchestrator.planning.workload import baseline_work, work_of
+from orchestrator.problems import listing
 from orchestrator.spec import AutoBatchSize, CompressionPlan, ScaledLearningRate, Sweep, TopParents
 from orchestrator.stages.design import bounds, first_trials, task_config
 from trainables.batching import split_batch
@@ -24,6 +25,7 @@ from trainables.config import (
     describe_chain,
     trial_id,
 )
+from trainables.noise_scale import LEAST_DIVIDED_ROWS, LEAST_STEPS, steps_between_measurements
 
 Configuration = tuple[Trial, ...]  # one trial per seed
 
@@ -36,6 +38,7 @@ def expand(sweep: Sweep) -> Plan:
         return Plan(sweep, first, (), notes, bounds(sweep, first))
     configurations = _configurations(sweep)
     trials = tuple(trial for configuration in configurations for trial in configuration)
+    notes += tuple(_growth_notes(sweep, trials))
     return Plan(sweep, trials, pending_variants(sweep, configurations), notes, tuple(_edge_bounds(sweep, trials)))
 
 
@@ -119,7 +122,7 @@ def _configurations(sweep: Sweep) -> list[Configuration]:
                 gradient_clip_norm=clip,
                 precision=precision,
                 budget=sweep.budget,
-                sharding=sharding,
+                sharding=sharding if num_workers > 1 else "stripe",  # all rows are one worker's: it is the same trial
                 data_order=order,
                 batch_schedule=growth,
                 sync_every_steps=sync if num_workers > 1 else None,  # one worker meets nobody: it is the same trial
@@ -137,7 +140,7 @@ def _carried(sweep: Sweep, optimizer: Optimizer, schedule: Schedule, batch_size:
     if not isinstance(rule, ScaledLearningRate):
         return optimizer, schedule
     return (
-        carried_optimizer(optimizer, rule, batch_size),
+        carried_optimizer(optimizer, rule, batch_size, sweep.budget),
         carried_schedule(schedule, rule, batch_size, sweep.budget),
     )
 
@@ -238,6 +241,24 @@ def _notes(sweep: Sweep) -> Iterator[str]:
         )
     if not sweep.facts.complete:
         yield "the task's source does not tell everything without being imported: ids may change when it is run"
+
+
+def _growth_notes(sweep: Sweep, trials: Sequence[Trial]) -> Iterator[str]:
+    growing = [trial.training for trial in trials if trial.training.batch_schedule.name == "grow_with_noise"]
+    stuck = sorted({t.batch_size for t in growing if not _may_grow(t, sweep.facts.train_rows)})
+    if stuck:
+        yield (
+            f"grow_with_noise never grows at batch_size {listing(map(str, stuck))}: too few steps are measured before "
+            "the last reading but one for the noise scale to be known; a larger budget or more evaluations help, and "
+            f"a batch of at least {LEAST_DIVIDED_ROWS} rows"
+        )
+
+
+def _may_grow(training: Training, train_rows: int | None) -> bool:
+    """Whether there can be an estimate of the noise scale at a reading that is not the last; True if not known."""
+    every, steps = steps_between_measurements(training), baseline_work(training, train_rows).steps
+    before_last = steps * (training.evaluations - 1) // training.evaluations
+    return not steps or (every is not None and before_last // every > LEAST_STEPS)
 
 
 def _odd_rule(rule: str, optimizer: Optimizer) -> str:

@@ -5,6 +5,8 @@
     weight_decay     weight_decay kappa / (rate / base), of AdamW                     ] names under `carry`; the rest
     warmup           warmup_fraction kappa, so that the number of its steps is kept   ] stays as written
 
+With a budget in steps the last two go without kappa: a larger batch then sees as many times more examples.
+
 Each rule is the centre of a grid, not an answer: below the critical batch size it holds roughly, above it too high a
 rate results. So put multipliers around the rate, and several values on the optimizer's axis (each of them is carried),
 and look whether the best one lies on the edge.
@@ -31,8 +33,8 @@ CARRY_RULES: dict[Carried, str] = {
     "beta1": "beta1^kappa, an average over the same examples (to first order Malladi et al. 2022, arXiv 2205.10287); "
     "not carried, its steps are kept (Marek et al. 2025)",
     "beta2": "beta2^kappa, an average over the same examples (Marek et al. 2025, arXiv 2507.07101)",
-    "weight_decay": "weight_decay x kappa / (rate / base), so batch / (rate x decay) is kept "
-    "(Bergsma et al. 2025, arXiv 2505.13738)",
+    "weight_decay": "weight_decay x kappa / (rate / base), with a budget in steps without kappa, so batch / (rate x "
+    "decay x examples) is kept (Bergsma et al. 2025, arXiv 2505.13738)",
     "warmup": "warmup_fraction x kappa, so its steps are kept (You et al. 2019, arXiv 1904.00962); "
     "not carried, its examples are kept (Goyal et al. 2017)",
 }
@@ -70,13 +72,14 @@ def beta(base: float, kappa: float) -> float:
     return _rounded(base**kappa)
 
 
-def weight_decay(base: float, kappa: float, rate_factor: float) -> float:
-    """base kappa / rate_factor, for AdamW; `rate_factor` is how the rule changes the learning rate.
+def weight_decay(base: float, kappa: float, rate_factor: float, examples_factor: float = 1.0) -> float:
+    """base kappa / (rate_factor examples_factor), for AdamW; the factors say how rate and examples of a run change.
 
-    It keeps tau = B / (rate x decay x N), the share of the run over which weights are averaged. Bergsma et al. 2025
-    (arXiv 2505.13738). Doubt: found on language models of one family; a sweep's multipliers of the rate shift tau.
+    It keeps tau = B / (rate x decay x N), N being the examples of the run: the share of it over which weights are
+    averaged. With a budget in steps N grows as B does, so `examples_factor` is kappa. Bergsma et al. 2025 (arXiv
+    2505.13738). Doubt: found on language models of one family; a sweep's multipliers of the rate shift tau.
     """
-    return _rounded(base * kappa / rate_factor)
+    return _rounded(base * kappa / (rate_factor * examples_factor))
 
 
 def warmup_fraction(base: float, kappa: float) -> float:
@@ -87,7 +90,7 @@ def warmup_fraction(base: float, kappa: float) -> float:
     return _rounded(min(base * kappa, max(base, MAX_WARMUP_FRACTION)))
 
 
-def carried_optimizer(optimizer: Optimizer, rule: ScaledLearningRate, batch_size: int) -> Optimizer:
+def carried_optimizer(optimizer: Optimizer, rule: ScaledLearningRate, batch_size: int, budget: Budget) -> Optimizer:
     """An optimizer as written for `at_batch_size`, carried to another batch size; only what `carry` names changes."""
     kappa = _kappa(rule, batch_size)
     match optimizer:
@@ -97,8 +100,9 @@ def carried_optimizer(optimizer: Optimizer, rule: ScaledLearningRate, batch_size
             betas = {"beta1": optimizer.beta1, "beta2": optimizer.beta2}
             changed: dict[str, float] = {name: beta(base, kappa) for name, base in betas.items() if name in rule.carry}
     if isinstance(optimizer, AdamW) and "weight_decay" in rule.carry:
-        factor = _RATE_FACTORS[rule.rule](1.0, kappa)
-        changed["weight_decay"] = weight_decay(optimizer.weight_decay, kappa, factor)
+        rate_factor = _RATE_FACTORS[rule.rule](1.0, kappa)
+        examples_factor = kappa if budget.unit == "steps" else 1.0
+        changed["weight_decay"] = weight_decay(optimizer.weight_decay, kappa, rate_factor, examples_factor)
     return optimizer.model_copy(update=changed)
 
 

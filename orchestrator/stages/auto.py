@@ -1,9 +1,9 @@
 """`batch_size: auto` from its first results to the confirmation: which trials come next, given those that have ended.
 
-    probe, short run     ->  sizes for the fit, workers and precision, limit of the micro-batch
+    probe, short run     ->  sizes, workers and precision of the fit, limit of the micro-batch
     fit, beyond the edge ->  at the middle size first, then at the smaller ones around the best rate there, then at the
                              larger ones that should reach the target within the budget; one more size if the knee was
-                             missed; then the predicted optimum
+                             missed; then the predicted optimum, and that of the cheapest workers and precision
     confirmation         ->  nothing: the verdict is the comparison's (orchestrator.analysis.verdict)
 
 A stage begins when every trial of the one before has ended. What a probe or a short run could not tell is done
@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from orchestrator.analysis.predict import Fit, fit, noise_scale, unresolved
+from orchestrator.analysis.predict import Fit, Prediction, fit, noise_scale, unresolved
 from orchestrator.analysis.table import SweepTable, make_table, stored_plan
 from orchestrator.analysis.verdict import contenders
 from orchestrator.plan import Plan, Stage, Trial
@@ -26,8 +26,8 @@ from orchestrator.planning.expand import Configuration, baselines
 from orchestrator.stages.design import MAX_CONFIRMED, fresh_seeds, ladder, nearest, settings, spread
 from orchestrator.stages.edges import best_rate, beyond_edges, rate_score
 from orchestrator.stages.tuning import multiplier_at, rule_rate
+from orchestrator.stages.ways import Way, optimum, probed_ways
 from trainables.batching import steps_for
-from trainables.config import Precision, ProbeConfig
 from trainables.results import TrialResult
 
 Results = Mapping[str, TrialResult]
@@ -48,58 +48,33 @@ class Ahead:
     chosen: tuple[Configuration, ...] = ()
 
 
-@dataclass(frozen=True)
-class Way:
-    """How a batch is divided and computed, and how fast that was when it was probed."""
-
-    num_workers: int
-    precision: Precision
-    micro_batch_limit: int | None
-    examples_per_second: float = 0.0  # of all workers; 0: not known
-
-
 def proceed(plan: Plan, results: Results) -> Ahead:
     """Every trial beyond the plan's own that these results ask for. Pure."""
     if missing := _missing(plan.trials, results):
         return Ahead((), missing)
     ways = probed_ways(plan, results)
-    fastest = max(ways, key=lambda way: way.examples_per_second)
+    way = max(ways, key=lambda way: way.examples_per_second)  # of the fit, whose steps are the same in any other
     wanted = fit_sizes(plan, results)
     middle = wanted[len(wanted) // 2]
     sizes = [middle, *(size for size in wanted if size < middle)]
-    tuned, missing = _tuned(plan, results, sizes, fastest)
+    tuned, missing = _tuned(plan, results, sizes, way)
     if missing:
         return Ahead(tuned, missing)
     sizes += larger_sizes(wanted, sizes, in_reach(plan, sizes, _fit(plan, tuned, results)))
-    tuned, missing = _tuned(plan, results, sizes, fastest)
+    tuned, missing = _tuned(plan, results, sizes, way)
     if missing:
         return Ahead(tuned, missing)
     found = _fit(plan, tuned, results)
     if (size := one_more_size(sorted(sizes), found, in_reach(plan, sizes, found))) is not None:
-        tuned, missing = _tuned(plan, results, [*sizes, size], fastest)
+        tuned, missing = _tuned(plan, results, [*sizes, size], way)
         if missing:
             return Ahead(tuned, missing)
     table = _table(plan, tuned, results)
-    confirming = _confirmation(plan, table, ways, fastest)
+    confirming = _confirmation(plan, table, ways, way)
     trials = (*tuned, *confirming)
     if missing := _missing(confirming, results):
         return Ahead(trials, missing)
     return Ahead(trials, (), _chosen(plan, trials, results))
-
-
-def probed_ways(plan: Plan, results: Results) -> list[Way]:
-    """One for every probe, in the order of the sweep file; a probe that failed tells no limit and no speed."""
-    given = plan.sweep.parameters.micro_batch_size
-    ways = []
-    for trial in plan.trials:
-        if isinstance(trial.config, ProbeConfig):
-            metrics = results[trial.id].metrics
-            fits = metrics.get("largest_micro_batch_size")
-            limits = [int(fits.value)] if fits is not None and fits.value >= 1 else []
-            speeds = [e.value for n, e in metrics.items() if n.startswith("examples_per_second_micro_batch_")]
-            limit = min([*limits, *([given] if given else [])], default=None)
-            ways.append(Way(trial.config.num_workers, trial.config.precision, limit, max(speeds, default=0.0)))
-    return ways
 
 
 def fit_sizes(plan: Plan, results: Results) -> list[int]:
@@ -202,7 +177,10 @@ def sizes_to_confirm(tuned: Fit, sizes: Sequence[int]) -> list[int]:
 
 
 def _within_budget(plan: Plan, tuned: Fit) -> list[int]:
-    """Sizes that should reach the target well before the budget ends."""
+    """Sizes at which fresh seeds should reach the target well before the budget ends, by the fitted curve.
+
+    Stricter than `in_reach`, which says what is worth trying: a size that just got there once is left out too.
+    """
     sweep, kept = plan.sweep, []
     for size in ladder(sweep):
         expected = tuned.steps(size)
@@ -212,15 +190,25 @@ def _within_budget(plan: Plan, tuned: Fit) -> list[int]:
     return kept
 
 
-def _confirmation(plan: Plan, table: SweepTable, ways: Sequence[Way], fastest: Way) -> tuple[Trial, ...]:
-    """Fresh seeds at each size to confirm, the same for all; and at the optimum also the way with the least cost."""
+def _confirmation(plan: Plan, table: SweepTable, ways: Sequence[Way], fitted: Way) -> tuple[Trial, ...]:
+    """Fresh seeds, the same for all: at the optimum of the fastest way and around it, and at that of the cheapest.
+
+    `fitted`: the way that the fit was trained in. Its optimum is that of its own steps, not of those of its probe.
+    """
     tuned = fit(table, resamples=200)
-    sizes = sizes_to_confirm(tuned, _within_budget(plan, tuned)) or [row.batch_size for row in tuned.rows[:1]]
-    chosen = [(size, fastest) for size in sizes]
-    thriftiest = max(ways, key=lambda way: way.examples_per_second / way.num_workers)
-    if sizes and thriftiest is not fastest:
-        best = tuned.prediction.batch_size if tuned.prediction else sizes[0]
-        chosen.append((nearest(sizes, best), thriftiest))
+    within = _within_budget(plan, tuned)
+    optima = [found for way in ways if (found := optimum(way, tuned, within)) is not None]
+    fastest = min(optima, key=lambda found: found.seconds, default=None)
+    cheapest = min(optima, key=lambda found: found.worker_seconds, default=None)
+    way, around = fitted, tuned
+    if fastest is not None and fastest.way is not fitted:
+        basis = "the fitted steps and the step times of a probe"
+        way = fastest.way
+        around = replace(tuned, prediction=Prediction(fastest.batch_size, None, None, basis, fastest.seconds))
+    sizes = sizes_to_confirm(around, within) or [row.batch_size for row in tuned.rows[:1]]
+    chosen = [(size, way) for size in sizes]
+    if cheapest is not None and cheapest.way is not way:
+        chosen.append((cheapest.batch_size, cheapest.way))
     trials: list[Trial] = []
     for size, way in chosen[:MAX_CONFIRMED]:
         multiplier = multiplier_at(size, table, plan.sweep)

@@ -2,8 +2,9 @@
 
 Wherever (batch size and all other settings but the seed) the best rate is the lowest or the highest tried, one more
 rate is asked for, as far from it as its neighbour on the other side; up to a limit, or until the best lies inside.
-Which is best: the fewest steps to the target, with every seed there (Shallue et al. 2018, arXiv 1811.03600); where no
-trial reaches it, or there is none, the best mean objective. A rate at which training diverges is the worst.
+Which is best: the most seeds at the target, then the fewest that broke (the mean of the lucky ones alone flatters a
+rate that is too high), then the fewest steps to the target (Shallue et al. 2018, arXiv 1811.03600); where no trial
+reaches it, or there is none, the best mean objective. A rate at which every seed breaks is the worst.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from orchestrator.analysis.crossing import target_crossing
 from orchestrator.analysis.table import MEASURED, TRAINED
-from orchestrator.analysis.targets import target_crossing
+from orchestrator.analysis.targets import middle_rate
 from orchestrator.plan import Stage, Trial
 from orchestrator.planning.scaling import SIGNIFICANT_DIGITS
 from orchestrator.spec import Objective
@@ -79,22 +81,29 @@ def next_rate(by_rate: Mapping[float, Sequence[TrialResult]], objective: Objecti
 
 
 def best_rate(by_rate: Mapping[float, Sequence[TrialResult]], objective: Objective) -> float | None:
-    """The rate with the best results, one per seed; None if none of them ran to its end. Ties go to the lower rate."""
+    """The rate with the best results, one per seed; None if none of them ran to its end. Of equals, the middle one."""
     scores = {rate: score for rate, results in by_rate.items() if (score := rate_score(results, objective)) is not None}
-    return min(scores, key=lambda rate: (scores[rate], rate), default=None)
+    if not scores:
+        return None
+    least = min(scores.values())
+    return middle_rate([rate for rate, score in scores.items() if score == least], list(by_rate))
 
 
 def rate_score(results: Sequence[TrialResult], objective: Objective) -> Score | None:
-    """(less the share of seeds that reached the target, mean log of their steps, objective where none did)."""
+    """(less the share of seeds that reached the target, the share that broke, mean log steps of those that reached it).
+
+    Where none did the mean objective of those that ran to their end stands last; None where none of them did.
+    """
+    broken = sum(result.status not in TRAINED for result in results) / len(results)
     found = (target_crossing(result.history, objective) for result in results if result.status in TRAINED)
     reached = [math.log(where.steps) for where in found if where is not None]
     if reached:
-        return -len(reached) / len(results), fmean(reached), 0.0
+        return -len(reached) / len(results), broken, fmean(reached)
     ended = [result for result in results if result.status in MEASURED]
     values = [r.metrics[objective.metric].value for r in ended if objective.metric in r.metrics]
     if not values or not all(map(math.isfinite, values)):
         return None
-    return 0.0, 0.0, fmean(values) if objective.mode == "min" else -fmean(values)
+    return 0.0, broken, fmean(values) if objective.mode == "min" else -fmean(values)
 
 
 def _at_rate(trial: Trial, rate: float, edge: float) -> Trial:

@@ -193,7 +193,7 @@ def everything(here: Place) -> dict[str, Any]:
     if workers > 1:
         results |= {
             "whole": interrupted(here, training(8, 20, **adam), 0, "whole.pt"),
-            "resumed": interrupted(here, training(8, 20, **adam), 3, "resumed.pt"),
+            "resumed": interrupted(here, training(8, 20, **adam), 6, "resumed.pt"),
             "diverged": [diverging(here, 0), diverging(here, 1)],
             "seconds": [r.step for r in train(build(Regression()), Regression(), tables(ROWS), in_seconds, here)],
             "flagged": flagged(here),
@@ -204,12 +204,13 @@ def everything(here: Place) -> dict[str, Any]:
                 for name, every, changes in [
                     ("none", None, {}),
                     ("1", 1, {}),
+                    ("plain 4", 4, {}),
                     ("4", 4, {"task": {"batch_norm": True}}),
                     ("adam", 4, {"optimizer": Adam(), "sharding": "block", "data_order": SortedBy(column="target")}),
                 ]
             },
             "local whole": interrupted(here, training(8, 20, sync_every_steps=3, **adam), 0, "local whole.pt"),
-            "local resumed": interrupted(here, training(8, 20, sync_every_steps=3, **adam), 3, "local resumed.pt"),
+            "local resumed": interrupted(here, training(8, 20, sync_every_steps=3, **adam), 6, "local resumed.pt"),
             "no noise": noise_scale(here, False),
         }
     return results

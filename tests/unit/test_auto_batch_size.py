@@ -150,6 +150,25 @@ def test_more_workers_are_faster_and_fewer_are_cheaper(tmp_path: Path) -> None:
     assert all(row.config.training.num_workers == 4 for row in by_stage(table.rows, Stage.FIT))
 
 
+@pytest.mark.parametrize("communication", [0.0, 0.02, 0.06, 0.15, 0.3, 1.0], ids=str)
+def test_the_fastest_and_the_cheapest_are_each_at_their_own_size_and_workers(
+    tmp_path: Path, communication: float
+) -> None:
+    """Four workers have the higher throughput at large batches always, and reach the target sooner only up to 0.15."""
+    parameters = PARAMETERS.replace("{batch_size", "{num_workers: {values: [1, 4]}, batch_size")
+    law = Law(overhead=0.02, per_example=2e-3, communication={4: communication}, noise=0.01)
+    table, verdict = played(expand(sweep_of(tmp_path, parameters)), law)
+    assert verdict.fastest is not None
+    assert verdict.cheapest is not None
+    every = [(size, workers) for size in range(8, 1000, 4) for workers in (1, 4)]
+    fastest, cheapest = verdict.fastest, verdict.cheapest
+    assert law.seconds(fastest.batch_size, fastest.num_workers) < 1.1 * min(law.seconds(*one) for one in every)
+    cost = cheapest.num_workers * law.seconds(cheapest.batch_size, cheapest.num_workers)
+    assert cost < 1.1 * min(workers * law.seconds(size, workers) for size, workers in every)
+    confirmed = [row.config.training for row in by_stage(table.rows, Stage.CONFIRMATION)]
+    assert len({(training.batch_size, training.num_workers) for training in confirmed}) <= 4
+
+
 def test_a_target_that_nothing_reaches_is_said(sweep: Sweep) -> None:
     table, verdict = played(expand(sweep), Law(min_steps=1e6))
     assert verdict.fastest is None
@@ -311,7 +330,7 @@ def test_what_is_recommended_is_as_fast_as_the_fastest(sweep: Sweep) -> None:
 
 
 def test_readings_that_come_too_late_are_owned_up_to(sweep: Sweep) -> None:
-    _, verdict = played(expand(sweep.model_copy(update={"evaluations": 3})), Law(noise=0.0))
+    _, verdict = played(expand(sweep.model_copy(update={"evaluations": 1})), Law(noise=0.0))
     assert any("upper bound; more `evaluations` tell" in sentence for sentence in doubts(verdict.fit.rows))
 
 

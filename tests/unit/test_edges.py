@@ -13,7 +13,7 @@ from orchestrator.planning.plan_view import plan_as_dict, stage_table, summary_l
 from orchestrator.planning.resolve import Waiting, decide, resolve, settled
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config import VariantConfig
-from trainables.results import TrialResult
+from trainables.results import Status, TrialResult
 
 PARAMETERS = (
     "{batch_size: {values: [64, 16]}, seed: {values: [0, 1]}, learning_rate: "
@@ -94,6 +94,22 @@ def test_every_seed_is_tried_at_a_rate_that_is_added(tmp_path: Path) -> None:
 def test_a_rate_that_diverges_is_the_worst_and_ends_it(tmp_path: Path) -> None:
     law = Law(base_rate=0.1, noise=0.0, diverges_above=1.5)
     assert added(plan_of(tmp_path), law) == {64: [0.2], 16: [0.05]}
+
+
+@pytest.mark.parametrize("target", ["", f", target: {TARGET / 100}"])
+def test_one_lucky_seed_draws_no_rate_beyond_those_at_which_others_broke(tmp_path: Path, target: str) -> None:
+    """Without a target, or with one that nobody reaches: at the highest rate one seed diverged, the other is best."""
+
+    class Lucky(Law):
+        def result(self, trial: Trial) -> TrialResult:
+            training, result = trial.training, super().result(trial)
+            if training.seed == 1 and training.learning_rate / training.batch_size >= 0.1 / 64:
+                return result.model_copy(update={"status": Status.DIVERGED, "metrics": {}, "history": ()})
+            return result
+
+    plan = plan_of(tmp_path, objective=f"{{metric: val_loss{target}}}")
+    assert set(added(plan, Law(base_rate=0.2, noise=0.0))) == {64, 16}
+    assert added(plan, Lucky(base_rate=0.2, noise=0.0)) == {}
 
 
 def test_without_a_target_the_objective_decides(tmp_path: Path) -> None:

@@ -21,8 +21,10 @@ from orchestrator.planning.workload import Work, budget_fractions, chain_work, w
 from orchestrator.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config import Adam, Distill, FineTune, Int8, Prune, Sgd, VariantConfig, trial_id
+from trainables.data.shards import Shard
 from trainables.results import Estimate, Status, TrialResult
 
+STOPPED = Status.STOPPED_EARLY
 GRID = """{batch_size: {values: [16, 32]}, learning_rate: {base: 0.1, at_batch_size: 32, rule: linear, multipliers:
 [1, 2]},
            seed: {values: [7, 8, 9]}}""".replace("\n", " ")
@@ -240,10 +242,30 @@ def test_a_mean_counts_and_not_a_lucky_seed(sweep: Sweep) -> None:
     assert parents(plan, lucky) == [3]
 
 
-def test_a_configuration_that_diverged_comes_after_the_sound_ones(sweep: Sweep) -> None:
-    plan = with_compression(sweep, parents=TopParents(top=2))
+def test_a_configuration_that_lost_seeds_comes_after_those_that_lost_fewer(sweep: Sweep) -> None:
+    plan = with_compression(sweep, parents=TopParents(top=4))
     status = {9: Status.DIVERGED, 10: Status.OUT_OF_MEMORY, 6: Status.STOPPED_EARLY}
-    assert parents(plan, results(plan, float, status)) == [7, 3]  # of 6-8 the first seed that ran to its end
+    assert parents(plan, results(plan, float, status)) == [3, 0, 7, 11]  # of 6-8 the first seed that ran to its end
+
+
+def test_one_seed_that_survived_early_stopping_is_not_the_best(sweep: Sweep) -> None:
+    """0.99, and two seeds that were stopped at far less, against three at 0.9."""
+    plan = with_compression(sweep, parents=TopParents(top=1))
+    found = results(plan, lambda place: {0: 0.99, 1: 0.6, 2: 0.6}.get(place, 0.9), dict.fromkeys((1, 2), STOPPED))
+    assert parents(plan, found) == [3]
+
+
+def test_where_every_configuration_lost_as_many_seeds_the_mean_decides(sweep: Sweep) -> None:
+    plan = with_compression(sweep, parents=TopParents(top=1))
+    found = results(plan, float, dict.fromkeys((0, 3, 6, 11), STOPPED))
+    assert parents(plan, found) == [9]
+
+
+def test_a_configuration_that_was_stopped_altogether_is_not_compressed(sweep: Sweep) -> None:
+    plan = with_compression(sweep, parents=TopParents(top=4))
+    found = results(plan, float, dict.fromkeys((9, 10, 11), STOPPED))
+    assert parents(plan, found) == [6, 3, 0]
+    assert settled(plan, found)
 
 
 def test_every_seed_has_its_own_fate(sweep: Sweep) -> None:
@@ -329,6 +351,47 @@ def test_schedules_orders_and_meetings_are_axes_and_one_worker_meets_nobody(tmp_
     names = varying_settings(trial.config for trial in plan.trials)
     words = settings_words(plan.trials[-1].config, names)
     assert words == "2 workers, sorted, grow_at factor=4, every 8 steps"
+
+
+def test_one_worker_reads_all_rows_however_they_are_shared(tmp_path: Path) -> None:
+    """So it is one trial; with two workers each way is another."""
+    parameters = (
+        "{batch_size: 16, learning_rate: 0.1, num_workers: {values: [1, 2]}, sharding: {values: [block, stripe]}}"
+    )
+    plan = expand(load_text(tmp_path, sweep_text(parameters=parameters, compression=None, goals=None)))
+    assert [(t.training.num_workers, t.training.sharding) for t in plan.trials] == [
+        (1, "stripe"),
+        (2, "block"),
+        (2, "stripe"),
+    ]
+    for n_rows in (1, 7, 64):
+        block, stripe = (Shard(n_rows, mode=mode, seed=3).rows(0, 3 * n_rows) for mode in ("block", "stripe"))
+        assert block.tolist() == stripe.tolist()
+
+
+GROWING = "{{batch_size: {{values: [2, 16]}}, learning_rate: 0.1, batch_schedule: {schedule}}}"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "budget", "evaluations", "stuck"),
+    [
+        ("grow_with_noise", "{examples: 1000}", "10", ["2"]),  # 2 rows are not divided; of 62 steps 13 are measured
+        ("grow_with_noise", "{examples: 250}", "10", ["2", "16"]),  # 3 of 15: too few
+        ("grow_with_noise", "{examples: 1000}", "1", ["2", "16"]),  # no reading but the last
+        ("grow_with_noise", "{epochs: 1}", "10", ["2"]),
+        ("grow_at", "{examples: 100}", "1", []),
+        ("fixed", "{examples: 100}", "1", []),
+    ],
+)
+def test_a_batch_that_can_never_grow_with_the_noise_is_noted(
+    tmp_path: Path, schedule: str, budget: str, evaluations: str, stuck: list[str]
+) -> None:
+    parameters = GROWING.format(schedule=schedule)
+    text = sweep_text(parameters=parameters, budget=budget, evaluations=evaluations, compression=None, goals=None)
+    notes = [note for note in expand(load_text(tmp_path, text)).notes if "grow" in note]
+    assert [note.partition(":")[0] for note in notes] == (
+        [f"grow_with_noise never grows at batch_size {', '.join(stuck)}"] if stuck else []
+    )
 
 
 def test_a_swept_option_of_the_task_is_an_axis(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Batches that grow: when and by how much, that every row is still read once, and that a resume is exact."""
 
+import itertools
 from fractions import Fraction
 
 import pytest
@@ -7,13 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch import nn
 
 from orchestrator.planning.workload import Work, work_of
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
 from trainables.config import BaselineConfig, Budget, FixedBatch, GrowAt, GrowWithNoise, NoiseScale, TaskConfig
+from trainables.data import Table, TaskData
 from trainables.gradient_noise import GradientNoise
 from trainables.growth import growth_with_noise, planned_growth, rate_factor, work_of_budget
 from trainables.loop import train
+from trainables.noise_scale import steps_between_measurements
+from trainables.tasks import Task
 
 ALWAYS = NoiseScale(every_steps=1, divided_every_steps=1)
 
@@ -50,7 +55,8 @@ def test_it_grows_at_the_given_examples_by_accumulation_and_reads_every_row_once
     schedule = GrowAt(fractions=(0.25, 0.5), factor=2)
     task, history, settings = run(tmp_path, schedule, 512, batch_size=8, micro_batch_limit=4)
     assert {len(rows) for rows in task.seen} == {4}, "the micro-batch stays"
-    assert [(r.step, r.examples) for r in history] == [(16, 128), (24, 256), (28, 384), (32, 512)]
+    assert [(r.step, r.examples) for r in history[3:]] == [(16, 128), (24, 256), (28, 384), (32, 512)]
+    assert [r.examples for r in history[:3]] == [16, 32, 64], "the early ones"
     rows = torch.cat(task.seen)
     for epoch in rows.split(64):
         assert len(set(epoch.tolist())) == 64
@@ -74,7 +80,7 @@ def test_a_boundary_within_a_step_waits_for_its_end_and_the_budget_is_not_exceed
     _, history, settings = run(tmp_path, schedule, 100, batch_size=8)
     # 30 examples are passed after 4 steps of 8; then two of 32 make 96
     assert (history[-1].step, history[-1].examples) == (6, 96)
-    assert len({report.step for report in history}) == len(history) <= settings.evaluations
+    assert len({report.step for report in history}) == len(history) <= settings.evaluations + 3
 
 
 @given(
@@ -96,7 +102,7 @@ def test_the_planned_work_is_what_a_walk_through_the_steps_finds(batch_size, bud
 def test_the_learning_rate_follows_if_it_is_told_to(tmp_path, rule, factor):
     schedule = GrowAt(fractions=(0.5,), factor=4, learning_rate=rule)
     _, history, _ = run(tmp_path, schedule, 512, learning_rate=0.01)
-    assert [report.metrics["learning_rate"] for report in history] == pytest.approx([0.01] * 2 + [0.01 * factor] * 2)
+    assert [report.metrics["learning_rate"] for report in history] == pytest.approx([0.01] * 5 + [0.01 * factor] * 2)
     assert rate_factor(FixedBatch(), 4) == 1.0
 
 
@@ -112,19 +118,81 @@ def test_it_grows_with_the_noise_scale_as_far_as_that_goes():
 
 
 def test_in_a_training_it_grows_after_readings_whose_noise_scale_is_above_the_larger_batch(tmp_path):
-    _, history, _ = run(
-        tmp_path, GrowWithNoise(at_most=4), 4096, noise_scale=ALWAYS, evaluations=16, learning_rate=0.003, batch_size=2,
-        micro_batch_limit=1,
+    """Also where it is unresolved: then after those at which the least that it can be is."""
+    schedule = GrowWithNoise(at_most=4)
+    settings = training(
+        2, budget=Budget(unit="examples", amount=4096), batch_schedule=schedule, noise_scale=ALWAYS, evaluations=16,
+        learning_rate=0.003, micro_batch_limit=1,
     )  # fmt: skip
-    sizes, growth = [], 1
-    for before, after in zip([None, *history], history, strict=False):
-        growth = growth_with_noise(GrowWithNoise(at_most=4), growth, 2, before and before.metrics.get("noise_scale"))
-        sizes.append(2 * growth)
-        steps, examples = (after.step, after.examples) if before is None else (
-            after.step - before.step, after.examples - before.examples
-        )  # fmt: skip
-        assert examples == steps * sizes[-1]
-    assert sizes[-1] > sizes[0], "the test shows nothing otherwise"
+    task, noise = Regression(dropout=0.0, batch_norm=False), GradientNoise(settings, 64, place(tmp_path))
+    growth, step, examples = 1, 0, 0
+    for report in train(build(task), task, tables(), settings, place(tmp_path), noise=noise):
+        assert report.examples - examples == (report.step - step) * 2 * growth
+        step, examples = report.step, report.examples
+        growth = growth_with_noise(schedule, growth, 2, noise.meter.estimate().at_least)
+    assert growth > 1, "the test shows nothing otherwise"
+
+
+class MostlyNoise(Task):
+    """Noiseless least squares in 500 dimensions, where a batch of 64 is mostly noise: B_simple = 500 + 1."""
+
+    def build_model(self, width=1.0):
+        model = nn.Linear(500, 1, bias=False)
+        nn.init.ones_(model.weight)
+        return model
+
+    def losses(self, outputs, batch):
+        return (outputs.squeeze(1) - batch["target"]).square() / 2
+
+
+def test_a_short_run_at_default_settings_grows_where_the_gradient_is_noise(tmp_path):
+    """93 batches of 64 in one piece, which by default are measured at every 256th step."""
+    random = torch.Generator().manual_seed(0)
+    rows = Table({"features": torch.randn(6000, 500, generator=random), "target": torch.zeros(6000)})
+    few = Table({"features": rows.column("features")[:9], "target": rows.column("target")[:9]})
+    settings = training(
+        64, learning_rate=1e-6, budget=Budget(unit="examples", amount=93 * 64), batch_schedule=GrowWithNoise(),
+        evaluations=10,
+    )  # fmt: skip
+    assert settings.noise_scale == NoiseScale()
+    assert settings.accumulation_steps == 1
+    noise = GradientNoise(settings, 6000, place(tmp_path))
+    data, task = TaskData(rows, few, lambda: few), MostlyNoise()
+    history = list(train(task.build_model(), task, data, settings, place(tmp_path), noise=noise))
+    sizes = [(b.examples - a.examples) // (b.step - a.step) for a, b in itertools.pairwise(history)]
+    assert sizes[0] == 64
+    assert 128 <= sizes[-1] <= 501
+    assert noise.warnings(history) == ()
+
+
+def test_a_batch_that_did_not_grow_is_warned_of_where_the_noise_scale_was_never_known(tmp_path):
+    examples = {"budget": Budget(unit="examples", amount=64)}
+
+    def warnings(schedule, **changes):
+        settings = training(batch_schedule=schedule, **examples, **changes)
+        noise = GradientNoise(settings, 64, place(tmp_path))
+        task = Regression()
+        return noise.warnings(list(train(build(task), task, tables(), settings, place(tmp_path), noise=noise)))
+
+    (few,) = warnings(GrowWithNoise(), batch_size=2)
+    assert few == (
+        "the batch of 2 did not grow: at no reading was its noise scale resolved "
+        "(a batch of 2 rows in one piece is not divided)"
+    )
+    (short,) = warnings(GrowWithNoise(), batch_size=8)
+    assert "(2 steps are too few for an interval)" in short
+    assert warnings(FixedBatch(), batch_size=2) == warnings(GrowAt(), batch_size=2) == ()
+
+
+def test_a_batch_that_grows_with_the_noise_is_measured_often_and_any_other_as_the_file_says():
+    examples = Budget(unit="examples", amount=1000)
+    growing = training(32, budget=examples, batch_schedule=GrowWithNoise())
+    assert [steps_between_measurements(growing, growth) for growth in (1, 2)] == [4, 4]
+    often = growing.model_copy(update={"noise_scale": NoiseScale(every_steps=2, divided_every_steps=3)})
+    assert [steps_between_measurements(often, growth) for growth in (1, 2)] == [3, 2]
+    for schedule in (FixedBatch(), GrowAt()):
+        other = growing.model_copy(update={"batch_schedule": schedule})
+        assert [steps_between_measurements(other, growth) for growth in (1, 2)] == [256, 32]
 
 
 @pytest.mark.parametrize(

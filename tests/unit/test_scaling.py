@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from orchestrator.planning.expand import expand
 from orchestrator.planning.plan_view import baseline_table, plan_as_dict, summary_lines
-from orchestrator.planning.scaling import beta, carried_optimizer, carried_schedule, warmup_fraction, weight_decay
+from orchestrator.planning.scaling import (
+    beta,
+    carried_optimizer,
+    carried_schedule,
+    scaled_rates,
+    warmup_fraction,
+    weight_decay,
+)
 from orchestrator.problems import SweepError
 from orchestrator.spec import ScaledLearningRate
 from tests.unit.sweep_text import load_text, sweep_text
@@ -40,13 +47,38 @@ def test_to_first_order_it_is_the_rule_of_malladi(base: float, kappa: float) -> 
 
 
 def test_adamw_keeps_its_timescale() -> None:
-    """tau = B / (rate decay N): 4 times the batch at twice the rate takes twice the decay."""
+    """tau = B / (rate decay N) at the same N: 4 times the batch at twice the rate takes twice the decay."""
     assert weight_decay(0.1, 4, 2) == 0.2
     for name, factor in {"linear": 4.0, "sqrt": 2.0, "none": 1.0}.items():
-        carried = carried_optimizer(AdamW(weight_decay=0.1), rule(rule=name, carry=("weight_decay",)), 256)
+        carried = carried_optimizer(AdamW(weight_decay=0.1), rule(rule=name, carry=("weight_decay",)), 256, EXAMPLES)
         assert isinstance(carried, AdamW)
         assert 256 / (factor * carried.weight_decay) == pytest.approx(64 / 0.1)
         assert (carried.beta1, carried.beta2) == (0.9, 0.999)
+
+
+@pytest.mark.parametrize("name", ["linear", "sqrt", "none"])
+@pytest.mark.parametrize("unit", ["steps", "examples", "epochs"])
+def test_its_timescale_is_the_same_share_of_the_run_whatever_the_budget_is_in(name: str, unit: str) -> None:
+    """tau = B / (rate decay N), with the examples N of a run that takes 1000 steps, or 64,000 examples, or an epoch."""
+    budget = Budget.model_validate({"unit": unit, "amount": {"steps": 1000, "examples": 64_000, "epochs": 1}[unit]})
+    carry = rule(rule=name, carry=("weight_decay",))
+
+    def timescale(batch_size: int) -> float:
+        ((rate, _),) = scaled_rates(carry, batch_size)
+        optimizer = carried_optimizer(AdamW(weight_decay=0.01), carry, batch_size, budget)
+        assert isinstance(optimizer, AdamW)
+        examples = 1000 * batch_size if unit == "steps" else 64_000
+        return batch_size / (rate * optimizer.weight_decay * examples)
+
+    assert timescale(1024) == pytest.approx(timescale(64))
+
+
+def test_known_weight_decay_at_a_budget_in_steps() -> None:
+    """From 64 to 1024 by the square root the rate is 4 times as high, over the same number of steps."""
+    carry = rule(rule="sqrt", carry=("weight_decay",))
+    steps = Budget(unit="steps", amount=1000)
+    assert carried_optimizer(AdamW(weight_decay=0.01), carry, 1024, steps) == AdamW(weight_decay=0.0025)
+    assert carried_optimizer(AdamW(weight_decay=0.01), carry, 1024, EXAMPLES) == AdamW(weight_decay=0.04)
 
 
 def test_warmup_keeps_its_steps() -> None:
@@ -59,14 +91,14 @@ def test_warmup_keeps_its_steps() -> None:
 def test_only_what_is_named_is_carried() -> None:
     optimizers = [Sgd(weight_decay=0.1), Adam(weight_decay=0.1), AdamW()]
     for optimizer in optimizers:
-        assert carried_optimizer(optimizer, rule(), 512) == optimizer
+        assert carried_optimizer(optimizer, rule(), 512, EXAMPLES) == optimizer
     everything = rule(carry=("beta1", "beta2", "weight_decay", "warmup"))
-    assert carried_optimizer(optimizers[0], everything, 512) == optimizers[0]
+    assert carried_optimizer(optimizers[0], everything, 512, EXAMPLES) == optimizers[0]
     both = Adam(beta1=0.81, beta2=0.998001, weight_decay=0.1)
-    assert carried_optimizer(Adam(weight_decay=0.1), everything, 128) == both
-    assert carried_optimizer(Adam(), rule(carry=("beta1",)), 128) == Adam(beta1=0.81)
-    assert carried_optimizer(Adam(beta1=0), everything, 128) == Adam(beta1=0, beta2=0.998001)
-    assert all(carried_optimizer(optimizer, everything, 64) == optimizer for optimizer in optimizers)
+    assert carried_optimizer(Adam(weight_decay=0.1), everything, 128, EXAMPLES) == both
+    assert carried_optimizer(Adam(), rule(carry=("beta1",)), 128, EXAMPLES) == Adam(beta1=0.81)
+    assert carried_optimizer(Adam(beta1=0), everything, 128, EXAMPLES) == Adam(beta1=0, beta2=0.998001)
+    assert all(carried_optimizer(optimizer, everything, 64, EXAMPLES) == optimizer for optimizer in optimizers)
     warm = WarmupCosine(warmup_fraction=0.1)
     assert carried_schedule(warm, rule(), 128, EXAMPLES) == warm
     assert carried_schedule(warm, everything, 128, EXAMPLES) == WarmupCosine(warmup_fraction=0.2)

@@ -10,7 +10,8 @@ from sklearn.datasets import load_diabetes
 from torch import nn
 
 from tests.training_samples import Regression, bits, build, differing, place, table, tables, training
-from trainables.config import Adam, Budget, Sgd, WarmupCosine
+from trainables.batching import report_steps
+from trainables.config import Adam, Budget, GrowAt, GrowWithNoise, Sgd, WarmupCosine
 from trainables.data import Table, TaskData
 from trainables.loop import Diverged, train
 from trainables.tasks import Task
@@ -80,11 +81,11 @@ def test_diabetes_by_least_squares_has_its_published_error(tmp_path):
 
 def test_readings_say_where_the_training_is(tmp_path):
     _, history = run(tmp_path, steps=10, evaluations=4, schedule=WarmupCosine(warmup_fraction=0.5))
-    assert [report.step for report in history] == [3, 5, 8, 10]
-    assert [report.examples for report in history] == [24, 40, 64, 80]
+    assert [report.step for report in history] == [1, 2, 3, 5, 8, 10]
+    assert [report.examples for report in history] == [8, 16, 24, 40, 64, 80]
     assert all(a.seconds < b.seconds for a, b in itertools.pairwise(history))
     rates = [report.metrics["learning_rate"] for report in history]
-    assert rates[:2] == pytest.approx([0.05 * 2.5 / 5, 0.05 * 4.5 / 5]), "the rate in the middle of the last step"
+    assert rates[2:4] == pytest.approx([0.05 * 2.5 / 5, 0.05 * 4.5 / 5]), "the rate in the middle of the last step"
     assert set(history[0].metrics) == {
         "train_loss",
         "val_loss",
@@ -108,8 +109,10 @@ def test_the_training_loss_is_the_mean_over_all_items_since_the_last_reading(tmp
             return losses
 
     _, history = run(tmp_path, Watched(), steps=6, evaluations=2, micro_batch_limit=4)
-    first, second = torch.cat(seen[:6]), torch.cat(seen[6:])
-    assert [r.metrics["train_loss"] for r in history] == pytest.approx([first.mean().item(), second.mean().item()])
+    steps = [b - a for a, b in itertools.pairwise((0, *(r.step for r in history)))]
+    parts = torch.cat(seen).split([8 * count for count in steps])
+    assert steps == [1, 1, 1, 3]
+    assert [r.metrics["train_loss"] for r in history] == pytest.approx([part.mean().item() for part in parts])
 
 
 @pytest.mark.parametrize(
@@ -118,8 +121,7 @@ def test_the_training_loss_is_the_mean_over_all_items_since_the_last_reading(tmp
 def test_a_budget_ends_the_training(tmp_path, budget, steps):
     unit, amount = budget
     _, history = run(tmp_path, budget=Budget(unit=unit, amount=amount))
-    assert history[-1].step == steps
-    assert len(history) == min(steps, 4)
+    assert tuple(report.step for report in history) == report_steps(steps, 4)
 
 
 def test_a_budget_in_seconds_is_spent_and_hardly_exceeded(tmp_path):
@@ -140,6 +142,15 @@ def test_a_budget_in_seconds_is_spent_and_hardly_exceeded(tmp_path):
 def test_a_budget_in_seconds_shorter_than_its_steps_still_takes_one_between_readings(tmp_path):
     _, history = run(tmp_path, budget=Budget(unit="seconds", amount=1e-6))
     assert [report.step for report in history] == [1, 2, 3, 4]
+
+
+def test_a_batch_that_grows_with_its_noise_has_no_early_readings(tmp_path):
+    """It would decide there on the noise of its first steps, and for good."""
+    budget = {"budget": Budget(unit="examples", amount=1024), "batch_size": 2, "evaluations": 8}
+    for schedule, first in ((GrowWithNoise(), 128), (GrowAt(), 16)):
+        _, history = run(tmp_path, batch_schedule=schedule, **budget)
+        assert history[0].examples == first
+        assert len(history) == (8 if first == 128 else 11)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_others(tmp_path):
@@ -163,7 +174,7 @@ def test_bfloat16_computes_coarsely_and_keeps_its_weights_in_float32(tmp_path):
     coarse, history = run(tmp_path, Regression(dropout=0.0), steps=100, precision="bfloat16")
     assert {value.dtype for value in coarse.parameters()} == {torch.float32}
     assert differing(bits(exact), bits(coarse))
-    assert history[-1].metrics["val_loss"] < history[0].metrics["val_loss"]
+    assert history[-1].metrics["train_loss"] < history[0].metrics["train_loss"]
 
 
 def test_float16_without_a_cuda_device_is_refused(tmp_path):
@@ -194,7 +205,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_its_step(tmp_path, val
         reports.extend(train(model, task, tables(), training(steps=20), place(tmp_path)))
     assert caught.value.step == 7
     assert not math.isfinite(caught.value.loss)
-    assert [report.step for report in caught.value.history] == [5]
+    assert [report.step for report in caught.value.history] == [1, 2, 3, 5]
 
 
 def test_weights_that_are_not_finite_after_the_last_step_are_noticed(tmp_path):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tests.training_samples import Ragged, Regression, bits, build, differing, place, table, tables, training
+from trainables.batching import report_steps
 from trainables.config import Adam, NoiseScale, Sgd
 from trainables.data import Table, TaskData
 from trainables.gradient_noise import HALF_LIFE, GradientNoise, squared_norm
@@ -171,7 +172,7 @@ def test_it_survives_a_kill_after_any_reading(tmp_path, changes):
     settings = training(steps=24, noise_scale=NoiseScale(every_steps=2, divided_every_steps=3), **changes)
     whole = GradientNoise(settings, 64, place(tmp_path))
     list(train(build(Regression()), Regression(), tables(), settings, place(tmp_path), noise=whole))
-    for _ in range(settings.evaluations + 1):
+    for _ in range(len(report_steps(24, settings.evaluations)) + 1):
         noise = GradientNoise(settings, 64, place(tmp_path))
         running = train(
             build(Regression()), Regression(), tables(), settings, place(tmp_path), checkpoint="c.pt", noise=noise
