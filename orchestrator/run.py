@@ -30,11 +30,11 @@ from orchestrator.running.local_ray import RaySettings, RayStartError
 from orchestrator.running.resources import NeverFitsError
 from orchestrator.running.sweep import Interrupted, SweepOutcome, run_sweep
 from orchestrator.spec import load_sweep
+from trainables.data.fingerprint import default_cache
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage
+from trainables.storage import Storage, trial_file
 
 DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED = 0, 1, 2, 130
-DEFAULT_CACHE = "~/.cache/paretune"
 
 
 def run_command(
@@ -50,16 +50,20 @@ def run_command(
     try:
         plan = expand(load_sweep(sweep_file, import_task=True))
         place = Storage(where)
-        with Journal(place, plan.sweep.name) as journal:
-            outcome = _run(plan, place, journal, RaySettings(address=address), retry_failed=retry_failed, plain=plain)
-            comparison = load_comparison(place, plan.sweep.name)
     except SweepError as error:
         print(error, file=sys.stderr)
         return INPUT_IS_WRONG
-    except (NeverFitsError, SweepIsRunningError, JournalError, ValueError) as error:
+    except ValueError as error:
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
-    except RayStartError as error:
+    try:
+        with Journal(place, plan.sweep.name) as journal:
+            outcome = _run(plan, place, journal, RaySettings(address=address), retry_failed=retry_failed, plain=plain)
+            comparison = load_comparison(place, plan.sweep.name)
+    except (NeverFitsError, SweepIsRunningError, JournalError) as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return INPUT_IS_WRONG
+    except (RayStartError, OSError) as error:  # OSError: a storage that cannot be written, a full disk
         print(f"paretune: {error}", file=sys.stderr)
         return FAILED
     except (Interrupted, KeyboardInterrupt) as interrupt:
@@ -69,7 +73,7 @@ def run_command(
         print(f"Go on with: {shlex.join([_program(), 'run', str(sweep_file), *again])}", file=sys.stderr)
         return INTERRUPTED
     print_comparison(comparison)
-    _say_what_next(plan, storage)
+    _say_what_next(comparison, storage, where)
     return DONE if any(result.status is Status.COMPLETED for result in outcome.results.values()) else FAILED
 
 
@@ -78,7 +82,6 @@ def _run(
 ) -> SweepOutcome:
     """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
     keeper = PlanKeeper(plan, storage)
-    cache = Path(os.environ.get("PARETUNE_CACHE", DEFAULT_CACHE)).expanduser()
     recorder = Recorder(journal, plan=plan)
     comparison: Comparison | None = None
     try:
@@ -87,12 +90,11 @@ def _run(
                 plan,
                 storage,
                 Judged(plan, Observers((journal, keeper, shown))),
-                cache=str(cache),
                 ray_settings=ray_settings,
                 earlier=_earlier(journal),
                 retry_failed=retry_failed,
             )
-        comparison = read_test_data(plan, storage, cache)
+        comparison = read_test_data(plan, storage, default_cache())
         return outcome
     finally:
         note = "" if comparison is None else comparison.recommendation.headline
@@ -131,10 +133,13 @@ class PlanKeeper:
             save_plan(self._storage, stored_plan(self._plan, variants))
 
 
-def _say_what_next(plan: Plan, storage: str | None) -> None:
-    """How to look at it again: the words are complete commands."""
-    rest = [plan.sweep.name, *_options(storage)]
+def _say_what_next(comparison: Comparison, storage: str | None, where: str) -> None:
+    """Where the recommended model is, and how to look at it all again: the words are complete commands."""
+    rest = [comparison.table.plan.name, *_options(storage)]
     print()
+    row = comparison.recommendation.row
+    if row is not None and row.result is not None and "model" in row.result.files:
+        print(f"{'The model:':17} {where.rstrip('/')}/{trial_file(row.id, row.result.files['model'])}")
     for what, command in (("Compare again:", "compare"), ("A page of plots:", "report"), ("Open MLflow:", "ui")):
         print(f"{what:17} {shlex.join([_program(), command, *rest])}")
 

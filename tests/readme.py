@@ -3,8 +3,36 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from orchestrator.spec import (
+    AutoBatchSize,
+    CompressionPlan,
+    EarlyStopping,
+    Parameters,
+    Resources,
+    ScaledLearningRate,
+    Sweep,
+)
+from orchestrator.sweepfile.chains import union_members
+from orchestrator.sweepfile.load import AUTO_EVALUATIONS, AUTO_EXTEND, AUTO_MULTIPLIERS
+from trainables.config import (
+    BatchSchedule,
+    Compression,
+    Constant,
+    DataOrder,
+    FineTune,
+    Measure,
+    NoiseScale,
+    Optimizer,
+    Schedule,
+    Sgd,
+)
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -30,12 +58,62 @@ def code_map() -> str:
     return "\n".join(lines).strip()
 
 
+def settings() -> str:
+    """Every optional key of a sweep file with its default, from the classes that are read."""
+    rows: list[tuple[str, str]] = []
+
+    def add(place: str, model: type[BaseModel], but: tuple[str, ...] = ()) -> None:
+        shown = [f"`{name}` {_default(field)}" for name, field in model.model_fields.items() if name not in but]
+        rows.append((f"`{place}`", ", ".join(shown) or "-"))
+
+    evaluations = Sweep.model_fields["evaluations"].default
+    rows.append(("`evaluations`", f"{evaluations}; {AUTO_EVALUATIONS} with `batch_size: auto`"))
+    plain = {name: field.default for name, field in Parameters.model_fields.items() if not field.is_required()}
+    axes: dict[str, Any] = {"optimizer": (Sgd(),), "schedule": (Constant(),), **plain}
+    rows.append(("`parameters`", ", ".join(f"`{name}` {_first(values)}" for name, values in axes.items())))
+    add("learning_rate: {...}", ScaledLearningRate, ("base", "rule", "at_batch_size"))
+    rows[-1] = (
+        rows[-1][0],
+        f"{rows[-1][1]}; with `batch_size: auto`, `multipliers` {_word(AUTO_MULTIPLIERS)}, `extend` {AUTO_EXTEND}",
+    )
+    add("batch_size: {auto: {...}}", AutoBatchSize)
+    for key, union in (("optimizer", Optimizer), ("schedule", Schedule), ("batch_schedule", BatchSchedule)):
+        for name, model in union_members(union, "name").items():
+            add(f"{key}: {name}", model, ("name",))
+    rows.append(("`data_order`", ", ".join(f"`{name}`" for name in union_members(DataOrder, "name"))))
+    add("early_stopping", EarlyStopping)
+    add("compression", CompressionPlan, ("variants",))
+    for name, model in union_members(Compression, "method").items():
+        add(f"variants: {name}", model, ("method",))
+    for key, model in (("measure", Measure), ("noise_scale", NoiseScale), ("resources", Resources)):
+        add(key, model)
+    return "| key | default |\n|---|---|\n" + "\n".join(f"| {key} | {words} |" for key, words in rows)
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "(needed)"
+    value = field.get_default(call_default_factory=True)
+    return f"as `{value.method}`" if isinstance(value, FineTune) else _word(value)
+
+
+def _first(axis: Any) -> str:
+    """The one value of an axis by default; an optimiser or a schedule is known by its name."""
+    value = axis[0] if isinstance(axis, tuple) else axis
+    return str(value.name) if isinstance(value, BaseModel) else _word(value)
+
+
+def _word(value: Any) -> str:
+    return json.dumps(list(value) if isinstance(value, tuple) else value).strip('"')
+
+
 def blocks() -> dict[str, str]:
     """The parts of the README that are made from files, by the name in their comment marks."""
     return {
         "digits.yaml": f"```yaml\n{(ROOT / 'examples/digits.yaml').read_text().strip()}\n```",
         "auto.yaml": f"```yaml\n{(ROOT / 'examples/auto.yaml').read_text().strip()}\n```",
         "own_task.py": f"```python\n{(ROOT / 'examples/own_task.py').read_text().strip()}\n```",
+        "settings": settings(),
         "map": code_map(),
     }
 

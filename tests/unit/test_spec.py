@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.analysis.table import StoredPlan
 from orchestrator.metrics import known_metrics, objective_metrics
 from orchestrator.problems import SweepError, join_path, nearest
-from orchestrator.spec import Goal, ScaledLearningRate, TopParents, load_sweep
+from orchestrator.spec import Goal, Objective, ScaledLearningRate, TopParents, load_sweep
 from orchestrator.sweepfile.yaml_file import parse_yaml
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config import AdamW, Budget, Constant, Distill, Int8, Measure, Prune, Sgd, WarmupCosine
@@ -178,6 +179,8 @@ def test_metrics_have_a_direction() -> None:
     assert metrics["latency_p95_ms_batch_8"] == "min"
     assert metrics["val_accuracy_change"] == "max"
     assert metrics["artifact_bytes"] == "min"
+    plan = StoredPlan(name="x", task="y", objective=Objective(metric="val_loss", mode="min"), directions=task_metrics)
+    assert {name: plan.direction(name) for name in metrics} == metrics  # goals are judged by what was stored
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[path.name for path in EXAMPLES])
