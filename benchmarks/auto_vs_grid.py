@@ -26,15 +26,17 @@ from statistics import fmean
 
 import torch
 
+from orchestrator.analysis.crossing import Crossing, target_crossing
 from orchestrator.analysis.statistics import paired_difference
 from orchestrator.analysis.table import Configuration, make_table, stored_plan
-from orchestrator.analysis.targets import Crossing, crossings, target_crossing
+from orchestrator.analysis.targets import crossings
 from orchestrator.analysis.verdict import judge_batch_size
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.planning.expand import expand
 from orchestrator.running.ledger import Ledger, Observers
 from orchestrator.spec import Objective, load_sweep
 from orchestrator.stages import answered
+from trainables.batching import steps_for
 from trainables.commands import Advance, Finished, Reading, Start
 from trainables.config import BaselineConfig, Training, trial_id
 from trainables.place import Place
@@ -166,7 +168,9 @@ class Here:
             while not ledger.has_answered(trial.id):
                 history.append(next(readings))
                 ledger.report(trial.id, history[-1])
-                if trial.stage not in (Stage.PROBE, Stage.SHORT_RUN) and len(history) == trial.training.evaluations:
+                if trial.stage in (Stage.PROBE, Stage.SHORT_RUN):
+                    continue
+                if history[-1].step == steps_for(trial.training.budget, trial.training.batch_size):
                     figures = {metric: Estimate.exact(history[-1].metrics[metric])}
                     ledger.ended(
                         TrialResult(

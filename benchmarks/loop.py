@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from side_by_side import MIN_TURNS, side_by_side, timed, turns_within
+from side_by_side import MIN_TURNS, side_by_side, timed, turns_within, warmed_up
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -90,9 +90,9 @@ def compare(name: str, batch_size: int, seconds: float, folder: Path) -> float:
     turn_seconds = min(TURN_SECONDS, seconds / 2 / MIN_TURNS)
     steps = max(1, round(turn_seconds / (timed(trial) / 8)))
     turns = turns_within(seconds, turn_seconds)
-    mine = ours(task, data, batch_size, steps, turns + 1, place)
+    mine = warmed_up(ours(task, data, batch_size, steps, turns + 1, place), steps)
     by_hand = bare(name, task, data, batch_size, steps)
-    timed(mine), timed(by_hand)
+    timed(by_hand)
     found = side_by_side(mine, by_hand, turns)
     print(
         f"{name:14} {batch_size:6} {steps:6} {steps / found.second:10.1f} {steps / found.first:10.1f} "

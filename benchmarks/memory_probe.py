@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from statistics import fmean, median
 
 import numpy as np
 
+from trainables.data.fingerprint import default_cache
 from trainables.memory_probe import find_limit
 
 Measure = Callable[[int], int | None]  # rows -> peak bytes, None where memory ran out
@@ -133,7 +132,7 @@ def real(limit_mib: int) -> dict[str, list[tuple[float, int, int]]]:
     task = TaskConfig(name="stdlib_gpt", data="of the benchmark", code="of the benchmark")
     config = ProbeConfig(task=task, optimizer=AdamW(), memory_limit_bytes=capacity)
     results: dict[str, tuple[int, int, int]] = {}
-    cache = Path(os.environ.get("PARETUNE_CACHE", "~/.cache/paretune")).expanduser()
+    cache = default_cache()
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Storage(folder), cache, device=torch.device("cuda", 0) if cuda else torch.device("cpu"))
         for name, policy in POLICIES.items():

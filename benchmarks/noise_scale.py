@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from side_by_side import MIN_TURNS, side_by_side, timed, turns_within
+from side_by_side import MIN_TURNS, side_by_side, timed, turns_within, warmed_up
 from torch import nn
 
 from trainables.config import Budget, NoiseScale, Sgd, Training
@@ -65,16 +65,15 @@ def compare(name: str, batch_size: int, pieces: int, seconds: float, folder: Pat
     row = Table({key: tables.validation.column(key)[:1].clone() for key in tables.validation.columns})
     data = TaskData(tables.train, row, lambda: row)
     _, trial = begin(task, data, batch_size, pieces, DEFAULT.every_steps, 2, place, measures=False)
-    timed(trial)  # the first turn warms up
-    step_seconds = timed(trial) / DEFAULT.every_steps
+    step_seconds = timed(warmed_up(trial, DEFAULT.every_steps)) / DEFAULT.every_steps
     every = default = DEFAULT.divided_every_steps if pieces == 1 else DEFAULT.every_steps
     if 2 * MIN_TURNS * every * step_seconds > seconds:
         every = DEFAULT.every_steps
     turns = turns_within(seconds, every * step_seconds)
     (model, without), (measured_model, measured) = (
-        begin(task, data, batch_size, pieces, every, turns, place, measures=measures) for measures in (False, True)
+        begin(task, data, batch_size, pieces, every, turns + 1, place, measures=measures) for measures in (False, True)
     )
-    found = side_by_side(without, measured, turns)
+    found = side_by_side(warmed_up(without, every), warmed_up(measured, every), turns)
     for parameter, same in zip(model.parameters(), measured_model.parameters(), strict=True):
         assert torch.equal(parameter, same), "measuring has changed the training"
     ratio, low, high = (1 + (one - 1) * every / default for one in (found.ratio, found.low, found.high))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from scipy.stats import binom
 
+from trainables.results import Report
+
 MIN_TURNS = 12  # fewer have an interval that says little
 
 
@@ -35,6 +37,13 @@ def timed(run: Iterator[object]) -> float:
 def turns_within(seconds: float, turn_seconds: float) -> int:
     """How many turns each gets where both together may take this long."""
     return max(MIN_TURNS, round(seconds / turn_seconds / 2))
+
+
+def warmed_up(readings: Iterator[Report], turn_steps: int) -> Iterator[Report]:
+    """A training after its first turn, within which it is read more than once; from then on, once in each."""
+    while next(readings).step < turn_steps:
+        pass
+    return readings
 
 
 def side_by_side(first: Iterator[object], second: Iterator[object], turns: int) -> SideBySide:

@@ -61,6 +61,7 @@ class Snapshot:
         gc.collect()
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
+            torch._C._host_emptyCache()  # pinned memory, through which batches go to the device
             torch.cuda.reset_peak_memory_stats()
 
 

@@ -18,7 +18,7 @@ from trainables.clean import seed_everything
 from trainables.config import AnyTrialConfig, BaselineConfig, Precision, ProbeConfig, VariantConfig
 from trainables.data import TaskData, open_data
 from trainables.evaluate import evaluate_both
-from trainables.loop import Diverged
+from trainables.loop import NORM_EVERY, Diverged
 from trainables.place import Place
 from trainables.resplit import Fitting
 from trainables.results import Estimate, Report, Status, TrialResult
@@ -71,6 +71,7 @@ def train_baseline(
     else:
         metrics = summary(task, history) | evaluate_both(fitting.model, task, data, fitting.training, place)
         kept = keep(fitting.model, task, data, trial, place)
+        kept.warnings += fitting.noise.warnings(history) if fitting.noise else ()
     if history:
         metrics |= fitting.figures()
     yield TrialResult(
@@ -94,14 +95,17 @@ def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
         return {}
     last = history[-1]
     spread = "statistics of the training steps, not an estimate"
+    looked_at = f"{spread}, of every {NORM_EVERY}th where nothing clips them"
     norms = [report.metrics["gradient_norm_mean"] for report in history]
     figures = {
         "steps": Estimate.exact(last.step),
         "examples": Estimate.exact(last.examples),
         "train_seconds": Estimate.exact(last.seconds, "one run, timed"),
         "examples_per_second": Estimate.exact(last.examples / last.seconds, "one run, timed"),
-        "gradient_norm_mean": Estimate.exact(float(np.mean(norms)), spread),
-        "gradient_norm_max": Estimate.exact(max(r.metrics["gradient_norm_max"] for r in history), spread),
+        "gradient_norm_mean": Estimate.exact(
+            float(np.average(norms, weights=np.diff([0, *(report.step for report in history)]))), looked_at
+        ),
+        "gradient_norm_max": Estimate.exact(max(r.metrics["gradient_norm_max"] for r in history), looked_at),
     }
     for name, mode in {"loss": "min", **task.metrics}.items():
         for metric in (f"val_{name}", f"train_{name}"):
@@ -129,7 +133,9 @@ def keep(model: nn.Module, task: Task, data: TaskData, trial: str, place: Place)
     if not place.is_first:
         return Kept()
     parameters = Estimate.exact(sum(parameter.numel() for parameter in model.parameters()))
-    place.storage.write(trial_file(trial, WEIGHTS), to_bytes(model.state_dict()))
+    state = model.state_dict().items()  # on the CPU: to be loaded on any machine
+    weights = {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in state}
+    place.storage.write(trial_file(trial, WEIGHTS), to_bytes(weights))
     example = data.validation.gather(np.arange(1))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL
@@ -152,6 +158,7 @@ def describe_environment(place: Place, precision: Precision) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "num_workers": str(place.num_workers),
         "precision": precision,
+        **({"tf32_convolutions": str(torch.backends.cudnn.allow_tf32).lower()} if on_cuda else {}),  # torch's default
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

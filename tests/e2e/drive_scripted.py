@@ -3,9 +3,11 @@
 Prints every event on a line of its own, and `interrupted` when it was.
 """
 
+import os
 import sys
 from pathlib import Path
 
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # scripted trials count CPUs
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scripted import RUNNER, scripted, sweep_of

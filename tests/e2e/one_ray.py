@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import ray
 from ray.util.state import list_actors, list_placement_groups
 
@@ -19,8 +20,11 @@ SEARCH_PATH = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]  
 
 @contextmanager
 def local_ray(num_cpus: int = 2) -> Iterator[None]:
-    with connected(RaySettings(num_cpus=num_cpus, include_dashboard=True), SEARCH_PATH):
-        yield
+    """Without GPUs, where the machine has some: scripted trials count CPUs, and exchange tensors in main memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        with connected(RaySettings(num_cpus=num_cpus, include_dashboard=True), SEARCH_PATH):
+            yield
 
 
 def left_over() -> Counter[str]:

@@ -43,7 +43,7 @@ compression:
   parents: {top: 1}
   variants: [int8, {prune: {ratio: 0.5}}]
 """
-RECORDS = 6 * (1 + 5 + 1) + 3 * 2  # of six baselines and three variants; pruning adds reports to these
+RECORDS = 6 * (1 + 8 + 1) + 3 * 2  # of six baselines and three variants; pruning adds reports to these
 
 
 def records(storage: Storage) -> int:
@@ -102,7 +102,7 @@ def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path):
     journal = read(storage, "mortal")
     for trial, result in ended.items():
         assert journal.trials[trial].result() == result
-        assert result.kind == "variant" or len(result.history) == 5
+        assert result.kind == "variant" or len(result.history) == 8
     assert set(check_complete(storage, "mortal", f"sqlite:///{storage.root}/mlflow.db")) == planned
 
 

@@ -45,13 +45,19 @@ def play(storage: Storage, cwd: Path, pace: float = 0.0, patience: float = 120.0
     )
 
 
+def without_waiting(errors: str) -> list[str]:
+    """All that was said, but for the one line of a recorder that takes its time at the end, on a busy machine."""
+    waiting = r"paretune: (sending|trying \(.*\) to send) .* to MLflow at \S+; Ctrl-C leaves it to the next run"
+    return [line for line in errors.splitlines() if not re.fullmatch(waiting, line)]
+
+
 def test_a_new_sweep_is_recorded_and_nothing_else_happens(tmp_path):
     """Also the first start with no database at all: no word printed, no file elsewhere, no call to the world."""
     storage, elsewhere = Storage(str(tmp_path / "storage")), tmp_path / "elsewhere"
     elsewhere.mkdir()
     output, errors = play(storage, elsewhere).communicate(timeout=300)
     assert output.splitlines()[1:] == ["told", "closed None"]
-    assert errors == ""
+    assert without_waiting(errors) == []
     assert list(elsewhere.iterdir()) == []
     found = check_complete(storage, SWEEP, uri(storage))
     assert len(found) == 8
@@ -88,7 +94,7 @@ def test_a_driver_killed_at_any_moment_leaves_no_trace(storage, tmp_path):
         output, _ = driver.communicate()
         assert "closed" not in output
     output, errors = play(storage, tmp_path).communicate(timeout=300)
-    assert (output.splitlines()[-1], errors) == ("closed None", "")
+    assert (output.splitlines()[-1], without_waiting(errors)) == ("closed None", [])
     assert len(check_complete(storage, SWEEP, uri(storage))) == 8
 
 
@@ -113,7 +119,7 @@ def test_an_outage_stops_nothing_and_loses_nothing(storage, tmp_path):
             assert driver.poll() is None  # it went on without the server
             with mlflow_server(uri(storage), port):
                 output, errors = driver.communicate(timeout=300)
-                assert errors == ""
+                assert without_waiting(errors) == []
                 slowest = re.fullmatch(r"slowest (\S+)\ntold\nclosed None\n", output)
                 assert slowest is not None, output  # MLflow has printed nothing of its own
                 assert float(slowest[1]) < 5  # seconds; a call to a dead server would have waited for its time-out

@@ -17,9 +17,21 @@ NAME = "trials/x/checkpoint.pt"
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_every_precision_learns(tmp_path: Path, cuda: torch.device, precision: str) -> None:
-    settings = training(16, 300, precision=precision, learning_rate=0.02, evaluations=60)  # the first after 5 steps
+    settings = training(16, 300, precision=precision, learning_rate=0.02, evaluations=60)  # the fourth after 5 steps
     reports = list(train(build(Regression(0.0)), Regression(0.0), tables(), settings, place(tmp_path, device=cuda)))
-    assert reports[-1].metrics["val_loss"] < 0.5 * reports[0].metrics["val_loss"]
+    assert reports[-1].metrics["val_loss"] < 0.5 * reports[3].metrics["val_loss"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_the_model_computes_in_the_precision_that_was_asked_for(
+    tmp_path: Path, cuda: torch.device, precision: str
+) -> None:
+    seen: set[torch.dtype] = set()
+    model = build(Regression(0.0))
+    last = [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1]
+    last.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+    list(train(model, Regression(0.0), tables(), training(16, 5, precision=precision), place(tmp_path, device=cuda)))
+    assert getattr(torch, precision) in seen
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
@@ -58,3 +70,5 @@ def test_a_baseline_of_every_built_in_task(tmp_path: Path, cuda: torch.device, t
     assert isinstance(result, TrialResult)
     assert result.status is Status.COMPLETED
     assert result.environment["device"] == torch.cuda.get_device_name(cuda)
+    assert "model" in result.files
+    assert result.warnings == ()

@@ -13,14 +13,17 @@ from torch import Tensor, nn
 from tests.training_samples import Regression, Tied, bits, differing, place, tables, tokens, training
 from trainables.artifact import load_model, save_program
 from trainables.batching import steps_for
-from trainables.compression import Made, apply, checkpoint_name, compress
+from trainables.checkpoint import to_bytes
+from trainables.compression import Made, apply, checkpoint_name, compress, ran_out_of_memory
 from trainables.compression.distill import blended
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, derive, train_on
 from trainables.compression.quantize import choose_mode, quantize
 from trainables.config import Budget, Distill, FineTune, Int8, Measure, Prune, TaskConfig, VariantConfig
 from trainables.data import Table, TaskData
+from trainables.fresh_process import MeasureError
 from trainables.results import Report, Status, TrialResult
+from trainables.storage import trial_file
 from trainables.tasks import load_task
 
 
@@ -85,7 +88,7 @@ def test_readings_of_later_methods_go_on_counting(tmp_path: Path) -> None:
     assert whole[-1].seconds > first[-1].seconds
 
 
-@pytest.mark.parametrize("stop_after", [1, 4, 5, 7])
+@pytest.mark.parametrize("stop_after", [1, 7, 8, 11])
 def test_chain_that_was_stopped_goes_on_from_its_last_reading(tmp_path: Path, stop_after: int) -> None:
     """Stopped in the first or second method, or between them; the end has the bits of a chain that was not."""
     chain = (Prune(ratio=0.5, fine_tune=FineTune(budget_fraction=1.0)), Distill(width=1.0))
@@ -238,3 +241,48 @@ def test_int8_on_a_gpu_is_refused_before_anything_is_trained(tmp_path: Path, mon
     assert isinstance(result, TrialResult)
     assert result.status is Status.FAILED
     assert "int8 runs on a CPU: `measure: {device: cpu}`" in (result.reason or "")
+
+
+# -- a measuring process that fails -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", Status.OUT_OF_MEMORY),
+        ("torch.empty(1 << 60)", Status.OUT_OF_MEMORY),
+        ("raise ValueError('memory of an old song')", Status.FAILED),
+    ],
+    ids=["killed", "refused", "another"],
+)
+def test_memory_that_runs_out_while_measuring_is_a_status_of_its_own(
+    ending: str, status: Status, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user's module, imported by the measuring process, ends it in one way or another."""
+    (tmp_path / "ending.py").write_text(f"import os, signal, torch\n{ending}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    given = context(tmp_path)
+    task = TaskConfig(name="ending:Task", data="none", code="none")
+    config = VariantConfig(task=task, parent="p", training=given.training, chain=(), measure=Measure(device="cpu"))
+    given.place.storage.write(trial_file("p", "weights.pt"), to_bytes(given.task.build_model().state_dict()))
+    (result,) = compress("trial", config, given.task, given.data, given.place)
+    assert isinstance(result, TrialResult)
+    assert result.status is status, result.details
+    assert result.reason
+    assert result.files == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "is_memory"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", True),
+        ("RuntimeError: CUDA error: out of memory", True),
+        ("MemoryError", True),
+        ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 8.00 EiB", True),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", True),
+        ("torch._inductor.exc.InductorError: CppCompileError", False),
+    ],
+)
+def test_an_end_for_want_of_memory_is_known_by_its_words(said: str, is_memory: bool) -> None:
+    assert ran_out_of_memory(MeasureError("measuring failed", f"Traceback\n{said}\n")) is is_memory
+    assert ran_out_of_memory(MeasureError(f"measuring failed: {said}")) is is_memory

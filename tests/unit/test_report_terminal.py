@@ -173,6 +173,17 @@ def test_the_test_figures_are_shown_when_they_were_read(comparison: Comparison) 
     reading = TestReading(trial=row.id, metrics={"test_accuracy": Estimate(value=0.961, low=0.94, high=0.982)})
     text = plain_text(compare(comparison.table, reading))
     assert "Test data: test_accuracy 0.961 (0.940 to 0.982); read once, after the choice" in text
+    third = reading.model_copy(update={"readings": 3})
+    assert "after the choice, but the test data was read 3 times" in plain_text(compare(comparison.table, third))
+
+
+def test_it_is_said_why_test_figures_will_never_be_there() -> None:
+    plan = sample_plan(chains=(), goals=())
+    results = {result.id: result for result in sample_results(plan)}
+    assert "Test data: not read yet" in plain_text(compare(make_table(plan, results)))
+    unexported = {id_: result.model_copy(update={"files": {"weights": "w.pt"}}) for id_, result in results.items()}
+    text = plain_text(compare(make_table(plan, unexported)))
+    assert "Test data: cannot be read, because the model could not be exported" in text
 
 
 # -- the commands -----------------------------------------------------------------------------------------------------

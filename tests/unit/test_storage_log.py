@@ -1,5 +1,7 @@
 """Logs that grow by lines: what was written is read, whatever a crash tore, and an append does not read the log."""
 
+from itertools import chain
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,9 +52,42 @@ def test_without_growing_files_a_log_is_a_row_of_full_parts():
     lines = [f"{number:05d} {'x' * 1000}" for number in range(600)]
     for line in lines[:300]:
         storage.append_lines("log", [line])
-    reopened = Storage("mock://")
-    reopened._fs = storage._fs
+    reopened = another(storage)
     for line in lines[300:]:
         reopened.append_lines("log", [line])
     assert reopened.read_lines("log") == lines
     assert len(reopened.names("")) <= len(lines) * 1007 / PART_BYTES + 2  # the reopening left a part that is not full
+
+
+def another(storage: Storage) -> Storage:
+    """Another process's, on the same files in memory."""
+    other = Storage("mock://")
+    other._fs = storage._fs
+    return other
+
+
+def test_two_writers_at_one_time_do_not_overwrite_each_other():
+    """As when one sweep is run twice on a bucket, where no lock keeps the drivers apart."""
+    first = Storage("mock://")
+    lines = {name: [f"{name} {number} {'x' * 5000}" for number in range(120)] for name in ("before", "first", "second")}
+    first.append_lines("log", lines["before"])
+    second = another(first)
+    for own, others in zip(lines["first"], lines["second"], strict=True):
+        first.append_lines("log", [own])
+        second.append_lines("log", [others])
+    found = another(first).read_lines("log")
+    assert sorted(found) == sorted(chain(*lines.values()))
+    for name, own in lines.items():
+        assert [line for line in found if line.startswith(name)] == own
+    assert found[:120] == lines["before"]
+    third = another(first)
+    third.append_lines("log", ["last"])
+    assert third.read_lines("log") == [*found, "last"]
+
+
+def test_parts_of_an_earlier_version_are_read_before_new_ones():
+    storage = Storage("mock://")
+    storage.write("log.part00000000", b"a\nb\n")
+    storage.write("log.part00000001", b"c\n")
+    storage.append_lines("log", ["d"])
+    assert another(storage).read_lines("log") == ["a", "b", "c", "d"]

@@ -66,7 +66,7 @@ def test_it_yields_its_readings_and_last_its_one_result(finished):
     assert isinstance(result, TrialResult)
     assert (result.id, result.config, result.status, result.reason) == (TRIAL, baseline(), Status.COMPLETED, None)
     assert result.history == tuple(reports)
-    assert [report.step for report in reports] == [10, 20, 30, 40]
+    assert [report.step for report in reports] == [2, 3, 5, 10, 20, 30, 40]
 
 
 def test_its_figures_are_those_of_the_weights_that_it_kept(finished):
@@ -123,7 +123,7 @@ def test_a_checkpoint_goes_when_the_result_was_taken_and_not_before(tmp_path):
     assert not here.storage.exists(f"trials/{TRIAL}/checkpoint.pt")
 
 
-@pytest.mark.parametrize("kept", [1, 4, 5])
+@pytest.mark.parametrize("kept", [1, 7, 8])
 def test_a_trial_that_was_killed_goes_on_and_ends_alike(finished, tmp_path, kept):
     """Killed after one reading, after the last one, and after its result was given but before it was taken."""
     whole, reports, expected = finished
@@ -134,7 +134,7 @@ def test_a_trial_that_was_killed_goes_on_and_ends_alike(finished, tmp_path, kept
     running.close()
     *rest, result = run_trial(TRIAL, baseline(), here)
     assert [report.step for report in rest] == [report.step for report in reports[kept:]]
-    assert [report.step for report in result.history] == [10, 20, 30, 40]
+    assert [report.step for report in result.history] == [2, 3, 5, 10, 20, 30, 40]
     timed = {"examples_per_second", "train_seconds", "artifact_bytes"}
     assert {k: v for k, v in result.metrics.items() if k not in timed} == {
         k: v for k, v in expected.metrics.items() if k not in timed
@@ -152,7 +152,7 @@ def test_a_trial_that_diverges_says_when_and_keeps_its_readings(tmp_path):
     assert result.status is Status.DIVERGED
     assert result.reason == "the loss was nan at step 26"
     assert result.history == tuple(reports)
-    assert [report.step for report in reports] == [10, 20]
+    assert [report.step for report in reports] == [2, 3, 5, 10, 20]
     assert result.files == {}
     assert "best_val_accuracy" in result.metrics
     assert "val_accuracy" not in result.metrics, "there is no trained model to judge"
