@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import tempfile
 from collections.abc import Iterator
@@ -97,15 +98,17 @@ def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
     spread = "statistics of the training steps, not an estimate"
     looked_at = f"{spread}, of every {NORM_EVERY}th where nothing clips them"
     norms = [report.metrics["gradient_norm_mean"] for report in history]
+    steps = np.diff([0, *(report.step for report in history)])
+    seen = np.isfinite(norms)  # loss scaling may have skipped all that were looked at before an early reading
+    mean = np.average(np.asarray(norms)[seen], weights=steps[seen]) if seen.any() else math.nan
+    largest = [norm for r in history if math.isfinite(norm := r.metrics["gradient_norm_max"])]
     figures = {
         "steps": Estimate.exact(last.step),
         "examples": Estimate.exact(last.examples),
         "train_seconds": Estimate.exact(last.seconds, "one run, timed"),
         "examples_per_second": Estimate.exact(last.examples / last.seconds, "one run, timed"),
-        "gradient_norm_mean": Estimate.exact(
-            float(np.average(norms, weights=np.diff([0, *(report.step for report in history)]))), looked_at
-        ),
-        "gradient_norm_max": Estimate.exact(max(r.metrics["gradient_norm_max"] for r in history), looked_at),
+        "gradient_norm_mean": Estimate.exact(float(mean), looked_at),
+        "gradient_norm_max": Estimate.exact(max(largest, default=math.nan), looked_at),
     }
     for name, mode in {"loss": "min", **task.metrics}.items():
         for metric in (f"val_{name}", f"train_{name}"):
@@ -158,7 +161,7 @@ def describe_environment(place: Place, precision: Precision) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "num_workers": str(place.num_workers),
         "precision": precision,
-        **({"tf32_convolutions": str(torch.backends.cudnn.allow_tf32).lower()} if on_cuda else {}),  # torch's default
+        **({"fp32_convolutions": torch._C._get_fp32_precision_getter("cuda", "conv")} if on_cuda else {}),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

@@ -57,8 +57,8 @@ def recommend(table: SweepTable) -> Recommendation:
         return Recommendation(None, None, (nothing,), doubts.progress(table), headline=f"No recommendation: {nothing}")
     goals = goals_for(table, candidates)
     judged = {c.key: judge(table, c, goals) for c in candidates}
-    within = [c for c in candidates if meets(judged[c.key])]
-    if not within:
+    meeting = [c for c in candidates if meets(judged[c.key])]
+    if not meeting:
         nearest = min(candidates, key=lambda c: (total_shortfall(judged[c.key]), c.key))
         row = best_row(table, nearest, goals)
         reasons = explain.no_candidate_meets(table, nearest, row, judged[nearest.key], len(candidates))
@@ -73,13 +73,14 @@ def recommend(table: SweepTable) -> Recommendation:
             headline=f"No recommendation: {reasons[0]}",
         )
 
+    within = whole(meeting)
     choice = _choose(table, within)
     by_key = {c.key: c for c in within}
     chosen = by_key[choice.chosen.key]
     row = best_row(table, chosen, goals)
     second = _runner_up(table, within, candidates, chosen, choice, goals, judged)
     reasons = (
-        *explain.goals_met(table, judged[chosen.key], len(within), len(candidates)),
+        *explain.goals_met(table, judged[chosen.key], len(meeting), len(candidates)),
         *explain.steps(table, choice, by_key),
         *explain.training(table, chosen),
         *explain.seed_choice(table, chosen, row),
@@ -94,12 +95,12 @@ def recommend(table: SweepTable) -> Recommendation:
 
 
 def comparable(table: SweepTable) -> list[Configuration]:
-    """Variants that were measured; baselines when there are none. All have a finite objective, over as many seeds."""
+    """Variants that were measured; baselines when there are none. All have a finite objective."""
     metric = table.plan.objective.metric
 
     def usable(configurations: Iterable[Configuration]) -> list[Configuration]:
         summaries = ((c, c.summary(metric)) for c in configurations)
-        return whole([c for c, summary in summaries if summary is not None and math.isfinite(summary.mean)])
+        return [c for c, summary in summaries if summary is not None and math.isfinite(summary.mean)]
 
     return usable(table.variants) or usable(as_fast(table)) or usable(table.baselines)
 
@@ -107,14 +108,14 @@ def comparable(table: SweepTable) -> list[Configuration]:
 def as_fast(table: SweepTable) -> list[Configuration]:
     """Where the batch size was to be found, the baselines that are not detectably slower to the target than the best.
 
-    None while there is no verdict, nor in other sweeps.
+    Their fresh seeds alone: the trial that was chosen for being the best would flatter them. None while there is no
+    verdict, nor in other sweeps.
     """
     verdict = judge_batch_size(table)
     if verdict is None or verdict.fastest is None:
         return []
     equal = [other.contender for other in verdict.others if other.verdict is not Verdict.WORSE]
-    keys = {contender.configuration.key for contender in (verdict.fastest, *equal)}
-    return [configuration for configuration in table.baselines if configuration.key in keys]
+    return [contender.configuration for contender in (verdict.fastest, *equal)]
 
 
 def goals_for(table: SweepTable, candidates: Sequence[Configuration]) -> list[Goal]:

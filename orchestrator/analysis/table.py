@@ -64,9 +64,10 @@ class StoredPlan(Stored):
         if metric == self.objective.metric:
             return self.objective.mode
         for prefix in ("best_val_", "best_train_", "val_", "train_", "test_"):
-            name = metric.removeprefix(prefix).removesuffix(RELATIVE_SUFFIX)  # less lost than the parent is better too
-            if metric.startswith(prefix) and name in self.directions:
-                return self.directions[name]
+            name = metric.removeprefix(prefix)
+            for known in (name, name.removesuffix(RELATIVE_SUFFIX)):  # less lost than the parent is better too
+                if metric.startswith(prefix) and known in self.directions:
+                    return self.directions[known]
         return "max" if metric in ("examples_per_second", "converted_fraction") else "min"
 
 

@@ -32,6 +32,7 @@ class Sent(Frozen):
     about: Literal["trial"] = "trial"
     trial: str
     run: str  # MLflow's id
+    started_ms: int | None = None  # time of the start, in the journal, of what was sent; None: not known
     configured: bool = False  # parameters and first metrics
     reports: int = 0  # the first so many of the journal
     ended_ms: int | None = None  # time of the end that was sent, with its artifacts

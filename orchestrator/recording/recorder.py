@@ -93,7 +93,7 @@ class Recorder:
         is_told = False
         while self._thread.is_alive():
             patience = max(timeout, LONGEST_UPLOAD_SECONDS) if self._shipper.is_uploading else timeout
-            before, arrived, now = arrived, (self._unsent(), self._shipper.uploads), time.monotonic()
+            before, arrived, now = arrived, (self._unsent(), len(self._shipper.uploaded)), time.monotonic()
             if arrived != before:
                 last_progress = now
             elif now - last_progress > patience:

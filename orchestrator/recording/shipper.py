@@ -64,7 +64,8 @@ class Shipper:
         self._unsure: set[str] = set()  # trials: a request for their run was made, the answer never came
         self._surplus: list[str] = []  # runs of trials that have another one
         self._deleted_by_hand: set[str] = set()  # trials: a person did not want to see them
-        self.is_uploading, self.uploads = False, 0  # models: one may take long without any sign of progress
+        self.is_uploading = False
+        self.uploaded: set[str] = set()  # trials whose model went through: it may take long without a sign of progress
         file = sqlite_file(tracking_uri)
         if not self._cursor.is_aimed_at(tracking_uri) or (file and not file.exists()):
             self._cursor.sent.clear()
@@ -129,7 +130,7 @@ class Shipper:
             self._cursor.forget(trial)
             sent = None
         if sent is None:
-            sent = self._cursor.move(Sent(trial=trial, run=self._find_or_create(log)))
+            sent = self._cursor.move(Sent(trial=trial, run=self._find_or_create(log), started_ms=log.started.time_ms))
         if sent.ended_ms is None:
             self._set_running(sent.run)
         if not sent.configured:
@@ -213,8 +214,10 @@ class Shipper:
 
     def _is_superseded(self, sent: Sent) -> bool:
         """The trial is run again, or was and ended otherwise."""
-        ended = self._journal.trials[sent.trial].ended
-        return sent.ended_ms is not None and (ended is None or ended.time_ms != sent.ended_ms)
+        log = self._journal.trials[sent.trial]
+        if sent.started_ms not in (None, log.started.time_ms):
+            return True
+        return sent.ended_ms is not None and (log.ended is None or log.ended.time_ms != sent.ended_ms)
 
     def _find_or_create(self, log: TrialLog) -> str:
         trial, config = log.started.trial, log.started.config
@@ -275,7 +278,7 @@ class Shipper:
         try:
             with tempfile.TemporaryDirectory() as folder:
                 self._mlflow.log_artifact(run, str(storage.fetch(name, Path(folder) / Path(name).name)))
-            self.uploads += 1
+            self.uploaded.add(result.id)
         finally:
             self.is_uploading = False
 

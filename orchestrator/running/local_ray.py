@@ -102,6 +102,8 @@ def _shut_down() -> None:
 def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
     """Connect to the cluster at the address, or start a local one. Raises RayStartError if there is none to be had."""
     environment = dict(_CLUSTER_ENVIRONMENT)
+    if cache := os.environ.get("PARETUNE_CACHE"):  # else each node's own
+        environment["PARETUNE_CACHE"] = cache
     if search_path:
         environment["PYTHONPATH"] = os.pathsep.join([*search_path, *filter(None, [os.environ.get("PYTHONPATH")])])
     quiet: dict[str, Any] = {"log_to_driver": settings.show_worker_output, "logging_level": logging.ERROR}

@@ -201,7 +201,8 @@ def _confirmation(plan: Plan, table: SweepTable, ways: Sequence[Way], fitted: Wa
     fastest = min(optima, key=lambda found: found.seconds, default=None)
     cheapest = min(optima, key=lambda found: found.worker_seconds, default=None)
     way, around = fitted, tuned
-    if fastest is not None and fastest.way is not fitted:
+    is_known = any(found.way is fitted for found in optima)  # what was not timed cannot lose to what was
+    if fastest is not None and is_known and fastest.way is not fitted:
         basis = "the fitted steps and the step times of a probe"
         way = fastest.way
         around = replace(tuned, prediction=Prediction(fastest.batch_size, None, None, basis, fastest.seconds))

@@ -18,6 +18,7 @@ from orchestrator.recording.journal import Journal
 from orchestrator.recording.recorder import Recorder
 from orchestrator.recording.shipper import Shipper
 from trainables.config import BaselineConfig, Budget, TaskConfig, Training, trial_id
+from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file
 
 URI = "http://me:hunter2@mlflow:5000"
@@ -35,7 +36,8 @@ class ScriptedShipper:
 
     def __init__(self, journal: Journal, sending: Callable[["ScriptedShipper"], None]) -> None:
         self._missing, self._sending = set(journal.trials), sending
-        self.is_uploading, self.uploads = False, 0
+        self.is_uploading = False
+        self.uploaded: set[str] = set()
 
     def unsent(self, trial: str) -> int:
         return trial in self._missing
@@ -69,7 +71,7 @@ def close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def upload(shipper: ScriptedShipper) -> None:
     shipper.is_uploading = True
     time.sleep(0.7)
-    shipper.uploads += 1
+    shipper.uploaded.add(f"trial {len(shipper.uploaded)}")
     shipper.is_uploading = False
     time.sleep(0.3)  # for what is sent after it
 
@@ -138,6 +140,23 @@ def test_the_cursor_keeps_no_password_and_forgets_nothing_for_it(tmp_path):
     assert json.loads(storage.read_lines(file)[-1])["experiment"] == "2"
     with Journal(storage, "s") as journal:
         assert Shipper(journal, URI)._cursor.is_aimed_at("http://mlflow:5000")
+
+
+def test_a_trial_that_began_anew_is_sent_anew_even_if_its_first_end_never_was(tmp_path):
+    storage, trial = Storage(str(tmp_path)), make_trial(0)
+    report = Report(step=1, examples=8, seconds=0.1, metrics={})
+    with Journal(storage, "s") as journal:
+        journal.started(trial)
+        journal.report(trial.id, report)
+        shipper = Shipper(journal, URI)
+        shipper._cursor.aim(URI, "1")
+        start = journal.trials[trial.id].started.time_ms
+        shipper._cursor.move(Sent(trial=trial.id, run="r", started_ms=start, configured=True, reports=1))
+        assert shipper.unsent(trial.id) == 0
+        time.sleep(0.01)
+        journal.ended(TrialResult(id=trial.id, config=trial.config, status=Status.STOPPED_EARLY, history=(report,)))
+        journal.started(trial)
+        assert shipper.unsent(trial.id) == 1
 
 
 @pytest.mark.parametrize(("own", "used"), [({}, "30"), ({"MLFLOW_HTTP_REQUEST_TIMEOUT": "300"}, "300")])

@@ -172,7 +172,7 @@ def test_paths_are_written_as_people_write_them() -> None:
 
 
 def test_metrics_have_a_direction() -> None:
-    task_metrics = {"loss": "min", "accuracy": "max"}
+    task_metrics = {"loss": "min", "accuracy": "max", "price_change": "max"}
     assert objective_metrics(task_metrics)["best_val_accuracy"] == "max"
     metrics = known_metrics(task_metrics, Measure(batch_sizes=(1, 8)))
     assert metrics["best_train_accuracy"] == "max"
