@@ -21,7 +21,8 @@ from ray.job_submission import JobSubmissionClient
 from severed import severing_proxy
 
 from orchestrator.remote.job_request import JobRequest
-from orchestrator.remote.jobs import JobEnd, JobServer, auth_token
+from orchestrator.remote.jobs import JobEnd, JobServer
+from orchestrator.remote.token import auth_token
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray's client gives it
 

@@ -107,7 +107,7 @@ def test_words_from_outside_stay_words(tmp_path: Path) -> None:
     [
         ({"target": None}, ["The sweep's objective has no target"]),
         ({"target": 0.9999}, ["No trial reached val_accuracy 0.9999."]),
-        ({"batch_sizes": (32,)}, ["not determined (1 batch sizes reached the target"]),
+        ({"batch_sizes": (32,)}, ["not determined (1 batch size reached the target"]),
         ({"batch_sizes": (8, 512)}, ["No rate was tried at more than one batch size"]),
     ],
 )
