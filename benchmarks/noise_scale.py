@@ -1,13 +1,13 @@
 """What measuring the gradient noise scale costs a training run: seconds per step with and without, side by side.
 
-    python benchmarks/noise_scale.py [--seconds 60] [--task diabetes_mlp]
+    python benchmarks/noise_scale.py [--seconds 60] [--task diabetes_mlp] [--device cuda]
 
 Two runs of a trial's loop, with its default settings and without measuring, take turns in one thread (see
-side_by_side.py). They end with the same bits, which is checked. A turn is as many steps as lie between two measured
-ones (`every`). `pieces`: micro-batches in a step. One piece is the dear case: parts of the batch are computed once
-more, at every 256th step. Of several pieces only the norms are taken, at every 32nd. Where steps are so long that 12
-turns of 256 do not fit into --seconds, one piece is measured at every 32nd step as well, and an eighth of its cost is
-printed: what a measured step adds is then all that is seen. Ends with 1 if a ratio is above the goal.
+side_by_side.py). On a CPU they end with the same bits, which is checked. A turn is as many steps as lie between two
+measured ones (`every`). `pieces`: micro-batches in a step. One piece is the dear case: parts of the batch are computed
+once more, at every 256th step. Of several pieces only the norms are taken, at every 32nd. Where steps are so long that
+12 turns of 256 do not fit into --seconds, one piece is measured at every 32nd step as well, and an eighth of its cost
+is printed: what a measured step adds is then all that is seen. Ends with 1 if a ratio is above the goal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from side_by_side import MIN_TURNS, side_by_side, timed, turns_within, warmed_up
+from side_by_side import MIN_TURNS, add_device_option, clock_of, side_by_side, timed, turns_within, warmed_up
 from torch import nn
 
 from trainables.config import Budget, NoiseScale, Sgd, Training
@@ -57,15 +57,16 @@ def begin(
     return model, train(model, task, data, training, place, noise=noise)
 
 
-def compare(name: str, batch_size: int, pieces: int, seconds: float, folder: Path) -> float:
+def compare(name: str, batch_size: int, pieces: int, seconds: float, folder: Path, device: torch.device) -> float:
     """Print one line; return the median ratio of seconds per step, with to without."""
-    place = Place(Storage(str(folder / "storage")), folder / "cache")
+    place = Place(Storage(str(folder / "storage")), folder / "cache", device=device)
+    clock = clock_of(device)
     task = load_task(name)
     tables = open_data(task, place.cache)
     row = Table({key: tables.validation.column(key)[:1].clone() for key in tables.validation.columns})
     data = TaskData(tables.train, row, lambda: row)
     _, trial = begin(task, data, batch_size, pieces, DEFAULT.every_steps, 2, place, measures=False)
-    step_seconds = timed(warmed_up(trial, DEFAULT.every_steps)) / DEFAULT.every_steps
+    step_seconds = timed(warmed_up(trial, DEFAULT.every_steps), clock) / DEFAULT.every_steps
     every = default = DEFAULT.divided_every_steps if pieces == 1 else DEFAULT.every_steps
     if 2 * MIN_TURNS * every * step_seconds > seconds:
         every = DEFAULT.every_steps
@@ -73,9 +74,9 @@ def compare(name: str, batch_size: int, pieces: int, seconds: float, folder: Pat
     (model, without), (measured_model, measured) = (
         begin(task, data, batch_size, pieces, every, turns + 1, place, measures=measures) for measures in (False, True)
     )
-    found = side_by_side(warmed_up(without, every), warmed_up(measured, every), turns)
+    found = side_by_side(warmed_up(without, every), warmed_up(measured, every), turns, clock)
     for parameter, same in zip(model.parameters(), measured_model.parameters(), strict=True):
-        assert torch.equal(parameter, same), "measuring has changed the training"
+        assert device.type != "cpu" or torch.equal(parameter, same), "measuring has changed the training"
     ratio, low, high = (1 + (one - 1) * every / default for one in (found.ratio, found.low, found.high))
     print(
         f"{name:14} {batch_size:6} {pieces:7} {every:6} {turns:6} {1000 * found.first / every:12.3f} "
@@ -87,9 +88,11 @@ def compare(name: str, batch_size: int, pieces: int, seconds: float, folder: Pat
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60, help="of processor time for one line of the table, about")
+    parser.add_argument("--seconds", type=float, default=60, help="for one line of the table, about")
     parser.add_argument("--task", choices=TASKS, help="only this one")
+    add_device_option(parser)
     arguments = parser.parse_args()
+    device = torch.device(arguments.device, 0) if arguments.device == "cuda" else torch.device("cpu")
     torch.set_num_threads(1)
     print(
         f"{'task':14} {'batch':>6} {'pieces':>7} {'every':>6} {'turns':>6} {'ms without':>12} {'ms with':>12}"
@@ -97,7 +100,7 @@ def main() -> int:
     )
     with tempfile.TemporaryDirectory() as folder:
         ratios = [
-            compare(name, batch_size, pieces, arguments.seconds, Path(folder))
+            compare(name, batch_size, pieces, arguments.seconds, Path(folder), device)
             for name in ([arguments.task] if arguments.task else TASKS)
             for batch_size, pieces in CASES
         ]

@@ -41,8 +41,8 @@ class Ragged(Regression):
 
     def losses(self, outputs: Tensor, batch: Any) -> Tensor:
         per_row = super().losses(outputs, batch)
-        weights = torch.arange(1.0, 4.0, dtype=per_row.dtype)
-        return (per_row[:, None] * weights)[torch.arange(3) < batch["count"][:, None]]
+        weights = torch.arange(1.0, 4.0, dtype=per_row.dtype, device=per_row.device)
+        return (per_row[:, None] * weights)[torch.arange(3, device=per_row.device) < batch["count"][:, None]]
 
     def scores(self, outputs: Tensor, batch: Any) -> dict[str, Tensor]:
         return {"absolute_error": super().scores(outputs, batch)["absolute_error"]}

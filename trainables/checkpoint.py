@@ -37,8 +37,7 @@ class TrainingState:
         """Write the state to the storage, atomically; the first worker's, which is everyone's. All return after it."""
         if place.is_first:
             place.storage.write(name, self.content())
-        if place.num_workers > 1:
-            dist.barrier(device_ids=[place.device.index] if place.device.type == "cuda" else None)
+        place.wait_for_all()
 
     def content(self) -> bytes:
         """What the file holds. In memory it is a second copy of all weights and of what the optimiser keeps of them."""

@@ -60,7 +60,7 @@ def evaluate(
         with torch.no_grad(), autocast(precision, place.device):
             for rows in _batches(_own_rows(table.n_rows, limit, place), batch_rows):
                 batch = {name: tensor.to(place.device) for name, tensor in table.gather(rows).items()}
-                values = _values(model, task, batch, names)
+                values = item_values(task, task.forward(model, batch), batch).values()
                 sums += torch.stack([_sums(value.double(), len(rows)) for value in values])
                 ratio = torch.tensor([value.numel() / len(rows) for value in values], dtype=torch.float64)
                 ratios = torch.minimum(ratios, torch.stack([ratio, -ratio], dim=1))
@@ -101,7 +101,7 @@ def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Traini
     try:
         with torch.no_grad(), autocast(training.precision, place.device), within:
             batch = {name: tensor.to(place.device) for name, tensor in table.gather(np.arange(1)).items()}
-            _values(model, task, batch, ["loss", *task.metrics])
+            item_values(task, task.forward(model, batch), batch)
     finally:
         for module, mode in modes:
             module.training = mode
@@ -138,12 +138,20 @@ def _batches(rows: np.ndarray, batch_rows: int) -> Sequence[np.ndarray]:
     return [rows[start : start + batch_rows] for start in range(0, len(rows), batch_rows)]
 
 
-def _values(model: nn.Module, task: Task, batch: Batch, names: list[str]) -> list[Tensor]:
-    outputs = task.forward(model, batch)
+def item_values(task: Task, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """ "loss" and every metric of the task, one value per item: name -> [items]. Raises ValueError if they are not."""
     values = {"loss": task.losses(outputs, batch), **task.scores(outputs, batch)}
+    names = ["loss", *task.metrics]
     if missing := [name for name in names if name not in values]:
         raise ValueError(f"{type(task).__name__}.scores() returned {sorted(values)}, without {missing} of its metrics")
-    return [values[name] for name in names]
+    for name in names:
+        if values[name].ndim != 1:
+            what = "losses()" if name == "loss" else f"scores()[{name!r}]"
+            raise ValueError(
+                f"{type(task).__name__}.{what} must give one value per item, shape [items], not reduced; "
+                f"got {list(values[name].shape)}"
+            )
+    return {name: values[name] for name in names}
 
 
 def _sums(values: Tensor, rows: int) -> Tensor:

@@ -30,6 +30,7 @@ from trainables.feed import Reordered, micro_batches_of_steps
 from trainables.gradient_noise import GradientNoise
 from trainables.growth import growth_with_noise, rate_factor
 from trainables.local_sgd import average, start_alike
+from trainables.memory import claim_workspaces
 from trainables.optim import build_optimizer, learning_rate_factor
 from trainables.pace import pace_of
 from trainables.place import Place
@@ -73,6 +74,7 @@ def train(
     Raises Diverged, and ValueError if the budget ends before one step or the place does not fit the configuration.
     """
     check_place(training, place)
+    claim_workspaces(place.device)
     model.to(place.device).train()
     optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
     alone = place if training.sync_every_steps is None else replace(place, rank=0, num_workers=1)

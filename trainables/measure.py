@@ -23,6 +23,7 @@ from trainables.artifact import Inputs
 from trainables.child import answer
 from trainables.config import Frozen, Measure, TaskConfig
 from trainables.data import Table, open_data
+from trainables.evaluate import item_values
 from trainables.latency import latency_ms, latency_ratio, time_in_turn
 from trainables.results import Estimate
 from trainables.results import Frozen as FrozenResult
@@ -97,7 +98,7 @@ def accuracy(
         batch = {name: column[:rows] for name, column in full.items()}
         for prefix, subject in subjects.items():
             outputs = task.forward(subject.compiled, full)[:rows]
-            values = {"loss": task.losses(outputs, batch), **task.scores(outputs, batch)}
+            values = item_values(task, outputs, batch)
             for name in names:
                 found[prefix][name].append(values[name].double().cpu())
     split = PREFIX[request.split]

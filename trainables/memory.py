@@ -44,6 +44,17 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
+def claim_workspaces(device: torch.device) -> None:
+    """Let the libraries for matrices take their lasting workspaces now, for the threads of both passes.
+
+    Taken in the midst of a step they would be carved out of a large block that the allocator keeps for the next one,
+    and a batch that just fits would not fit a second time. Does nothing if they are there, or on a CPU.
+    """
+    if device.type == "cuda":
+        warm = torch.ones(8, 8, device=device, requires_grad=True)
+        torch.autograd.grad((warm @ warm).sum(), warm)
+
+
 def peak_bytes(device: torch.device) -> int:
     """The most that has been held since the start, or since `forget_peak`."""
     if device.type == "cuda":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from trainables.storage import Storage
 
@@ -26,3 +27,8 @@ class Place:
     @property
     def is_first(self) -> bool:
         return self.rank == 0
+
+    def wait_for_all(self) -> None:
+        """Return when every worker of the group has come here."""
+        if self.num_workers > 1:  # NCCL wants to be told the device, gloo refuses to be
+            dist.barrier(device_ids=[self.device.index] if dist.get_backend() == "nccl" else None)

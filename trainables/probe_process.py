@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,34 +22,30 @@ from torch import nn
 
 from trainables.checkpoint import TrainingState
 from trainables.child import answer
-from trainables.clean import seed_everything
 from trainables.config import Budget, Frozen, ProbeConfig, Training
-from trainables.data import Table, TaskData, open_data
+from trainables.data import Table
 from trainables.data.shards import Rows, Shard
 from trainables.data_parallel import MicroBatchTooLargeError
 from trainables.evaluate import _Outputs, autocast, evaluate, evaluation_rows
-from trainables.feed import micro_batches_of_steps
 from trainables.gradient_noise import GradientNoise
 from trainables.memory import (
     SHARE_OF_AVAILABLE,
     available_bytes,
+    claim_workspaces,
     forget_peak,
     guard,
     out_of_memory,
     peak_bytes,
     resident_bytes,
 )
-from trainables.optim import build_optimizer
 from trainables.place import Place
+from trainables.probe_subject import RATE, Same, Subject
 from trainables.results import Frozen as FrozenResult
-from trainables.step import OptimizerStep
 from trainables.step_timing import time_step_sizes
 from trainables.storage import Storage
-from trainables.tasks import load_task
-from trainables.tasks.base import Batch, Task
+from trainables.tasks.base import Task
 
 STEPS, ACCUMULATION_STEPS = 2, 2  # the second has the optimiser's state, and gradients beside the activations
-RATE = 1e-6  # the weights must stay sane, that is all
 LOOKED_AT_ROWS, LOOKED_AT_SECONDS, LOOKED_AT_SEED = 256, 3.0, 0
 
 
@@ -102,48 +98,6 @@ REQUEST: TypeAdapter[MemoryRequest | TimingRequest] = TypeAdapter(
 )
 
 
-@dataclass
-class Subject:
-    """A model in training, with all that its steps need."""
-
-    task: Task
-    data: TaskData
-    model: nn.Module
-    update: OptimizerStep
-    place: Place
-
-    @classmethod
-    def build(cls, request: Common, place: Place, training: Training) -> Subject:
-        task = load_task(request.config.task.name, request.config.task.options, ())
-        data = open_data(task, Path(request.cache))
-        seed_everything(request.config.seed, 0, 0)
-        model = task.build_model().to(place.device).train()
-        optimizer = build_optimizer(training.optimizer, model.parameters(), RATE)
-
-        def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
-            return task.losses(task.forward(model, batch), batch)
-
-        return cls(task, data, model, OptimizerStep(model, optimizer, objective, training, place), place)
-
-    def take_steps(
-        self, order: Shard | Same, rows: int, micro_batch_size: int, steps: int, noise: GradientNoise | None = None
-    ) -> None:
-        """`rows` a step, of this worker. Does not wait for the device. `noise` is measured at each step."""
-        feed = micro_batches_of_steps(self.data.train, order, 0, rows, steps, micro_batch_size, self.place.device)
-        for number, micro_batches in enumerate(feed):
-            self.update(micro_batches, RATE, with_norm=number % 8 == 0, noise=noise)
-
-
-class Same:
-    """One training row for ever."""
-
-    def __init__(self, row: int) -> None:
-        self.row = row
-
-    def rows(self, start: int, count: int) -> Rows:
-        return np.full(count, self.row, dtype=np.int64)
-
-
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
@@ -162,7 +116,7 @@ def measure_memory(request: MemoryRequest, response: Path) -> Needed:
     ran_out = Needed(peak_bytes=None, capacity_bytes=capacity)
     try:
         training = _training(request.config, request.micro_batch_size, ACCUMULATION_STEPS)
-        subject = Subject.build(request, place, training)
+        subject = Subject.build(request.config, place, training)
         longest = request.longest_row
         if request.find_longest_row:
             longest = longest_row(subject.model, subject.task, subject.data.train, place, request.config)
@@ -170,7 +124,8 @@ def measure_memory(request: MemoryRequest, response: Path) -> Needed:
         forget_peak(place.device)
         rows = request.micro_batch_size * ACCUMULATION_STEPS
         noise = GradientNoise(training, subject.data.train.n_rows, place)  # as every training measures it
-        subject.take_steps(order, rows, request.micro_batch_size, STEPS, noise)
+        for _ in range(STEPS):
+            subject.begin_block(order, rows, request.micro_batch_size, noise)
         peak = peak_bytes(place.device) + extra
         reserved = torch.cuda.max_memory_reserved(place.device) if place.device.type == "cuda" else None
         if place.device.type == "cpu":  # a device is not asked for it: there the copy is made in the host's memory
@@ -181,6 +136,7 @@ def measure_memory(request: MemoryRequest, response: Path) -> Needed:
         forget_peak(place.device)
         _evaluate(subject, training)
         evaluation_peak = peak_bytes(place.device) + extra
+        subject.begin_block(order, rows, request.micro_batch_size, noise)  # in what the allocator has kept of all that
     except Exception as error:
         if not (out_of_memory(error) or isinstance(error, MicroBatchTooLargeError)):
             raise
@@ -232,8 +188,7 @@ def _take_capacity(request: MemoryRequest, place: Place, extra: int, response: P
         ran_out = Needed(peak_bytes=None, capacity_bytes=capacity).model_dump_json()
         guard(capacity - extra, lambda: _write_at_once(response, ran_out))
         return capacity
-    warm = torch.ones(8, 8, device=place.device, requires_grad=True)
-    torch.autograd.grad((warm @ warm).sum(), warm)  # context, kernels and both threads' handles are there now
+    claim_workspaces(place.device)  # with which the context and first kernels are there too
     free, total = torch.cuda.mem_get_info(place.device)
     room = int(SHARE_OF_AVAILABLE * (free + torch.cuda.memory_reserved(place.device)))  # kernels are yet to be loaded
     capacity = min(room, request.capacity_bytes or room)
@@ -252,7 +207,7 @@ def measure_time(request: TimingRequest) -> Timed:
             _backend(place), init_method=f"tcp://{request.meet_at}", rank=place.rank, world_size=place.num_workers
         )
     sizes = sorted(request.micro_batch_sizes)
-    subject = Subject.build(request, place, _training(request.config, sizes[-1], 1))
+    subject = Subject.build(request.config, place, _training(request.config, sizes[-1], 1))
     shard = Shard(subject.data.train.n_rows, place.rank, place.num_workers, seed=request.config.seed)
     timed = time_step_sizes(
         lambda size, steps: subject.take_steps(shard, size, size, steps), sizes, request.rounds, place

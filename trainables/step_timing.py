@@ -49,8 +49,7 @@ def rows_of(timed: Mapping[int, list[float]]) -> list[dict[int, float]]:
 
 def _timed(run: RunSteps, size: int, steps: int, place: Place) -> float:
     _wait(place)
-    if place.num_workers > 1:
-        dist.barrier(device_ids=[place.device.index] if place.device.type == "cuda" else None)
+    place.wait_for_all()
     began = time.perf_counter()
     run(size, steps)
     _wait(place)

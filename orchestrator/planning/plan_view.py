@@ -277,7 +277,8 @@ def _pending_as_dict(plan: Plan, pending: PendingVariant) -> dict[str, Any]:
 
 
 def _pending_work(plan: Plan, pending: PendingVariant, parent: Trial) -> Work:
-    return chain_work(pending.chain, parent.training, plan.sweep.facts.train_rows)
+    training = parent.training
+    return chain_work(pending.chain, training.budget, training.batch_size, plan.sweep.facts.train_rows)
 
 
 def _seed_words(plan: Plan, pending: PendingVariant) -> str:

@@ -40,7 +40,7 @@ def work_of(config: AnyTrialConfig, train_rows: int | None) -> Work:
         case BaselineConfig(training=training):
             return baseline_work(training, train_rows)
         case VariantConfig(training=training, chain=chain):
-            return chain_work(chain, training, train_rows)
+            return chain_work(chain, training.budget, training.batch_size, train_rows)
         case ProbeConfig():
             return Work()  # its steps train nothing, and how many it takes is found out on the way
 
@@ -49,24 +49,33 @@ def baseline_work(training: Training, train_rows: int | None) -> Work:
     """A whole training run. With `grow_with_noise`, which nobody knows beforehand, at most so many steps."""
     budget = training.budget
     if training.batch_schedule.name == "fixed" or (budget.unit == "epochs" and train_rows is None):
-        return training_work(training, 1.0, train_rows)
+        return budget_work(budget, training.batch_size, train_rows)
     return Work(*work_of_budget(training.batch_schedule, examples_in(budget, train_rows), training.batch_size))
 
 
-def chain_work(chain: tuple[Compression, ...], training: Training, train_rows: int | None) -> Work:
-    """The training that a chain of methods does, each a fraction of the parent's."""
-    return sum((training_work(training, fraction, train_rows) for fraction in budget_fractions(chain)), Work())
+def chain_work(chain: tuple[Compression, ...], budget: Budget, batch_size: int, train_rows: int | None) -> Work:
+    """The training that a chain of methods does, each for a fraction of its parent's budget, at its batch size."""
+    parts = (part_of(budget, fraction) for fraction in budget_fractions(chain))
+    return sum((budget_work(part, batch_size, train_rows) for part in parts), Work())
 
 
-def training_work(training: Training, fraction: float, train_rows: int | None) -> Work:
-    """A fraction of one training run with a batch that stays the same, as it does within a chain."""
-    budget = part_of(training.budget, fraction)
+def budget_work(budget: Budget, batch_size: int, train_rows: int | None) -> Work:
+    """A whole budget with a batch that stays the same. Raises ValueError if it does not suffice for one step."""
     if budget.unit == "seconds":
         return Work(seconds=budget.amount)
     if budget.unit == "epochs" and train_rows is None:
         return Work()  # not known before the task is imported
-    steps = steps_for(budget, training.batch_size, train_rows) or 0
-    return Work(steps, steps * training.batch_size)
+    steps = steps_for(budget, batch_size, train_rows) or 0
+    return Work(steps, steps * batch_size)
+
+
+def takes_a_step(budget: Budget, batch_size: int, train_rows: int | None) -> bool:
+    """Whether the budget suffices for one; True also where only time, or the task once imported, can tell."""
+    try:
+        budget_work(budget, batch_size, train_rows)
+    except ValueError:
+        return False
+    return True
 
 
 def part_of(budget: Budget, fraction: float) -> Budget:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from orchestrator.planning.scaling import scaled_rates
-from orchestrator.planning.workload import budget_fractions, part_of
+from orchestrator.planning.workload import budget_fractions, part_of, takes_a_step
 from orchestrator.problems import listing
 from orchestrator.spec import TopParents
 from orchestrator.sweepfile.auto_checks import check_auto
@@ -13,8 +13,8 @@ from orchestrator.sweepfile.document import Node
 from orchestrator.sweepfile.draft import Draft
 from orchestrator.sweepfile.metric_checks import check_goals, check_metric_names, check_objective
 from orchestrator.sweepfile.schema import MAX_LEARNING_RATE, MAX_TRIALS
-from trainables.batching import examples_in, steps_for
-from trainables.config import Adam, AdamW, Budget, GrowAt, WarmupCosine
+from trainables.batching import examples_in
+from trainables.config import Adam, AdamW, GrowAt, WarmupCosine
 
 
 def check(draft: Draft) -> None:
@@ -60,7 +60,7 @@ def _budget_takes_a_step(draft: Draft) -> None:
     budget, rows = draft.budget.value, draft.facts.train_rows if draft.facts else None
     if budget.unit == "epochs" and rows is None:
         return
-    too_big = [batch.value for batch in draft.axes.batch_size if not _suffices(budget, batch.value, rows)]
+    too_big = [batch.value for batch in draft.axes.batch_size if not takes_a_step(budget, batch.value, rows)]
     if too_big:
         draft.budget.node.child(budget.unit).fail(
             f"never finishes a step of batch_size {listing(map(str, too_big))}",
@@ -76,11 +76,11 @@ def _chains_take_a_step(draft: Draft) -> None:
     if draft.budget.value.unit == "epochs" and rows is None:
         return
     largest = max((batch.value for batch in draft.axes.batch_size), default=1)
-    if not _suffices(draft.budget.value, largest, rows):
+    if not takes_a_step(draft.budget.value, largest, rows):
         return  # said already, of the budget itself
     for index, chain in enumerate(draft.compression.value.variants):
         for fraction in budget_fractions(chain):
-            if not _suffices(draft.budget.value, largest, rows, fraction):
+            if not takes_a_step(part_of(draft.budget.value, fraction), largest, rows):
                 part = part_of(draft.budget.value, fraction)
                 draft.compression.node.fail(
                     f"trains for {fraction:g} of the budget, {part.amount:g} {part.unit}, which never finishes a step "
@@ -88,14 +88,6 @@ def _chains_take_a_step(draft: Draft) -> None:
                     allowed="a larger budget or a larger budget_fraction",
                     at=("variants", index),
                 )
-
-
-def _suffices(budget: Budget, batch_size: int, train_rows: int | None, fraction: float = 1.0) -> bool:
-    try:
-        steps_for(part_of(budget, fraction), batch_size, train_rows)
-    except ValueError:
-        return False
-    return True
 
 
 def _scaled_rates_are_sane(draft: Draft) -> None:

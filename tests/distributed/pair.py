@@ -1,6 +1,9 @@
 """What each of two gloo processes does for the tests beside this file; they look at what it left.
 
-python -m tests.distributed.pair RANK NUM_WORKERS FOLDER
+python -m tests.distributed.pair RANK NUM_WORKERS FOLDER [cuda]
+
+On CUDA each has a device of its own and they meet by NCCL; where there are too few they share one, and gloo carries
+what lies on it.
 """
 
 from __future__ import annotations
@@ -184,7 +187,7 @@ def everything(here: Place) -> dict[str, Any]:
             str((rows, limit)): {
                 name: estimate.model_dump()
                 for name, estimate in evaluate(
-                    build(kind()), kind(), table(rows, seed=5), here, batch_rows=4, limit=limit
+                    build(kind()).to(here.device), kind(), table(rows, seed=5), here, batch_rows=4, limit=limit
                 ).items()
             }
             for kind, rows, limit in [(Regression, 1, None), (Regression, 21, None), (Ragged, 22, 9)]
@@ -218,9 +221,16 @@ def everything(here: Place) -> dict[str, Any]:
 
 def main() -> None:
     rank, workers, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    device, backend = torch.device("cpu"), "gloo"
+    if len(sys.argv) > 4:
+        enough = torch.cuda.device_count() >= workers
+        device, backend = torch.device("cuda", rank if enough else 0), "nccl" if enough else "gloo"
+        torch.cuda.set_device(device)
     if workers > 1:
-        dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=workers)
-    torch.save(everything(place(folder, rank=rank, num_workers=workers)), folder / f"{workers}-{rank}.pt")
+        dist.init_process_group(backend, init_method=f"file://{folder}/meet", rank=rank, world_size=workers)
+    torch.save(
+        everything(place(folder, rank=rank, num_workers=workers, device=device)), folder / f"{workers}-{rank}.pt"
+    )
     if workers > 1:
         dist.destroy_process_group()
 

@@ -31,13 +31,13 @@ class Base(Task):
     metrics = {"accuracy": "max"}
 
     def build_model(self, width=1.0):
-        return nn.Linear(2, 2)
+        return nn.Linear(1, 1).double()
 
     def losses(self, outputs, batch):
-        return outputs
+        return (outputs.squeeze(1) - batch["label"]).square()
 
     def scores(self, outputs, batch):
-        return {}
+        return {name: (outputs.squeeze(1).round() == batch["label"]).float() for name in self.metrics}
 
 
 class Wine(Base):
@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def table(rows: int) -> pa.Table:
-    return pa.table({"features": [float(row) for row in range(rows)], "label": list(range(rows))})
+    return pa.table({"features": [[float(row)] for row in range(rows)], "label": list(range(rows))})
 
 
 def load(folder: Path, task: str = "'wine:Wine'", **sections: str | None) -> Sweep:

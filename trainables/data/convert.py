@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -79,22 +79,16 @@ def _convert(source: str, target: Path) -> None:
 
 def _spool(source: str, folder: Path, stack: ExitStack) -> tuple[dict[str, _Column], int]:
     columns: dict[str, _Column] = {}
-    schema: Any = None
+    types: dict[str, Any] | None = None
     n_rows = 0
     for file in list_files(source):
-        where = f"{source} ({file.name})" if file.name != os.path.basename(source) else source
+        where = name_of(source, file)
         for batch in _batches(source, file, where):
-            if schema is None:
-                schema = batch.schema
-                _check_names(schema, where)
-            elif not schema.equals(batch.schema):
-                raise DataError(
-                    f"data {where!r} has columns {_names(batch.schema)}, the files before it {_names(schema)}"
-                )
-            for index, name in enumerate(batch.schema.names):
-                values = dense(batch.column(index), f"column {name!r} of {where}")
+            types = same_columns(types, batch.schema, where)
+            for name in types:
+                values = dense(batch.column(name), f"column {name!r} of {where}")
                 if name not in columns:
-                    path = folder / f"{index}.raw"
+                    path = folder / f"{len(columns)}.raw"
                     columns[name] = _Column(values.dtype, values.shape[1:], stack.enter_context(path.open("wb")), path)
                 _append(columns[name], values, f"column {name!r} of {where}")
             n_rows += batch.num_rows
@@ -112,25 +106,51 @@ def _append(column: _Column, values: np.ndarray[Any, Any], what: str) -> None:
     values.tofile(column.file)
 
 
+def name_of(source: str, file: SourceFile) -> str:
+    """What messages call a file of a source."""
+    return f"{source} ({file.name})" if file.name != os.path.basename(source) else source
+
+
+def same_columns(types: Mapping[str, Any] | None, schema: Any, where: str) -> dict[str, Any]:
+    """The columns of a file, by name, with their types: those of the files before it, in whatever order they stand.
+
+    `types`: of the files before it, None if this is the first. Raises DataError.
+    """
+    own = {field.name: field.type for field in schema}
+    if types is None:
+        _check_names(schema, where)
+        return own
+    if own != types or len(own) < len(schema.names):
+        raise DataError(f"data {where!r} has columns {_names(own)}, the files before it {_names(types)}")
+    return dict(types)
+
+
 def _batches(source: str, file: SourceFile, where: str) -> Iterator[Any]:
-    """Record batches of one file, whose format its first bytes tell."""
+    with opened(source, file, where) as reader:
+        if isinstance(reader, pq.ParquetFile):
+            yield from _parquet_batches(reader)
+        else:
+            yield from (reader.get_batch(index) for index in range(reader.num_record_batches))
+
+
+@contextmanager
+def opened(source: str, file: SourceFile, where: str) -> Iterator[Any]:
+    """A `pq.ParquetFile` or an Arrow IPC reader, as the first bytes of the file tell. Raises DataError."""
     try:
         with open_file(source, file) as stream:
             magic = stream.read(6)
             stream.seek(0)
             if magic.startswith(b"PAR1"):
-                yield from _parquet_batches(stream)
+                yield pq.ParquetFile(stream)
             elif magic == b"ARROW1":
-                reader = ipc.open_file(stream)
-                yield from (reader.get_batch(index) for index in range(reader.num_record_batches))
+                yield ipc.open_file(stream)
             else:
                 raise DataError(f"data {where!r} is neither a Parquet nor an Arrow IPC file")
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"data {where!r} cannot be read: {error}") from error
 
 
-def _parquet_batches(stream: Any) -> Iterator[Any]:
-    file = pq.ParquetFile(stream)
+def _parquet_batches(file: Any) -> Iterator[Any]:
     size = sum(file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups))
     rows = BATCH_BYTES * file.metadata.num_rows // max(size, 1)
     yield from file.iter_batches(batch_size=min(max(rows, 1), 1 << 16))
@@ -188,8 +208,8 @@ def _check_names(schema: Any, where: str) -> None:
         raise DataError(f"data {where!r} has more than one column named {', '.join(map(repr, twice))}")
 
 
-def _names(schema: Any) -> str:
-    return ", ".join(f"{field.name}: {field.type}" for field in schema)
+def _names(types: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {kind}" for name, kind in types.items())
 
 
 def _join(columns: dict[str, _Column], n_rows: int, target: Path) -> None:

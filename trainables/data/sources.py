@@ -81,8 +81,13 @@ def open_file(source: str, file: SourceFile) -> Any:
 
 def _local(path: Path) -> Iterator[SourceFile]:
     if path.is_dir():
-        for folder, subfolders, names in os.walk(path):
-            subfolders[:] = [name for name in subfolders if not name.startswith((".", "_"))]
+        seen: set[str] = set()  # a link may lead back to a folder above it
+        for folder, subfolders, names in os.walk(path, followlinks=True):
+            if (real := os.path.realpath(folder)) in seen:
+                subfolders.clear()
+                continue
+            seen.add(real)
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "_")))
             for name in names:
                 relative = os.path.relpath(os.path.join(folder, name), path).replace(os.sep, "/")
                 if _is_data(relative):

@@ -99,13 +99,13 @@ def open_table(source: str, cache: Path) -> Table:
     return Table.map(mapped_file(source, cache))
 
 
-def open_data(task: Task, cache: Path) -> TaskData:
+def open_data(task: Task, cache: Path, open_source: Callable[[str, Path], Table] = open_table) -> TaskData:
     """The three tables of a task. Raises DataError, also when their columns differ or lack one of `inputs`."""
     from trainables.tasks.load import home_folder
 
     def opened(split: str, like: Table | None = None) -> Table:
         source = resolve(getattr(task, split), home_folder(task, split))
-        table = open_table(source, cache)
+        table = open_source(source, cache)
         missing = [name for name in task.inputs if name not in table.columns]
         if missing:
             raise DataError(

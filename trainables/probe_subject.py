@@ -1,0 +1,72 @@
+"""A model in training as a probe has it: real optimiser steps, of which nothing is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.clean import seed_everything
+from trainables.config import ProbeConfig, Training
+from trainables.data import TaskData, open_data
+from trainables.data.shards import Rows, Shard
+from trainables.feed import micro_batches_of_steps
+from trainables.gradient_noise import GradientNoise
+from trainables.loop import NORM_EVERY
+from trainables.optim import build_optimizer
+from trainables.pace import MAX_BLOCK_STEPS
+from trainables.place import Place
+from trainables.step import OptimizerStep
+from trainables.tasks import load_task
+from trainables.tasks.base import Batch, Task
+
+RATE = 1e-6  # the weights must stay sane, that is all
+
+
+@dataclass
+class Subject:
+    """A model in training, with all that its steps need."""
+
+    task: Task
+    data: TaskData
+    model: nn.Module
+    update: OptimizerStep
+    place: Place
+
+    @classmethod
+    def build(cls, config: ProbeConfig, place: Place, training: Training) -> Subject:
+        task = load_task(config.task.name, config.task.options, ())
+        data = open_data(task, place.cache)
+        seed_everything(config.seed, 0, 0)
+        model = task.build_model().to(place.device).train()
+        optimizer = build_optimizer(training.optimizer, model.parameters(), RATE)
+
+        def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
+            return task.losses(task.forward(model, batch), batch)
+
+        return cls(task, data, model, OptimizerStep(model, optimizer, objective, training, place), place)
+
+    def take_steps(self, shard: Shard, rows: int, micro_batch_size: int, steps: int) -> None:
+        """`rows` a step, of this worker. Does not wait for the device."""
+        feed = micro_batches_of_steps(self.data.train, shard, 0, rows, steps, micro_batch_size, self.place.device)
+        for number, micro_batches in enumerate(feed):
+            self.update(micro_batches, RATE, with_norm=number % NORM_EVERY == 0)
+
+    def begin_block(self, order: Shard | Same, rows: int, micro_batch_size: int, noise: GradientNoise) -> None:
+        """The first step of as many as a training takes at a time: rows of the others are there already."""
+        feed = micro_batches_of_steps(
+            self.data.train, order, 0, rows, MAX_BLOCK_STEPS, micro_batch_size, self.place.device
+        )
+        self.update(next(iter(feed)), RATE, noise=noise)
+
+
+class Same:
+    """One training row for ever."""
+
+    def __init__(self, row: int) -> None:
+        self.row = row
+
+    def rows(self, start: int, count: int) -> Rows:
+        return np.full(count, self.row, dtype=np.int64)
