@@ -29,6 +29,10 @@ SMALL_OUTPUTS_BYTES = 64 << 20  # of all that is computed from them
 SAMPLE_SEED = 0  # of the fixed sample of rows: the same rows in every trial, so that trials can be compared
 
 
+class ItemsError(ValueError):
+    """What a task has given is not one value for each item; the message names the method."""
+
+
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """The context in which a forward pass runs at this precision; parameters stay float32."""
     if precision == "float32":
@@ -139,15 +143,15 @@ def _batches(rows: np.ndarray, batch_rows: int) -> Sequence[np.ndarray]:
 
 
 def item_values(task: Task, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
-    """ "loss" and every metric of the task, one value per item: name -> [items]. Raises ValueError if they are not."""
+    """ "loss" and every metric of the task, one value per item: name -> [items]. Raises ItemsError if they are not."""
     values = {"loss": task.losses(outputs, batch), **task.scores(outputs, batch)}
     names = ["loss", *task.metrics]
     if missing := [name for name in names if name not in values]:
-        raise ValueError(f"{type(task).__name__}.scores() returned {sorted(values)}, without {missing} of its metrics")
+        raise ItemsError(f"{type(task).__name__}.scores() returned {sorted(values)}, without {missing} of its metrics")
     for name in names:
         if values[name].ndim != 1:
             what = "losses()" if name == "loss" else f"scores()[{name!r}]"
-            raise ValueError(
+            raise ItemsError(
                 f"{type(task).__name__}.{what} must give one value per item, shape [items], not reduced; "
                 f"got {list(values[name].shape)}"
             )

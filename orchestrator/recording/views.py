@@ -55,15 +55,18 @@ def view_state(plan: Plan) -> Json:
     trade_offs = [
         _chart("SCATTER", "trade-off", xaxis=_metric(latency), yaxis=_metric(objective)),
         _chart("SCATTER", "trade-off", xaxis=_metric("artifact_bytes"), yaxis=_metric(objective)),
-        _chart("PARALLEL", "trade-off", **parallel),
     ]
     batch_sizes = [
         _chart("SCATTER", "batch-size", xaxis=_metric("log2_batch_size"), yaxis=_metric(objective)),
         _chart("SCATTER", "batch-size", xaxis=_metric("log2_batch_size"), yaxis=_metric("examples_per_second")),
         _chart("LINE", "batch-size", **_line(objective)),
     ]
-    charts = [*trade_offs, *batch_sizes] if compresses else [*batch_sizes, *trade_offs[2:]]
-    sections = [_section("trade-off", "Compressed models"), _section("batch-size", "Batch sizes")]
+    if compresses:
+        charts = [*trade_offs, _chart("PARALLEL", "trade-off", **parallel), *batch_sizes]
+        sections = [_section("trade-off", "Compressed models"), _section("batch-size", "Batch sizes")]
+    else:
+        charts = [*batch_sizes, _chart("PARALLEL", "batch-size", **parallel)]
+        sections = [_section("batch-size", "Batch sizes")]
     return {
         "searchFilter": "",
         "orderByKey": f"metrics.`{objective}`",

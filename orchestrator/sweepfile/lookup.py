@@ -282,7 +282,7 @@ def _rehearsed(name: Node, tasks: Mapping[str, Task]) -> bool:
         except (DataError, TaskError) as error:
             errors.setdefault(str(error), label)
     for message, label in errors.items():
-        name.fail(f"{label} cannot be used: {message}")
+        name.fail(message if label == type(tasks[label]).__name__ else f"{label}: {message}")
     return not errors
 
 

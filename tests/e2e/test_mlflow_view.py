@@ -14,7 +14,7 @@ from orchestrator.planning.expand import expand
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.mlflow_server import mlflow_server
 from orchestrator.recording.recorder import Recorder
-from orchestrator.recording.views import experiment_tags, view_url
+from orchestrator.recording.views import experiment_tags, view_state, view_url
 from orchestrator.spec import load_sweep
 from trainables.storage import Storage
 
@@ -62,3 +62,12 @@ def test_the_tags_of_an_experiment_fit(example):
     tags = experiment_tags(plan, {}, note="x" * 100_000)
     assert len(tags["mlflow.sharedViewState.paretune"]) < 5_000
     assert len(tags["mlflow.note.content"]) == 20_000
+
+
+@pytest.mark.parametrize("example", ["digits.yaml", "auto.yaml"])
+def test_no_section_of_the_view_is_empty_and_no_chart_without_one(example):
+    state = view_state(expand(load_sweep(EXAMPLES / example)))
+    sections = [section["uuid"] for section in state["compareRunSections"]]
+    charts = [chart["metricSectionId"] for chart in state["compareRunCharts"]]
+    assert set(charts) == set(sections) - {"metrics"}  # which MLflow fills
+    assert charts == sorted(charts, key=sections.index)

@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.problems import SweepError
 from orchestrator.spec import load_sweep
+from tests.readme import README
 from tests.unit.sweep_text import sweep_text
 
 WINE = """
@@ -79,7 +80,7 @@ MISTAKES = {
     "a model that cannot be built": (
         "return nn.Sequential",
         'raise ValueError("no layers"); return nn.Sequential',
-        "Wine failed on build_model(): ValueError: no layers (wine.py, line 12, in build_model)",
+        "Wine.build_model() failed: ValueError: no layers (wine.py, line 12, in build_model)",
     ),
     "a column that is not there": (
         'batch["label"], red',
@@ -120,3 +121,9 @@ def test_a_mistake_in_the_data_is_told_before_any_trial(folder: Path, case: str)
     split, changes, words = DATA[case]
     pq.write_table(table(500, **changes), folder / "data" / f"{split}.parquet")
     assert words in rehearsed(folder)
+
+
+def test_the_readme_shows_what_is_said(folder: Path) -> None:
+    old, new, _ = MISTAKES["a reduced loss"]
+    (folder / "wine.py").write_text(WINE.replace(old, new))
+    assert rehearsed(folder) in README.read_text()

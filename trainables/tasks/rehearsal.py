@@ -12,7 +12,7 @@ import torch
 
 from trainables.data import open_data
 from trainables.data.preview import preview
-from trainables.evaluate import item_values
+from trainables.evaluate import ItemsError, item_values
 from trainables.tasks.base import Task
 from trainables.tasks.load import TaskError
 
@@ -28,11 +28,11 @@ def rehearse(task: Task, cache: Path) -> None:
     """
     data = open_data(task, cache, preview)
     _ = data.test  # its columns are compared with the others'
-    with _told(task, "build_model()"):
+    with _told(task, ".build_model() failed"):
         model = task.build_model()
     for split, table in (("train", data.train), ("validation", data.validation)):
         batch = table.gather(np.arange(table.n_rows))
-        with _told(task, f"the first {table.n_rows} rows of its {split} data"):
+        with _told(task, f" failed on the first {table.n_rows} rows of its {split} data"):
             model.train(split == "train")
             outputs = task.forward(model, batch)
             loss = item_values(task, outputs, batch)["loss"].sum()
@@ -44,8 +44,10 @@ def rehearse(task: Task, cache: Path) -> None:
 def _told(task: Task, what: str) -> Iterator[None]:
     try:
         yield
+    except ItemsError as error:
+        raise TaskError(str(error)) from error
     except Exception as error:
-        raise TaskError(f"{type(task).__name__} failed on {what}: {type(error).__name__}: {_said(error)}") from error
+        raise TaskError(f"{type(task).__name__}{what}: {type(error).__name__}: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:
