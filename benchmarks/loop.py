@@ -4,8 +4,8 @@
 
 The bare loop has its data as tensors in the memory of the device, takes rows by a shuffled index and does nothing else:
 no evaluation, no look at the loss, no gradient norm, no checkpoint, and on a GPU no copy. Ours takes a reading after
-each turn, of one row. Both run in turns of half a second in one thread (see side_by_side.py). What measuring the noise
-scale adds is noise_scale.py's question. Ends with 1 if a ratio is below the goal.
+each turn, of one row. Both run in turns of half a second (on a GPU, a second) in one thread (see side_by_side.py). What
+measuring the noise scale adds is noise_scale.py's question. Ends with 1 if a ratio is below the goal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trainables.storage import Storage
 from trainables.tasks import Task, load_task
 
 GOAL = 0.95
-TURN_SECONDS = 0.5  # a reading, a few milliseconds, is then no longer felt
+TURN_SECONDS = {"cpu": 0.5, "cuda": 1.0}  # a reading, some milliseconds, is then hardly felt
 BATCH_SIZES = (8, 256)
 RATE = 0.001
 MEAN_LOSSES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
@@ -88,7 +88,7 @@ def compare(name: str, batch_size: int, seconds: float, folder: Path, device: to
     data = TaskData(tables.train, row, lambda: row)
     trial = bare(name, task, data, batch_size, 8, device)
     timed(trial, clock)  # the first turn warms up
-    turn_seconds = min(TURN_SECONDS, seconds / 2 / MIN_TURNS)
+    turn_seconds = min(TURN_SECONDS[device.type], seconds / 2 / MIN_TURNS)
     steps = max(1, round(turn_seconds / (timed(trial, clock) / 8)))
     turns = turns_within(seconds, turn_seconds)
     mine = warmed_up(ours(task, data, batch_size, steps, turns + 1, place), steps)

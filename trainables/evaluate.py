@@ -142,20 +142,26 @@ def _batches(rows: np.ndarray, batch_rows: int) -> Sequence[np.ndarray]:
     return [rows[start : start + batch_rows] for start in range(0, len(rows), batch_rows)]
 
 
+def item_losses(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+    """The loss of every item: [items]. Raises ItemsError if the task gives anything else."""
+    return _per_item(f"{type(task).__name__}.losses()", task.losses(outputs, batch), batch)
+
+
 def item_values(task: Task, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
     """ "loss" and every metric of the task, one value per item: name -> [items]. Raises ItemsError if they are not."""
-    values = {"loss": task.losses(outputs, batch), **task.scores(outputs, batch)}
-    names = ["loss", *task.metrics]
-    if missing := [name for name in names if name not in values]:
-        raise ItemsError(f"{type(task).__name__}.scores() returned {sorted(values)}, without {missing} of its metrics")
-    for name in names:
-        if values[name].ndim != 1:
-            what = "losses()" if name == "loss" else f"scores()[{name!r}]"
-            raise ItemsError(
-                f"{type(task).__name__}.{what} must give one value per item, shape [items], not reduced; "
-                f"got {list(values[name].shape)}"
-            )
-    return {name: values[name] for name in names}
+    name, scores = type(task).__name__, task.scores(outputs, batch)
+    if missing := [metric for metric in task.metrics if metric not in scores]:
+        raise ItemsError(f"{name}.scores() returned {sorted(scores)}, without {missing} of its metrics")
+    checked = {metric: _per_item(f"{name}.scores()[{metric!r}]", scores[metric], batch) for metric in task.metrics}
+    return {"loss": item_losses(task, outputs, batch), **checked}
+
+
+def _per_item(what: str, values: Tensor, batch: Batch) -> Tensor:
+    if values.ndim == 0 and all(len(column) == 1 for column in batch.values()):
+        return values.reshape(1)  # a squeeze() takes the one row of a batch away with the rest
+    if values.ndim != 1:
+        raise ItemsError(f"{what} must give one value per item, shape [items]; got shape {list(values.shape)}")
+    return values
 
 
 def _sums(values: Tensor, rows: int) -> Tensor:

@@ -102,9 +102,10 @@ REQUEST: TypeAdapter[MemoryRequest | TimingRequest] = TypeAdapter(
 
 
 def measure_memory(request: MemoryRequest, response: Path) -> Needed:
-    """Peak of two steps of two micro-batches each, and of an evaluation. The guard answers for us if memory runs out.
+    """Peak of two steps of two micro-batches each, and of an evaluation; one more step must fit after them.
 
-    A checkpoint must fit too. Its peak is kept apart, as it does not depend on the micro-batch and so is on no line.
+    The guard answers for us if memory runs out. A checkpoint must fit too; its peak is kept apart, as it does not
+    depend on the micro-batch and so is on no line.
     With several workers the model is wrapped as theirs is, in a group of this process alone: its buckets take memory.
     """
     place = _place(request, rank=0)

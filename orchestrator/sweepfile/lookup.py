@@ -10,23 +10,21 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.planning.identity import code_revision, module_files
 from orchestrator.problems import listing, nearest
 from orchestrator.spec import Mode, TaskChoice, TaskFacts
 from orchestrator.sweepfile.document import Node
+from orchestrator.sweepfile.rehearsal import rehearse
 from orchestrator.sweepfile.source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from trainables.config import Scalar
 from trainables.data import builtin
-from trainables.data.fingerprint import default_cache, fingerprint, overlap
+from trainables.data.fingerprint import fingerprint, overlap
 from trainables.data.sources import DataError, list_files, open_file, resolve
 from trainables.tasks.catalog import BUILTIN, Builtin
-
-if TYPE_CHECKING:
-    from trainables.tasks.base import Task
 
 SPLITS = ("train", "validation", "test")
 NOT_READ = "not read: known only after importing the task"
@@ -241,7 +239,6 @@ def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts) -> TaskFacts
     from trainables.tasks import TaskError, load_task
     from trainables.tasks.load import home_folder
 
-    made_tasks: dict[str, Task] = {}
     paths: dict[str, dict[str, str]] = {}  # by the task's name in messages, which tells its swept options
     metrics: dict[str, dict[str, Mode]] = {}
     for options in task.combinations():
@@ -252,7 +249,6 @@ def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts) -> TaskFacts
             continue
         swept = ", ".join(f"{key}={options[key]!r}" for key in sorted(task.swept))
         label = f"{type(made).__name__}({swept})" if swept else type(made).__name__
-        made_tasks[label] = made
         paths[label] = {split: resolve(getattr(made, split), home_folder(made, split)) for split in SPLITS}
         metrics[label] = {"loss": "min", **made.metrics}
     if len(paths) < len(task.combinations()):
@@ -264,26 +260,22 @@ def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts) -> TaskFacts
         name.fail(f"{others[0]} has other metrics than {first}: {metrics[others[0]]} and not {metrics[first]}")
         return None
     read = _read_all(name, paths)
-    if read is None or not _rehearsed(name, made_tasks):
+    if read is None or not _rehearsed(name, task, list(metrics), facts.search_path):
         return None
     update = {"metrics": metrics[first], "data": read[0], "train_rows": read[1], "complete": True}
     return facts.model_copy(update=update)
 
 
-def _rehearsed(name: Node, tasks: Mapping[str, Task]) -> bool:
-    """Whether every combination can be trained, as far as a few rows tell; `tasks` by their names in messages."""
-    from trainables.tasks import TaskError
-    from trainables.tasks.rehearsal import rehearse
-
-    errors: dict[str, str] = {}  # by what is wrong: most combinations have the same mistake
-    for label, task in tasks.items():
-        try:
-            rehearse(task, default_cache())
-        except (DataError, TaskError) as error:
-            errors.setdefault(str(error), label)
-    for message, label in errors.items():
-        name.fail(message if label == type(tasks[label]).__name__ else f"{label}: {message}")
-    return not errors
+def _rehearsed(name: Node, task: TaskChoice, labels: Sequence[str], search_path: tuple[str, ...]) -> bool:
+    """Whether every combination can be trained, as far as a few rows tell; `labels` are their names in messages."""
+    found = dict(zip(labels, rehearse(task.name, task.combinations(), search_path), strict=True))
+    first: dict[str, str] = {}  # by what is wrong: most combinations have the same mistake
+    for label, problem in found.items():
+        if problem is not None:
+            first.setdefault(problem, label)
+    for problem, label in first.items():
+        name.fail(f"{label}: {problem}" if task.swept else problem)
+    return not first
 
 
 def _read_all(name: Node, paths: dict[str, dict[str, str]]) -> tuple[str, int] | None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from pyarrow import ipc
 
+from orchestrator.sweepfile.preview import PREVIEW_ROWS, preview
 from trainables.data import DataError, open_table
-from trainables.data.preview import PREVIEW_ROWS, preview
 
 
 def write(path: Path, table: pa.Table, rows: int = 4) -> None:
@@ -49,6 +49,13 @@ def test_files_without_rows_are_passed_over_and_few_rows_suffice(tmp_path: Path)
         assert preview(str(tmp_path / ending), tmp_path).column("x").tolist() == [7]
 
 
+def test_the_columns_of_a_file_without_rows_mean_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "a.parquet", pa.table({"x": pa.array([], pa.null())}))
+    write(tmp_path / "data" / "b.parquet", pa.table({"x": [1.5]}))
+    for look in (preview, open_table):
+        assert look(str(tmp_path / "data"), tmp_path / "cache").column("x").tolist() == [1.5]
+
+
 def test_built_in_data_has_one_too(tmp_path: Path) -> None:
     assert preview("builtin://digits/train", tmp_path).columns["image"] == (torch.float32, (1, 8, 8))
 
@@ -66,8 +73,10 @@ def test_a_folder_that_is_a_link_is_followed_and_one_that_leads_back_is_not(tmp_
     write(tmp_path / "elsewhere" / "b.parquet", numbers(4, 2))
     write(tmp_path / "data" / "a.parquet", numbers(0, 4))
     (tmp_path / "data" / "more").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "data" / "round").symlink_to(tmp_path / "data")
-    assert open_table(str(tmp_path / "data"), tmp_path / "cache").column("x").tolist() == list(range(6))
+    for name, target in (("round", "data"), ("up", "."), ("again", "data/more"), ("inside", "data/real")):
+        (tmp_path / "data" / name).symlink_to(tmp_path / target)
+    write(tmp_path / "data" / "real" / "c.parquet", numbers(6, 1))
+    assert open_table(str(tmp_path / "data"), tmp_path / "cache").column("x").tolist() == list(range(7))
 
 
 LATE_NULL = pa.table({"x": pa.array([1, 2, 3, 4, 5, 6, 7, None])})

@@ -19,6 +19,8 @@ from orchestrator.spec import Sweep, TaskFacts, load_sweep
 from orchestrator.sweepfile.lookup import NOT_READ
 from tests.unit.sweep_text import load_text, sweep_text
 
+pytestmark = pytest.mark.usefixtures("rehearsing_here")
+
 WINE = """
 import helper                                   # beside it
 from torch import nn

@@ -93,7 +93,7 @@ def test_a_task_that_does_not_score_what_it_promises_is_named(here):
         def scores(self, outputs, batch):
             return {}
 
-    with pytest.raises(ValueError, match=r"Forgetful.scores\(\) returned \['loss'\], without \['double'\]"):
+    with pytest.raises(ValueError, match=r"Forgetful.scores\(\) returned \[\], without \['double'\]"):
         evaluate(nn.Identity(), Forgetful(), Table({"value": torch.zeros(3)}), here)
 
 

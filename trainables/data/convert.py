@@ -134,14 +134,17 @@ def _batches(source: str, file: SourceFile, where: str) -> Iterator[Any]:
 
 
 @contextmanager
-def opened(source: str, file: SourceFile, where: str) -> Iterator[Any]:
-    """A `pq.ParquetFile` or an Arrow IPC reader, as the first bytes of the file tell. Raises DataError."""
+def opened(source: str, file: SourceFile, where: str, *, whole: bool = True) -> Iterator[Any]:
+    """A `pq.ParquetFile` or an Arrow IPC reader, as the first bytes of the file tell. Raises DataError.
+
+    `whole`: it is going to be read from beginning to end; if not, no more of a Parquet file is read than is asked for.
+    """
     try:
         with open_file(source, file) as stream:
             magic = stream.read(6)
             stream.seek(0)
             if magic.startswith(b"PAR1"):
-                yield pq.ParquetFile(stream)
+                yield pq.ParquetFile(stream) if whole else pq.ParquetFile(stream, buffer_size=1 << 16, pre_buffer=False)
             elif magic == b"ARROW1":
                 yield ipc.open_file(stream)
             else:

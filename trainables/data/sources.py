@@ -81,13 +81,17 @@ def open_file(source: str, file: SourceFile) -> Any:
 
 def _local(path: Path) -> Iterator[SourceFile]:
     if path.is_dir():
-        seen: set[str] = set()  # a link may lead back to a folder above it
+        seen: set[str] = set()  # links may lead to the same folder, or in a circle
         for folder, subfolders, names in os.walk(path, followlinks=True):
             if (real := os.path.realpath(folder)) in seen:
                 subfolders.clear()
                 continue
             seen.add(real)
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "_")))
+            subfolders[:] = sorted(
+                name
+                for name in subfolders
+                if not (name.startswith((".", "_")) or _leads_back(Path(folder, name), path.resolve()))
+            )
             for name in names:
                 relative = os.path.relpath(os.path.join(folder, name), path).replace(os.sep, "/")
                 if _is_data(relative):
@@ -96,6 +100,14 @@ def _local(path: Path) -> Iterator[SourceFile]:
         yield _local_file(path.name, str(path))
     else:
         raise DataError(f"data {str(path)!r} does not exist; a relative path starts at the folder of the task's module")
+
+
+def _leads_back(folder: Path, source: Path) -> bool:
+    """Whether it is a link to what is seen without it, or to a folder around the whole source."""
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    return target.is_relative_to(source) or source.is_relative_to(target)
 
 
 def _local_file(name: str, path: str) -> SourceFile:

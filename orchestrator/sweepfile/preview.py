@@ -29,8 +29,10 @@ def preview(source: str, cache: Path) -> Table:
     first: Any = None
     for file in list_files(source):
         where = name_of(source, file)
-        with opened(source, file, where) as reader:
+        with opened(source, file, where, whole=False) as reader:
             is_parquet = isinstance(reader, pq.ParquetFile)
+            if is_parquet and reader.metadata.num_rows == 0:
+                continue  # of an empty file, the types of its columns may mean nothing
             types = same_columns(types, reader.schema_arrow if is_parquet else reader.schema, where)
             if is_parquet:
                 _refuse_nulls(reader.metadata, types, where)

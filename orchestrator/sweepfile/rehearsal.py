@@ -1,0 +1,154 @@
+"""A user's task tried on the first rows of its data, in a moment: what its first trial would say after minutes.
+
+In a process of its own, without a GPU: whatever the task does to its process, and however large its model is, the
+driver goes on. What only a trial's machine can tell (a kernel of a GPU, a model that does not fit here) is left to the
+trials.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from trainables.child import ChildError, answer, in_fresh_process
+from trainables.config import Frozen, Scalar
+from trainables.data.fingerprint import default_cache
+
+TIMEOUT_SECONDS = 120.0
+OURS = Path(__file__).resolve().parents[2]
+NOT_HERE = ("cuda", "nvidia", "gpu", "out of memory", "can't allocate")  # in what an error says, in small letters
+
+
+class Request(Frozen):
+    task: str
+    options: tuple[dict[str, Scalar], ...]  # the combinations to try
+    search_path: tuple[str, ...]
+    cache: str
+
+
+class Response(Frozen):
+    problems: tuple[str | None, ...]  # one for each combination
+
+
+def rehearse(task: str, options: Sequence[Mapping[str, Scalar]], search_path: tuple[str, ...]) -> Sequence[str | None]:
+    """What is wrong with the task, for every combination of its options; None where nothing was found."""
+    combinations = tuple(dict(one) for one in options)
+    request = Request(task=task, options=combinations, search_path=search_path, cache=str(default_cache()))
+    try:
+        text = in_fresh_process(
+            "orchestrator.sweepfile.rehearsal",
+            request.model_dump_json(),
+            default_cache(),
+            {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+            TIMEOUT_SECONDS,
+            "trying the task",
+        )
+    except ChildError:  # it took too long, or all of the memory: nothing was learned
+        return [None] * len(combinations)
+    return Response.model_validate_json(text).problems
+
+
+# -- in the process ---------------------------------------------------------------------------------------------------
+
+
+def respond(text: str) -> str:
+    from orchestrator.sweepfile.preview import preview
+    from trainables.clean import Snapshot
+    from trainables.data import DataError
+    from trainables.tasks import TaskError
+
+    request = Request.model_validate_json(text)
+    before = Snapshot.take()
+    look = functools.cache(preview)
+    problems: list[str | None] = []
+    for options in request.options:
+        try:
+            _try(request, options, look)
+            problems.append(None)
+        except (DataError, TaskError) as error:
+            problems.append(str(error))
+        before.restore()
+    return Response(problems=tuple(problems)).model_dump_json()
+
+
+def _try(request: Request, options: Mapping[str, Scalar], look: functools._lru_cache_wrapper) -> None:  # type: ignore[type-arg]
+    """The columns of all three sets of data; the model; a loss with gradients in training; all figures in judging.
+
+    Judging is tried on one row too, as a trial begins with that. Raises DataError, TaskError.
+    """
+    import numpy as np
+    import torch
+
+    from orchestrator.sweepfile.preview import PREVIEW_ROWS
+    from trainables.data import open_data
+    from trainables.evaluate import ItemsError, item_losses, item_values
+    from trainables.tasks import TaskError, load_task
+
+    task = load_task(request.task, options, request.search_path)
+    name = type(task).__name__
+    data = open_data(task, Path(request.cache), look)
+    _ = data.test  # its columns are compared with the others'
+    doing = ".build_model() failed"
+
+    def run() -> None:
+        nonlocal doing
+        doing = " failed on the first rows of its train data"
+        batch = data.train.gather(np.arange(PREVIEW_ROWS) % data.train.n_rows)
+        if not item_losses(task, task.forward(model.train(), batch), batch).requires_grad:
+            raise ItemsError(f"{name}.losses() does not depend on any parameter of the model")
+        doing = " failed on the first rows of its validation data"
+        with torch.no_grad():
+            for rows in (PREVIEW_ROWS, 1):
+                batch = data.validation.gather(np.arange(rows) % data.validation.n_rows)
+                item_values(task, task.forward(model.eval(), batch), batch)
+
+    try:
+        model = task.build_model().cpu()
+        run()
+    except Exception as error:
+        problem = _problem(name, doing, error)
+        if problem is None or (doing != ".build_model() failed" and _succeeds(run)):
+            return
+        raise TaskError(problem) from error
+
+
+def _succeeds(run: Callable[[], None]) -> bool:
+    """Whether it does in mixed precision, which takes columns that a model in float32 does not."""
+    import torch
+
+    with contextlib.suppress(Exception), torch.autocast("cpu", dtype=torch.bfloat16):
+        run()
+        return True
+    return False
+
+
+def _problem(name: str, doing: str, error: Exception) -> str | None:
+    """What to say of an error; None if it may be one of this machine alone."""
+    from trainables.evaluate import ItemsError
+
+    if isinstance(error, ItemsError):
+        return str(error)
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    if isinstance(error, MemoryError) or any(word in said.lower() for word in NOT_HERE):
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not _is_installed(Path(frame.filename).resolve())]
+    where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
+    return f"{name}{doing}: {type(error).__name__}: {said}{where}"
+
+
+def _is_installed(file: Path) -> bool:
+    """Whether a file is ours, or a library's: not the user's own."""
+    return (
+        file.is_relative_to(OURS / "orchestrator")
+        or file.is_relative_to(OURS / "trainables")
+        or ("site-packages" in file.parts or file.is_relative_to(Path(sys.base_prefix) / "lib"))
+    )
+
+
+if __name__ == "__main__":
+    answer(respond, sys.argv[1:])
