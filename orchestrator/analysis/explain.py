@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.analysis.choose import SAME, Candidate, Choice, Step
 from orchestrator.analysis.goals import GoalResult, GoalVerdict, result_words
-from orchestrator.analysis.statistics import Basis, Difference, Summary, Verdict
+from orchestrator.analysis.statistics import ROUNDING, Basis, Difference, Summary, Verdict
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import Tuned, to_target, tuned
 from orchestrator.analysis.words import (
@@ -99,7 +99,7 @@ def _objective_step(table: SweepTable, choice: Choice, by_key: Mapping[str, Conf
     chosen, leader = by_key[choice.chosen.key], by_key[choice.leader.key]
     own, best = chosen.summary(metric), leader.summary(metric)
     equal = choice.kept[Step.OBJECTIVE] - 1
-    if chosen is leader:
+    if chosen is leader or math.isclose(choice.chosen.mean, choice.leader.mean, rel_tol=ROUNDING):
         text = f"Its {metric} is the best: {summary_words(metric, own)} ({basis_words(own)})" if own else ""
         return f"{text}; {equal} more count as equal to it." if equal else f"{text}."
     allowed = "the goal allows" if choice.margin_is_goal else "the validation rows can tell apart"

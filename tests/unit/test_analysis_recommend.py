@@ -43,6 +43,25 @@ def test_the_recommended_meets_every_goal_and_is_explained() -> None:
     assert found.runner_up.why_not
 
 
+@pytest.mark.parametrize(("lead", "words"), [(0.0, "is the best: 0.970"), (0.002, "which counts as equal")])
+def test_one_as_good_as_the_best_is_called_so(lead: float, words: str) -> None:
+    """By far the fastest, and all others lead by so much, less than the validation rows can tell apart."""
+    plan = sample_plan(goals=())
+    results = {result.id: result for result in sample_results(plan)}
+    fastest, *others = make_table(plan, results).variants
+    for configuration in (fastest, *others):
+        value = 0.97 + (lead if configuration is not fastest else 0.0)
+        for row in configuration.rows:
+            metrics = results[row.id].metrics | {"val_accuracy": Estimate(value=value, low=0.95, high=0.99, n=360)}
+            if configuration is fastest:
+                metrics |= {name: Estimate.exact(0.1) for name in metrics if name.startswith("latency_ratio")}
+            results[row.id] = results[row.id].model_copy(update={"metrics": metrics})
+    found = compare(make_table(plan, results)).recommendation
+    assert found.configuration is not None
+    assert found.configuration.key == fastest.key
+    assert [words in reason for reason in found.reasons].count(True) == 1
+
+
 def test_the_trial_is_the_best_seed_and_says_that_it_flatters_itself() -> None:
     found = comparison_of(variant_seeds=(0, 1, 2)).recommendation
     assert found.row is not None
