@@ -28,7 +28,8 @@ import torch
 
 from orchestrator.analysis.crossing import Crossing, target_crossing
 from orchestrator.analysis.statistics import paired_difference
-from orchestrator.analysis.table import Configuration, make_table, stored_plan
+from orchestrator.analysis.stored import stored_plan
+from orchestrator.analysis.table import Configuration, make_table
 from orchestrator.analysis.targets import crossings
 from orchestrator.analysis.verdict import judge_batch_size
 from orchestrator.plan import Plan, Stage, Trial

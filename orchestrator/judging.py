@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from orchestrator.analysis.goals import judged
-from orchestrator.analysis.table import StoredTrial, make_table, stored_plan
+from orchestrator.analysis.stored import StoredTrial, stored_plan
+from orchestrator.analysis.table import make_table
 from orchestrator.plan import Plan, Trial
 from orchestrator.running.ledger import Observer
 from trainables.config import VariantConfig

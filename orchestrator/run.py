@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.analysis.comparison import Comparison, load_comparison
-from orchestrator.analysis.table import save_plan, stored_plan
+from orchestrator.analysis.stored import save_plan, stored_plan
 from orchestrator.display import display
 from orchestrator.final_reading import read_test_data
 from orchestrator.judging import Judged

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from orchestrator.analysis.table import StoredPlan, StoredTrial, save_plan
+from orchestrator.analysis.stored import StoredPlan, StoredTrial, save_plan
 from orchestrator.spec import Goal, Objective
 from trainables.config import (
     BaselineConfig,

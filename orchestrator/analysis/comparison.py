@@ -13,7 +13,8 @@ from orchestrator.analysis.fair import Behind, behind, choices
 from orchestrator.analysis.fronts import deployment_front, training_front
 from orchestrator.analysis.goals import GoalResult, judge, judged
 from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
-from orchestrator.analysis.table import Configuration, Stored, SweepTable, load
+from orchestrator.analysis.stored import Stored
+from orchestrator.analysis.table import Configuration, SweepTable, load
 from orchestrator.analysis.targets import TargetRow, critical_batch, steps_to_target
 from orchestrator.analysis.verdict import BatchVerdict, judge_batch_size
 from trainables.results import Estimate

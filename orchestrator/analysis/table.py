@@ -1,12 +1,10 @@
 """The plan and the results of one sweep, as rows (trials) and configurations (trials that differ only by seed).
 
-sweeps/<name>/plan.json     written by the driver when it starts, and again whenever variants were made concrete
 trials/<id>/result.json     written by the driver when a trial ended; a planned trial without one is waiting
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections import defaultdict
@@ -15,82 +13,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from orchestrator.analysis.crossing import Crossing, target_crossing
 from orchestrator.analysis.statistics import Basis, Summary, mean_over_seeds
+from orchestrator.analysis.stored import StoredPlan, StoredTrial, load_plan
 from orchestrator.analysis.words import varying_settings
-from orchestrator.metrics import RELATIVE_SUFFIX
-from orchestrator.plan import Plan, Stage, Trial
-from orchestrator.spec import Goal, Mode, Objective
-from trainables.config import ProbeConfig, TrainedConfig, Training, TrialConfig, describe_chain
+from orchestrator.plan import Stage
+from orchestrator.spec import Objective
+from trainables.config import ProbeConfig, TrainedConfig, Training, describe_chain
 from trainables.results import Status, TrialResult
-from trainables.storage import Storage, sweep_file, trial_file
+from trainables.storage import Storage, trial_file
 
 MEASURED = frozenset({Status.COMPLETED, Status.GOAL_MISSED})  # ended with the figures of a whole run
 TRAINED = MEASURED | {Status.STOPPED_EARLY}  # ended with readings that hold as far as they go
 WAITING = "waiting"
-
-
-class TableError(ValueError):
-    """There is nothing to compare, in one sentence that says what to do."""
-
-
-class Stored(BaseModel):
-    """A newer version may write more keys: reading ignores them."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class StoredTrial(Stored):
-    id: str
-    config: TrialConfig
-    learning_rate_source: str | None = None
-    stage: Stage = Stage.GRID
-
-
-class StoredPlan(Stored):
-    """What a sweep set out to do: all that comparing needs beside the results."""
-
-    name: str
-    task: str
-    objective: Objective
-    goals: tuple[Goal, ...] = ()
-    directions: dict[str, Mode] = {}  # of the task's metrics, without val_ or train_: {"accuracy": "max"}
-    trials: tuple[StoredTrial, ...] = ()
-
-    def direction(self, metric: str) -> Mode:
-        """Which way `metric` is better. Unknown names count as better when smaller: most figures are costs."""
-        if metric == self.objective.metric:
-            return self.objective.mode
-        for prefix in ("best_val_", "best_train_", "val_", "train_", "test_"):
-            name = metric.removeprefix(prefix)
-            for known in (name, name.removesuffix(RELATIVE_SUFFIX)):  # less lost than the parent is better too
-                if metric.startswith(prefix) and known in self.directions:
-                    return self.directions[known]
-        return "max" if metric in ("examples_per_second", "converted_fraction") else "min"
-
-
-def stored_plan(plan: Plan, variants: Iterable[Trial] = ()) -> StoredPlan:
-    """What comparing needs of a plan, with the variants that have been made concrete so far."""
-    sweep = plan.sweep
-    trials = {trial.id: trial for trial in (*plan.trials, *variants)}.values()  # a variant may be asked for twice
-    return StoredPlan(
-        name=sweep.name,
-        task=sweep.task.name,
-        objective=sweep.objective,
-        goals=sweep.goals,
-        directions=sweep.facts.metrics,
-        trials=tuple(
-            StoredTrial(id=t.id, config=t.config, learning_rate_source=t.learning_rate_source, stage=t.stage)
-            for t in trials
-        ),
-    )
-
-
-def save_plan(storage: Storage, plan: StoredPlan) -> None:
-    """Replace the sweep's stored plan, atomically."""
-    storage.write(sweep_file(plan.name, "plan.json"), plan.model_dump_json(indent=1).encode())
 
 
 @dataclass(frozen=True)
@@ -307,7 +244,7 @@ def _content(config: TrainedConfig) -> str:
 
 def load(storage: Storage, sweep: str) -> SweepTable:
     """Read a sweep's plan and all results there are. Raises TableError when the storage has no such sweep."""
-    plan = _load_plan(storage, sweep)
+    plan = load_plan(storage, sweep)
 
     def read(trial: StoredTrial) -> TrialResult | ValidationError | None:
         try:
@@ -322,22 +259,3 @@ def load(storage: Storage, sweep: str) -> SweepTable:
     results = {trial: outcome for trial, outcome in outcomes.items() if isinstance(outcome, TrialResult)}
     damaged = [trial for trial, outcome in outcomes.items() if isinstance(outcome, ValidationError)]
     return make_table(plan, results, damaged)
-
-
-def _load_plan(storage: Storage, sweep: str) -> StoredPlan:
-    try:
-        return StoredPlan.model_validate_json(storage.read(sweep_file(sweep, "plan.json")))
-    except FileNotFoundError:
-        names = storage.names("sweeps")
-        there = f"there are {', '.join(names)}" if names else "it holds no sweep yet"
-        nearest = difflib.get_close_matches(sweep, names, n=1)
-        hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-        raise TableError(
-            f"no sweep {sweep!r} in storage {storage.uri}: {there}{hint}. "
-            "`paretune run` makes one; --storage names another place."
-        ) from None
-    except ValidationError as error:
-        raise TableError(
-            f"the plan of sweep {sweep!r} in {storage.uri} cannot be read: {error.errors()[0]['msg']}. "
-            "`paretune run` with the sweep's file writes it anew."
-        ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.analysis.comparison import Comparison, load_comparison
-from orchestrator.analysis.table import TableError
+from orchestrator.analysis.stored import TableError
 from orchestrator.problems import SweepError
 from trainables.storage import Storage
 

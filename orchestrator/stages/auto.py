@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from orchestrator.analysis.predict import Fit, Prediction, fit, noise_scale, unresolved
-from orchestrator.analysis.table import SweepTable, make_table, stored_plan
+from orchestrator.analysis.stored import stored_plan
+from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.analysis.verdict import contenders
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.planning.expand import Configuration, baselines

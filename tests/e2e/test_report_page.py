@@ -13,7 +13,8 @@ import pytest
 from browser import BROWSER, OPTIONS, needs_browser
 
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.table import StoredPlan, make_table
+from orchestrator.analysis.stored import StoredPlan
+from orchestrator.analysis.table import make_table
 from orchestrator.report.page import to_page
 from tests.sample_sweep import sample_plan, sample_results
 from trainables.results import Status, TrialResult

@@ -9,7 +9,8 @@ import pytest
 
 from orchestrator.analysis.goals import GoalResult, GoalVerdict, goal_words, judge, meets, result_words, total_shortfall
 from orchestrator.analysis.statistics import Basis
-from orchestrator.analysis.table import StoredPlan, StoredTrial, SweepTable, make_table
+from orchestrator.analysis.stored import StoredPlan, StoredTrial
+from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.spec import Goal, Objective
 from tests.sample_sweep import TASK, baseline_config
 from trainables.config import Int8, VariantConfig, trial_id

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.analysis.statistics import Basis
-from orchestrator.analysis.table import SweepTable, TableError, load, make_table, save_plan
+from orchestrator.analysis.stored import TableError, save_plan
+from orchestrator.analysis.table import SweepTable, load, make_table
 from orchestrator.analysis.targets import steps_to_target
 from orchestrator.analysis.tuning import to_target, tuned
 from tests.sample_sweep import CHAINS, sample_plan, sample_results, write_sample

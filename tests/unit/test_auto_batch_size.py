@@ -18,7 +18,8 @@ from simulated import PARAMETERS, ROWS, Law, play, sweep_of
 from orchestrator.analysis.batch_words import doubts
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.statistics import Verdict
-from orchestrator.analysis.table import SweepTable, make_table, stored_plan
+from orchestrator.analysis.stored import stored_plan
+from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.analysis.verdict import BatchVerdict, judge_batch_size
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.planning.expand import expand

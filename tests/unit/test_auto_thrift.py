@@ -10,7 +10,8 @@ import pytest
 from simulated import TARGET, Law, play, sweep_of
 
 from orchestrator.analysis.fair import behind
-from orchestrator.analysis.table import SweepTable, make_table, stored_plan
+from orchestrator.analysis.stored import stored_plan
+from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.analysis.verdict import judge_batch_size
 from orchestrator.plan import Plan, Stage
 from orchestrator.planning.expand import expand

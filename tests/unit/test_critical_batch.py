@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from orchestrator.analysis.critical_batch import CriticalBatch, fastest_batch, fit_critical_batch
 from orchestrator.analysis.step_time import StepTime
-from orchestrator.analysis.table import StoredPlan, StoredTrial, make_table
+from orchestrator.analysis.stored import StoredPlan, StoredTrial
+from orchestrator.analysis.table import make_table
 from orchestrator.analysis.targets import steps_to_target
 from orchestrator.spec import Objective
 from tests.sample_sweep import TASK

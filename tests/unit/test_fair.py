@@ -12,7 +12,8 @@ from sample_sweep import baseline_config, sample_plan, sample_results
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.fair import Behind, behind, checkpoints, choices, value_at
 from orchestrator.analysis.statistics import Verdict
-from orchestrator.analysis.table import StoredTrial, SweepTable, make_table
+from orchestrator.analysis.stored import StoredTrial
+from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.report.batch_export import equal_readings
 from orchestrator.report.batch_section import fair_html
 from orchestrator.report.export import to_dict

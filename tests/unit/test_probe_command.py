@@ -10,7 +10,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.table import StoredPlan, StoredTrial, make_table
+from orchestrator.analysis.stored import StoredPlan, StoredTrial
+from orchestrator.analysis.table import make_table
 from orchestrator.analysis.throughput import fit_together, neighbour_effects, neighbour_sizes, step_times
 from orchestrator.cli import app
 from orchestrator.plan import Trial

@@ -8,7 +8,8 @@ import pytest
 from simulated import Law, play, sweep_of
 
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.table import make_table, stored_plan
+from orchestrator.analysis.stored import stored_plan
+from orchestrator.analysis.table import make_table
 from orchestrator.plan import Trial
 from orchestrator.planning.expand import expand
 from orchestrator.report.command import plain_text

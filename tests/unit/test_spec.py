@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.analysis.table import StoredPlan
+from orchestrator.analysis.stored import StoredPlan
 from orchestrator.metrics import known_metrics, objective_metrics
 from orchestrator.problems import SweepError, join_path, nearest
 from orchestrator.spec import Goal, Objective, ScaledLearningRate, TopParents, load_sweep

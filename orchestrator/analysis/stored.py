@@ -1,0 +1,98 @@
+"""What a sweep set out to do, as its storage keeps it: all that comparing needs beside the results.
+
+sweeps/<name>/plan.json     written by the driver when it starts, and again whenever variants were made concrete
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.metrics import RELATIVE_SUFFIX
+from orchestrator.plan import Plan, Stage, Trial
+from orchestrator.spec import Goal, Mode, Objective
+from trainables.config import TrialConfig
+from trainables.storage import Storage, sweep_file
+
+
+class TableError(ValueError):
+    """There is nothing to compare, in one sentence that says what to do."""
+
+
+class Stored(BaseModel):
+    """A newer version may write more keys: reading ignores them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class StoredTrial(Stored):
+    id: str
+    config: TrialConfig
+    learning_rate_source: str | None = None
+    stage: Stage = Stage.GRID
+
+
+class StoredPlan(Stored):
+    """What a sweep set out to do: all that comparing needs beside the results."""
+
+    name: str
+    task: str
+    objective: Objective
+    goals: tuple[Goal, ...] = ()
+    directions: dict[str, Mode] = {}  # of the task's metrics, without val_ or train_: {"accuracy": "max"}
+    trials: tuple[StoredTrial, ...] = ()
+
+    def direction(self, metric: str) -> Mode:
+        """Which way `metric` is better. Unknown names count as better when smaller: most figures are costs."""
+        if metric == self.objective.metric:
+            return self.objective.mode
+        for prefix in ("best_val_", "best_train_", "val_", "train_", "test_"):
+            name = metric.removeprefix(prefix)
+            for known in (name, name.removesuffix(RELATIVE_SUFFIX)):  # less lost than the parent is better too
+                if metric.startswith(prefix) and known in self.directions:
+                    return self.directions[known]
+        return "max" if metric in ("examples_per_second", "converted_fraction") else "min"
+
+
+def stored_plan(plan: Plan, variants: Iterable[Trial] = ()) -> StoredPlan:
+    """What comparing needs of a plan, with the variants that have been made concrete so far."""
+    sweep = plan.sweep
+    trials = {trial.id: trial for trial in (*plan.trials, *variants)}.values()  # a variant may be asked for twice
+    return StoredPlan(
+        name=sweep.name,
+        task=sweep.task.name,
+        objective=sweep.objective,
+        goals=sweep.goals,
+        directions=sweep.facts.metrics,
+        trials=tuple(
+            StoredTrial(id=t.id, config=t.config, learning_rate_source=t.learning_rate_source, stage=t.stage)
+            for t in trials
+        ),
+    )
+
+
+def save_plan(storage: Storage, plan: StoredPlan) -> None:
+    """Replace the sweep's stored plan, atomically."""
+    storage.write(sweep_file(plan.name, "plan.json"), plan.model_dump_json(indent=1).encode())
+
+
+def load_plan(storage: Storage, sweep: str) -> StoredPlan:
+    """Raises TableError when the storage has no such sweep, or a damaged one."""
+    try:
+        return StoredPlan.model_validate_json(storage.read(sweep_file(sweep, "plan.json")))
+    except FileNotFoundError:
+        names = storage.names("sweeps")
+        there = f"there are {', '.join(names)}" if names else "it holds no sweep yet"
+        nearest = difflib.get_close_matches(sweep, names, n=1)
+        hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+        raise TableError(
+            f"no sweep {sweep!r} in storage {storage.uri}: {there}{hint}. "
+            "`paretune run` makes one; --storage names another place."
+        ) from None
+    except ValidationError as error:
+        raise TableError(
+            f"the plan of sweep {sweep!r} in {storage.uri} cannot be read: {error.errors()[0]['msg']}. "
+            "`paretune run` with the sweep's file writes it anew."
+        ) from error
