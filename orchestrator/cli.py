@@ -21,15 +21,31 @@ INPUT_IS_WRONG = 2
 
 app = typer.Typer(
     name="paretune",
-    help="""Find the batch size and the compressed model that fit your hardware: one YAML file in,
-    one recommendation out.
-
-    Example: paretune run examples/digits.yaml
-    """,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"paretune {version('paretune')}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Find the batch size and the compressed model that fit your hardware: one YAML file in, one recommendation out.
+
+    Example: paretune run examples/digits.yaml
+    """
+
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.", show_default=False)]
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep: its name, or its file.", show_default=False)]

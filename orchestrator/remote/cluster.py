@@ -51,8 +51,11 @@ def submit_command(
 
     Example: paretune submit sweep.yaml --address http://127.0.0.1:8265 --storage /srv/paretune
 
-    The cluster's token is taken from RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token; MLFLOW_TRACKING_URI is
-    passed on when it is a server's. Submitting again resumes the sweep. The exit code is that of the job.
+    The cluster's token is taken from RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token.
+
+    MLFLOW_TRACKING_URI is passed on when it is a server's.
+
+    Submitting again resumes the sweep. The exit code is that of the job.
     """
     sweep = _validated(sweep_file)
     try:

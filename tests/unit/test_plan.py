@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,10 @@ def test_every_command_has_help_with_an_example() -> None:
         done = paretune(*command, "--help")
         assert done.returncode == 0
         assert f"Example: paretune {' '.join(command)}" in done.stdout
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert paretune("--version").stdout == f"paretune {version('paretune')}\n"
 
 
 def test_a_variant_whose_parent_is_known_has_an_id(tmp_path: Path) -> None:
