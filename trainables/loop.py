@@ -180,6 +180,5 @@ def _before(state: TrainingState) -> Report:
 
 
 def _evaluated(model: nn.Module, task: Task, data: TaskData, training: Training, place: Place) -> dict[str, float]:
-    """`train_loss` of a reading is that of the training steps themselves, so the evaluated one is left out."""
     both = evaluate_both(model, task, data, training, place)
-    return {name: estimate.value for name, estimate in both.items() if name != "train_loss"}
+    return {name: estimate.value for name, estimate in both.items()}

@@ -23,7 +23,7 @@ from trainables.artifact import Inputs
 from trainables.child import answer
 from trainables.config import Frozen, Measure, TaskConfig
 from trainables.data import Table, open_data
-from trainables.evaluate import item_values
+from trainables.evaluate import ItemsError, item_values
 from trainables.latency import latency_ms, latency_ratio, time_in_turn
 from trainables.results import Estimate
 from trainables.results import Frozen as FrozenResult
@@ -97,7 +97,7 @@ def accuracy(
         rows_of_calls.append(rows)
         batch = {name: column[:rows] for name, column in full.items()}
         for prefix, subject in subjects.items():
-            outputs = task.forward(subject.compiled, full)[:rows]
+            outputs = of_first_rows(task.forward(subject.compiled, full), rows, rows_per_call)
             values = item_values(task, outputs, batch)
             for name in names:
                 found[prefix][name].append(values[name].double().cpu())
@@ -111,6 +111,18 @@ def accuracy(
             pairs = zip(found[""][name], found["reference_"][name], strict=True)
             metrics[f"{split}_{name}_change"] = mean_over_rows([own - parents for own, parents in pairs], rows_of_calls)
     return metrics
+
+
+def of_first_rows(outputs: Tensor, rows: int, of: int) -> Tensor:
+    """The outputs of the first `rows` of `of` rows: [of, ...], or [of x k, ...] with the k items of a row together.
+
+    Raises ItemsError for anything else.
+    """
+    per_row, rest = divmod(outputs.shape[0] if outputs.ndim else 0, of)
+    if rest or not per_row:
+        shape = list(outputs.shape)
+        raise ItemsError(f"the outputs for {of} rows must be of shape [rows, ...] or [rows x items, ...]; got {shape}")
+    return outputs[: rows * per_row]
 
 
 def gather(table: Table, rows: int, start: int, device: torch.device) -> Batch:

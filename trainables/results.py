@@ -2,8 +2,8 @@
 
 Names of metrics (the keys of `TrialResult.metrics` and `Report.metrics`):
     val_<m>, train_<m>            at the end of training, for <m> = loss and every metric of the task
-    best_val_<m>, best_train_<m>  the best reading over the history (a reading is biased upwards by the choice); the
-                                  train_loss of a reading is what the training steps since the one before minimised
+    best_val_<m>, best_train_<m>  the best reading over the history (a reading is biased upwards by the choice)
+    step_loss_mean                of a reading: what the training steps since the one before minimised, mean over items
     examples_per_second, train_seconds, steps, examples
     gradient_norm_mean, gradient_norm_max         before clipping; of every 8th step where nothing is clipped
     noise_scale                   gradient noise scale in examples (`trainables.noise_scale`), of a baseline; NaN with a

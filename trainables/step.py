@@ -228,7 +228,7 @@ class Readings:
         loss_sum, items, norm_sum, norms = self._reduced(sums, dist.ReduceOp.SUM)
         highest = self._reduced([max(self._norms, default=-math.inf)], dist.ReduceOp.MAX)[0]
         return {
-            "train_loss": loss_sum / max(items, 1.0),
+            "step_loss_mean": loss_sum / max(items, 1.0),
             "gradient_norm_mean": norm_sum / norms if norms else math.nan,
             "gradient_norm_max": highest if norms else math.nan,
             "examples_per_second": examples / seconds,

@@ -12,6 +12,7 @@ from orchestrator.analysis.critical_batch import CriticalBatch
 from orchestrator.analysis.fair import Behind, behind, choices
 from orchestrator.analysis.fronts import deployment_front, training_front
 from orchestrator.analysis.goals import GoalResult, judge, judged
+from orchestrator.analysis.predict import fit_part
 from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
 from orchestrator.analysis.stored import Stored
 from orchestrator.analysis.table import Configuration, SweepTable, load
@@ -60,8 +61,9 @@ class Comparison:
 def compare(table: SweepTable, test: TestReading | None = None) -> Comparison:
     table = judged(table)
     goals = {c.key: judge(table, c, goals_for(table, [c])) for c in (table.variants or table.baselines)}
-    targets = tuple(steps_to_target(table))
-    names, by_choice = choices(table), defaultdict[str, list[TargetRow]](list)
+    tuned = fit_part(table)  # what confirms has one rate, between those that were tuned
+    targets = tuple(steps_to_target(tuned))
+    names, by_choice = choices(tuned), defaultdict[str, list[TargetRow]](list)
     for row in targets:
         by_choice[names[row.batch_size, row.settings]].append(row)
     return Comparison(

@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 
 MAX_RMS_LOG = 0.1  # a worse fit than 10 % in steps is no description of the curve
 MIN_SIZES = 3  # batch sizes, for the two parameters and one residual
-MIN_SPREAD = 2.0  # a sampled branch: at its end, the curve is within this factor of the asymptote
+MIN_SPREAD = 2.0  # a sampled branch reaches this near to B_c at least: there S is 3 S_min, or E 3 E_min
 INTERVAL = (0.05, 0.95)
 KNEE_GAIN = 0.5  # the three-parameter knee must halve the residual to be preferred
 SHARPNESSES = np.geomspace(0.25, 8, 201)

@@ -6,9 +6,10 @@ outside of its readings it has none. A large batch that is behind after equal ex
 after equal steps, took fewer steps; one that is further behind on validation data than on training data overfits, which
 its gap between the two must show: to see nothing on training data is no evidence.
 
-Doubts: where the learning rate has a schedule, equal steps of two budgets lie at different phases of it. And a
-reading's train_loss is that of the training steps before it, dropout and all; what it is off by should cancel out
-between two choices that share it.
+Training data is judged as validation data is: by the model at the reading, in eval mode, on as many rows. The mean loss
+of the steps before a reading would not do: it lags behind, and batch norm and dropout are at work in it.
+
+Doubts: where the learning rate has a schedule, equal steps of two budgets lie at different phases of it.
 """
 
 from __future__ import annotations

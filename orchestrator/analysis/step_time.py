@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
+from scipy.stats import norm
 from scipy.stats import t as student_t
 
 Floats = NDArray[np.float64]
@@ -90,7 +91,9 @@ def fit_step_time(
     fitted = design @ best
     relative = times / fitted - 1
     rms = float(np.sqrt(np.mean(relative**2)))
-    spread = relative * np.sqrt(len(times) / max(1, len(times) - design.shape[1]))
+    # Residuals are smaller than the errors, and few of them say little of how large those are: see critical_batch.
+    freedom = max(1, len(times) - design.shape[1])
+    spread = relative * np.sqrt(len(times) / freedom) * student_t.ppf(0.975, freedom) / norm.ppf(0.975)
     generator = np.random.default_rng(seed)
     draws = np.array(
         [solve(fitted * (1 + generator.choice(spread - spread.mean(), len(times)))) for _ in range(resamples)]
@@ -105,19 +108,21 @@ def fit_step_time(
 
 @dataclass(frozen=True)
 class PowerOfTwo:
-    """Seconds at a power of two over those its neighbours predict, with a 95 % interval; below 1 it is faster."""
+    """Seconds at a power of two over those its neighbours predict, with a 95 % interval; below 1 it is faster.
+
+    `p_value`: two-sided, of no difference; where several powers are asked about, corrected for it.
+    """
 
     ratio: float
     low: float
     high: float
+    p_value: float
 
     @property
     def verdict(self) -> str:
-        if self.low > 1:
-            return "slower than its neighbours"
-        if self.high < 1:
-            return "faster than its neighbours"
-        return "no detectable difference from its neighbours"
+        if self.p_value >= 0.05:
+            return "no detectable difference from its neighbours"
+        return f"{'slower' if self.ratio > 1 else 'faster'} than its neighbours"
 
 
 def power_of_two_effect(
@@ -133,6 +138,7 @@ def power_of_two_effect(
     if len(at) < 3:
         raise ValueError(f"an interval needs at least 3 rounds, not {len(at)}")
     logs = np.log(at / ((below + above) / 2))
-    half = float(student_t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs)))
-    mean = float(logs.mean())
-    return PowerOfTwo(float(np.exp(mean)), float(np.exp(mean - half)), float(np.exp(mean + half)))
+    mean, error = float(logs.mean()), float(logs.std(ddof=1) / np.sqrt(len(logs)))
+    half = float(student_t.ppf(0.975, len(logs) - 1)) * error
+    p_value = 2 * float(student_t.sf(abs(mean) / error, len(logs) - 1)) if error else float(mean == 0)
+    return PowerOfTwo(float(np.exp(mean)), float(np.exp(mean - half)), float(np.exp(mean + half)), p_value)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from orchestrator.analysis.statistics import holm
 from orchestrator.analysis.step_time import PowerOfTwo, StepTimeFit, fit_step_time, power_of_two_effect
 from trainables.config import ProbeConfig
 from trainables.results import Estimate, TrialResult
@@ -46,7 +48,8 @@ def neighbour_sizes(largest: int) -> tuple[int, ...]:
 def neighbour_effects(result: TrialResult) -> dict[int, PowerOfTwo]:
     """Power of two -> its step time over what its neighbours predict, from timings of the same rounds.
 
-    Only powers of which both neighbours at the same distance were timed, in at least three rounds.
+    Only powers of which both neighbours at the same distance were timed, in at least three rounds. Their p-values are
+    corrected for the number of them (Holm), and so are their verdicts; each interval stands alone.
     """
     rounds = [_by_size(report.metrics) for report in result.history]
     rounds = [timed for timed in rounds if timed]
@@ -59,7 +62,8 @@ def neighbour_effects(result: TrialResult) -> dict[int, PowerOfTwo]:
         if below < power and {below, above} <= sizes:
             at = [[timed[size] for timed in rounds] for size in (power, below, above)]
             effects[power] = power_of_two_effect(*at)
-    return effects
+    corrected = holm([effect.p_value for effect in effects.values()])
+    return {power: replace(effects[power], p_value=p) for power, p in zip(effects, corrected, strict=True)}
 
 
 def _by_size(metrics: Mapping[str, float]) -> dict[int, float]:

@@ -140,6 +140,10 @@ def judge_batch_size(table: SweepTable) -> BatchVerdict | None:
     tuned = fit(table)
     workers = tuned.rows[0].num_workers if tuned.rows else 1
     probe = next((probe for probe in table.probes if probe.config.num_workers == workers), None)
+    if tuned.rows:
+        precision = tuned.rows[0].best.training.precision
+        alike = (p for p in table.probes if (p.config.num_workers, p.config.precision) == (workers, precision))
+        probe = next(alike, probe)
     time = (probed_step_time(probe) if probe else None) or tuned.step_time
     prior = from_noise_scale(estimate, time, workers)
     found = contenders(table)

@@ -111,13 +111,16 @@ def variant_table(plan: Plan) -> PlanTable:
                 parents[0].id if trial else pending.rule,
                 _common([factorisation(parent.training) for parent in parents]),
                 _common([f"{parent.training.learning_rate:g}" for parent in parents]),
+                _common([parent.learning_rate_source or "as given" for parent in parents]),
                 _common([parent.training.precision for parent in parents]),
+                "1",  # whatever its parent had
                 _seed_words(plan, pending),
                 describe_chain(pending.chain),
                 *_work_words([_pending_work(plan, pending, parent) for parent in parents]),
             )
         )
-    columns = ("id", "parent", "batch_size", "learning_rate", "precision", "seed", "chain", "steps", "examples")
+    settings = ("batch_size", "learning_rate", "rule", "precision", "workers", "seed")
+    columns = ("id", "parent", *settings, "chain", "steps", "examples")
     return PlanTable(f"{len(rows)} variants, each exported and measured in a fresh process", columns, tuple(rows))
 
 
@@ -267,6 +270,7 @@ def _pending_as_dict(plan: Plan, pending: PendingVariant) -> dict[str, Any]:
         "id": trial.id if trial else None,
         "kind": "variant",
         "parent": parents[0].id if trial else None,
+        **_settings_in_common(parents),
         "rule": pending.rule,
         "candidates": list(pending.candidates),
         "chain": [step.model_dump(mode="json") for step in pending.chain],
@@ -274,6 +278,14 @@ def _pending_as_dict(plan: Plan, pending: PendingVariant) -> dict[str, Any]:
         "steps_at_most": max(work.steps for work in works),
         "examples_at_most": max(work.examples for work in works),
     }
+
+
+def _settings_in_common(parents: Sequence[Trial]) -> dict[str, Any]:
+    """What is known of a variant before its parent is: the settings that all possible parents share, else None."""
+    first, *others = [
+        {**_settings_as_dict(parent.config), "learning_rate_source": parent.learning_rate_source} for parent in parents
+    ]
+    return {name: value if all(other[name] == value for other in others) else None for name, value in first.items()}
 
 
 def _pending_work(plan: Plan, pending: PendingVariant, parent: Trial) -> Work:

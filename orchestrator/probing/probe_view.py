@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
@@ -45,7 +46,7 @@ def _probe_as_dict(config: ProbeConfig, result: TrialResult) -> dict[str, Any]:
         "reason": result.reason,
         "metrics": {name: estimate.model_dump(mode="json") for name, estimate in result.metrics.items()},
         "neighbours": {
-            str(size): {"ratio": effect.ratio, "low": effect.low, "high": effect.high, "verdict": effect.verdict}
+            str(size): {**asdict(effect), "verdict": effect.verdict}
             for size, effect in neighbour_effects(result).items()
         },
         "warnings": list(result.warnings),
@@ -172,7 +173,8 @@ def _print_neighbours(result: TrialResult, console: Console) -> None:
         table.add_row(str(size), f"{effect.ratio:.3f}", f"{effect.low:.3f} to {effect.high:.3f}", effect.verdict)
     console.print("", table)
     if len(effects) > 1:
-        console.print(Text(f"  {len(effects)} comparisons at 95 %: one in twenty differs by chance alone", "dim"))
+        words = f"  each interval is of 95 %; verdicts are corrected for {len(effects)} comparisons (Holm)"
+        console.print(Text(words, "dim"))
 
 
 def _groups(probed: Sequence[Probed]) -> list[list[Probed]]:

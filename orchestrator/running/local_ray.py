@@ -110,6 +110,8 @@ def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
     address = settings.address or os.environ.get("RAY_ADDRESS")
     if address:
         _check_listens(_last_started() if address == "auto" else address)
+        # Within a job, what is said here may have been said to the job too (`submit --env`): then this holds.
+        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
         try:
             ray.init(address=address, runtime_env={"env_vars": environment}, **quiet)
         except ConnectionError as error:

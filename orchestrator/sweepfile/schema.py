@@ -65,12 +65,18 @@ _KINDS = {
 
 def explain(error: ValidationError, cls: type[BaseModel]) -> Iterator[Explained]:
     """Each error of a validation as (path, message, allowed, names). Errors of a union are those of its best member."""
-    for detail in error.errors(include_url=False, include_context=True):
+    details = error.errors(include_url=False, include_context=True)
+    lists_with_errors = {
+        detail["loc"][:-1] for detail in details if detail["loc"] and isinstance(detail["loc"][-1], int)
+    }
+    for detail in details:
+        if detail["type"] == "too_short" and detail["loc"] in lists_with_errors:
+            continue  # short of the items that are wrong
         path: Path = tuple(part for part in detail["loc"] if not (isinstance(part, str) and "[" in part))
         context = detail.get("ctx", {})
         match detail["type"]:
             case "missing":
-                yield path, "is missing", "", []
+                yield path, "is missing", _choices_at(cls, path) or _range_at(cls, path), []
             case "extra_forbidden":
                 names = [name for name in _model_at(cls, path[:-1]).model_fields if name != "method"]
                 yield path, UNKNOWN_KEY, listing(names), names
@@ -112,15 +118,22 @@ def _model_at(cls: type[BaseModel], path: Path) -> type[BaseModel]:
     return cls
 
 
+def _schema_at(cls: type[BaseModel], path: Path) -> dict[str, Any]:
+    """The JSON schema of the field at a path; empty if there is none."""
+    names = [part for part in path if isinstance(part, str)]
+    owner = _model_at(cls, tuple(names[:-1])) if names else cls
+    found: dict[str, Any] = owner.model_json_schema()["properties"].get(names[-1], {}) if names else {}
+    return found
+
+
+def _choices_at(cls: type[BaseModel], path: Path) -> str:
+    return listing(_schema_at(cls, path).get("enum", []))
+
+
 def _range_at(cls: type[BaseModel], path: Path) -> str:
     """The range of a field, from its constraints: `above 0, below 1`."""
     names = [part for part in path if isinstance(part, str)]
-    if not names:
-        return ""
-    owner = _model_at(cls, tuple(names[:-1]))
-    if names[-1] not in owner.model_fields:
-        return ""
-    schema = owner.model_json_schema()["properties"].get(names[-1], {})
+    schema = _schema_at(cls, path)
     schema = next(iter(schema.get("anyOf", [])), schema)
     schema = next(iter(schema.get("prefixItems", [])), schema.get("items", schema))
     words = {

@@ -77,8 +77,10 @@ def test_a_sweep_is_submitted_recorded_and_compared(
     storage = str(tmp_path / "shared")
     environment = {**head.environment, "MLFLOW_TRACKING_URI": tracking_uri}
     submit = ["submit", str(DIGITS), "--address", head.address, "--storage", storage]
+    submit += ["--env", f"PARETUNE_CACHE={tmp_path / 'cache'}", "--env", f"PYTHONPATH={tmp_path}"]
     submitted = paretune(*submit, "--submission-id", "digits-1", environment=environment, cwd=tmp_path, timeout=1500)
     assert submitted.returncode == 0, submitted.stdout[-3000:] + submitted.stderr[-3000:]
+    assert (tmp_path / "cache" / "tables").is_dir(), "what is said with --env reaches the workers"
 
     compare = ["compare", "digits", "--storage", storage, "--format", "json"]
     compared = paretune(*compare, environment=clean_environment(), cwd=tmp_path)

@@ -157,6 +157,8 @@ def test_json_is_for_scripts() -> None:
     for pending in plan["pending"]:
         assert set(pending["candidates"]) <= known
         assert pending["rule"] == "best of all, after 18 trials"
+        assert (pending["precision"], pending["num_workers"]) == ("float32", 1)
+        assert pending["batch_size"] is pending["learning_rate"] is None  # those of a parent that is yet to be found
 
 
 def test_a_batch_size_that_is_to_be_found_is_planned_stage_by_stage() -> None:

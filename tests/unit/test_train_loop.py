@@ -88,6 +88,7 @@ def test_readings_say_where_the_training_is(tmp_path):
     assert rates[2:4] == pytest.approx([0.05 * 2.5 / 5, 0.05 * 4.5 / 5]), "the rate in the middle of the last step"
     assert set(history[0].metrics) == {
         "train_loss",
+        "step_loss_mean",
         "val_loss",
         "val_absolute_error",
         "train_absolute_error",
@@ -112,7 +113,7 @@ def test_the_training_loss_is_the_mean_over_all_items_since_the_last_reading(tmp
     steps = [b - a for a, b in itertools.pairwise((0, *(r.step for r in history)))]
     parts = torch.cat(seen).split([8 * count for count in steps])
     assert steps == [1, 1, 1, 3]
-    assert [r.metrics["train_loss"] for r in history] == pytest.approx([part.mean().item() for part in parts])
+    assert [r.metrics["step_loss_mean"] for r in history] == pytest.approx([part.mean().item() for part in parts])
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class Task(ABC):
         return {}
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The model's outputs for a batch."""
+        """The model's outputs for a batch: [rows, ...], or [rows x items, ...] with the items of a row together."""
         outputs: Tensor = model(*(batch[name] for name in self.inputs))
         return outputs
 
