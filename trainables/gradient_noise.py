@@ -44,13 +44,13 @@ class GradientNoise:
         """`train_rows`: the rows that the batches are drawn from without replacement, all workers together."""
         self.meter = NoiseScaleMeter(half_life=HALF_LIFE, dataset_rows=train_rows)
         self.has_batch_norm = False
-        self._training = training
+        self._training, self._train_rows = training, train_rows
         self._place = place
         self._samples: list[Sample] = []
 
     def is_due(self, step: int, growth: int = 1) -> bool:
         """Whether the step after `step` others is to be measured, when the batch has grown this much."""
-        every = steps_between_measurements(self._training, growth)
+        every = steps_between_measurements(self._training, growth, self._train_rows)
         return every is not None and (step + 1) % every == 0  # not the first one, whose gradient is like no other
 
     def add(self, sample: StepNoise) -> None:

@@ -33,14 +33,16 @@ from trainables.results import Z_95
 
 LEAST_STEPS = 3  # measured, for an interval; counted by their weights, so more of them where old ones fade
 LEAST_DIVIDED_ROWS = 4  # of a batch in one piece, for it to be divided
-GROWING_EVERY_STEPS = 4
+GROWING_EVERY_STEPS = 4  # or more, as far apart as makes so many measurements of the budget:
+GROWING_MEASUREMENTS = 64
 
 
-def steps_between_measurements(training: Training, growth: int = 1) -> int | None:
+def steps_between_measurements(training: Training, growth: int = 1, train_rows: int | None = None) -> int | None:
     """Every how many steps a run measures its noise scale once its batch has grown this much; None: at none.
 
-    A batch that grows with the noise is measured at every fourth step at least: it waits for an estimate, which takes
-    four measurements or more, and at the usual distance between them a short run is over before.
+    A batch that grows with the noise waits for an estimate, which takes four measurements or more: at the usual
+    distance between them a short run is over before. So it is measured more often, which a short run feels (see
+    `benchmarks/noise_scale.py --every 4`) and a long one does not. `train_rows`: for a budget in epochs.
     """
     wanted = training.noise_scale
     together = 1 if training.sync_every_steps else training.num_workers  # workers that make one gradient
@@ -49,7 +51,11 @@ def steps_between_measurements(training: Training, growth: int = 1) -> int | Non
     if wanted is None or (divided and rows < LEAST_DIVIDED_ROWS):
         return None
     every = wanted.divided_every_steps if divided else wanted.every_steps
-    return min(every, GROWING_EVERY_STEPS) if training.batch_schedule.name == "grow_with_noise" else every
+    if training.batch_schedule.name != "grow_with_noise":
+        return every
+    rows_per_epoch = (train_rows or 0) if training.budget.unit == "epochs" else 1
+    steps = training.budget.amount * rows_per_epoch / (training.batch_size * growth)
+    return min(every, max(GROWING_EVERY_STEPS, int(steps / GROWING_MEASUREMENTS)))
 
 
 def student_95(freedom: float) -> float:

@@ -49,6 +49,7 @@ class Search:
     peaks: dict[int, int | None] = field(default_factory=dict)
     found: Found = field(default_factory=lambda: Found(0, "not looked for yet"))
     evaluation_peak_bytes: int = 0  # at the largest that fits
+    rows_looked_at: int | None = None  # for the longest, where rows differ
     reserved_bytes: int | None = None  # likewise, on CUDA: what the allocator had fetched from the device for it
     history: tuple[Report, ...] = ()
 
@@ -73,7 +74,8 @@ def probe(
     search = Search()
     try:
         yield from find_together(search, in_processes(config, place, threads), max_rows, place)
-        metrics, warnings = memory_figures(search, config, data.train.n_rows, place), doubts(search)
+        metrics = memory_figures(search, config, data.train.n_rows, place)
+        warnings = tuple(doubts(search, data.train.n_rows))
         if search.found.micro_batch_size == 0:
             status, reason = Status.OUT_OF_MEMORY, f"{search.found.why} in {search.capacity_bytes:,} bytes"
         elif config.throughput is not None:
@@ -147,6 +149,7 @@ def _take_note(search: Search, move: Probe, seen: list[Seen]) -> None:
     search.peaks[move.micro_batch_size] = int(share * search.capacity_bytes)
     evaluation = max((one.evaluation_peak_bytes or 0) / one.capacity_bytes for one in needed)
     search.evaluation_peak_bytes = int(evaluation * search.capacity_bytes)
+    search.rows_looked_at = next((n for one in needed if (n := one.rows_looked_at) is not None), search.rows_looked_at)
     search.reserved_bytes = max((r for one in needed if (r := one.reserved_bytes) is not None), default=None)
 
 
@@ -221,12 +224,15 @@ def what_limited(search: Search, config: ProbeConfig, train_rows: int) -> str:
     return f"not limited by memory but by max_micro_batch_size {config.max_micro_batch_size:,}"
 
 
-def doubts(search: Search) -> tuple[str, ...]:
-    if search.evaluation_peak_bytes <= search.capacity_bytes:
-        return ()
-    return (
-        f"evaluating needs {search.evaluation_peak_bytes:,} bytes, more than the capacity, whatever the micro-batch",
-    )
+def doubts(search: Search, train_rows: int) -> Iterator[str]:
+    if search.evaluation_peak_bytes > search.capacity_bytes:
+        needs = f"evaluating needs {search.evaluation_peak_bytes:,} bytes"
+        yield f"{needs}, more than the capacity, whatever the micro-batch"
+    if search.rows_looked_at is not None and search.rows_looked_at < train_rows:
+        yield (
+            f"rows differ in the memory they need, and there was time to look at {search.rows_looked_at:,} of "
+            f"{train_rows:,}: where a longer one comes, the batch may be divided anew"
+        )
 
 
 # -- time -------------------------------------------------------------------------------------------------------------

@@ -46,7 +46,8 @@ from trainables.storage import Storage
 from trainables.tasks.base import Task
 
 STEPS, ACCUMULATION_STEPS = 2, 2  # the second has the optimiser's state, and gradients beside the activations
-LOOKED_AT_ROWS, LOOKED_AT_SECONDS, LOOKED_AT_SEED = 256, 3.0, 0
+LOOKED_AT_MOST, LOOKED_AT_SEED = 1 << 20, 0  # of the rows of a table
+LOOKED_AT_SECONDS, ALIKE_SECONDS = 3.0, 1.0  # the second where all rows have been alike so far
 
 
 class Common(Frozen):
@@ -85,6 +86,7 @@ class Needed(FrozenResult):
     reserved_bytes: int | None = None  # CUDA: what the allocator had fetched from the device
     evaluation_peak_bytes: int | None = None
     longest_row: int | None = None
+    rows_looked_at: int | None = None  # for it, by the process that was asked to; None: all rows are alike
 
 
 class Timed(FrozenResult):
@@ -118,9 +120,9 @@ def measure_memory(request: MemoryRequest, response: Path) -> Needed:
     try:
         training = _training(request.config, request.micro_batch_size, ACCUMULATION_STEPS)
         subject = Subject.build(request.config, place, training)
-        longest = request.longest_row
+        longest, looked = request.longest_row, None
         if request.find_longest_row:
-            longest = longest_row(subject.model, subject.task, subject.data.train, place, request.config)
+            longest, looked = longest_row(subject.model, subject.task, subject.data.train, place, request.config)
         order = Shard(subject.data.train.n_rows, seed=request.config.seed) if longest is None else Same(longest)
         forget_peak(place.device)
         rows = request.micro_batch_size * ACCUMULATION_STEPS
@@ -148,13 +150,17 @@ def measure_memory(request: MemoryRequest, response: Path) -> Needed:
         reserved_bytes=reserved,
         evaluation_peak_bytes=evaluation_peak,
         longest_row=longest,
+        rows_looked_at=None if longest is None else looked,
     )
 
 
-def longest_row(model: nn.Module, task: Task, table: Table, place: Place, config: ProbeConfig) -> int | None:
-    """The training row of which the most bytes are computed, among those there is time for; None if all are alike.
+def longest_row(
+    model: nn.Module, task: Task, table: Table, place: Place, config: ProbeConfig
+) -> tuple[int | None, int]:
+    """The training row of which the most bytes are computed, None if all are alike; and how many were looked at.
 
-    Rows of a table have one shape, but a task may cut away their padding, and then memory follows the longest.
+    Rows of a table have one shape, but a task may cut away their padding, and then memory follows the longest. All of
+    them are looked at as far as there is time, of which there is less while they are alike.
     """
     began, computed = time.monotonic(), {}
     model.eval()
@@ -164,15 +170,16 @@ def longest_row(model: nn.Module, task: Task, table: Table, place: Place, config
         with torch.no_grad(), autocast(config.precision, place.device), _Outputs() as outputs:
             task.losses(task.forward(model, batch), batch)
         computed[int(row)] = outputs.bytes
-        if time.monotonic() - began > LOOKED_AT_SECONDS:
+        are_alike = len(set(computed.values())) == 1
+        if time.monotonic() - began > (ALIKE_SECONDS if are_alike else LOOKED_AT_SECONDS):
             break
     model.train()
-    return max(computed, key=lambda row: computed[row]) if len(set(computed.values())) > 1 else None
+    return (None if are_alike else max(computed, key=lambda row: computed[row])), len(computed)
 
 
 def looked_at(n_rows: int) -> Rows:
     """Rows evenly spread over a table, in random order: where there is time for a few only, they are spread as well."""
-    rows = np.unique(np.linspace(0, n_rows - 1, LOOKED_AT_ROWS, dtype=np.int64))
+    rows = np.unique(np.linspace(0, n_rows - 1, min(n_rows, LOOKED_AT_MOST), dtype=np.int64))
     return np.random.default_rng(LOOKED_AT_SEED).permutation(rows)
 
 

@@ -16,6 +16,7 @@ from trainables.batching import split_batch
 from trainables.config import (
     BaselineConfig,
     Compression,
+    NoiseScale,
     Optimizer,
     Precision,
     Schedule,
@@ -38,7 +39,7 @@ def expand(sweep: Sweep) -> Plan:
         return Plan(sweep, first, (), notes, bounds(sweep, first))
     configurations = _configurations(sweep)
     trials = tuple(trial for configuration in configurations for trial in configuration)
-    notes += tuple(_growth_notes(sweep, trials))
+    notes += (*_growth_notes(sweep, trials), *_noise_notes(sweep, trials))
     return Plan(sweep, trials, pending_variants(sweep, configurations), notes, tuple(_edge_bounds(sweep, trials)))
 
 
@@ -254,9 +255,29 @@ def _growth_notes(sweep: Sweep, trials: Sequence[Trial]) -> Iterator[str]:
         )
 
 
+def _noise_notes(sweep: Sweep, trials: Sequence[Trial]) -> Iterator[str]:
+    """Where the file asks for the noise scale, and trials take too few steps to know it."""
+    if sweep.noise_scale in (None, NoiseScale()):
+        return
+    fixed = [t.training for t in trials if t.training.noise_scale and t.training.batch_schedule.name == "fixed"]
+    short = sorted({t.batch_size for t in fixed if not _may_be_resolved(t, sweep.facts.train_rows)})
+    if short:
+        yield (
+            f"the gradient noise scale stays unresolved at batch_size {listing(map(str, short))}: fewer than "
+            f"{LEAST_STEPS + 1} of their steps are measured; a smaller divided_every_steps measures more often, "
+            "for more of the time"
+        )
+
+
+def _may_be_resolved(training: Training, train_rows: int | None) -> bool:
+    """Whether enough steps are measured for an interval; True where that is not known, or was not wanted."""
+    every, steps = steps_between_measurements(training), baseline_work(training, train_rows).steps
+    return not steps or every is None or steps // every > LEAST_STEPS
+
+
 def _may_grow(training: Training, train_rows: int | None) -> bool:
     """Whether there can be an estimate of the noise scale at a reading that is not the last; True if not known."""
-    every, steps = steps_between_measurements(training), baseline_work(training, train_rows).steps
+    every, steps = steps_between_measurements(training, 1, train_rows), baseline_work(training, train_rows).steps
     before_last = steps * (training.evaluations - 1) // training.evaluations
     return not steps or (every is not None and before_last // every > LEAST_STEPS)
 

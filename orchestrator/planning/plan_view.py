@@ -289,8 +289,7 @@ def _settings_in_common(parents: Sequence[Trial]) -> dict[str, Any]:
 
 
 def _pending_work(plan: Plan, pending: PendingVariant, parent: Trial) -> Work:
-    training = parent.training
-    return chain_work(pending.chain, training.budget, training.batch_size, plan.sweep.facts.train_rows)
+    return chain_work(pending.chain, parent.training, plan.sweep.facts.train_rows)
 
 
 def _seed_words(plan: Plan, pending: PendingVariant) -> str:

@@ -40,7 +40,7 @@ def work_of(config: AnyTrialConfig, train_rows: int | None) -> Work:
         case BaselineConfig(training=training):
             return baseline_work(training, train_rows)
         case VariantConfig(training=training, chain=chain):
-            return chain_work(chain, training.budget, training.batch_size, train_rows)
+            return chain_work(chain, training, train_rows)
         case ProbeConfig():
             return Work()  # its steps train nothing, and how many it takes is found out on the way
 
@@ -53,10 +53,10 @@ def baseline_work(training: Training, train_rows: int | None) -> Work:
     return Work(*work_of_budget(training.batch_schedule, examples_in(budget, train_rows), training.batch_size))
 
 
-def chain_work(chain: tuple[Compression, ...], budget: Budget, batch_size: int, train_rows: int | None) -> Work:
+def chain_work(chain: tuple[Compression, ...], training: Training, train_rows: int | None) -> Work:
     """The training that a chain of methods does, each for a fraction of its parent's budget, at its batch size."""
-    parts = (part_of(budget, fraction) for fraction in budget_fractions(chain))
-    return sum((budget_work(part, batch_size, train_rows) for part in parts), Work())
+    parts = (part_of(training.budget, fraction) for fraction in budget_fractions(chain))
+    return sum((budget_work(part, training.batch_size, train_rows) for part in parts), Work())
 
 
 def budget_work(budget: Budget, batch_size: int, train_rows: int | None) -> Work:

@@ -145,6 +145,17 @@ def test_what_may_mislead_is_noted(tmp_path: Path, parameters: str, words: str) 
     assert expand(load_text(tmp_path, sweep_text())).notes == ()
 
 
+def test_a_noise_scale_that_will_not_be_known_is_noted_where_the_file_asks_for_it(tmp_path: Path) -> None:
+    def notes(noise_scale: str) -> tuple[str, ...]:
+        budget, batches = "{examples: 6000}", "{batch_size: {values: [16, 64]}, learning_rate: {base: 0.1, rule: none}}"
+        text = sweep_text(budget=budget, parameters=batches, noise_scale=noise_scale)
+        return tuple(note for note in expand(load_text(tmp_path, text)).notes if "noise scale" in note)
+
+    (note,) = notes("{divided_every_steps: 50}")  # 375 steps and 93
+    assert "unresolved at batch_size 64: fewer than 4 of their steps" in note
+    assert notes("{divided_every_steps: 20}") == notes("false") == ()
+
+
 # -- identity ---------------------------------------------------------------------------------------------------------
 
 

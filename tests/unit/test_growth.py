@@ -188,6 +188,11 @@ def test_a_batch_that_grows_with_the_noise_is_measured_often_and_any_other_as_th
     examples = Budget(unit="examples", amount=1000)
     growing = training(32, budget=examples, batch_schedule=GrowWithNoise())
     assert [steps_between_measurements(growing, growth) for growth in (1, 2)] == [4, 4]
+    for amount, every in ((100_000, 48), (10_000_000, 256)):  # a longer run has the time
+        longer = growing.model_copy(update={"budget": Budget(unit="examples", amount=amount)})
+        assert steps_between_measurements(longer) == every
+    epochs = growing.model_copy(update={"budget": Budget(unit="epochs", amount=10)})
+    assert steps_between_measurements(epochs, train_rows=10_000) == 48
     often = growing.model_copy(update={"noise_scale": NoiseScale(every_steps=2, divided_every_steps=3)})
     assert [steps_between_measurements(often, growth) for growth in (1, 2)] == [3, 2]
     for schedule in (FixedBatch(), GrowAt()):

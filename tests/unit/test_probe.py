@@ -14,9 +14,9 @@ import torch
 from orchestrator.probing.local_trial import run_locally
 from tests.hungry import Heavy, Shortened, Trimmed
 from tests.training_samples import place
-from trainables import memory
+from trainables import memory, probe_process
 from trainables.config import Adam, ProbeConfig, TaskConfig, Throughput
-from trainables.data import open_data
+from trainables.data import Table, open_data
 from trainables.place import Place
 from trainables.probe import _ask
 from trainables.probe_process import MemoryRequest, Needed, longest_row, looked_at
@@ -171,8 +171,9 @@ def test_a_precision_that_the_device_lacks_is_refused(tmp_path: Path) -> None:
 def test_the_longest_row_is_the_one_that_most_is_computed_of(tmp_path: Path, task: Task) -> None:
     here: Place = place(tmp_path)
     table = open_data(task, here.cache).train
-    row = longest_row(task.build_model(), task, table, here, ProbeConfig(task=DIGITS))
+    row, looked = longest_row(task.build_model(), task, table, here, ProbeConfig(task=DIGITS))
     assert row is not None
+    assert looked > 100
     assert int(table.column("label")[row]) == 9
 
 
@@ -180,7 +181,18 @@ def test_the_longest_row_is_the_one_that_most_is_computed_of(tmp_path: Path, tas
 def test_where_all_rows_are_alike_none_is_the_longest(tmp_path: Path, precision: str) -> None:
     here, task = place(tmp_path), DigitsCnn(channels=4)
     config = ProbeConfig.model_validate({"task": DIGITS, "precision": precision})
-    assert longest_row(task.build_model(), task, open_data(task, here.cache).train, here, config) is None
+    assert longest_row(task.build_model(), task, open_data(task, here.cache).train, here, config)[0] is None
+
+
+def test_one_long_row_among_thousands_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_process, "ALIKE_SECONDS", 60.0)  # as on a machine with time
+    monkeypatch.setattr(probe_process, "LOOKED_AT_SECONDS", 60.0)
+    labels = torch.zeros(4000, dtype=torch.int64)
+    labels[2718] = 9
+    table = Table({"image": torch.rand(4000, 1, 8, 8), "label": labels})
+    task = Shortened()
+    row, looked = longest_row(task.build_model(), task, table, place(tmp_path), ProbeConfig(task=DIGITS))
+    assert (row, looked) == (2718, 4000)
 
 
 def test_a_few_of_the_rows_that_are_looked_at_are_from_everywhere() -> None:
