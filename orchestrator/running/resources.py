@@ -106,6 +106,19 @@ def check(wanted: Iterable[tuple[str, Shape]], nodes: Sequence[Node]) -> None:
             raise NeverFitsError(f"trial {trial} wants {shape}, but the cluster's nodes have {has}: {way_out}")
 
 
+def check_precision(trials: Iterable[tuple[str, AnyTrialConfig]], nodes: Sequence[Node]) -> None:
+    """Raises NeverFitsError for the first trial (id, configuration) in float16, if the cluster has no GPU."""
+    if any(node.gpus for node in nodes):
+        return
+    for trial, config in trials:
+        precision = config.precision if isinstance(config, ProbeConfig) else config.training.precision
+        if precision == "float16":
+            raise NeverFitsError(
+                f"trial {trial} trains in float16, which needs loss scaling and so a GPU, and the cluster has none: "
+                "set parameters.precision to bfloat16 or float32"
+            )
+
+
 def cluster_nodes() -> tuple[Node, ...]:
     """The nodes there are, or, where the cluster grows by itself, those there can be. Ray must be connected."""
     import ray

@@ -19,7 +19,14 @@ from orchestrator.plan import Plan
 from orchestrator.running.gang import Ending, Gang
 from orchestrator.running.ledger import Ledger, Observer
 from orchestrator.running.local_ray import RaySettings, connected
-from orchestrator.running.resources import check, cluster_nodes, need_of, remove_reservation, reservations
+from orchestrator.running.resources import (
+    check,
+    check_precision,
+    cluster_nodes,
+    need_of,
+    remove_reservation,
+    reservations,
+)
 from orchestrator.running.schedule import PerBatchSize
 from orchestrator.running.searcher import Admission
 from orchestrator.stages import answered
@@ -69,6 +76,7 @@ def run_sweep(
         with connected(settings, search_path), tempfile.TemporaryDirectory(prefix="paretune-") as scratch:
             nodes = cluster_nodes()
             cpus = plan.sweep.resources.cpus_per_worker
+            check_precision(((trial.id, trial.config) for trial in ledger.open_trials()), nodes)
             check(((trial.id, need_of(trial.config, nodes, cpus).claim) for trial in ledger.open_trials()), nodes)
             template = WorkerGroupConfig(
                 num_workers=1,

@@ -328,6 +328,10 @@ def test_what_is_recommended_is_as_fast_as_the_fastest(sweep: Sweep) -> None:
     equal = [o.contender.batch_size for o in comparison.batch.others if o.verdict is not Verdict.WORSE]
     chosen = comparison.recommendation.configuration.training.batch_size
     assert chosen in (comparison.batch.fastest.batch_size, *equal)
+    shown, fitted = (
+        {row.batch_size: row.steps for row in rows} for rows in (comparison.targets, comparison.batch.fit.rows)
+    )
+    assert shown == fitted, "what confirms has one rate, and is in no table of tuned ones"
 
 
 def test_readings_that_come_too_late_are_owned_up_to(sweep: Sweep) -> None:

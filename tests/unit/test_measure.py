@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from trainables.artifact import export_model
 from trainables.config import Measure, TaskConfig
 from trainables.data import Table
+from trainables.evaluate import ItemsError
 from trainables.fresh_process import MeasureError, measure_in_fresh_process
-from trainables.measure import Request, accuracy, gather, mean, mean_over_rows
+from trainables.measure import Request, accuracy, gather, mean, mean_over_rows, of_first_rows
 from trainables.subject import Subject
 from trainables.tasks import load_task
 from trainables.tasks.base import Batch, Task
@@ -133,6 +134,18 @@ def test_texts_of_different_lengths_are_weighed_by_their_items(tmp_path: Path) -
     assert found["val_loss"].value == pytest.approx(float((items + 1).square().mean()), rel=1e-5)
     assert found["val_loss_change"].value == pytest.approx(float((2 * items + 1).mean()), rel=1e-5)
     assert found["val_loss"].n == len(items)
+
+
+@pytest.mark.parametrize("items", [1, 3])
+def test_outputs_may_hold_the_items_of_a_row_one_after_another(items: int) -> None:
+    outputs = torch.arange(8 * items * 2).reshape(8 * items, 2)
+    assert torch.equal(of_first_rows(outputs, 5, 8), outputs[: 5 * items])
+
+
+@pytest.mark.parametrize("shape", [(), (3, 8), (12, 2)])
+def test_outputs_of_another_shape_are_named(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ItemsError, match=r"outputs for 8 rows must be of shape \[rows, ...\] or"):
+        of_first_rows(torch.zeros(shape), 5, 8)
 
 
 def test_mean_has_the_interval_of_its_values() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from orchestrator.planning.expand import expand
 from orchestrator.problems import SweepError
 from orchestrator.spec import load_sweep
+from orchestrator.sweepfile.orders import check_orders
 from tests.readme import README
 from tests.unit.sweep_text import sweep_text
 
@@ -177,6 +180,17 @@ def test_what_trials_can_do_is_not_refused(folder: Path, case: str) -> None:
     (folder / "wine.py").write_text(code)
     assert rehearsed(folder) == ""
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_column_to_sort_by_is_looked_for(folder: Path) -> None:
+    for column, words in (("label", ""), ("lable", "it has label"), ("features", "it has label")):
+        order = f"{{batch_size: 16, learning_rate: 0.1, data_order: {{name: sorted, column: {column}}}}}"
+        text = sweep_text(task="'wine:Wine'", compression=None, goals=None, parameters=order)
+        (folder / "sweep.yaml").write_text(text)
+        plan = expand(load_sweep(folder / "sweep.yaml"))
+        with pytest.raises(ValueError, match=words) if words else contextlib.nullcontext():
+            check_orders(plan)
+    sys.modules.pop("wine", None)
 
 
 @pytest.mark.usefixtures("rehearsing_here")

@@ -15,12 +15,13 @@ from orchestrator.running.resources import (
     Node,
     Shape,
     check,
+    check_precision,
     fits,
     future_nodes,
     need_of,
 )
 from orchestrator.running.resources import side_by_side as count
-from trainables.config import BaselineConfig, Budget, Device, Measure, TaskConfig, Training, VariantConfig
+from trainables.config import BaselineConfig, Budget, Device, Measure, ProbeConfig, TaskConfig, Training, VariantConfig
 
 TASK = TaskConfig(name="digits_cnn", data="d", code="c")
 LAPTOP = (Node(2, 0),)
@@ -108,6 +109,14 @@ def test_a_trial_that_never_fits_is_refused_with_the_way_out(shape: Shape, nodes
     with pytest.raises(NeverFitsError, match=way_out):
         check([("good", Shape(1, 1, 0)), ("bad", shape)], nodes)
     check([("good", Shape(1, 1, 0))], nodes)
+
+
+def test_float16_without_a_gpu_is_refused_before_anything_runs() -> None:
+    trials = [("good", baseline(1)), ("bad", ProbeConfig(task=baseline().task, precision="float16"))]
+    with pytest.raises(NeverFitsError, match="trial bad trains in float16"):
+        check_precision(trials, LAPTOP)
+    check_precision(trials, GPU_BOX)
+    check_precision(trials[:1], LAPTOP)
 
 
 def test_the_nodes_an_autoscaler_may_start_count_as_there() -> None:

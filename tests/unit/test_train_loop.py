@@ -13,6 +13,7 @@ from tests.training_samples import Regression, bits, build, differing, place, ta
 from trainables.batching import report_steps
 from trainables.config import Adam, Budget, GrowAt, GrowWithNoise, Sgd, WarmupCosine
 from trainables.data import Table, TaskData
+from trainables.evaluate import evaluate
 from trainables.loop import Diverged, train
 from trainables.tasks import Task
 
@@ -114,6 +115,14 @@ def test_the_training_loss_is_the_mean_over_all_items_since_the_last_reading(tmp
     parts = torch.cat(seen).split([8 * count for count in steps])
     assert steps == [1, 1, 1, 3]
     assert [r.metrics["step_loss_mean"] for r in history] == pytest.approx([part.mean().item() for part in parts])
+
+
+def test_training_data_is_judged_as_validation_data_is(tmp_path):
+    """In eval mode, by the model at the reading: not by what its steps have seen on the way there."""
+    model, history = run(tmp_path, Regression(), steps=40)
+    judged = evaluate(model, Regression(), tables().train, place(tmp_path), limit=tables().validation.n_rows)
+    assert history[-1].metrics["train_loss"] == pytest.approx(judged["loss"].value)
+    assert history[-1].metrics["train_loss"] != pytest.approx(history[-1].metrics["step_loss_mean"], rel=0.01)
 
 
 @pytest.mark.parametrize(
