@@ -206,7 +206,9 @@ def test_a_trial_is_the_same_to_the_bit_after_one_that_turned_every_setting(tmp_
     results, weights = [], []
     for name, plan in (("alone", sweep_of(trial)), ("between", sweep_of(before, trial, after))):
         storage = Storage(str(tmp_path / name))
-        results.append(run(plan, storage).results[trial.id])
+        ended = run(plan, storage).results
+        assert [(one.status, one.reason, one.details) for one in ended.values() if one.status != "completed"] == []
+        results.append(ended[trial.id])
         content = io.BytesIO(storage.read(trial_file(trial.id, "weights.pt")))
         weights.append(torch.load(content, weights_only=True))
     for rank in (0, 1):
