@@ -29,8 +29,8 @@ ENVIRONMENT: Mapping[str, str] = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.e
 HELD_ELSEWHERE = {
     "make test": "is what runs this test",
     "ray up cluster.yaml": "tests/unit/test_cluster_yaml.py: Ray's own check of the file",
-    "ray dashboard cluster.yaml": "tests/unit/test_cluster_yaml.py",
-    "pip install -c constraints.txt '.[aws]'": "what `make setup` does, with boto3",
+    "ray dashboard cluster.yaml": "tests/unit/test_cluster_yaml.py: Ray's own parser",
+    "pip install -c constraints.txt '.[aws]'": "what `make setup` does; and boto3: below",
     "ray get-auth-token --generate": "tests/unit/test_doctor.py",
     "ray rsync-down cluster.yaml /srv/paretune/ paretune-results/": "needs a cluster on AWS",
     "paretune submit examples/digits.yaml --address http://127.0.0.1:8265 --storage /srv/paretune": (
@@ -69,6 +69,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_readme_has_no_command_that_nothing_holds() -> None:
     assert set(HELD_ELSEWHERE) <= set(commands(README.read_text())), "a command is gone from the README"
+
+
+def test_what_a_cluster_needs_beside_can_be_installed_as_pinned() -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
+    wanted = ["--constraint", str(ROOT / "constraints.txt"), "boto3"]
+    done = subprocess.run([*pip, *wanted], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_demo_ends_with_tables_a_recommendation_and_the_way_to_mlflow(clone: Path) -> None:
