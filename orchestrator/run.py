@@ -30,7 +30,7 @@ from orchestrator.running.local_ray import RaySettings, RayStartError
 from orchestrator.running.resources import NeverFitsError
 from orchestrator.running.sweep import Interrupted, SweepOutcome, run_sweep
 from orchestrator.spec import load_sweep
-from orchestrator.sweepfile.orders import check_orders
+from orchestrator.sweepfile.asked import check_asked
 from trainables.data.fingerprint import default_cache
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, trial_file
@@ -50,7 +50,7 @@ def run_command(
     where = storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE
     try:
         plan = expand(load_sweep(sweep_file, import_task=True))
-        check_orders(plan)
+        check_asked(plan)
         place = Storage(where)
     except SweepError as error:
         print(error, file=sys.stderr)

@@ -14,7 +14,7 @@ import torch
 from orchestrator.planning.expand import expand
 from orchestrator.problems import SweepError
 from orchestrator.spec import load_sweep
-from orchestrator.sweepfile.orders import check_orders
+from orchestrator.sweepfile.asked import check_asked
 from tests.readme import README
 from tests.unit.sweep_text import sweep_text
 
@@ -189,8 +189,20 @@ def test_a_column_to_sort_by_is_looked_for(folder: Path) -> None:
         (folder / "sweep.yaml").write_text(text)
         plan = expand(load_sweep(folder / "sweep.yaml"))
         with pytest.raises(ValueError, match=words) if words else contextlib.nullcontext():
-            check_orders(plan)
+            check_asked(plan)
     sys.modules.pop("wine", None)
+
+
+def test_distillation_asks_for_a_model_that_can_be_narrower(folder: Path) -> None:
+    for code in (WINE, WINE.replace(", width=1.0", "")):
+        (folder / "wine.py").write_text(code)
+        variants = "{parents: all, variants: [{distill: {width: 0.5}}]}"
+        (folder / "sweep.yaml").write_text(sweep_text(task="'wine:Wine'", goals=None, compression=variants))
+        plan = expand(load_sweep(folder / "sweep.yaml"))
+        words = "Wine.build_model.width=....* takes no width: give it one"
+        with contextlib.nullcontext() if code == WINE else pytest.raises(ValueError, match=words):
+            check_asked(plan)
+        sys.modules.pop("wine", None)
 
 
 @pytest.mark.usefixtures("rehearsing_here")
