@@ -31,9 +31,10 @@ from orchestrator.running.resources import NeverFitsError
 from orchestrator.running.sweep import Interrupted, SweepOutcome, run_sweep
 from orchestrator.spec import load_sweep
 from orchestrator.sweepfile.asked import check_asked
+from trainables.credentials import without_credentials
 from trainables.data.fingerprint import default_cache
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage, trial_file
+from trainables.storage import Storage, trial_file, within
 
 DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -141,13 +142,14 @@ def _say_what_next(comparison: Comparison, storage: str | None, where: str) -> N
     print()
     row = comparison.recommendation.row
     if row is not None and row.result is not None and "model" in row.result.files:
-        print(f"{'The model:':17} {where.rstrip('/')}/{trial_file(row.id, row.result.files['model'])}")
+        print(f"{'The model:':17} {within(without_credentials(where), trial_file(row.id, row.result.files['model']))}")
     for what, command in (("Compare again:", "compare"), ("A page of plots:", "report"), ("Open MLflow:", "ui")):
         print(f"{what:17} {shlex.join([_program(), command, *rest])}")
 
 
 def _options(storage: str | None, address: str | None = None) -> list[str]:
-    given = {"--storage": storage, "--address": address}
+    """As they were given; but what is printed goes into logs, so names and passwords are left out."""
+    given = {"--storage": storage and without_credentials(storage), "--address": address}
     return [word for option, value in given.items() if value is not None for word in (option, value)]
 
 

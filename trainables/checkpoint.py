@@ -67,7 +67,7 @@ class TrainingState:
             dist.all_reduce(step, op=dist.ReduceOp.MIN)
             if step[0] != -step[1]:
                 raise RuntimeError(
-                    f"workers found different checkpoints in {place.storage.uri}: the storage must be one that the "
+                    f"workers found different checkpoints in {place.storage.label}: the storage must be one that the "
                     "machines of all workers reach, such as a network file system or a bucket"
                 )
 

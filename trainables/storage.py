@@ -16,6 +16,8 @@ from typing import BinaryIO
 
 from pyarrow import fs
 
+from trainables.credentials import without_credentials
+
 PART_BYTES = 256 * 1024  # of a log in an object store: few enough parts to read, small enough to write again
 
 
@@ -29,11 +31,17 @@ class Storage:
             self._fs, self.root = fs.FileSystem.from_uri(self.uri)
         except (OSError, ValueError, NotImplementedError) as error:
             raise ValueError(
-                f"storage {uri!r} is neither a path nor a URI that pyarrow.fs can open: {error}"
+                f"storage {without_credentials(uri)!r} is neither a path nor a URI that pyarrow.fs can open: "
+                f"{without_credentials(str(error))}"
             ) from error
         self.is_local = isinstance(self._fs, fs.LocalFileSystem)
         self._last_part: dict[str, tuple[int, bytes]] = {}  # of each log written here: number and content so far
         self._writer = uuid.uuid4().hex[:12]
+
+    @property
+    def label(self) -> str:
+        """What messages call it: its URI without names and passwords."""
+        return without_credentials(self.uri)
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -139,6 +147,12 @@ def _cut_torn_line(file: BinaryIO) -> None:
     if whole < end:
         file.truncate(whole)
     file.seek(whole)
+
+
+def within(storage: str, name: str) -> str:
+    """A place within a storage; a URI may end with options, as `s3://bucket/place?region=eu-west-1`."""
+    place, mark, options = storage.partition("?")
+    return f"{place.rstrip('/')}/{name}{mark}{options}"
 
 
 def trial_file(trial: str, name: str) -> str:

@@ -88,11 +88,11 @@ def load_plan(storage: Storage, sweep: str) -> StoredPlan:
         nearest = difflib.get_close_matches(sweep, names, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
         raise TableError(
-            f"no sweep {sweep!r} in storage {storage.uri}: {there}{hint}. "
+            f"no sweep {sweep!r} in storage {storage.label}: {there}{hint}. "
             "`paretune run` makes one; --storage names another place."
         ) from None
     except ValidationError as error:
         raise TableError(
-            f"the plan of sweep {sweep!r} in {storage.uri} cannot be read: {error.errors()[0]['msg']}. "
+            f"the plan of sweep {sweep!r} in {storage.label} cannot be read: {error.errors()[0]['msg']}. "
             "`paretune run` with the sweep's file writes it anew."
         ) from error

@@ -245,7 +245,7 @@ def _lock(storage: Storage, sweep: str) -> IO[str]:
         holder = file.read().strip() or "another process"
         file.close()
         raise SweepIsRunningError(
-            f"sweep {sweep!r} in {storage.uri} is being run by {holder}; wait until it has ended, or end it"
+            f"sweep {sweep!r} in {storage.label} is being run by {holder}; wait until it has ended, or end it"
         ) from None
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}")

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from orchestrator.credentials import without_credentials
 from orchestrator.plan import Plan
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.shipper import ENVIRONMENT, Shipper, default_tracking_uri
 from orchestrator.recording.views import experiment_tags
+from trainables.credentials import without_credentials
 
 GATHER_SECONDS = 0.5  # reports that come close together go in one request
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0  # between attempts

@@ -7,11 +7,11 @@ import signal
 import sys
 from typing import NoReturn
 
-from orchestrator.credentials import without_credentials
 from orchestrator.recording.mlflow_server import PortInUseError, ServerError, mlflow_server
 from orchestrator.recording.shipper import ENVIRONMENT, default_tracking_uri, sqlite_file
 from orchestrator.recording.views import view_url
 from orchestrator.report.command import DEFAULT_STORAGE
+from trainables.credentials import without_credentials
 from trainables.storage import Storage
 
 DONE, FAILED, INPUT_IS_WRONG = 0, 1, 2

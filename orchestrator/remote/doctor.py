@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.credentials import without_credentials
 from orchestrator.remote.token import ClusterError, auth_token
+from trainables.credentials import without_credentials
 
 if TYPE_CHECKING:
     from trainables.storage import Storage

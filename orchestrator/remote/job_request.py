@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.credentials import without_credentials
+from trainables.credentials import without_credentials
 
 LARGEST_FILE_BYTES = 50 * 2**20  # every node unpacks the folder: data belongs where all nodes reach it
 SKIPPED_FOLDERS = (

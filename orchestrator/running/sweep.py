@@ -31,7 +31,7 @@ from orchestrator.running.schedule import PerBatchSize
 from orchestrator.running.searcher import Admission
 from orchestrator.stages import answered
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage
+from trainables.storage import Storage, within
 from trainables.worker import WorkerGroupConfig
 
 BEHIND = "behind the others of its batch size"
@@ -84,16 +84,10 @@ def run_sweep(
                 gpus_per_worker=0,
                 storage=storage.uri,
                 runner=runner,
-                scratch=scratch if storage.is_local else _below(storage.uri, f"sweeps/{plan.sweep.name}/ray"),
+                scratch=scratch if storage.is_local else within(storage.uri, f"sweeps/{plan.sweep.name}/ray"),
             )
             _tune(ledger, Admission(ledger, nodes, template), scratch)
     return SweepOutcome(ledger.results, tuple(ledger.found))
-
-
-def _below(uri: str, folder: str) -> str:
-    """A folder of a storage; a URI may end with options, as `s3://bucket/place?region=eu-west-1`."""
-    place, mark, options = uri.partition("?")
-    return f"{place.rstrip('/')}/{folder}{mark}{options}"
 
 
 def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.credentials import without_credentials
 from orchestrator.plan import Trial
 from orchestrator.recording import recorder as recording
 from orchestrator.recording.cursor import Cursor, Sent, Target
@@ -18,6 +17,7 @@ from orchestrator.recording.journal import Journal
 from orchestrator.recording.recorder import Recorder
 from orchestrator.recording.shipper import Shipper
 from trainables.config import BaselineConfig, Budget, TaskConfig, Training, trial_id
+from trainables.credentials import without_credentials
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file
 
