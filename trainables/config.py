@@ -175,7 +175,8 @@ class NoiseScale(Frozen):
 
     Micro-batches and workers are parts of a batch that cost nothing more to look at. Where there is one of each, two
     eighths of the batch are computed once more, so that is done less often: see `benchmarks/noise_scale.py`. A batch
-    that grows with the noise scale is measured every fourth step at least: it would not grow in time.
+    that grows with the noise scale is measured more often, up to 64 times within its budget and at most at every fourth
+    step: it would not grow in time.
     """
 
     every_steps: PositiveInt = 32

@@ -47,7 +47,7 @@ from trainables.tasks.base import Task
 
 STEPS, ACCUMULATION_STEPS = 2, 2  # the second has the optimiser's state, and gradients beside the activations
 LOOKED_AT_MOST, LOOKED_AT_SEED = 1 << 20, 0  # of the rows of a table
-LOOKED_AT_SECONDS, ALIKE_SECONDS = 3.0, 1.0  # the second where all rows have been alike so far
+LOOKED_AT_SECONDS, ALIKE_SECONDS, ALIKE_ROWS = 3.0, 1.0, 256  # the second where so many have all been alike
 
 
 class Common(Frozen):
@@ -162,7 +162,7 @@ def longest_row(
     Rows of a table have one shape, but a task may cut away their padding, and then memory follows the longest. All of
     them are looked at as far as there is time, of which there is less while they are alike.
     """
-    began, computed = time.monotonic(), {}
+    began, computed, are_alike = time.monotonic(), dict[int, int](), True
     model.eval()
     for row in looked_at(table.n_rows):
         batch = {name: column.to(place.device) for name, column in table.gather(np.array([row])).items()}
@@ -170,8 +170,9 @@ def longest_row(
         with torch.no_grad(), autocast(config.precision, place.device), _Outputs() as outputs:
             task.losses(task.forward(model, batch), batch)
         computed[int(row)] = outputs.bytes
-        are_alike = len(set(computed.values())) == 1
-        if time.monotonic() - began > (ALIKE_SECONDS if are_alike else LOOKED_AT_SECONDS):
+        are_alike = are_alike and outputs.bytes == next(iter(computed.values()))
+        enough = are_alike and len(computed) >= ALIKE_ROWS
+        if time.monotonic() - began > (ALIKE_SECONDS if enough else LOOKED_AT_SECONDS):
             break
     model.train()
     return (None if are_alike else max(computed, key=lambda row: computed[row])), len(computed)

@@ -98,7 +98,7 @@ class OptimizerStep:
             is_last = number == len(micro_batches)
             with self._gradient_exchange(is_last):
                 with autocast(self.precision, self.place.device):
-                    losses = _per_item(self._losses(batch))
+                    losses = _per_item(self._losses(batch), _rows(batch))
                 loss_sum = losses.sum()
                 count.add(losses.numel(), is_last)
                 torch.autograd.backward(self.scaler.scale(loss_sum), self._weight_like(losses))
@@ -114,7 +114,7 @@ class OptimizerStep:
             for start in (0, rows):
                 with autocast(self.precision, self.place.device):
                     part = {name: column[start : start + rows] for name, column in batch.items()}
-                    losses = _per_item(self._losses(part))
+                    losses = _per_item(self._losses(part), _rows(part))
                 torch.autograd.backward(self.scaler.scale(losses.sum()), self._weight_like(losses))
                 sample.close_part(rows, losses.numel())
                 items += losses.numel()
@@ -183,7 +183,9 @@ def _rows(batch: Batch) -> int:
     return len(next(iter(batch.values())))
 
 
-def _per_item(losses: Tensor) -> Tensor:
+def _per_item(losses: Tensor, rows: int) -> Tensor:
+    if losses.ndim == 0 and rows == 1:
+        losses = losses.reshape(1)  # a squeeze() takes the one row of a batch away with the rest
     if losses.ndim != 1:
         raise ValueError(f"a loss must be given for every item, shape [items], not reduced; got {list(losses.shape)}")
     return losses if losses.dtype in (torch.float32, torch.float64) else losses.float()

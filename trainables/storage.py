@@ -151,7 +151,7 @@ def _cut_torn_line(file: BinaryIO) -> None:
 
 def within(storage: str, name: str) -> str:
     """A place within a storage; a URI may end with options, as `s3://bucket/place?region=eu-west-1`."""
-    place, mark, options = storage.partition("?")
+    place, mark, options = storage.partition("?") if "://" in storage else (storage, "", "")
     return f"{place.rstrip('/')}/{name}{mark}{options}"
 
 

@@ -23,6 +23,7 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 Floats = NDArray[np.float64]
+LEAST_FACTOR = 0.05  # of a time, in a resample: none is negative
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,12 @@ def fit_step_time(
     freedom = max(1, len(times) - design.shape[1])
     spread = relative * np.sqrt(len(times) / freedom) * student_t.ppf(0.975, freedom) / norm.ppf(0.975)
     generator = np.random.default_rng(seed)
-    draws = np.array(
-        [solve(fitted * (1 + generator.choice(spread - spread.mean(), len(times)))) for _ in range(resamples)]
-    )
-    knees = reference * draws[:, 0] / np.maximum(draws[:, 1], np.finfo(float).tiny)
-    low, high = (np.quantile(np.column_stack([draws[:, :2], knees]), q, axis=0) for q in (0.025, 0.975))
+    drawn = generator.choice(spread - spread.mean(), (resamples, len(times)))
+    draws = np.array([solve(fitted * factors) for factors in np.maximum(1 + drawn, LEAST_FACTOR)])
+    knees = np.full(resamples, np.inf)  # where an example seems to cost nothing, throughput never levels off
+    np.divide(reference * draws[:, 0], draws[:, 1], out=knees, where=draws[:, 1] > 0)
+    found = np.column_stack([draws[:, :2], knees])  # quantiles are some of these: between infinities is no number
+    low, high = (np.quantile(found, q, axis=0, method="nearest") for q in (0.025, 0.975))
     communication = dict(zip(groups, best[2:].tolist(), strict=True))
     step_time = StepTime(float(best[0]), float(best[1]), communication, rms, reference)
     intervals = [(float(a), float(b)) for a, b in zip(low, high, strict=True)]

@@ -216,7 +216,8 @@ def _count(estimate: Estimate | None) -> str:
 
 
 def _range(interval: tuple[float, float], scale: float) -> str:
-    return f"{interval[0] * scale:.3g} to {interval[1] * scale:.3g}"
+    low, high = (end * scale for end in interval)
+    return f"{low:.3g} to {high:.3g}" if math.isfinite(high) else f"{low:.3g} or more"
 
 
 def _finite(value: float) -> float | None:

@@ -20,7 +20,16 @@ from trainables.data.fingerprint import default_cache
 
 TIMEOUT_SECONDS = 120.0
 OURS = Path(__file__).resolve().parents[2]
-NOT_HERE = ("cuda", "nvidia", "gpu", "out of memory", "can't allocate")  # in what an error says, in small letters
+# In what an error says, in small letters:
+NOT_HERE = (
+    "cuda",
+    "nvidia",
+    "gpu",
+    "triton",
+    "active drivers",
+    "out of memory",
+    "can't allocate",
+)  # in what an error says, in small letters
 
 
 class Request(Frozen):
@@ -88,7 +97,10 @@ def _try(request: Request, options: Mapping[str, Scalar], look: functools._lru_c
     from trainables.evaluate import ItemsError, item_losses, item_values
     from trainables.tasks import TaskError, load_task
 
-    task = load_task(request.task, options, request.search_path)
+    try:
+        task = load_task(request.task, options, request.search_path)
+    except TaskError:  # the driver has loaded it: it is this process that lacks something, such as a GPU
+        return
     name = type(task).__name__
     data = open_data(task, Path(request.cache), look)
     _ = data.test  # its columns are compared with the others'
@@ -133,9 +145,10 @@ def _problem(name: str, doing: str, error: Exception) -> str | None:
     if isinstance(error, ItemsError):
         return str(error)
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-    if isinstance(error, MemoryError) or any(word in said.lower() for word in NOT_HERE):
-        return None
     frames = traceback.extract_tb(error.__traceback__)
+    told = f"{said} {frames[-1].line or ''}".lower()  # an assert may say nothing but its own line
+    if isinstance(error, MemoryError) or any(word in told for word in NOT_HERE):
+        return None
     own = [frame for frame in frames if not _is_installed(Path(frame.filename).resolve())]
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
     return f"{name}{doing}: {type(error).__name__}: {said}{where}"

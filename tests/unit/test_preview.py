@@ -76,7 +76,9 @@ def test_a_folder_that_is_a_link_is_followed_and_one_that_leads_back_is_not(tmp_
     for name, target in (("round", "data"), ("up", "."), ("again", "data/more"), ("inside", "data/real")):
         (tmp_path / "data" / name).symlink_to(tmp_path / target)
     write(tmp_path / "data" / "real" / "c.parquet", numbers(6, 1))
-    assert open_table(str(tmp_path / "data"), tmp_path / "cache").column("x").tolist() == list(range(7))
+    write(tmp_path / "data" / "_versions" / "v1" / "d.parquet", numbers(7, 1))
+    (tmp_path / "data" / "z").symlink_to(tmp_path / "data" / "_versions" / "v1")  # hidden without it
+    assert open_table(str(tmp_path / "data"), tmp_path / "cache").column("x").tolist() == list(range(8))
 
 
 LATE_NULL = pa.table({"x": pa.array([1, 2, 3, 4, 5, 6, 7, None])})

@@ -153,6 +153,10 @@ FINE = {
         'cross_entropy(outputs, batch["label"]',
         'cross_entropy(outputs[0] if torch.is_grad_enabled() else outputs, batch["label"]',
     ),
+    "a GPU that is asserted": (
+        "        return nn.Sequential",
+        "        assert torch.cuda.is_available()\n        return nn.Sequential",
+    ),
     "a GPU of its own": ("cross_entropy(outputs,", "cross_entropy(outputs.cuda(),"),
     "no memory": ("return nn.Sequential", "return nn.Linear(10**9, 10**9)\n        nn.Sequential"),
     "a setting that stays": (

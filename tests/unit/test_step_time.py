@@ -34,6 +34,12 @@ def test_intervals_cover_the_truth(sizes: list[int]) -> None:
     assert (covered >= 178).all(), covered
 
 
+def test_a_knee_that_may_be_anywhere_has_no_end_and_no_absurd_one() -> None:
+    fit = fit_step_time([1, 8, 64], [1, 1, 1], [0.010, 0.012, 0.0117])
+    assert fit.knee_interval[1] == np.inf
+    assert np.isfinite([*fit.fixed_interval, *fit.per_example_interval, fit.knee_interval[0]]).all()
+
+
 def test_knee_is_half_of_the_throughput() -> None:
     time = StepTime(0.02, 0.0005, {4: 0.02})
     assert time.batch_for_share(0.5) == pytest.approx(40)

@@ -95,6 +95,14 @@ def test_a_loss_that_is_already_reduced_is_refused(here):
         update([{"features": torch.randn(8, 3)}], RATE)
 
 
+def test_a_squeeze_may_take_the_one_row_of_a_batch_with_the_rest(here):
+    model = build(Regression(batch_norm=False))
+    optimizer = build_optimizer(Sgd(), model.parameters(), RATE)
+    update = OptimizerStep(model, optimizer, lambda m, b: m(b["features"]).square().squeeze(), training(1), here)
+    _, items, _ = update([{"features": torch.randn(1, 3)}], RATE)
+    assert items == 1
+
+
 @pytest.mark.parametrize(
     ("config", "kind", "settings"),
     [

@@ -107,7 +107,9 @@ def _leads_back(folder: Path, source: Path) -> bool:
     if not folder.is_symlink():
         return False
     target = folder.resolve()
-    return target.is_relative_to(source) or source.is_relative_to(target)
+    if target.is_relative_to(source):
+        return not any(part.startswith((".", "_")) for part in target.relative_to(source).parts)
+    return source.is_relative_to(target)
 
 
 def _local_file(name: str, path: str) -> SourceFile:
