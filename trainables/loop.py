@@ -104,7 +104,6 @@ def train(
                 measured = noise if noise is not None and noise.is_due(state.step + i, state.growth) else None
                 readings.append(*update(micro_batches, learning_rate, with_norm=i % NORM_EVERY == 0, noise=measured))
                 meeting.after_step(state.step + i + 1)
-            del steps, micro_batches  # before the next are there
             state.step += block.steps
             state.rows += block.steps * rows_per_step
             bad = readings.look()  # waits for the device, so the clock below is right
