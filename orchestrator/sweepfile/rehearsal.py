@@ -21,15 +21,7 @@ from trainables.data.fingerprint import default_cache
 TIMEOUT_SECONDS = 120.0
 OURS = Path(__file__).resolve().parents[2]
 # In what an error says, in small letters:
-NOT_HERE = (
-    "cuda",
-    "nvidia",
-    "gpu",
-    "triton",
-    "active drivers",
-    "out of memory",
-    "can't allocate",
-)  # in what an error says, in small letters
+NOT_HERE = ("cuda", "nvidia", "gpu", "triton", "active drivers", "out of memory", "can't allocate")
 
 
 class Request(Frozen):

@@ -81,6 +81,7 @@ def open_file(source: str, file: SourceFile) -> Any:
 
 def _local(path: Path) -> Iterator[SourceFile]:
     if path.is_dir():
+        source = path.resolve()
         seen: set[str] = set()  # links may lead to the same folder, or in a circle
         for folder, subfolders, names in os.walk(path, followlinks=True):
             if (real := os.path.realpath(folder)) in seen:
@@ -90,7 +91,7 @@ def _local(path: Path) -> Iterator[SourceFile]:
             subfolders[:] = sorted(
                 name
                 for name in subfolders
-                if not (name.startswith((".", "_")) or _leads_back(Path(folder, name), path.resolve()))
+                if not (name.startswith((".", "_")) or _leads_back(Path(folder, name), source))
             )
             for name in names:
                 relative = os.path.relpath(os.path.join(folder, name), path).replace(os.sep, "/")
