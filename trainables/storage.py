@@ -7,6 +7,7 @@ Names given to these functions are relative to the root and use `/`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import uuid
@@ -51,6 +52,10 @@ class Storage:
 
     def names(self, folder: str) -> list[str]:
         """Names (not paths) of the files and folders directly in `folder`, sorted; empty if there is no such folder."""
+        if self.is_local:  # pyarrow raises where a folder comes into being while it looks
+            with contextlib.suppress(FileNotFoundError):
+                return sorted(os.listdir(self.path(folder)))
+            return []
         selector = fs.FileSelector(self.path(folder), allow_not_found=True)
         return sorted(info.base_name for info in self._fs.get_file_info(selector))
 
@@ -80,7 +85,7 @@ class Storage:
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is there."""
-        if self.exists(name):
+        with contextlib.suppress(FileNotFoundError):
             self._fs.delete_file(self.path(name))
 
     def append_lines(self, name: str, lines: Iterable[str]) -> None:

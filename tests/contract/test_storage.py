@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,17 @@ def test_names_are_those_directly_in_a_folder(storage: Storage) -> None:
     assert storage.names("trials/a") == ["y.json", "z.pt"]
     storage.remove("trials/a/y.json")
     assert storage.names("trials/a") == ["z.pt"]
+
+
+def test_a_folder_may_come_into_being_while_it_is_listed(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    folders = [f"trials/{number}" for number in range(3000)]
+    with ThreadPoolExecutor(1) as other:
+        making = other.submit(lambda: [os.makedirs(storage.path(folder)) for folder in folders])
+        for folder in folders:
+            while not storage.exists(folder):
+                assert storage.names(folder) == []
+        making.result()
 
 
 def test_a_log_grows_and_another_process_reads_it(storage: Storage) -> None:

@@ -98,7 +98,7 @@ def test_a_failing_rank_hangs_neither_its_peer_nor_the_driver(storage: Storage) 
         Status.OUT_OF_MEMORY,
         Status.COMPLETED,
         Status.COMPLETED,
-    ]
+    ], [(results[trial.id].reason, results[trial.id].details) for trial in plan.trials]
     assert results[raised.id].reason == "ValueError: as the script says (on worker 1)"
     for rank in (0, 1):
         assert [attempt["resumed_at"] for attempt in attempts(storage, died_once.id, rank)] == [0, 1]
