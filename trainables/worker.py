@@ -138,8 +138,9 @@ def serve(loop_config: dict[str, Any]) -> None:
 
     config: WorkerGroupConfig = loop_config["config"]
     mailbox = loop_config["mailbox"]
+    run_trial = load_runner(config.runner)
     life, place = _take_place(config)
-    runner = Runner(load_runner(config.runner), place)
+    runner = Runner(run_trial, place)
     ray.get(mailbox.join.remote(life, place.rank, place.num_workers, os.getpid()))
     index = 0
     while True:

@@ -58,6 +58,7 @@ class StepTimeFit:
     fixed_interval: tuple[float, float]
     per_example_interval: tuple[float, float]
     knee_interval: tuple[float, float]  # of the batch size at half the throughput, on the reference workers
+    communication_intervals: Mapping[int, tuple[float, float]]  # of each c(K)
 
 
 def fit_step_time(
@@ -100,12 +101,12 @@ def fit_step_time(
     draws = np.array([solve(fitted * factors) for factors in np.maximum(1 + drawn, LEAST_FACTOR)])
     knees = np.full(resamples, np.inf)  # where an example seems to cost nothing, throughput never levels off
     np.divide(reference * draws[:, 0], draws[:, 1], out=knees, where=draws[:, 1] > 0)
-    found = np.column_stack([draws[:, :2], knees])  # quantiles are some of these: between infinities is no number
+    found = np.column_stack([draws, knees])  # quantiles are some of these: between infinities is no number
     low, high = (np.quantile(found, q, axis=0, method="nearest") for q in (0.025, 0.975))
     communication = dict(zip(groups, best[2:].tolist(), strict=True))
     step_time = StepTime(float(best[0]), float(best[1]), communication, rms, reference)
-    intervals = [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
-    return StepTimeFit(step_time, intervals[0], intervals[1], intervals[2])
+    fixed, per_example, *between, knee = [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+    return StepTimeFit(step_time, fixed, per_example, knee, dict(zip(groups, between, strict=True)))
 
 
 @dataclass(frozen=True)

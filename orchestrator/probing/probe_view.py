@@ -63,6 +63,7 @@ def _fit_as_dict(fit: StepTimeFit) -> dict[str, Any]:
         "seconds_per_example_interval": fit.per_example_interval,
         "reference_workers": line.reference_workers,
         "communication_seconds": {str(workers): seconds for workers, seconds in line.communication.items()},
+        "communication_seconds_interval": {str(workers): ends for workers, ends in fit.communication_intervals.items()},
         "rms_relative_error": line.rms_relative,
         "knee_batch_size": _finite(_knee(line, 0.5)) if line.per_example > 0 else None,
         "knee_batch_size_interval": [_finite(end) for end in fit.knee_interval],
@@ -146,7 +147,8 @@ def _fit_lines(fit: StepTimeFit | None) -> Iterable[str]:
         f"scatter {line.rms_relative:.0%}"
     )
     for workers, seconds in line.communication.items():
-        yield f"c({workers}){beyond} = {seconds * 1e3:.3g} ms for the exchange between {workers} workers"
+        ends = _range(fit.communication_intervals[workers], 1e3)
+        yield f"c({workers}){beyond} = {seconds * 1e3:.3g} ms ({ends}) for the exchange between {workers} workers"
     if line.per_example <= 0:
         yield "no knee: within what was timed, more examples cost no more time"
         return

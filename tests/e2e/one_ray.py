@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,10 +20,12 @@ SEARCH_PATH = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]  
 
 
 @contextmanager
-def local_ray(num_cpus: int = 2) -> Iterator[None]:
-    """Without GPUs, where the machine has some: scripted trials count CPUs, and exchange tensors in main memory."""
+def local_ray(num_cpus: int = 2, num_gpus: int = 0) -> Iterator[None]:
+    """With this many GPUs, whether the machine has some or none: scripted trials exchange tensors in main memory."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setenv("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(num_gpus))))
+        if num_gpus:
+            patch.setenv("RAY_OVERRIDE_RESOURCES", json.dumps({"GPU": num_gpus}))
         with connected(RaySettings(num_cpus=num_cpus, include_dashboard=True), SEARCH_PATH):
             yield
 

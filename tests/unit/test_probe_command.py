@@ -114,7 +114,7 @@ def test_people_and_scripts_see_what_was_found() -> None:
     ("workers", "lines"),
     [
         ((2,), ["a + c(2) = 7 ms", "knee: half of the highest throughput at batch 700", "on 2 workers"]),
-        ((2, 4), ["a + c(2) = 7 ms", "c(4) - c(2) = 6 ms for the exchange between 4 workers", "on 2 workers"]),
+        ((2, 4), ["a + c(2) = 7 ms", "c(4) - c(2) = 6 ms (6 to 6) for the exchange between 4 workers", "on 2 workers"]),
     ],
 )
 def test_without_one_worker_no_exchange_is_told_from_the_rest(workers: tuple[int, ...], lines: list[str]) -> None:

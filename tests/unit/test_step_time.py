@@ -34,6 +34,19 @@ def test_intervals_cover_the_truth(sizes: list[int]) -> None:
     assert (covered >= 178).all(), covered
 
 
+def test_intervals_of_what_workers_exchange_cover_it() -> None:
+    generator = np.random.default_rng(0)
+    truth, covered = StepTime(0.02, 0.0005, {2: 0.01, 4: 0.03}), np.zeros(2)
+    sizes, workers = [*SIZES, 32, 128, 512, 1024], [*WORKERS, 4, 4, 4, 4]
+    for _ in range(200):
+        times = [
+            truth.seconds(size, k) * np.exp(generator.normal(0, 0.03)) for size, k in zip(sizes, workers, strict=True)
+        ]
+        found = fit_step_time(sizes, workers, times, resamples=200).communication_intervals
+        covered += [found[k][0] <= truth.communication[k] <= found[k][1] for k in (2, 4)]
+    assert (covered >= 178).all(), covered
+
+
 def test_a_knee_that_may_be_anywhere_has_no_end_and_no_absurd_one() -> None:
     fit = fit_step_time([1, 8, 64], [1, 1, 1], [0.010, 0.012, 0.0117])
     assert fit.knee_interval[1] == np.inf
