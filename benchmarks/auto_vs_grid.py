@@ -39,11 +39,12 @@ from orchestrator.spec import Objective, load_sweep
 from orchestrator.stages import answered
 from trainables.batching import steps_for
 from trainables.commands import Advance, Finished, Reading, Start
-from trainables.config import BaselineConfig, Training, trial_id
+from trainables.config import BaselineConfig, trial_id
 from trainables.place import Place
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.runner import Runner
 from trainables.storage import Storage
+from trainables.training_config import Training
 from trainables.trial import run_trial
 
 SHARE_GOAL, RATIO_GOAL = 0.25, 1.10

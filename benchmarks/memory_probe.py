@@ -123,10 +123,11 @@ def real(limit_mib: int) -> dict[str, list[tuple[float, int, int]]]:
     """Every policy on the same task and limit, each with processes of its own."""
     import torch
 
-    from trainables.config import AdamW, ProbeConfig, TaskConfig
+    from trainables.config import ProbeConfig, TaskConfig
     from trainables.place import Place
     from trainables.probe import in_processes
     from trainables.storage import Storage
+    from trainables.training_config import AdamW
 
     capacity, cuda = limit_mib * 2**20, torch.cuda.is_available()
     task = TaskConfig(name="stdlib_gpt", data="of the benchmark", code="of the benchmark")

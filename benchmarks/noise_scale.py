@@ -24,7 +24,6 @@ import torch
 from side_by_side import MIN_TURNS, add_device_option, clock_of, side_by_side, timed, turns_within, warmed_up
 from torch import nn
 
-from trainables.config import Budget, NoiseScale, Sgd, Training
 from trainables.data import Table, TaskData, open_data
 from trainables.gradient_noise import GradientNoise
 from trainables.loop import train
@@ -32,6 +31,7 @@ from trainables.place import Place
 from trainables.results import Report
 from trainables.storage import Storage
 from trainables.tasks import Task, load_task
+from trainables.training_config import Budget, NoiseScale, Sgd, Training
 
 GOAL = 1.03
 TASKS = ("digits_cnn", "diabetes_mlp", "stdlib_gpt")

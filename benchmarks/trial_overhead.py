@@ -220,7 +220,8 @@ def run_trial(trial: str, config: BaselineConfig, place: Place) -> Iterator[Repo
 def _plan(trials: int, num_workers: int) -> Plan:
     from orchestrator.plan import Plan, Trial
     from orchestrator.spec import Objective, Parameters, Sweep, TaskChoice, TaskFacts
-    from trainables.config import BaselineConfig, Budget, TaskConfig, Training, trial_id
+    from trainables.config import BaselineConfig, TaskConfig, trial_id
+    from trainables.training_config import Budget, Training
 
     def trial(seed: int) -> Trial:
         training = Training(

@@ -13,7 +13,8 @@ from enum import StrEnum
 from functools import cached_property
 
 from orchestrator.spec import Sweep
-from trainables.config import AnyTrialConfig, Compression, Measure, ProbeConfig, Training
+from trainables.config import AnyTrialConfig, Compression, Measure, ProbeConfig
+from trainables.training_config import Training
 
 
 class Stage(StrEnum):

@@ -11,18 +11,16 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from trainables.config import (
+from trainables.config import Compression, Measure, Scalar
+from trainables.frozen import Frozen
+from trainables.training_config import (
     BatchSchedule,
     Budget,
-    Compression,
     DataOrder,
     FixedBatch,
-    Frozen,
-    Measure,
     NoiseScale,
     Optimizer,
     Precision,
-    Scalar,
     Schedule,
     Sharding,
     Stored,

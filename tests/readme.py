@@ -21,18 +21,8 @@ from orchestrator.spec import (
 )
 from orchestrator.sweepfile.chains import union_members
 from orchestrator.sweepfile.load import AUTO_EVALUATIONS, AUTO_EXTEND, AUTO_MULTIPLIERS
-from trainables.config import (
-    BatchSchedule,
-    Compression,
-    Constant,
-    DataOrder,
-    FineTune,
-    Measure,
-    NoiseScale,
-    Optimizer,
-    Schedule,
-    Sgd,
-)
+from trainables.config import Compression, FineTune, Measure
+from trainables.training_config import BatchSchedule, Constant, DataOrder, NoiseScale, Optimizer, Schedule, Sgd
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -16,19 +16,18 @@ from orchestrator.analysis.stored import StoredPlan, StoredTrial, save_plan
 from orchestrator.spec import Goal, Objective
 from trainables.config import (
     BaselineConfig,
-    Budget,
     Compression,
     Distill,
     Int8,
     Prune,
     TaskConfig,
-    Training,
     VariantConfig,
     describe_chain,
     trial_id,
 )
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import Storage, trial_file
+from trainables.training_config import Budget, Training
 
 TASK = TaskConfig(name="digits_cnn", data="data", code="code")
 EXAMPLES = 40_000

@@ -34,20 +34,11 @@ from orchestrator.spec import (
     TaskChoice,
     TaskFacts,
 )
-from trainables.config import (
-    BaselineConfig,
-    Budget,
-    FineTune,
-    Measure,
-    Scalar,
-    TaskConfig,
-    Training,
-    VariantConfig,
-    trial_id,
-)
+from trainables.config import BaselineConfig, FineTune, Measure, Scalar, TaskConfig, VariantConfig, trial_id
 from trainables.place import Place
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, trial_file
+from trainables.training_config import Budget, Training
 
 RUNNER = "scripted:run_trial"
 

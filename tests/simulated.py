@@ -22,8 +22,9 @@ from orchestrator.planning.resolve import resolve, settled
 from orchestrator.spec import Sweep
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.batching import report_steps, steps_for
-from trainables.config import ProbeConfig, Training, VariantConfig
+from trainables.config import ProbeConfig, VariantConfig
 from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.training_config import Training
 
 TARGET = 0.5  # of val_loss
 ROWS = 50_000

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from trainables.batching import split_batch
-from trainables.config import Budget, Training
 from trainables.data import Table, TaskData
 from trainables.place import Place
 from trainables.storage import Storage
 from trainables.tasks import Task
+from trainables.training_config import Budget, Training
 
 
 class Regression(Task):

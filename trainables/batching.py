@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from trainables.config import Budget
+from trainables.training_config import Budget
 
 
 def steps_for(budget: Budget, batch_size: int, train_rows: int | None = None) -> int | None:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Optimizer
 
-from trainables.config import Precision
 from trainables.evaluate import autocast
 from trainables.memory import out_of_memory, release_memory
 from trainables.place import Place
 from trainables.tasks.base import Batch
+from trainables.training_config import Precision
 
 Objective = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
 

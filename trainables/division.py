@@ -7,8 +7,8 @@ Imports no torch: where a worker was killed for its memory, the driver's side wr
 from __future__ import annotations
 
 from trainables.batching import split_batch
-from trainables.config import Training
 from trainables.storage import Storage, division_file
+from trainables.training_config import Training
 
 
 def next_division(training: Training) -> Training | None:

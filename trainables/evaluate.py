@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainables.config import Precision, Training
 from trainables.place import Place
 from trainables.results import Estimate
 from trainables.tasks.base import Batch, Task
+from trainables.training_config import Precision, Training
 
 if TYPE_CHECKING:
     from trainables.data import Table, TaskData

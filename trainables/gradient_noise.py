@@ -24,10 +24,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainables.config import Training
 from trainables.noise_scale import NoiseScaleMeter, steps_between_measurements
 from trainables.place import Place
 from trainables.results import Estimate, Report
+from trainables.training_config import Training
 
 HALF_LIFE = 32  # measured steps after which a measurement weighs half: the noise scale grows during training
 DIVIDED_SHARE = 8  # of the batch, in each of the two parts: larger ones cost more and tell hardly more

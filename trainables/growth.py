@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from trainables.config import BatchSchedule, FixedBatch, GrowAt, GrowWithNoise
+from trainables.training_config import BatchSchedule, FixedBatch, GrowAt, GrowWithNoise
 
 
 def boundaries(schedule: BatchSchedule, budget_examples: Fraction) -> list[int]:

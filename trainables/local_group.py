@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from trainables.config import Frozen, TrialConfig
+from trainables.config import TrialConfig
+from trainables.frozen import Frozen
 from trainables.malloc import give_back_large_blocks
 from trainables.results import Report, TrialResult
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from trainables.checkpoint import TrainingState
 from trainables.clean import seed_everything
-from trainables.config import ProbeConfig, Training
+from trainables.config import ProbeConfig
 from trainables.data.order import row_order
 from trainables.data.shards import Shard
 from trainables.data_parallel import Objective
@@ -37,6 +37,7 @@ from trainables.place import Place
 from trainables.results import Report
 from trainables.step import OptimizerStep, Readings
 from trainables.tasks.base import Task
+from trainables.training_config import Training
 
 if TYPE_CHECKING:
     from trainables.data import TaskData

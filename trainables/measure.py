@@ -21,9 +21,10 @@ from torch._inductor import config as compiler
 
 from trainables.artifact import Inputs
 from trainables.child import answer
-from trainables.config import Frozen, Measure, TaskConfig
+from trainables.config import Measure, TaskConfig
 from trainables.data import Table, open_data
 from trainables.evaluate import ItemsError, item_values
+from trainables.frozen import Frozen
 from trainables.latency import latency_ms, latency_ratio, time_in_turn
 from trainables.results import Estimate
 from trainables.results import Frozen as FrozenResult

@@ -28,8 +28,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainables.config import Training
 from trainables.results import Z_95
+from trainables.training_config import Training
 
 LEAST_STEPS = 3  # measured, for an interval; counted by their weights, so more of them where old ones fade
 LEAST_DIVIDED_ROWS = 4  # of a batch in one piece, for it to be divided

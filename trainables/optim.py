@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from trainables.config import Adam, AdamW, Constant, Optimizer, Schedule, Sgd, WarmupCosine
+from trainables.training_config import Adam, AdamW, Constant, Optimizer, Schedule, Sgd, WarmupCosine
 
 
 def build_optimizer(

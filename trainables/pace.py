@@ -14,9 +14,9 @@ import torch.distributed as dist
 
 from trainables.batching import examples_in, report_shares, report_steps, steps_for
 from trainables.checkpoint import TrainingState
-from trainables.config import Training
 from trainables.growth import planned_growth, steps_until_change
 from trainables.place import Place
+from trainables.training_config import Training
 
 MAX_BLOCK_STEPS = 64  # steps between two looks at the losses: on CUDA each look waits for the device
 

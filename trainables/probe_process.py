@@ -22,11 +22,12 @@ from torch import nn
 
 from trainables.checkpoint import TrainingState
 from trainables.child import answer
-from trainables.config import Budget, Frozen, ProbeConfig, Training
+from trainables.config import ProbeConfig
 from trainables.data import Table
 from trainables.data.shards import Rows, Shard
 from trainables.data_parallel import MicroBatchTooLargeError
 from trainables.evaluate import _Outputs, autocast, evaluate, evaluation_rows
+from trainables.frozen import Frozen
 from trainables.gradient_noise import GradientNoise
 from trainables.memory import (
     SHARE_OF_AVAILABLE,
@@ -44,6 +45,7 @@ from trainables.results import Frozen as FrozenResult
 from trainables.step_timing import time_step_sizes
 from trainables.storage import Storage
 from trainables.tasks.base import Task
+from trainables.training_config import Budget, Training
 
 STEPS, ACCUMULATION_STEPS = 2, 2  # the second has the optimiser's state, and gradients beside the activations
 LOOKED_AT_MOST, LOOKED_AT_SEED = 1 << 20, 0  # of the rows of a table

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from trainables.clean import seed_everything
-from trainables.config import ProbeConfig, Training
+from trainables.config import ProbeConfig
 from trainables.data import TaskData, open_data
 from trainables.data.shards import Rows, Shard
 from trainables.feed import micro_batches_of_steps
@@ -21,6 +21,7 @@ from trainables.place import Place
 from trainables.step import OptimizerStep
 from trainables.tasks import load_task
 from trainables.tasks.base import Batch, Task
+from trainables.training_config import Training
 
 RATE = 1e-6  # the weights must stay sane, that is all
 

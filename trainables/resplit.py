@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator
 
 from torch import nn
 
-from trainables.config import Training
 from trainables.data import TaskData
 from trainables.data_parallel import MicroBatchTooLargeError, Objective
 from trainables.division import division_of, next_division, write_down
@@ -22,6 +21,7 @@ from trainables.memory import out_of_memory, release_memory
 from trainables.place import Place
 from trainables.results import Estimate, Report
 from trainables.tasks.base import Task
+from trainables.training_config import Training
 
 
 class SmallerNextError(RuntimeError):

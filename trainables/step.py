@@ -12,12 +12,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from trainables.config import Training
 from trainables.data_parallel import Objective, data_parallel
 from trainables.evaluate import autocast
 from trainables.gradient_noise import GradientNoise, StepNoise, part_rows, without_trace
 from trainables.place import Place
 from trainables.tasks.base import Batch
+from trainables.training_config import Training
 
 
 class OptimizerStep:

@@ -16,7 +16,7 @@ from torch import nn
 from trainables.artifact import ArtifactError, export_model
 from trainables.checkpoint import to_bytes
 from trainables.clean import seed_everything
-from trainables.config import AnyTrialConfig, BaselineConfig, Precision, ProbeConfig, VariantConfig
+from trainables.config import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
 from trainables.data import TaskData, open_data
 from trainables.evaluate import evaluate_both
 from trainables.loop import NORM_EVERY, Diverged
@@ -26,6 +26,7 @@ from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import checkpoint_file, remove_checkpoint, trial_file
 from trainables.tasks import load_task
 from trainables.tasks.base import Task
+from trainables.training_config import Precision
 
 WEIGHTS, MODEL = "weights.pt", "model.pt2"
 

@@ -21,9 +21,10 @@ from orchestrator.analysis.stored import StoredPlan, StoredTrial, load_plan
 from orchestrator.analysis.words import varying_settings
 from orchestrator.plan import Stage
 from orchestrator.spec import Objective
-from trainables.config import ProbeConfig, TrainedConfig, Training, describe_chain
+from trainables.config import ProbeConfig, TrainedConfig, describe_chain
 from trainables.results import Status, TrialResult
 from trainables.storage import Storage, trial_file
+from trainables.training_config import Training
 
 MEASURED = frozenset({Status.COMPLETED, Status.GOAL_MISSED})  # ended with the figures of a whole run
 TRAINED = MEASURED | {Status.STOPPED_EARLY}  # ended with readings that hold as far as they go

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.analysis.statistics import Summary
-from trainables.config import BatchSchedule, DataOrder, Optimizer, Schedule, TrainedConfig, Training
+from trainables.config import TrainedConfig
+from trainables.training_config import BatchSchedule, DataOrder, Optimizer, Schedule, Training
 
 OPTION = "task."
 

@@ -13,20 +13,9 @@ from orchestrator.problems import listing
 from orchestrator.spec import AutoBatchSize, CompressionPlan, ScaledLearningRate, Sweep, TopParents
 from orchestrator.stages.design import bounds, first_trials, task_config
 from trainables.batching import split_batch
-from trainables.config import (
-    BaselineConfig,
-    Compression,
-    NoiseScale,
-    Optimizer,
-    Precision,
-    Schedule,
-    TaskConfig,
-    Training,
-    VariantConfig,
-    describe_chain,
-    trial_id,
-)
+from trainables.config import BaselineConfig, Compression, TaskConfig, VariantConfig, describe_chain, trial_id
 from trainables.noise_scale import LEAST_DIVIDED_ROWS, LEAST_STEPS, steps_between_measurements
+from trainables.training_config import NoiseScale, Optimizer, Precision, Schedule, Training
 
 Configuration = tuple[Trial, ...]  # one trial per seed
 

@@ -13,7 +13,8 @@ from orchestrator.planning.scaling import rule_words
 from orchestrator.planning.workload import Work, chain_work, work_of
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate, TopParents
 from orchestrator.stages.design import MAX_CONFIRMED
-from trainables.config import AnyTrialConfig, ProbeConfig, Training, VariantConfig, describe_chain
+from trainables.config import AnyTrialConfig, ProbeConfig, VariantConfig, describe_chain
+from trainables.training_config import Training
 
 Row = Sequence[str]
 

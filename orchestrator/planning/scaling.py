@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator
 
 from orchestrator.spec import Carried, Rule, ScaledLearningRate
-from trainables.config import Adam, AdamW, Budget, Constant, Optimizer, Schedule, Sgd, WarmupCosine
+from trainables.training_config import Adam, AdamW, Budget, Constant, Optimizer, Schedule, Sgd, WarmupCosine
 
 SIGNIFICANT_DIGITS = 12  # 0.05 * 3 and 0.15 are one rate, and one trial
 MAX_WARMUP_FRACTION = 0.5  # a run that only warms up shows nothing of its rate

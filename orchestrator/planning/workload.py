@@ -9,17 +9,16 @@ from trainables.batching import examples_in, steps_for
 from trainables.config import (
     AnyTrialConfig,
     BaselineConfig,
-    Budget,
     Compression,
     Distill,
     FineTune,
     Int8,
     ProbeConfig,
     Prune,
-    Training,
     VariantConfig,
 )
 from trainables.growth import work_of_budget
+from trainables.training_config import Budget, Training
 
 
 @dataclass(frozen=True)

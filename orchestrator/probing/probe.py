@@ -17,7 +17,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from trainables.config import Adam, AdamW, Optimizer, Precision, ProbeConfig, Scalar, Sgd, TaskConfig, Throughput
+from trainables.config import ProbeConfig, Scalar, TaskConfig, Throughput
+from trainables.training_config import Adam, AdamW, Optimizer, Precision, Sgd
 
 DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED = 0, 1, 2, 130
 UNITS = {"": 1, "b": 1, "k": 2**10, "kib": 2**10, "m": 2**20, "mib": 2**20, "g": 2**30, "gib": 2**30}

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from trainables.config import Frozen
 from trainables.credentials import without_credentials
+from trainables.frozen import Frozen
 from trainables.storage import Storage, sweep_file
 
 

@@ -15,8 +15,9 @@ from pydantic import JsonValue
 from orchestrator.metrics import mlflow_key
 from orchestrator.plan import Stage
 from orchestrator.recording.journal import TrialLog
-from trainables.config import AnyTrialConfig, ProbeConfig, Training, describe_chain
+from trainables.config import AnyTrialConfig, ProbeConfig, describe_chain
 from trainables.results import Report, Status, TrialResult
+from trainables.training_config import Training
 
 PARAM_CHARACTERS = 6000  # MLflow's limit of a parameter's value
 TAG_CHARACTERS = 5000  # and that of a tag, in the older servers

@@ -17,9 +17,10 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from orchestrator.running.gang import Assignment
 from orchestrator.spec import EarlyStopping, Objective, Sweep
 from trainables.batching import examples_in, steps_for
-from trainables.config import BaselineConfig, FixedBatch, GrowAt, GrowWithNoise, Training
+from trainables.config import BaselineConfig
 from trainables.growth import planned_growth
 from trainables.results import Report, TrialResult
+from trainables.training_config import FixedBatch, GrowAt, GrowWithNoise, Training
 
 GO_ON: str = TrialScheduler.CONTINUE
 

@@ -23,7 +23,8 @@ from orchestrator.plan import Stage, StageBound, Trial
 from orchestrator.planning.workload import work_of
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate, Sweep
 from trainables.batching import steps_for
-from trainables.config import Budget, NoiseScale, ProbeConfig, Scalar, TaskConfig, Throughput, trial_id
+from trainables.config import ProbeConfig, Scalar, TaskConfig, Throughput, trial_id
+from trainables.training_config import Budget, NoiseScale
 
 MIN_STEPS = 32  # of the largest batch size within the budget; fewer show little of the way to a target
 MAX_BATCH_SIZE = 16_384  # where neither rows nor budget set a limit

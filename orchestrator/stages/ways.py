@@ -13,8 +13,9 @@ from orchestrator.analysis.predict import Fit, probed_step_time
 from orchestrator.analysis.step_time import StepTime
 from orchestrator.analysis.table import ProbeRow
 from orchestrator.plan import Plan
-from trainables.config import Precision, ProbeConfig
+from trainables.config import ProbeConfig
 from trainables.results import TrialResult
+from trainables.training_config import Precision
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from orchestrator.plan import Plan
-from trainables.config import Distill, ProbeConfig, SortedBy
+from trainables.config import Distill, ProbeConfig
 from trainables.data.fingerprint import default_cache
+from trainables.training_config import SortedBy
 
 if TYPE_CHECKING:
     from trainables.tasks.base import Task

@@ -14,7 +14,7 @@ from orchestrator.sweepfile.draft import Draft
 from orchestrator.sweepfile.metric_checks import check_goals, check_metric_names, check_objective
 from orchestrator.sweepfile.schema import MAX_LEARNING_RATE, MAX_TRIALS
 from trainables.batching import examples_in
-from trainables.config import Adam, AdamW, GrowAt, WarmupCosine
+from trainables.training_config import Adam, AdamW, GrowAt, WarmupCosine
 
 
 def check(draft: Draft) -> None:

@@ -18,12 +18,11 @@ from orchestrator.spec import (
     TaskFacts,
 )
 from orchestrator.sweepfile.document import Given, Node
-from trainables.config import (
+from trainables.config import Int8, Measure
+from trainables.training_config import (
     BatchSchedule,
     Budget,
     DataOrder,
-    Int8,
-    Measure,
     NoiseScale,
     Optimizer,
     Precision,

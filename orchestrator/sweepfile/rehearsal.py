@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trainables.child import ChildError, answer, in_fresh_process
-from trainables.config import Frozen, Scalar
+from trainables.config import Scalar
 from trainables.data.fingerprint import default_cache
+from trainables.frozen import Frozen
 
 TIMEOUT_SECONDS = 120.0
 OURS = Path(__file__).resolve().parents[2]

@@ -35,17 +35,16 @@ from orchestrator.sweepfile.schema import (
     MAX_SYNC_STEPS,
     MAX_WORKERS,
 )
-from trainables.config import (
+from trainables.config import Measure, Scalar
+from trainables.training_config import (
     BatchSchedule,
     Budget,
     Constant,
     DataOrder,
     FixedBatch,
-    Measure,
     NoiseScale,
     Optimizer,
     Precision,
-    Scalar,
     Schedule,
     Sgd,
     Sharding,

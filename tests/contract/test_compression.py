@@ -15,9 +15,7 @@ import torch
 from trainables.artifact import load_model
 from trainables.compression import compress
 from trainables.config import (
-    AdamW,
     BaselineConfig,
-    Budget,
     Compression,
     Distill,
     FineTune,
@@ -25,7 +23,6 @@ from trainables.config import (
     Measure,
     Prune,
     TaskConfig,
-    Training,
     VariantConfig,
     trial_id,
 )
@@ -34,6 +31,7 @@ from trainables.place import Place
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import Storage
 from trainables.tasks import Task, load_task
+from trainables.training_config import AdamW, Budget, Training
 from trainables.trial import run_trial
 
 pytestmark = pytest.mark.timeout(1800)  # compiling takes minutes on a machine that is busy

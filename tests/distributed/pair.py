@@ -18,13 +18,14 @@ import torch.distributed as dist
 from torch import nn
 
 from tests.training_samples import Ragged, Regression, bits, build, place, table, tables, training
-from trainables.config import Adam, BaselineConfig, Budget, NoiseScale, SortedBy, TaskConfig, Training
+from trainables.config import BaselineConfig, TaskConfig
 from trainables.evaluate import evaluate
 from trainables.gradient_noise import GradientNoise
 from trainables.loop import Diverged, train
 from trainables.place import Place
 from trainables.results import TrialResult
 from trainables.tasks.norms import SyncBatchNorm2d
+from trainables.training_config import Adam, Budget, NoiseScale, SortedBy, Training
 from trainables.trial import run_trial
 
 ROWS = 24

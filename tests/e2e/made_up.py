@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from orchestrator.plan import Trial
-from trainables.config import BaselineConfig, Budget, Int8, TaskConfig, Training, VariantConfig, trial_id
+from trainables.config import BaselineConfig, Int8, TaskConfig, VariantConfig, trial_id
 from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.training_config import Budget, Training
 
 TASK = TaskConfig(name="digits_cnn", data="d" * 12, code="c" * 12)
 EXAMPLES = 4000

@@ -16,9 +16,10 @@ from orchestrator.plan import Plan, Trial
 from orchestrator.running.resources import NeverFitsError
 from orchestrator.running.sweep import SweepOutcome, run_sweep
 from orchestrator.spec import EarlyStopping
-from trainables.config import BaselineConfig, Budget, Sgd, TaskConfig, Training, trial_id
+from trainables.config import BaselineConfig, TaskConfig, trial_id
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, trial_file
+from trainables.training_config import Budget, Sgd, Training
 
 pytestmark = [
     pytest.mark.timeout(1800),  # starting a group of workers takes a minute on a machine that is busy with other tests

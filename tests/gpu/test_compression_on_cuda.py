@@ -7,7 +7,6 @@ from torch.torch_version import TorchVersion
 
 from tests.training_samples import place, training
 from trainables.config import (
-    AdamW,
     BaselineConfig,
     Compression,
     Distill,
@@ -21,6 +20,7 @@ from trainables.config import (
 )
 from trainables.place import Place
 from trainables.results import Status, TrialResult
+from trainables.training_config import AdamW
 from trainables.trial import run_trial
 
 pytestmark = pytest.mark.timeout(900)

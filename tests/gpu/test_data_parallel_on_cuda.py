@@ -12,10 +12,10 @@ import torch
 import torch.distributed as dist
 
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
-from trainables.config import Adam
 from trainables.data_parallel import data_parallel
 from trainables.loop import train
 from trainables.optim import build_optimizer
+from trainables.training_config import Adam
 
 CASES = ["plain", "ragged", "limits", "partly used", "synced"]
 

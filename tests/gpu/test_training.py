@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
-from trainables.config import Adam, BaselineConfig, TaskConfig
+from trainables.config import BaselineConfig, TaskConfig
 from trainables.loop import train
 from trainables.results import Status, TrialResult
 from trainables.tasks.catalog import BUILTIN
+from trainables.training_config import Adam
 from trainables.trial import run_trial
 
 NAME = "trials/x/checkpoint.pt"

@@ -11,10 +11,11 @@ from tests.training_samples import differing, place, training
 from tests.unit.test_clean import turn_everything
 from trainables.clean import Snapshot
 from trainables.commands import Advance, Answer, Finished, Raised, Reading, Start
-from trainables.config import Adam, AnyTrialConfig, BaselineConfig, TaskConfig
+from trainables.config import AnyTrialConfig, BaselineConfig, TaskConfig
 from trainables.place import Place
 from trainables.results import Report, TrialResult
 from trainables.runner import Runner, can_go_on
+from trainables.training_config import Adam
 from trainables.trial import run_trial
 
 TASK = TaskConfig(name="diabetes_mlp", data="of the test", code="of the test")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables.batching import micro_batch_rows, report_shares, report_steps, split_batch, steps_for
-from trainables.config import Budget
+from trainables.training_config import Budget
 
 SIZES = st.integers(1, 5000)
 

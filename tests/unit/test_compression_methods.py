@@ -19,12 +19,13 @@ from trainables.compression.distill import blended
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, derive, train_on
 from trainables.compression.quantize import choose_mode, quantize
-from trainables.config import Budget, Distill, FineTune, Int8, Measure, Prune, TaskConfig, VariantConfig
+from trainables.config import Distill, FineTune, Int8, Measure, Prune, TaskConfig, VariantConfig
 from trainables.data import Table, TaskData
 from trainables.fresh_process import MeasureError
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import trial_file
 from trainables.tasks import load_task
+from trainables.training_config import Budget
 
 
 def context(tmp_path: Path, **settings: object) -> Context:

@@ -16,8 +16,9 @@ from orchestrator.analysis.table import make_table
 from orchestrator.analysis.targets import steps_to_target
 from orchestrator.spec import Objective
 from tests.sample_sweep import TASK
-from trainables.config import BaselineConfig, Budget, Training, trial_id
+from trainables.config import BaselineConfig, trial_id
 from trainables.results import Report, Status, TrialResult
+from trainables.training_config import Budget, Training
 
 # Zhang et al. 2024 (arXiv 2410.21676): 85M-parameter model, steps to target at B = 64, 128, ..., 16384.
 PUBLISHED = {64 * 2**i: s for i, s in enumerate([46000, 23000, 13282, 7000, 3840, 2500, 1800, 1600, 1600])}

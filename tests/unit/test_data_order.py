@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from tests.training_samples import Regression, build, place, table, tables, training
-from trainables.config import ShuffledOnce, SortedBy, Stored
 from trainables.data import DataError, Shard
 from trainables.data.order import row_order
 from trainables.loop import train
+from trainables.training_config import ShuffledOnce, SortedBy, Stored
 
 ROWS = table(60)
 

@@ -25,8 +25,9 @@ from orchestrator.spec import (
     TaskFacts,
 )
 from tests.sample_sweep import baseline_result, variant_result
-from trainables.config import Budget, Constant, Int8, Sgd
+from trainables.config import Int8
 from trainables.results import Report, Status, TrialResult
+from trainables.training_config import Budget, Constant, Sgd
 
 
 class Clock:

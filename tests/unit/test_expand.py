@@ -20,9 +20,10 @@ from orchestrator.planning.scaling import linear, none, scaled_rates, sqrt, usua
 from orchestrator.planning.workload import Work, budget_fractions, chain_work, work_of
 from orchestrator.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
 from tests.unit.sweep_text import load_text, sweep_text
-from trainables.config import Adam, Distill, FineTune, Int8, Prune, Sgd, VariantConfig, trial_id
+from trainables.config import Distill, FineTune, Int8, Prune, VariantConfig, trial_id
 from trainables.data.shards import Shard
 from trainables.results import Estimate, Status, TrialResult
+from trainables.training_config import Adam, Sgd
 
 STOPPED = Status.STOPPED_EARLY
 GRID = """{batch_size: {values: [16, 32]}, learning_rate: {base: 0.1, at_batch_size: 32, rule: linear, multipliers:

@@ -19,8 +19,9 @@ from orchestrator.report.batch_section import fair_html
 from orchestrator.report.export import to_dict
 from orchestrator.spec import Mode, Objective
 from trainables.batching import report_steps
-from trainables.config import AdamW, BaselineConfig, GrowAt, Training, WarmupCosine, trial_id
+from trainables.config import BaselineConfig, trial_id
 from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.training_config import AdamW, GrowAt, Training, WarmupCosine
 
 Curve = Callable[[int, int, int], tuple[float, float]]  # batch size, step, seed -> validation, training accuracy
 

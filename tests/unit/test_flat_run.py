@@ -10,19 +10,9 @@ from hypothesis import strategies as st
 
 from orchestrator.recording import flat_run
 from orchestrator.recording.journal import Started, TrialLog
-from trainables.config import (
-    Adam,
-    BaselineConfig,
-    Budget,
-    Distill,
-    Int8,
-    Prune,
-    TaskConfig,
-    Training,
-    VariantConfig,
-    trial_id,
-)
+from trainables.config import BaselineConfig, Distill, Int8, Prune, TaskConfig, VariantConfig, trial_id
 from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.training_config import Adam, Budget, Training
 
 TASK = TaskConfig(name="digits_cnn", options={"width": 1.5, "norm": True}, data="d", code="c")
 TRAINING = Training(batch_size=64, micro_batch_size=64, learning_rate=0.05, budget=Budget(unit="steps", amount=10))

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from orchestrator.plan import Trial
 from orchestrator.recording.journal import Journal, JournalError, SweepIsRunningError, read
-from trainables.config import BaselineConfig, Budget, TaskConfig, Training, trial_id
+from trainables.config import BaselineConfig, TaskConfig, trial_id
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file
+from trainables.training_config import Budget, Training
 
 
 def make_trial(seed: int = 0) -> Trial:

@@ -15,7 +15,7 @@ from orchestrator.probing.local_trial import run_locally
 from tests.hungry import Heavy, Shortened, Trimmed
 from tests.training_samples import place
 from trainables import memory, probe_process
-from trainables.config import Adam, ProbeConfig, TaskConfig, Throughput
+from trainables.config import ProbeConfig, TaskConfig, Throughput
 from trainables.data import Table, open_data
 from trainables.place import Place
 from trainables.probe import _ask
@@ -23,6 +23,7 @@ from trainables.probe_process import MemoryRequest, Needed, longest_row, looked_
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks.base import Task
 from trainables.tasks.images import DigitsCnn
+from trainables.training_config import Adam
 from trainables.trial import run_trial
 
 MIB = 2**20
@@ -39,9 +40,10 @@ from trainables.malloc import give_back_large_blocks
 give_back_large_blocks()
 import torch
 from tests.training_samples import place, training
-from trainables.config import Adam, BaselineConfig, TaskConfig
+from trainables.config import BaselineConfig, TaskConfig
 from trainables.memory import guard
 from trainables.trial import run_trial
+from trainables.training_config import Adam
 
 folder, limit, micro = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)

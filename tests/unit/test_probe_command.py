@@ -25,8 +25,9 @@ from orchestrator.running.resources import Need, Node, Shape, need_of
 from orchestrator.running.searcher import choose
 from orchestrator.spec import Objective
 from tests.training_samples import training
-from trainables.config import Adam, BaselineConfig, ProbeConfig, TaskConfig, trial_id
+from trainables.config import BaselineConfig, ProbeConfig, TaskConfig, trial_id
 from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.training_config import Adam
 
 TASK = TaskConfig(name="digits_cnn", data="of the test", code="of the test")
 FIXED, PER_EXAMPLE, EXCHANGE = 4e-3, 20e-6, 3e-3  # seconds; the last with two workers

@@ -16,10 +16,11 @@ from orchestrator.recording.cursor import Cursor, Sent, Target
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.recorder import Recorder
 from orchestrator.recording.shipper import Shipper
-from trainables.config import BaselineConfig, Budget, TaskConfig, Training, trial_id
+from trainables.config import BaselineConfig, TaskConfig, trial_id
 from trainables.credentials import without_credentials
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file
+from trainables.training_config import Budget, Training
 
 URI = "http://me:hunter2@mlflow:5000"
 

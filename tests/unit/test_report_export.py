@@ -16,8 +16,9 @@ from orchestrator.analysis.table import make_table
 from orchestrator.report.export import to_csv, to_dict, to_json, to_parquet
 from orchestrator.spec import Goal
 from tests.sample_sweep import sample_plan, sample_results
-from trainables.config import AdamW, trial_id
+from trainables.config import trial_id
 from trainables.results import Estimate
+from trainables.training_config import AdamW
 
 
 def comparison_of(**options: object) -> Comparison:

@@ -18,9 +18,10 @@ from orchestrator.analysis.words import number, quantity, settings_words, varyin
 from orchestrator.report.command import compare_command, plain_text, report_command
 from orchestrator.spec import Goal
 from tests.sample_sweep import sample_plan, sample_results, write_sample
-from trainables.config import AdamW, BaselineConfig, Budget, TaskConfig, Training
+from trainables.config import BaselineConfig, TaskConfig
 from trainables.results import Estimate
 from trainables.storage import Storage
+from trainables.training_config import AdamW, Budget, Training
 
 
 def comparison_of(**options: object) -> Comparison:

@@ -21,7 +21,8 @@ from orchestrator.running.resources import (
     need_of,
 )
 from orchestrator.running.resources import side_by_side as count
-from trainables.config import BaselineConfig, Budget, Device, Measure, ProbeConfig, TaskConfig, Training, VariantConfig
+from trainables.config import BaselineConfig, Device, Measure, ProbeConfig, TaskConfig, VariantConfig
+from trainables.training_config import Budget, Training
 
 TASK = TaskConfig(name="digits_cnn", data="d", code="c")
 LAPTOP = (Node(2, 0),)

@@ -14,13 +14,14 @@ from orchestrator.running.gang import Assignment, divide
 from tests.training_samples import place, training
 from trainables.compression.distill import distill
 from trainables.compression.fine_tune import Context, Trained, fine_tune
-from trainables.config import Adam, AdamW, BaselineConfig, Distill, FineTune, Optimizer, Sgd, TaskConfig
+from trainables.config import BaselineConfig, Distill, FineTune, TaskConfig
 from trainables.data import open_data
 from trainables.data_parallel import _stand_ins
 from trainables.division import next_division
 from trainables.optim import build_optimizer
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks import load_task
+from trainables.training_config import Adam, AdamW, Optimizer, Sgd
 from trainables.trial import run_trial
 from trainables.worker import WorkerGroupConfig
 

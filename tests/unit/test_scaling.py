@@ -21,7 +21,7 @@ from orchestrator.planning.scaling import (
 from orchestrator.problems import SweepError
 from orchestrator.spec import ScaledLearningRate
 from tests.unit.sweep_text import load_text, sweep_text
-from trainables.config import Adam, AdamW, Budget, Constant, Sgd, WarmupCosine
+from trainables.training_config import Adam, AdamW, Budget, Constant, Sgd, WarmupCosine
 
 EXAMPLES = Budget(unit="examples", amount=1000)
 CARRYING = """{batch_size: {values: [16, 64]}, learning_rate: {base: 1e-3, at_batch_size: 64, rule: sqrt,

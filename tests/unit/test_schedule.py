@@ -22,12 +22,12 @@ from orchestrator.running.gang import Assignment
 from orchestrator.running.schedule import PerBatchSize, asha, is_spent
 from orchestrator.spec import EarlyStopping, Objective
 from trainables.batching import examples_in
-from trainables.config import Budget, FixedBatch, GrowAt, GrowWithNoise, Training
 from trainables.growth import planned_growth
 from trainables.pace import SecondsPace
 from trainables.place import Place
 from trainables.results import Report
 from trainables.storage import Storage
+from trainables.training_config import Budget, FixedBatch, GrowAt, GrowWithNoise, Training
 from trainables.worker import WorkerGroupConfig
 
 STOPPING = EarlyStopping(grace_fraction=0.25, reduction_factor=2)

@@ -15,7 +15,8 @@ from orchestrator.planning.expand import expand
 from orchestrator.report.command import plain_text
 from orchestrator.report.export import to_dict
 from orchestrator.report.page import to_page
-from trainables.config import AdamW, BaselineConfig
+from trainables.config import BaselineConfig
+from trainables.training_config import AdamW
 
 NORMS = "{name: digits_cnn, options: {norm: {values: [batch, group]}}}"
 

@@ -12,8 +12,9 @@ from orchestrator.problems import SweepError, join_path, nearest
 from orchestrator.spec import Goal, Objective, ScaledLearningRate, TopParents, load_sweep
 from orchestrator.sweepfile.yaml_file import parse_yaml
 from tests.unit.sweep_text import load_text, sweep_text
-from trainables.config import AdamW, Budget, Constant, Distill, Int8, Measure, Prune, Sgd, WarmupCosine
+from trainables.config import Distill, Int8, Measure, Prune
 from trainables.tasks.catalog import BUILTIN
+from trainables.training_config import AdamW, Budget, Constant, Sgd, WarmupCosine
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 EXAMPLES = [path for path in EXAMPLES if path.stem != "own_task"]  # its data is made by a script first

@@ -15,8 +15,8 @@ from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.analysis.targets import critical_batch, middle_rate, steps_to_target
 from orchestrator.report.batch_export import batch_dict
 from orchestrator.report.batch_section import batch_lines
-from trainables.config import AdamW, Training
 from trainables.results import Report, Status, TrialResult
+from trainables.training_config import AdamW, Training
 
 
 def history(*values: float) -> tuple[Report, ...]:

@@ -11,11 +11,11 @@ from torch import nn
 
 from tests.training_samples import Regression, bits, build, differing, place, table, tables, training
 from trainables.batching import report_steps
-from trainables.config import Adam, Budget, GrowAt, GrowWithNoise, Sgd, WarmupCosine
 from trainables.data import Table, TaskData
 from trainables.evaluate import evaluate
 from trainables.loop import Diverged, train
 from trainables.tasks import Task
+from trainables.training_config import Adam, Budget, GrowAt, GrowWithNoise, Sgd, WarmupCosine
 
 
 class Line(Task):

@@ -9,7 +9,6 @@ from torch import nn
 
 from tests.training_samples import Ragged, Regression, bits, build, differing, place, table, tables, training
 from trainables.batching import report_steps
-from trainables.config import Adam, NoiseScale, Sgd
 from trainables.data import Table, TaskData
 from trainables.gradient_noise import HALF_LIFE, GradientNoise, squared_norm
 from trainables.loop import train
@@ -17,6 +16,7 @@ from trainables.noise_scale import NoiseScaleMeter
 from trainables.optim import build_optimizer
 from trainables.step import OptimizerStep
 from trainables.tasks import Task
+from trainables.training_config import Adam, NoiseScale, Sgd
 
 STILL = 1e-30  # a learning rate that moves no weight, so that the answer stays what it is
 ALWAYS = NoiseScale(every_steps=1, divided_every_steps=1)

@@ -12,8 +12,8 @@ import torch
 
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
 from trainables.checkpoint import TrainingState
-from trainables.config import Adam, AdamW, Budget, Sgd, WarmupCosine
 from trainables.loop import train
+from trainables.training_config import Adam, AdamW, Budget, Sgd, WarmupCosine
 
 NAME = "trials/x/checkpoint.pt"
 

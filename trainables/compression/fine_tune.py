@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from trainables.artifact import Inputs
-from trainables.config import Budget, FineTune, FixedBatch, Training
+from trainables.config import FineTune
 from trainables.data import TaskData
 from trainables.data_parallel import Objective
 from trainables.loop import Diverged
@@ -20,6 +20,7 @@ from trainables.place import Place
 from trainables.resplit import Fitting
 from trainables.results import Report
 from trainables.tasks.base import Task
+from trainables.training_config import Budget, FixedBatch, Training
 
 History = tuple[Report, ...]
 START = Report(step=0, examples=0, seconds=0.0, metrics={})
