@@ -106,9 +106,12 @@ def run_documented(trials: int, num_workers: int, *, polled: bool) -> list[float
     import ray
     from ray import tune
 
+    from orchestrator.running.local_ray import patiently
+
     environment = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1"} if polled else {}
     # More CPUs than there are: Tune's function takes one as well, and the defaults must have room.
-    ray.init(address="local", num_cpus=4, log_to_driver=False, runtime_env={"env_vars": environment})
+    settings = {"num_cpus": 4, "log_to_driver": False, "runtime_env": {"env_vars": environment}}
+    patiently(lambda: ray.init(address="local", **settings))
     ends = _Ends()
     with tempfile.TemporaryDirectory() as folder:
         tuner = tune.Tuner(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,7 @@ def run_trial(trial: str, config: BaselineConfig | VariantConfig, place: Place) 
     script: dict[str, Any] = dict(config.task.options)
     checkpoint = checkpoint_file(trial)
     history = _resume(place.storage, checkpoint)
+    place.wait_for_all()  # the first one to go on writes the checkpoint anew
     attempt = _leave_mark(place, trial, len(history))
     if script.get("tamper"):
         from tests.unit.test_clean import turn_everything
@@ -99,8 +101,9 @@ def _leave_mark(place: Place, trial: str, resumed_at: int) -> int:
 
 def attempts(storage: Storage, trial: str, rank: int = 0) -> list[dict[str, Any]]:
     """The marks of a worker's attempts at a trial, in order: `pid`, `resumed_at` (a reading), `time`."""
-    names = [name for name in storage.names(f"trials/{trial}") if name.startswith(f"attempt-{rank}-")]
-    return [json.loads(storage.read(trial_file(trial, name))) for name in sorted(names)]
+    mark = re.compile(rf"attempt-{rank}-\d+\.json")  # whole: one that is being written has another ending yet
+    names = filter(mark.fullmatch, storage.names(f"trials/{trial}"))
+    return [json.loads(storage.read(trial_file(trial, name))) for name in names]
 
 
 def _fail(how: str) -> None:

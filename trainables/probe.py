@@ -11,10 +11,8 @@ import socket
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import torch
-import torch.distributed as dist
 
 from trainables.child import ChildError, in_fresh_process
 from trainables.config import ProbeConfig
@@ -22,14 +20,13 @@ from trainables.data import TaskData
 from trainables.latency import median
 from trainables.loop import check_place
 from trainables.malloc import ENVIRONMENT
+from trainables.meeting import exchanged, meeting_place
 from trainables.memory import SHARE_OF_AVAILABLE, available_bytes, release_memory, resident_bytes
 from trainables.memory_probe import Found, Probe, line_through, next_move
 from trainables.place import Place
 from trainables.probe_process import MemoryRequest, Needed, Timed, TimingRequest
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.step_timing import rows_of
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -243,21 +240,23 @@ def time_together(config: ProbeConfig, largest: int, place: Place, threads: int)
     throughput = config.throughput
     wanted = throughput.micro_batch_sizes if throughput is not None else ()
     sizes = tuple(size for size in wanted or doublings(largest) if size <= largest) or (largest,)
-    request = TimingRequest(
-        config=config,
-        device=str(place.device),
-        threads=threads,
-        cache=str(place.cache),
-        micro_batch_sizes=sizes,
-        rounds=throughput.rounds if throughput is not None else 1,
-        rank=place.rank,
-        meet_at=_meeting_place(place),
-    )
-    try:
-        timed, told = Timed.model_validate_json(_ask(request, place)), ("", "")
-    except ChildError as error:
-        timed, told = Timed(seconds={}), (f"timing: {error}", error.details)
-    for reason, details in exchanged(told, place):
+    with meeting_place(place) as meet_at:
+        request = TimingRequest(
+            config=config,
+            device=str(place.device),
+            threads=threads,
+            cache=str(place.cache),
+            micro_batch_sizes=sizes,
+            rounds=throughput.rounds if throughput is not None else 1,
+            rank=place.rank,
+            meet_at=meet_at,
+        )
+        try:
+            timed, told = Timed.model_validate_json(_ask(request, place)), ("", "")
+        except ChildError as error:
+            timed, told = Timed(seconds={}), (f"timing: {error}", error.details)
+        failures = exchanged(told, place)
+    for reason, details in failures:
         if reason:
             raise ChildError(reason, details)
     return timed
@@ -296,37 +295,3 @@ def rounds(timed: Timed, last: Report) -> tuple[Report, ...]:
         )
         for number, row in enumerate(rows_of(timed.seconds), start=1)
     )
-
-
-# -- together ---------------------------------------------------------------------------------------------------------
-
-
-def exchanged(own: T, place: Place) -> list[T]:
-    """What every worker has, by rank; the same list on all."""
-    if place.num_workers == 1:
-        return [own]
-    if place.device.type == "cuda":
-        torch.cuda.set_device(place.device)  # through it objects travel
-    everyone: list[T | None] = [None] * place.num_workers
-    dist.all_gather_object(everyone, own)
-    return [one for one in everyone if one is not None]
-
-
-def _meeting_place(place: Place) -> str:
-    """host:port of the first worker's machine, free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        offers = exchanged((socket.gethostname(), _own_address(), listener.getsockname()[1]), place)
-    host, address, port = offers[0]
-    return f"{'127.0.0.1' if all(other == host for other, _, _ in offers) else address}:{port}"
-
-
-def _own_address() -> str:
-    """By which other machines reach this one: no packet is sent, only the route is looked up."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
-        try:
-            route.connect(("10.255.255.255", 1))
-        except OSError:
-            return "127.0.0.1"
-        address: str = route.getsockname()[0]
-        return address

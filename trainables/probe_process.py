@@ -77,7 +77,7 @@ class TimingRequest(Common):
     micro_batch_sizes: tuple[int, ...]
     rounds: int
     rank: int
-    meet_at: str  # host:port, where the first worker's process waits
+    meet_at: str  # where the workers' processes find each other, as torch's `init_method`
 
 
 class Needed(FrozenResult):
@@ -215,7 +215,7 @@ def measure_time(request: TimingRequest) -> Timed:
     place = _place(request, rank=request.rank)
     if place.num_workers > 1:
         dist.init_process_group(
-            _backend(place), init_method=f"tcp://{request.meet_at}", rank=place.rank, world_size=place.num_workers
+            _backend(place), init_method=request.meet_at, rank=place.rank, world_size=place.num_workers
         )
     sizes = sorted(request.micro_batch_sizes)
     subject = Subject.build(request.config, place, _training(request.config, sizes[-1], 1))

@@ -6,7 +6,6 @@ imported inside the check that needs it, and a check that cannot even import it 
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import os
 import platform
@@ -23,7 +22,7 @@ from orchestrator.remote.token import ClusterError, auth_token
 from trainables.credentials import without_credentials
 
 if TYPE_CHECKING:
-    from trainables.storage import Storage
+    pass
 
 OLDEST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 2 * 2**30  # of disk: the data, converted once, and the models of a small sweep
@@ -219,25 +218,17 @@ def check_storage(storage: str) -> Check:
     """Write, read and delete a file there."""
     from trainables.storage import Storage
 
-    name = f"doctor/{uuid.uuid4().hex}"
+    name = f"doctor-{uuid.uuid4().hex}"
     try:
         place = Storage(storage)
         place.write(name, b"probe")
         content = place.read(name)
-        forget(place, name)
+        place.remove(name)
     except (OSError, ValueError) as error:
         return Check("problem", "storage", first_line(error), "choose another --storage, or mend its permissions")
     if content != b"probe":
         return Check("problem", "storage", f"{storage} gives back other bytes than were written", "choose another")
     return Check("ok", "storage", f"{storage} can be written")
-
-
-def forget(place: Storage, name: str) -> None:
-    """Remove a file that a check has written, and its folder if that is empty."""
-    place.remove(name)
-    if place.is_local:
-        with contextlib.suppress(OSError):  # another node's file is still in it
-            Path(place.path(name)).parent.rmdir()
 
 
 def first_line(error: BaseException) -> str:

@@ -19,7 +19,6 @@ from orchestrator.remote.doctor import (
     check_storage,
     check_token,
     first_line,
-    forget,
 )
 from trainables.storage import Storage
 
@@ -80,7 +79,7 @@ def look_from_node(storage: str | None) -> tuple[list[Check], bytes]:
     checks.append(check_storage(storage))
     if checks[-1].is_problem:
         return checks, b""
-    name = f"doctor/{socket.gethostname()}-{uuid.uuid4().hex}"
+    name = f"doctor-{socket.gethostname()}-{uuid.uuid4().hex}"
     Storage(storage).write(name, name.encode())
     return checks, name.encode()
 
@@ -90,7 +89,7 @@ def check_shared(storage: str, seen: dict[str, bytes]) -> Check:
     place = Storage(storage)
     apart = [address for address, name in seen.items() if not place.exists(name.decode())]
     for name in seen.values():
-        forget(place, name.decode())
+        place.remove(name.decode())
     if apart:
         way_out = "give a path on a shared disk or a URI (s3://..., gs://...)"
         return Check("problem", "storage", f"{storage} is another place on {', '.join(apart)}", way_out)

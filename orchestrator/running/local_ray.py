@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,14 +118,20 @@ def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
             raise RayStartError(f"no Ray cluster answers at {address}: {error}") from error
         return
     cpus = settings.num_cpus or usable_cpus()
+    environment |= _LOCAL_ENVIRONMENT
+    patiently(lambda: _start_local(cpus, environment, settings.include_dashboard, quiet))
+
+
+def patiently(start: Callable[[], object]) -> None:
+    """Start Ray's daemons on this machine, again if they were not ready in time. Raises RayStartError."""
     for attempt in range(START_ATTEMPTS):
         if attempt:
             time.sleep(PAUSE_SECONDS)
         try:
-            _start_local(cpus, {**environment, **_LOCAL_ENVIRONMENT}, settings.include_dashboard, quiet)
+            start()
             return
         except Exception as error:  # Ray gives its daemons 30 s, which a busy machine may exceed, and no type to it
-            if "timed out during startup" not in str(error):
+            if not any(words in str(error) for words in ("timed out during startup", "Failed to start GCS")):
                 raise
     raise RayStartError(
         f"Ray did not start here: {START_ATTEMPTS} times its daemons were not ready within its 30 s, so this machine "

@@ -6,6 +6,7 @@ python -m tests.distributed.probing RANK FOLDER
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch.distributed as dist
 
 from tests.training_samples import place, training
+from trainables import meeting
 from trainables.child import ChildError
 from trainables.config import BaselineConfig, ProbeConfig, TaskConfig, Throughput
 from trainables.memory_probe import Found
@@ -73,6 +75,21 @@ def real(here: Place) -> dict[str, Any]:
     return {"status": str(result.status), "reason": result.reason, "details": result.details, "metrics": figures}
 
 
+def apart(here: Place) -> dict[str, Any]:
+    """Workers of two machines, by their names: the processes that are timed meet at a port of the first one's."""
+    config = ProbeConfig(
+        task=DIGITS, num_workers=2, max_micro_batch_size=2, throughput=Throughput(micro_batch_sizes=(2,), rounds=3)
+    )
+    real_name, real_address = socket.gethostname, meeting._own_address
+    socket.gethostname, meeting._own_address = lambda: f"machine {here.rank}", lambda: "127.0.0.1"
+    try:
+        *_, result = run_trial("a", config, here)
+    finally:
+        socket.gethostname, meeting._own_address = real_name, real_address
+    assert isinstance(result, TrialResult)
+    return {"status": str(result.status), "reason": result.reason, "figures": sorted(result.metrics)}
+
+
 def hungry(here: Place) -> dict[str, Any]:
     """Fresh processes in which memory runs out above 2 rows, in the look that workers take before the first step."""
     task = DIGITS.model_copy(update={"name": "tests.hungry:Hungry", "options": {"most_rows": 2}})
@@ -108,6 +125,7 @@ def main() -> None:
         "unequal rows": simulated(here, (16 * GIB, 16 * GIB), (2**20, 3 * 2**20)),
         "failing": failing(here),
         "real": real(here),
+        "apart": apart(here),
         "hungry": hungry(here),
         "resplit": [resplit(here, rank) for rank in (-1, 0, 1)],
     }

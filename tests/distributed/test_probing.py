@@ -52,6 +52,13 @@ def test_real_processes_agree_on_memory_and_on_time(workers):
         assert rate["value"] == pytest.approx(2 * size / step["value"])
 
 
+def test_real_processes_on_two_machines_meet_too(workers):
+    first, second = (worker["apart"] for worker in workers)
+    assert first == second
+    assert first["status"] == "completed", first["reason"]
+    assert "step_seconds_micro_batch_2" in first["figures"]
+
+
 def test_memory_that_runs_out_in_a_probe_of_several_workers_is_no_failure(workers):
     first, second = (worker["hungry"] for worker in workers)
     assert first == second

@@ -117,7 +117,7 @@ def test_a_lost_gang_gives_its_workers_room_back(storage: Storage, victim: tuple
     class Murderer(Told):
         def report(self, trial_id: str, report: Report) -> None:
             if report.step == 1:
-                (process,) = (child for child in children() if child.name().startswith(victim))  # busy or idle
+                (process,) = (child for child in children() if name_of(child).startswith(victim))  # busy or idle
                 process.kill()
             super().report(trial_id, report)
 
@@ -131,6 +131,13 @@ def test_a_lost_gang_gives_its_workers_room_back(storage: Storage, victim: tuple
 
 def children() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
+
+
+def name_of(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:  # it has just ended
+        return ""
 
 
 def test_gangs_of_different_sizes_make_room_for_one_another(storage: Storage) -> None:

@@ -51,8 +51,15 @@ def gone(processes: Iterable[psutil.Process], patience_s: float) -> list[psutil.
     living = list(processes)
     while living and time.monotonic() < until:
         time.sleep(0.2)
-        living = [one for one in living if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        living = [one for one in living if lives(one)]
     return living
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # reaped between the two questions
+        return False
 
 
 def test_interrupted_then_killed_then_done(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import made_up
 import pytest
 from mlflow.tracking import MlflowClient
-from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment, runs, storage_with_database
+from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment, runs, storage_with_database, without_waiting
 
 from orchestrator.recording.mlflow_server import mlflow_server
 from trainables.storage import Storage
@@ -43,12 +43,6 @@ def play(storage: Storage, cwd: Path, pace: float = 0.0, patience: float = 120.0
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def without_waiting(errors: str) -> list[str]:
-    """All that was said, but for the one line of a recorder that takes its time at the end, on a busy machine."""
-    waiting = r"paretune: (sending|trying \(.*\) to send) .* to MLflow at \S+; Ctrl-C leaves it to the next run"
-    return [line for line in errors.splitlines() if not re.fullmatch(waiting, line)]
 
 
 def test_a_new_sweep_is_recorded_and_nothing_else_happens(tmp_path):

@@ -12,6 +12,7 @@ from orchestrator.running import local_ray
 from orchestrator.running.local_ray import START_ATTEMPTS, RaySettings, RayStartError, start
 
 TOO_SLOW = "The current node timed out during startup. This could happen because ..."
+NO_GCS = "Failed to start GCS. Last 3 lines of error files: ..."  # its port, free a moment ago, is another's now
 
 
 def slow_for(monkeypatch: pytest.MonkeyPatch, attempts: int, error: str = TOO_SLOW) -> list[int]:
@@ -29,8 +30,9 @@ def slow_for(monkeypatch: pytest.MonkeyPatch, attempts: int, error: str = TOO_SL
     return asked
 
 
-def test_a_slow_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = slow_for(monkeypatch, START_ATTEMPTS - 1)
+@pytest.mark.parametrize("error", [TOO_SLOW, NO_GCS])
+def test_a_slow_start_is_tried_again(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = slow_for(monkeypatch, START_ATTEMPTS - 1, error)
     start(RaySettings(num_cpus=3))
     assert asked == [3] * START_ATTEMPTS
 
