@@ -16,13 +16,10 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from orchestrator.remote.token import ClusterError, auth_token
 from trainables.credentials import without_credentials
-
-if TYPE_CHECKING:
-    pass
 
 OLDEST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 2 * 2**30  # of disk: the data, converted once, and the models of a small sweep
