@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -135,7 +136,7 @@ def main() -> None:
                 ratios = [statistics.median(map(float.__truediv__, own, other)) for other in rates.values()]
                 medians = [statistics.median(values) / 1000 for values in (own, *rates.values())]
                 grid.add_row(name, str(batch_size), *(f"{x:.0f}" for x in medians), *(f"{x:.2f}" for x in ratios))
-    Console().print(grid)
+    Console(width=None if sys.stdout.isatty() else 120).print(grid)
 
 
 if __name__ == "__main__":
