@@ -1,4 +1,4 @@
-"""What every configuration and every result is, before anything else."""
+"""The base of every configuration. Results have one of their own (`trainables.results`), which allows infinities."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Frozen(BaseModel):
-    """Base of every configuration and result: immutable, no unknown keys, no infinities or NaN smuggled in."""
+    """Immutable, no unknown keys, no infinities or NaN smuggled in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -98,7 +98,7 @@ def test_but_not_for_ever(close):
 def test_a_server_that_is_away_is_given_up_and_no_password_is_printed(close, capsys):
     start = time.monotonic()
     unsent = close(away, timeout=3.0, QUIET_SECONDS=1.0)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 3.0 + 4
     assert unsent.records == 6
     assert unsent.problem == "ConnectionError: nobody answers at http://mlflow:5000"
     output, errors = capsys.readouterr()
