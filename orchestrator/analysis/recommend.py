@@ -17,14 +17,12 @@ from dataclasses import dataclass
 
 from orchestrator.analysis import doubts, explain
 from orchestrator.analysis.choose import Candidate, Choice, choose
-from orchestrator.analysis.fronts import deployment_front, seconds_to_target, training_front
+from orchestrator.analysis.fronts import LATENCY_RATIO, deployment_front, seconds_to_target, training_front
 from orchestrator.analysis.goals import GoalResult, is_relative, judge, meets, total_shortfall
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import Configuration, Row, SweepTable, whole
 from orchestrator.analysis.verdict import judge_batch_size
 from orchestrator.spec import Goal
-
-LATENCY_RATIO = "latency_ratio_batch_"
 
 
 @dataclass(frozen=True)
