@@ -98,8 +98,9 @@ def told(storage: Storage) -> int:
     return storage.read(name).count(b"\n") if storage.exists(name) else 0
 
 
-def test_an_outage_stops_nothing_and_loses_nothing(storage, tmp_path):
+def test_an_outage_stops_nothing_and_loses_nothing(storage, tmp_path, monkeypatch):
     """The server is away at the start, comes, goes for a while (a minute in `make soak`), and comes back."""
+    monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", str(tmp_path / "artifacts"))  # what outlives each server
     with mlflow_server(uri(storage)) as (server, _):
         pass
     port = int(server.rsplit(":", 1)[1])
