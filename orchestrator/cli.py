@@ -5,6 +5,8 @@ Exit codes: 0 the work was done; 1 it was not; 2 the input is wrong; 130 interru
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -179,4 +181,5 @@ def _print_plan(made: Plan) -> None:
 
 def main() -> None:
     """The entry point of the `paretune` command."""
+    atexit.register(gc.freeze)  # for seconds, Python's end would search half a million objects of the libraries
     app()

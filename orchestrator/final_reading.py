@@ -35,6 +35,7 @@ def read_test_data(plan: Plan, storage: Storage, cache: Path) -> Comparison:
         return _with(storage, name, known, max(1, len(log)))
     from trainables.fresh_process import MeasureError, evaluate_artifact  # brings in torch
 
+    print(f"Reading the test data with the recommended model, {row.id} ...", flush=True)
     file = row.result.files["model"]
     model = storage.fetch(trial_file(row.id, file), cache / "models" / row.id / file)
     sys.path.extend(folder for folder in plan.sweep.facts.search_path if folder not in sys.path)  # the user's module

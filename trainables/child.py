@@ -5,6 +5,8 @@ Both ends are here: `in_fresh_process` starts it, `answer` is the child's main f
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import signal
 import subprocess
@@ -92,6 +94,7 @@ def answer(respond: Callable[[str], str], arguments: Sequence[str]) -> None:
     """Read the request, write the response; whatever is raised is answered in a line, and raised."""
     request, response = map(Path, arguments)
     end_with_parent()
+    atexit.register(gc.freeze)  # the parent waits: for seconds, Python's end would search all objects of the libraries
     try:
         text = respond(request.read_text())
     except Exception as error:

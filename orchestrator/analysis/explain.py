@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator.analysis.choose import SAME, Candidate, Choice, Step
 from orchestrator.analysis.goals import GoalResult, GoalVerdict, result_words
+from orchestrator.analysis.latencies import latency_batches, latency_ratio
 from orchestrator.analysis.statistics import ROUNDING, Basis, Difference, Summary, Verdict
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import Tuned, to_target, tuned
@@ -22,7 +23,6 @@ from orchestrator.analysis.words import (
     with_interval,
 )
 
-LATENCY = "latency_p50_ms_batch_"
 PERCENT_SAME = f"{100 * (SAME - 1):.0f} %"
 MOST_TOLD, FASTEST_TOLD = 6, 3  # with more settings than that only the fastest are told: the table has them all
 
@@ -153,15 +153,9 @@ def latency_words(configuration: Configuration) -> str:
     parts = [
         f"{summary_words('', summary)} at batch {batch}"
         for batch in latency_batches([configuration])
-        if (summary := configuration.summary(f"latency_ratio_batch_{batch}")) is not None
+        if (summary := latency_ratio(configuration, batch)) is not None
     ]
     return f"latency {listing(parts)} of its parent's, compiled" if parts else "latency not measured"
-
-
-def latency_batches(configurations: Iterable[Configuration]) -> list[int]:
-    """The batch sizes at which latency was measured, ascending."""
-    names = {name for c in configurations for row in c.measured if row.result for name in row.result.metrics}
-    return sorted(int(name.removeprefix(LATENCY)) for name in names if name.startswith(LATENCY))
 
 
 def training(table: SweepTable, configuration: Configuration) -> list[str]:

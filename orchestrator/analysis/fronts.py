@@ -4,52 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
 
 from orchestrator.analysis.choose import SAME
+from orchestrator.analysis.latencies import latencies_ms, latency_batches
 from orchestrator.analysis.pareto import front, levels
+from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.spec import Mode
 
-LATENCY, LATENCY_RATIO = "latency_p50_ms_batch_", "latency_ratio_batch_"
-
-
-def deployment_axes(table: SweepTable) -> list[tuple[str, Mode]]:
-    """Objective, bytes, and the median latency at each measured batch size."""
-    names = {name for c in table.variants for row in c.measured if row.result for name in row.result.metrics}
-    latencies = sorted(name for name in names if name.startswith(LATENCY))
-    return [(table.plan.objective.metric, table.plan.objective.mode), ("artifact_bytes", "min")] + [
-        (name, "min") for name in latencies
-    ]
-
 
 def deployment_front(table: SweepTable) -> frozenset[str]:
-    axes = deployment_axes(table)
-    figures = [_latencies(table, name) if name.startswith(LATENCY) else _means(table, name) for name, _ in axes]
-    points = {c.key: [each.get(c.key, math.nan) for each in figures] for c in table.variants}
-    return _front(points, [mode for _, mode in axes])
+    """Objective against bytes and the median latency at each measured batch size."""
+    objective = table.plan.objective
+    costs = [_summaries(table, "artifact_bytes")]
+    costs += [latencies_ms(table, batch) for batch in latency_batches(table.variants)]
+    figures = [_summaries(table, objective.metric), *costs]
+    points = {c.key: [each[c.key].mean if c.key in each else math.nan for each in figures] for c in table.variants}
+    lowest: list[Mode] = ["min"] * len(costs)
+    return _front(points, [objective.mode, *lowest])
 
 
-def _means(table: SweepTable, metric: str) -> dict[str, float]:
-    return {variant.key: summary.mean for variant in table.variants if (summary := variant.summary(metric))}
-
-
-def _latencies(table: SweepTable, metric: str) -> dict[str, float]:
-    """As if all variants had been measured at one time, for a machine is now fast, now slow.
-
-    Each one's ratio to its parent, measured in alternation, times the median of what that parent took beside its
-    variants; where either is missing, what was measured.
-    """
-    parents = {variant.key: table.parent_of(variant).key for variant in table.variants}
-    ratios, beside = _means(table, metric.replace(LATENCY, LATENCY_RATIO)), _means(table, f"reference_{metric}")
-    typical = {
-        parent: median(took for key, took in beside.items() if parents[key] == parent)
-        for parent in {parents[key] for key in beside}
-    }
-    return {
-        key: ratios[key] * typical[parents[key]] if key in ratios and parents[key] in typical else took
-        for key, took in _means(table, metric).items()
-    }
+def _summaries(table: SweepTable, metric: str) -> dict[str, Summary]:
+    return {variant.key: summary for variant in table.variants if (summary := variant.summary(metric))}
 
 
 def training_front(table: SweepTable) -> frozenset[str]:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 from orchestrator.analysis import doubts, explain
 from orchestrator.analysis.choose import Candidate, Choice, choose
-from orchestrator.analysis.fronts import LATENCY_RATIO, deployment_front, seconds_to_target, training_front
+from orchestrator.analysis.fronts import deployment_front, seconds_to_target, training_front
 from orchestrator.analysis.goals import GoalResult, is_relative, judge, meets, total_shortfall
+from orchestrator.analysis.latencies import latency_batches, latency_ratio
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import Configuration, Row, SweepTable, whole
 from orchestrator.analysis.verdict import judge_batch_size
@@ -149,8 +150,7 @@ def candidate(table: SweepTable, configuration: Configuration, front: Collection
 
 def speed(configuration: Configuration) -> float | None:
     """Latency over the parent's compiled latency: geometric mean over the measured batch sizes; below 1 is faster."""
-    names = {name for row in configuration.measured if row.result for name in row.result.metrics}
-    summaries = [configuration.summary(name) for name in sorted(names) if name.startswith(LATENCY_RATIO)]
+    summaries = [latency_ratio(configuration, batch) for batch in latency_batches([configuration])]
     ratios = [summary.mean for summary in summaries if summary is not None]
     if not ratios and configuration.compression == "uncompressed":
         return 1.0  # it is what the others are held against

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.explain import latency_batches
 from orchestrator.analysis.goals import GoalResult, GoalVerdict
+from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import to_target, tuned
 from orchestrator.analysis.words import number, quantity, settings_words, summary_words
@@ -74,7 +74,7 @@ def variant_columns(comparison: Comparison) -> list[Column]:
         Column("change", lambda c: _change(c, metric), short=lambda c: _change(c, metric).partition(" ")[0]),
         Column("size", lambda c: _size(table, c), short=lambda c: _size(table, c, share=False)),
     ]
-    columns += [_latency(batch) for batch in latency_batches(table.variants)]
+    columns += [_latency(table, batch) for batch in latency_batches(table.variants)]
     if table.plan.goals:
         columns.append(Column("goals", lambda c: goal_symbols(comparison.goals[c.key]), left=True))
     columns.append(Column("trial", lambda c: representative(comparison, c).id, left=True, dispensable=True))
@@ -132,11 +132,14 @@ def _size(table: SweepTable, configuration: Configuration, *, share: bool = True
     return quantity("artifact_bytes", size.mean) + percent
 
 
-def _latency(batch: int) -> Column:
-    metric = f"latency_p50_ms_batch_{batch}"
+def _latency(table: SweepTable, batch: int) -> Column:
+    took = latencies_ms(table, batch)
+
+    def short(configuration: Configuration) -> str:
+        return number(took[configuration.key].mean) if configuration.key in took else "-"
 
     def cell(configuration: Configuration) -> str:
-        ratio = configuration.summary(f"latency_ratio_batch_{batch}")
-        return _plain(configuration, metric) + ("" if ratio is None else f" {ratio.mean:.2f}x")
+        ratio = latency_ratio(configuration, batch)
+        return short(configuration) + ("" if ratio is None else f" {ratio.mean:.2f}x")
 
-    return Column(f"ms at {batch}", cell, short=lambda c: _plain(c, metric))
+    return Column(f"ms at {batch}", cell, short=short)

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.explain import label
+from orchestrator.analysis.latencies import latencies_ms, latency_batches
 from orchestrator.analysis.table import Configuration, Row
 from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import number, quantity, summary_words
@@ -103,16 +104,14 @@ def _facts(comparison: Comparison, configuration: Configuration, row: Row) -> st
     }
     if configuration.compression:
         facts["compression"] = configuration.compression
-    for metric in (objective, "artifact_bytes", *sorted(_latencies(configuration))):
-        if (summary := configuration.summary(metric)) is not None:
-            text = summary_words(metric, summary) if metric == objective else quantity(metric, summary.mean)
-            facts[metric.replace("latency_p50_ms_batch_", "latency at batch ").replace("artifact_bytes", "file")] = text
+    if (summary := configuration.summary(objective)) is not None:
+        facts[objective] = summary_words(objective, summary)
+    if (size := configuration.summary("artifact_bytes")) is not None:
+        facts["file"] = quantity("artifact_bytes", size.mean)
+    for batch in latency_batches([configuration]):
+        if (took := latencies_ms(comparison.table, batch).get(configuration.key)) is not None:
+            facts[f"latency at batch {batch}"] = quantity("latency_ms", took.mean)
     return f"<dl>{''.join(f'<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>' for k, v in facts.items())}</dl>"
-
-
-def _latencies(configuration: Configuration) -> set[str]:
-    names = {name for row in configuration.measured if row.result for name in row.result.metrics}
-    return {name for name in names if name.startswith("latency_p50_ms_batch_")}
 
 
 def _compression(comparison: Comparison) -> list[str]:

@@ -15,7 +15,8 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.explain import label, latency_batches
+from orchestrator.analysis.explain import label
+from orchestrator.analysis.latencies import latencies_ms, latency_batches
 from orchestrator.analysis.pareto import front
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration
@@ -52,16 +53,20 @@ def compression_symbols(comparison: Comparison) -> dict[str, str]:
 
 def deployment_plots(comparison: Comparison) -> list[Plot]:
     """The objective against what using the model costs: one plot per cost."""
-    batches = latency_batches(comparison.table.variants)
-    costs = {f"latency_p50_ms_batch_{batch}": f"latency at batch {batch}, ms" for batch in batches}
-    costs["artifact_bytes"] = "file size, kB"
-    return [_deployment_plot(comparison, metric, axis) for metric, axis in costs.items()]
+    table = comparison.table
+    costs = {
+        (f"latency_p50_ms_batch_{batch}", f"latency at batch {batch}, ms"): latencies_ms(table, batch)
+        for batch in latency_batches(table.variants)
+    }
+    sizes = {c.key: size for c in table.variants if (size := c.summary("artifact_bytes")) is not None}
+    costs["artifact_bytes", "file size, kB"] = sizes
+    return [_deployment_plot(comparison, metric, axis, figures) for (metric, axis), figures in costs.items()]
 
 
-def _deployment_plot(comparison: Comparison, cost: str, axis: str) -> Plot:
+def _deployment_plot(comparison: Comparison, cost: str, axis: str, costs: Mapping[str, Summary]) -> Plot:
     objective = comparison.table.plan.objective
     title = f"{objective.metric} against {axis.partition(',')[0]}"
-    pairs = [(c, c.summary(objective.metric), c.summary(cost)) for c in comparison.table.variants]
+    pairs = [(c, c.summary(objective.metric), costs.get(c.key)) for c in comparison.table.variants]
     points = {c.key: (c, y, x) for c, y, x in pairs if y is not None and x is not None and x.mean > 0}
     if not points:
         return Plot(title, "", missing="No compressed model has been measured, so there is nothing to plot here.")

@@ -127,10 +127,11 @@ def legend(comparison: Comparison) -> Text:
     if any(entry.edge for entry in tuned(table)):
         lines.append(f"{EDGE} at a rate: the lowest or highest tried, so the best may lie beyond")
     if table.variants:
-        lines.append(
-            "ms at B: median time of a batch of B, compiled; and over its uncompressed parent's, in alternation"
-        )
-        lines.append("change, size in %: against the uncompressed parent")
+        lines += [
+            "ms at B: median time of a batch of B, compiled; its ratio to the uncompressed parent's, in alternation",
+            "         (ms: that ratio times the parent's median, so that all are at one speed of the machine)",
+            "change, size in %: against the uncompressed parent",
+        ]
         asked = [f"({i}) {goal_words(g, table.plan.direction(g.metric))}" for i, g in enumerate(table.plan.goals, 1)]
         if asked:
             lines.append(f"goals: {'; '.join(asked)}")

@@ -13,7 +13,6 @@ from orchestrator.analysis.comparison import (
     load_test_reading,
     save_test_reading,
 )
-from orchestrator.analysis.fronts import deployment_front
 from orchestrator.analysis.goals import meets
 from orchestrator.analysis.recommend import speed
 from orchestrator.analysis.table import Configuration, make_table
@@ -220,24 +219,6 @@ def test_no_configuration_on_the_front_is_poorer_in_everything() -> None:
 
 
 # -- the test data ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", range(len(CHAINS)))
-def test_a_machine_that_was_slow_during_one_measurement_moves_no_front(number: int) -> None:
-    plan = sample_plan()
-    results = {result.id: result for result in sample_results(plan)}
-    table = make_table(plan, results)
-    for row in table.variants[number].rows:
-        metrics = dict(results[row.id].metrics)
-        for name, took in metrics.items():
-            if "latency_p" in name:  # its own and its parent's beside it; the ratio stays
-                metrics[name] = Estimate.exact(1.7 * took.value)
-        results[row.id] = results[row.id].model_copy(update={"metrics": metrics})
-    slowed = make_table(plan, results)
-    assert slowed.variants[number].summary("latency_p50_ms_batch_1") != table.variants[number].summary(
-        "latency_p50_ms_batch_1"
-    )
-    assert deployment_front(slowed) == deployment_front(table)
 
 
 def test_a_reading_counts_only_for_the_trial_it_was_taken_of(tmp_path: object) -> None:

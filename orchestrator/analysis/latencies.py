@@ -1,0 +1,56 @@
+"""How fast the variants of a sweep are: against their parents as measured, and against each other as if at one time.
+
+A machine is now fast, now slow, and the variants are measured one after another: 0.47 ms in a slow minute may be the
+faster model than 0.31 ms in a fast one. Each is timed in alternation with its uncompressed parent, though, so that
+
+    time of a variant = its ratio to its parent x the median of what that parent took beside each of its variants
+
+holds all of them against one speed of the machine. What was measured, when it was, stays in each trial's metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from statistics import median
+
+from orchestrator.analysis.statistics import Summary
+from orchestrator.analysis.table import Configuration, SweepTable
+
+P50 = "latency_p50_ms_batch_"
+
+
+def latency_batches(configurations: Iterable[Configuration]) -> list[int]:
+    """The batch sizes at which latency was measured, ascending."""
+    names = {name for c in configurations for row in c.measured if row.result for name in row.result.metrics}
+    return sorted(int(name.removeprefix(P50)) for name in names if name.startswith(P50))
+
+
+def latency_ratio(configuration: Configuration, batch: int) -> Summary | None:
+    """Its median latency over its uncompressed parent's, both compiled, in alternation; below 1 is faster."""
+    return configuration.summary(f"latency_ratio_batch_{batch}")
+
+
+def latencies_ms(table: SweepTable, batch: int) -> dict[str, Summary]:
+    """Variant -> its median latency at one speed of the machine, with the ratio's interval.
+
+    Where the ratio or the parent's figure is missing: as it was measured.
+    """
+    parents = {variant.key: table.parent_of(variant).key for variant in table.variants}
+    beside: dict[str, list[float]] = {parent: [] for parent in parents.values()}
+    for variant in table.variants:
+        if (reference := variant.summary(f"reference_{P50}{batch}")) is not None:
+            beside[parents[variant.key]].append(reference.mean)
+    found: dict[str, Summary] = {}
+    for variant in table.variants:
+        ratio, took = latency_ratio(variant, batch), beside[parents[variant.key]]
+        if ratio is not None and took:
+            found[variant.key] = _times(ratio, median(took))
+        elif (measured := variant.summary(f"{P50}{batch}")) is not None:
+            found[variant.key] = measured
+    return found
+
+
+def _times(summary: Summary, factor: float) -> Summary:
+    ends = [None if end is None else end * factor for end in (summary.low, summary.high)]
+    return replace(summary, mean=summary.mean * factor, low=ends[0], high=ends[1])

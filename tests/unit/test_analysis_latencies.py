@@ -1,0 +1,80 @@
+"""A machine that is slow while one model is measured changes nothing that is said about the models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from orchestrator.analysis.comparison import compare
+from orchestrator.analysis.fronts import deployment_front
+from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio
+from orchestrator.analysis.table import SweepTable, make_table
+from orchestrator.report.command import plain_text
+from orchestrator.report.plots import deployment_plots
+from tests.sample_sweep import CHAINS, sample_plan, sample_results
+from trainables.results import Estimate
+
+Metrics = dict[str, Estimate]
+
+
+def sample(change: Callable[[Metrics], Metrics] = dict, of: int | None = None) -> SweepTable:
+    """The sample sweep; `change` is made to the figures of the variants of one number, or of all."""
+    plan = sample_plan(variant_seeds=(0, 1))
+    table = make_table(plan, results := {result.id: result for result in sample_results(plan)})
+    for configuration in table.variants if of is None else [table.variants[of]]:
+        for row in configuration.rows:
+            metrics = change(dict(results[row.id].metrics))
+            results[row.id] = results[row.id].model_copy(update={"metrics": metrics})
+    return make_table(plan, results)
+
+
+def in_a_slow_minute(metrics: Metrics) -> Metrics:
+    """Its own time and its parent's beside it are longer; their ratio is not."""
+    slow = {name: Estimate.exact(1.7 * took.value) for name, took in metrics.items() if "latency_p" in name}
+    return metrics | slow
+
+
+@pytest.mark.parametrize("number", range(len(CHAINS)))
+def test_one_slow_minute_changes_neither_front_nor_table_nor_plots(number: int) -> None:
+    usual, slowed = sample(), sample(in_a_slow_minute, of=number)
+    assert (at_1 := slowed.variants[number].summary("latency_p50_ms_batch_1")) is not None
+    assert at_1 != usual.variants[number].summary("latency_p50_ms_batch_1")
+    assert deployment_front(slowed) == deployment_front(usual)
+    assert plain_text(compare(slowed)) == plain_text(compare(usual))
+    assert [plot.figure for plot in deployment_plots(compare(slowed))] == [
+        plot.figure for plot in deployment_plots(compare(usual))
+    ]
+
+
+def test_a_machine_that_was_slow_throughout_is_reported_as_slow() -> None:
+    usual, slowed = sample(), sample(in_a_slow_minute)
+    for batch in (1, 64):
+        before, after = latencies_ms(usual, batch), latencies_ms(slowed, batch)
+        for key, took in after.items():
+            assert took.mean == pytest.approx(1.7 * before[key].mean)
+
+
+def test_the_interval_is_that_of_the_ratio() -> None:
+    table = sample()
+    for variant in table.variants:
+        ratio, took = latency_ratio(variant, 64), latencies_ms(table, 64)[variant.key]
+        assert ratio is not None
+        assert ratio.low is not None
+        assert took.low is not None
+        assert took.low / took.mean == pytest.approx(ratio.low / ratio.mean)
+        assert took.basis is ratio.basis
+
+
+@pytest.mark.parametrize("missing", ["latency_ratio_batch_", "reference_latency_"])
+def test_without_a_parent_beside_it_a_latency_is_what_was_measured(missing: str) -> None:
+    table = sample(lambda metrics: {name: took for name, took in metrics.items() if not name.startswith(missing)})
+    for batch in latency_batches(table.variants):
+        measured = {c.key: c.summary(f"latency_p50_ms_batch_{batch}") for c in table.variants}
+        assert latencies_ms(table, batch) == measured
+
+
+def test_what_was_not_measured_has_no_latency() -> None:
+    table = sample(lambda metrics: {name: took for name, took in metrics.items() if "latency" not in name})
+    assert latency_batches(table.variants) == []
+    assert latencies_ms(table, 1) == {}
