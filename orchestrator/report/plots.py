@@ -26,6 +26,10 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 HEIGHT = 340  # pixels
 MAX_BATCH_TICKS = 9
+TICKS = (  # leading digits, ever finer
+    *((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)),
+    *(tuple(tenths / 10 for tenths in range(10, 100, step)) for step in (10, 5, 2, 1)),
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def _deployment_plot(comparison: Comparison, cost: str, axis: str, costs: Mappin
     if not points:
         return Plot(title, "", missing="No compressed model has been measured, so there is nothing to plot here.")
     figure = new_figure(axis, objective.metric)
-    log_axis(figure, "x", [x.mean / unit_of(cost)[0] for _, _, x in points.values()])
+    log_axis(figure, "x", [value / unit_of(cost)[0] for _, _, x in points.values() for value in extent(x)])
     _add_front(figure, comparison, points, cost)
     symbols, colors = compression_symbols(comparison), batch_colors(comparison)
     for chain, symbol in symbols.items():
@@ -198,14 +202,19 @@ def error_bars(summaries: Sequence[Summary], divisor: float = 1.0) -> dict[str, 
     }
 
 
+def extent(summary: Summary) -> list[float]:
+    """What a logarithmic axis shows of a figure: the mean, and the ends of its bar."""
+    ends = (end for end in (summary.low, summary.high) if end is not None and math.isfinite(end) and end > 0)
+    return [summary.mean, *ends]
+
+
 def log_axis(figure: Any, axis: str, values: Sequence[float]) -> None:
-    """A logarithmic axis ("x" or "y") with plain ticks: 1, 2, 5, and more where the values span little."""
+    """A logarithmic axis ("x" or "y") with plain ticks: powers of ten, and as many more as it takes to have three."""
     low, high = min(values), max(values)
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    for digits in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
-        ticks = [digit * 10.0**decade for decade in decades for digit in digits]
-        if sum(low <= tick <= high for tick in ticks) >= 3:
-            break
+    found = ([digit * 10.0**decade for decade in decades for digit in digits] for digits in TICKS)
+    enough = (ticks for ticks in found if sum(low <= tick <= high for tick in ticks) >= 3)
+    ticks = next(enough, [digit * 10.0**decade for decade in decades for digit in TICKS[1]])  # values all but equal
     settings = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.10g}" for tick in ticks]}
     (figure.update_xaxes if axis == "x" else figure.update_yaxes)(**settings)
 

@@ -15,7 +15,17 @@ from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import Tuned, tuned
 from orchestrator.analysis.words import summary_words
-from orchestrator.report.plots import FAINT, INK, Plot, batch_axis, batch_colors, error_bars, log_axis, new_figure
+from orchestrator.report.plots import (
+    FAINT,
+    INK,
+    Plot,
+    batch_axis,
+    batch_colors,
+    error_bars,
+    extent,
+    log_axis,
+    new_figure,
+)
 from trainables.results import Report
 
 FIXED_RATES = 3  # curves at one rate over several batch sizes; more than this is a tangle
@@ -42,7 +52,7 @@ def _target_plot(comparison: Comparison, title: str, kind: str, words: str) -> P
     figure = new_figure("batch size", words)
     batch_axis(figure, [row.batch_size for row in rows])
     summaries: list[Summary] = [getattr(row, kind) for row in rows]
-    log_axis(figure, "y", [summary.mean for summary in summaries])
+    log_axis(figure, "y", [value for summary in summaries for value in extent(summary)])
     whole = [len(row.crossings) == row.seeds for row in rows]
     figure.add_trace(
         go.Scatter(
@@ -196,7 +206,7 @@ def speed_plot(comparison: Comparison) -> Plot:
     if not pairs:
         return Plot(title, "", missing="No throughput has been measured yet.")
     figure = new_figure("batch size", "examples per second of training")
-    log_axis(figure, "y", [s.mean for _, s in pairs])
+    log_axis(figure, "y", [value for _, s in pairs for value in extent(s)])
     batch_axis(figure, [c.training.batch_size for c, _ in pairs])
     figure.add_trace(_line("measured", [c for c, _ in pairs], metric, {"color": INK}))
     return Plot(

@@ -1,0 +1,33 @@
+"""Axes that can be read: whatever the values are, a few plain numbers stand beside them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.report.plots import log_axis, new_figure
+
+
+def ticks_within(low: float, high: float) -> list[float]:
+    figure = new_figure("latency, ms", "accuracy")
+    log_axis(figure, "x", [low, high])
+    return [tick for tick in figure.layout.xaxis.tickvals if low <= tick <= high]
+
+
+@given(low=st.floats(1e-6, 1e9), factor=st.floats(1.3, 1e3))
+def test_a_logarithmic_axis_has_some_ticks_and_not_too_many(low: float, factor: float) -> None:
+    assert 3 <= len(ticks_within(low, low * factor)) <= 9
+
+
+@pytest.mark.parametrize("value", [0.297, 1.0, 5.05e8])
+def test_one_value_alone_is_no_reason_for_a_hundred_ticks(value: float) -> None:
+    figure = new_figure("latency, ms", "accuracy")
+    log_axis(figure, "x", [value, value])
+    assert len(figure.layout.xaxis.tickvals) < 12
+
+
+def test_ticks_are_written_plainly() -> None:
+    figure = new_figure("latency, ms", "accuracy")
+    log_axis(figure, "x", [0.269, 0.375])
+    assert {"0.28", "0.3", "0.36"} <= set(figure.layout.xaxis.ticktext)
