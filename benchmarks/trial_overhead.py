@@ -241,7 +241,7 @@ def _plan(trials: int, num_workers: int) -> Plan:
     sweep = Sweep(
         name="overhead",
         task=TaskChoice(name="toy"),
-        facts=TaskFacts(metrics={}, train_rows=None, data="random", code="here", search_path=(str(HERE.parent),)),
+        facts=TaskFacts(metrics={}, train_rows=None, data=("random",), code="here", search_path=(str(HERE.parent),)),
         objective=Objective(metric="val_loss", mode="min"),
         budget=Budget(unit="steps", amount=STEPS),
         parameters=Parameters(batch_size=(ROWS,), learning_rate=(0.1,), optimizer=(), schedule=()),

@@ -52,7 +52,7 @@ class TaskFacts(Frozen):
 
     metrics: dict[str, Mode]  # every metric of the task, `loss` among them, and which way is better
     train_rows: int | None  # the fewest of all combinations; None: not known without importing the user's module
-    data: str  # fingerprint of the train, validation and test data, with every combination of swept options
+    data: tuple[str, ...]  # fingerprints of all its data: one, or one per combination of swept options, in their order
     code: str  # revision of the code that decides a result
     search_path: tuple[str, ...] = ()  # folders in which a user's module is looked for, before sys.path
     complete: bool = True  # False: only importing the user's module can tell the rest, so ids may still change

@@ -180,7 +180,7 @@ def sweep_of(
         facts=TaskFacts(
             metrics={"loss": "min", "accuracy": "max"},
             train_rows=1000,
-            data="data",
+            data=("data",),
             code="code",
             search_path=(os.path.dirname(__file__),),
         ),

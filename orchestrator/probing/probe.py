@@ -122,7 +122,7 @@ def _task(name: str, options: Sequence[str]) -> tuple[TaskConfig, tuple[str, ...
     facts = look_up(node, choice, Path.cwd(), import_task=":" in name)
     if facts is None:
         raise ValueError(str(SweepError(findings.in_file_order(), "the command line")))
-    return TaskConfig(name=name, options=given, data=facts.data, code=facts.code), facts.search_path
+    return TaskConfig(name=name, options=given, data=facts.data[0], code=facts.code), facts.search_path
 
 
 def _option(text: str) -> tuple[str, Scalar]:

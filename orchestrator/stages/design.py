@@ -89,7 +89,9 @@ def first_trials(sweep: Sweep) -> tuple[Trial, ...]:
 def task_config(sweep: Sweep, options: Mapping[str, Scalar] | None = None) -> TaskConfig:
     """The task with these options; without, as the file gives it, with the first value of a swept option."""
     chosen = dict(sweep.task.options if options is None else options)
-    return TaskConfig(name=sweep.task.name, options=chosen, data=sweep.facts.data, code=sweep.facts.code)
+    data = sweep.facts.data
+    own = data[0] if len(data) == 1 else data[sweep.task.combinations().index(chosen)]
+    return TaskConfig(name=sweep.task.name, options=chosen, data=own, code=sweep.facts.code)
 
 
 def _probes(sweep: Sweep) -> list[Trial]:

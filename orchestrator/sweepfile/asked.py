@@ -57,11 +57,9 @@ def _check_order(task: Task, column: str) -> None:
     from orchestrator.sweepfile.preview import preview
     from trainables.data import DataError
     from trainables.data.order import row_order
-    from trainables.data.sources import resolve
-    from trainables.tasks.load import home_folder
+    from trainables.tasks.load import sources_of
 
-    source = resolve(task.train, home_folder(task, "train"))
     try:
-        row_order(SortedBy(column=column), preview(source, default_cache()))
+        row_order(SortedBy(column=column), preview(sources_of(task)["train"], default_cache()))
     except DataError as error:
         raise ValueError(f"parameters.data_order: {error}") from None

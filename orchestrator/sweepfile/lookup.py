@@ -7,10 +7,8 @@ parsed; what its source does not say literally is left to `run`, which imports a
 from __future__ import annotations
 
 import ast
-import hashlib
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from orchestrator.sweepfile.rehearsal import rehearse
 from orchestrator.sweepfile.source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from trainables.config import Scalar
 from trainables.data import builtin
-from trainables.data.fingerprint import fingerprint, overlap
+from trainables.data.fingerprint import fingerprint, overlap, together
 from trainables.data.sources import DataError, list_files, open_file, resolve
 from trainables.tasks.catalog import BUILTIN, Builtin
 
@@ -58,7 +56,7 @@ def _builtin_facts(node: Node, task: TaskChoice, builtin: Builtin) -> TaskFacts 
         node.fail(str(error))
         return None
     return TaskFacts(
-        metrics={"loss": "min", **builtin.metrics}, train_rows=builtin.train_rows(), data=data, code=code_revision()
+        metrics={"loss": "min", **builtin.metrics}, train_rows=builtin.train_rows(), data=(data,), code=code_revision()
     )
 
 
@@ -102,7 +100,9 @@ def _user_facts(node: Node, name: Node, task: TaskChoice, search_path: tuple[str
         name.fail(str(error), allowed=error.allowed, near=error.nearest)
         return None
     code = code_revision(module_files(module_name, folders))
-    unknown = TaskFacts(metrics={}, train_rows=None, data=NOT_READ, code=code, search_path=search_path, complete=False)
+    unknown = TaskFacts(
+        metrics={}, train_rows=None, data=(NOT_READ,), code=code, search_path=search_path, complete=False
+    )
     if file is None or found is None:
         return unknown
     if not (_class_is_whole(name, class_name, found) and _options_fit(node, task, found)):
@@ -168,7 +168,7 @@ def _literal_facts(
         return None
     data, train_rows = read
     complete = metrics is not NOT_LITERAL and not found.open_ended
-    update = {"data": data, "train_rows": train_rows, "complete": complete}
+    update = {"data": (data,), "train_rows": train_rows, "complete": complete}
     return unknown.model_copy(update=update)
 
 
@@ -202,12 +202,7 @@ def _read_data(name: Node, task: str, paths: dict[str, str]) -> tuple[str, int] 
         name.fail(message)
     if not errors and shared:
         name.fail(f"{task}.{shared}", allowed="three sets of data that have no file and no content in common")
-    return None if errors or shared else (_together(prints), rows)
-
-
-def _together(fingerprints: Mapping[str, str]) -> str:
-    """One fingerprint that stands for several under their names."""
-    return hashlib.sha256(json.dumps(fingerprints, sort_keys=True).encode()).hexdigest()[:32]
+    return None if errors or shared else (together(prints), rows)
 
 
 def count_rows(source: str) -> int:
@@ -233,11 +228,10 @@ def count_rows(source: str) -> int:
 def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts) -> TaskFacts | None:
     """The facts as the task states them, made with every combination of its options. Brings in torch.
 
-    Where an option chooses the data, the data of all combinations is part of every id: a change of any makes all of
-    them new, which costs trials and never reuses a wrong one.
+    Where an option chooses the data, each combination has the fingerprint of its own.
     """
     from trainables.tasks import TaskError, load_task
-    from trainables.tasks.load import home_folder
+    from trainables.tasks.load import sources_of
 
     paths: dict[str, dict[str, str]] = {}  # by the task's name in messages, which tells its swept options
     metrics: dict[str, dict[str, Mode]] = {}
@@ -249,7 +243,7 @@ def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts) -> TaskFacts
             continue
         swept = ", ".join(f"{key}={options[key]!r}" for key in sorted(task.swept))
         label = f"{type(made).__name__}({swept})" if swept else type(made).__name__
-        paths[label] = {split: resolve(getattr(made, split), home_folder(made, split)) for split in SPLITS}
+        paths[label] = sources_of(made)
         metrics[label] = {"loss": "min", **made.metrics}
     if len(paths) < len(task.combinations()):
         return None
@@ -278,16 +272,15 @@ def _rehearsed(name: Node, task: TaskChoice, labels: Sequence[str], search_path:
     return not first
 
 
-def _read_all(name: Node, paths: dict[str, dict[str, str]]) -> tuple[str, int] | None:
-    """(fingerprint, the fewest training rows) of tasks that differ in their options, by their names in messages."""
+def _read_all(name: Node, paths: dict[str, dict[str, str]]) -> tuple[tuple[str, ...], int] | None:
+    """(fingerprints, the fewest training rows) of tasks that differ in their options, by their names in messages."""
     read: dict[tuple[str, ...], tuple[str, int] | None] = {}  # by the paths: most options leave the data the same
     for task, places in paths.items():
         key = tuple(places.values())
         if key not in read:
             read[key] = _read_data(name, task, places)
-    known = {task: found for task, places in paths.items() if (found := read[tuple(places.values())])}
+    known = [found for places in paths.values() if (found := read[tuple(places.values())])]
     if len(known) < len(paths):
         return None
-    prints = {task: found[0] for task, found in known.items()}
-    same = len(set(prints.values())) == 1
-    return next(iter(prints.values())) if same else _together(prints), min(found[1] for found in known.values())
+    prints, rows = zip(*known, strict=True)
+    return prints, min(rows)

@@ -52,7 +52,7 @@ def plan() -> Plan:
         Sweep(
             name="digits",
             task=TaskChoice(name="digits_cnn"),
-            facts=TaskFacts(metrics={"accuracy": "max", "loss": "min"}, train_rows=1437, data="d", code="c"),
+            facts=TaskFacts(metrics={"accuracy": "max", "loss": "min"}, train_rows=1437, data=("d",), code="c"),
             objective=Objective(metric="val_accuracy", mode="max"),
             budget=Budget(unit="examples", amount=40_000),
             parameters=Parameters(

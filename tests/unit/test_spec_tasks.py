@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import ipc
 
+from orchestrator.planning.expand import expand
 from orchestrator.problems import SweepError
 from orchestrator.spec import Sweep, TaskFacts, load_sweep
 from orchestrator.sweepfile.lookup import NOT_READ
@@ -250,7 +251,7 @@ def test_a_module_without_source_is_left_to_the_run(folder: Path) -> None:
     py_compile.compile(str(folder / "wine.py"), cfile=str(folder / "wine.pyc"))
     (folder / "wine.py").unlink()
     facts = load(folder, objective="{metric: val_accuracy, mode: max}").facts
-    assert (facts.complete, facts.data, facts.train_rows) == (False, NOT_READ, None)
+    assert (facts.complete, facts.data, facts.train_rows) == (False, (NOT_READ,), None)
     assert "objective.mode" in problem(folder, objective="{metric: val_accuracy}")
 
 
@@ -300,18 +301,23 @@ def flavours(folder: Path) -> Path:
 BOTH = {"flavour": {"values": ["white", "red"]}}
 
 
-def test_the_data_of_every_combination_of_options_counts(flavours: Path) -> None:
+def test_every_combination_of_options_has_the_fingerprint_of_its_own_data(flavours: Path) -> None:
     before = imported(flavours, BOTH)
+    white, red = before.data
+    assert white != red
     assert (before.train_rows, before.complete) == (50, True)
-    assert imported(flavours, {"flavour": {"values": ["red", "white"]}}) == before
-    red = imported(flavours, {"flavour": "red"})
-    assert red.data != before.data
-    assert imported(flavours, {"flavour": "red", "size": {"values": [1, 2]}}).data == red.data
-    for name in ("red", "white"):
-        pq.write_table(table(60), flavours / "data" / f"{name}.parquet")
-        after = imported(flavours, BOTH)
-        assert after.data != before.data
-        before = after
+    assert imported(flavours, {"flavour": {"values": ["red", "white"]}}).data == (red, white)
+    assert set(imported(flavours, {"flavour": "red"}).data) == {red}  # a sweep of fewer finds the same trials
+    assert set(imported(flavours, {"flavour": "red", "size": {"values": [1, 2]}}).data) == {red}
+    pq.write_table(table(60), flavours / "data" / "red.parquet")
+    after = imported(flavours, BOTH).data
+    assert (after[0], after[1] != red) == (white, True)
+    trials = expand(load_sweep(flavours / "sweep.yaml", import_task=True)).trials
+    assert {(trial.config.task.options["flavour"], trial.config.task.data) for trial in trials} == {
+        ("white", after[0]),
+        ("red", after[1]),
+    }
+    sys.modules.pop("wine", None)
 
 
 def test_data_that_one_combination_lacks_is_named_with_its_options(flavours: Path) -> None:

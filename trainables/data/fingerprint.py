@@ -16,7 +16,7 @@ from trainables.data.sources import DataError, SourceFile, list_files, local_pat
 
 SETTLED_SECONDS = 2.0  # a file touched more recently may change again without its time stamp showing it
 
-__all__ = ["DataError", "default_cache", "fingerprint", "overlap"]
+__all__ = ["DataError", "check_unchanged", "default_cache", "fingerprint", "overlap", "together"]
 
 
 def default_cache() -> Path:
@@ -41,6 +41,26 @@ def fingerprint(source: str | Path, cache: Path | None = None) -> str:
         entry = _content(file, cache or default_cache()) if is_local else _stamp(text, file)
         digest.update(f"{entry}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def together(fingerprints: Mapping[str, str]) -> str:
+    """One fingerprint that stands for several under their names."""
+    return hashlib.sha256(json.dumps(fingerprints, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def check_unchanged(sources: Mapping[str, str], planned: str, cache: Path) -> None:
+    """Raises DataError if a task's sources, by name of the split, are not those that a trial was planned with.
+
+    Files may be edited while a sweep runs, and may differ from machine to machine; what comes with Python and
+    scikit-learn does not.
+    """
+    if all(source.startswith(builtin.SCHEME) for source in sources.values()):
+        return
+    if together({split: fingerprint(source, cache) for split, source in sources.items()}) != planned:
+        raise DataError(
+            f"the data is not what this trial was planned with: it was changed since, or differs on this machine "
+            f"({', '.join(sources.values())}). The same command again plans anew, with the data as it is then"
+        )
 
 
 def overlap(sources: Mapping[str, str], fingerprints: Mapping[str, str]) -> str | None:

@@ -15,7 +15,7 @@ from pyarrow import ipc
 from torch import Tensor
 
 from trainables.data.convert import BOOLEAN, mapped_file
-from trainables.data.sources import DataError, resolve
+from trainables.data.sources import DataError
 
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
@@ -101,10 +101,12 @@ def open_table(source: str, cache: Path) -> Table:
 
 def open_data(task: Task, cache: Path, open_source: Callable[[str, Path], Table] = open_table) -> TaskData:
     """The three tables of a task. Raises DataError, also when their columns differ or lack one of `inputs`."""
-    from trainables.tasks.load import home_folder
+    from trainables.tasks.load import sources_of
+
+    sources = sources_of(task)
 
     def opened(split: str, like: Table | None = None) -> Table:
-        source = resolve(getattr(task, split), home_folder(task, split))
+        source = sources[split]
         table = open_source(source, cache)
         missing = [name for name in task.inputs if name not in table.columns]
         if missing:

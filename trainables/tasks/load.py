@@ -56,6 +56,11 @@ def home_folder(task: Task, attribute: str) -> Path:
     return Path(file).absolute().parent if file else Path.cwd()
 
 
+def sources_of(task: Task) -> dict[str, str]:
+    """Split -> where its data is: an absolute path or a URI."""
+    return {split: resolve(getattr(task, split), home_folder(task, split)) for split in SPLITS}
+
+
 def _find_class(name: str, search_path: Sequence[str | Path]) -> type[Task]:
     from trainables.tasks.base import Task
 
@@ -124,7 +129,7 @@ def _check(task: Task, name: str) -> None:
     missing = [split for split in SPLITS if not isinstance(getattr(task, split, None), str | Path)]
     if missing:
         raise TaskError(f"task {name!r} does not say where its data is: set {', '.join(missing)} to a path or a URI")
-    sources = {split: resolve(getattr(task, split), home_folder(task, split)) for split in SPLITS}
+    sources = sources_of(task)
     if len(set(map(real_path, sources.values()))) < len(SPLITS):
         raise TaskError(
             f"task {name!r} uses the same data twice, so its results would mean nothing: {sources}; "
