@@ -112,8 +112,7 @@ def accuracy(
             metrics[f"{prefix}{split}_{name}"] = mean_over_rows(found[prefix][name], rows_of_calls)
     if "reference_" in subjects:
         for name in names:
-            pairs = zip(found[""][name], found["reference_"][name], strict=True)
-            metrics[f"{split}_{name}_change"] = mean_over_rows([own - parents for own, parents in pairs], rows_of_calls)
+            metrics[f"{split}_{name}_change"] = change(found[""][name], found["reference_"][name], rows_of_calls)
     return metrics
 
 
@@ -151,6 +150,15 @@ def mean_over_rows(values: Sequence[Tensor], rows: Sequence[int]) -> Estimate:
         return mean(every.reshape(-1, int(number)).mean(1))
     note = "rows have different numbers of items, so each item passes for an observation of its own"
     return mean(every).model_copy(update={"note": note})
+
+
+def change(own: Sequence[Tensor], parents: Sequence[Tensor], rows: Sequence[int]) -> Estimate:
+    """The mean of own minus parents', each [items] a call of so many rows; paired row by row."""
+    one, other = torch.cat(list(own)), torch.cat(list(parents))
+    both = torch.cat([one, other])
+    if one.numel() == sum(rows) and bool(((both == 0) | (both == 1)).all()) and bool(both.any()):
+        return Estimate.of_paired_shares(int((one > other).sum()), int((one < other).sum()), one.numel())
+    return mean_over_rows([mine - theirs for mine, theirs in zip(own, parents, strict=True)], rows)
 
 
 def mean(values: Tensor) -> Estimate:

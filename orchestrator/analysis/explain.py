@@ -114,8 +114,10 @@ def difference_words(metric: str, difference: Difference | None) -> str:
     """A paired difference and its verdict, with the interval: `no detectable difference (-0.002 ± 0.011, ...)`."""
     if difference is None:
         return "not determined (no seed in common)"
-    if difference.verdict is Verdict.NOT_DETERMINED or difference.low is None or difference.high is None:
+    if difference.verdict is Verdict.NOT_DETERMINED:
         return f"the difference, {signed(metric, difference.mean)}, is not determined (one seed)"
+    if difference.low is None or difference.high is None:
+        return f"{difference.verdict} ({signed(metric, difference.mean)} with each of {difference.pairs} seeds)"
     divisor, unit = unit_of(metric)
     text = with_interval(difference.mean, (difference.high - difference.low) / 2, divisor)
     return f"{difference.verdict} ({text} {unit}".rstrip() + f", paired over {difference.pairs} seeds)"

@@ -5,7 +5,9 @@ configurations are compared seed by seed: what the seed does to both cancels out
 
 When not to trust it: with two or three seeds the interval is wide (t = 12.7 and 4.3), so "no detectable difference"
 mostly says that there were few seeds; `pairs_needed` says how many it would take. A t-interval also believes that the
-figures over seeds are roughly normal; a diverging seed is not.
+figures over seeds are roughly normal; a diverging seed is not. Nor are those that are all the same, as accuracies over
+few rows may be: they do not tell how far others would lie, so there is no interval, and a difference has the sign
+test's p-value.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -48,15 +51,16 @@ class Summary:
 
 
 def mean_over_seeds(values: Sequence[float]) -> Summary:
-    """Mean and t-interval of one value per seed, shape [seeds]. One value, or a value that is no number: no interval.
+    """Mean and t-interval of one value per seed, shape [seeds].
 
+    No interval for one value, for a value that is no number, and where all values are the same.
     Raises ValueError for no values at all.
     """
     if not values:
         raise ValueError("a mean needs at least one value")
     array = np.asarray(values, float)
     n = len(array)
-    if n < 2 or not np.isfinite(array).all():
+    if n < 2 or not np.isfinite(array).all() or _all_alike(array):
         return Summary(float(array.mean()), None, None, n, Basis.NONE)
     mean, half = float(array.mean()), float(stdtrit(n - 1, 1 - ALPHA / 2) * array.std(ddof=1) / math.sqrt(n))
     return Summary(mean, mean - half, mean + half, n, Basis.SEEDS)
@@ -92,7 +96,10 @@ class Difference:
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float], mode: Mode) -> Difference | None:
-    """`first` - `second` by seed (seed -> value), with a t-interval. None when they share no seed."""
+    """`first` - `second` by seed (seed -> value), with a t-interval. None when they share no seed.
+
+    Where all pairs differ by the same, the exact sign test: a p-value of 2^(1 - pairs), and no interval.
+    """
     seeds = sorted(first.keys() & second.keys())
     deltas = np.array([first[seed] - second[seed] for seed in seeds])
     deltas = deltas[np.isfinite(deltas)]
@@ -102,14 +109,18 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float], m
     mean = float(deltas.mean())
     if n == 1:
         return Difference(mean, None, None, None, 1, None, mode)
+    if _all_alike(deltas):
+        return Difference(mean, None, None, 2.0 ** (1 - n) if deltas.any() else 1.0, n, 0.0, mode)
     deviation = float(deltas.std(ddof=1))
     half = float(stdtrit(n - 1, 1 - ALPHA / 2)) * deviation / math.sqrt(n)
     return Difference(mean, mean - half, mean + half, _p_value(mean, deviation, n), n, deviation, mode)
 
 
+def _all_alike(values: np.ndarray[Any, Any]) -> bool:
+    return bool(np.ptp(values) <= ROUNDING * np.abs(values).max())
+
+
 def _p_value(mean: float, deviation: float, n: int) -> float:
-    if deviation == 0:  # identical differences: certain, or certainly none
-        return 0.0 if mean else 1.0
     return float(2 * stdtr(n - 1, -abs(mean) / (deviation / math.sqrt(n))))
 
 

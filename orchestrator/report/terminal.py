@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -124,6 +125,8 @@ def legend(comparison: Comparison) -> Text:
     ]
     if over:
         lines.append(f"±: 95 % interval {'; or '.join(over)}")
+    if any(summary.n > 1 and summary.low is None and math.isfinite(summary.mean) for summary in summaries):
+        lines.append("no ±: every seed gave the same, which does not tell what others would")
     if any(entry.edge for entry in tuned(table)):
         lines.append(f"{EDGE} at a rate: the lowest or highest tried, so the best may lie beyond")
     if table.variants:

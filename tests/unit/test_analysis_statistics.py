@@ -88,12 +88,27 @@ def test_one_seed_determines_nothing() -> None:
     assert (difference.verdict, difference.low) == (Verdict.NOT_DETERMINED, None)
 
 
-def test_identical_figures_do_not_differ_and_constant_gaps_do() -> None:
+def test_identical_figures_do_not_differ() -> None:
     same = paired_difference({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}, "max")
-    gap = paired_difference({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0}, "max")
     assert same is not None
+    assert (same.verdict, same.p_value, same.low) == (Verdict.NO_DIFFERENCE, 1.0, None)
+
+
+@pytest.mark.parametrize("pairs", range(2, 9))
+def test_a_gap_that_is_always_the_same_is_one_row_of_few_until_enough_seeds_say_so(pairs: int) -> None:
+    """Two accuracies over 287 rows that are one row apart with every seed; their spread is not known to be zero."""
+    worse = {seed: (270 + seed) / 287 for seed in range(pairs)}
+    better = {seed: (271 + seed) / 287 for seed in range(pairs)}
+    gap = paired_difference(better, worse, "max")
     assert gap is not None
-    assert (same.verdict, gap.verdict) == (Verdict.NO_DIFFERENCE, Verdict.BETTER)
+    assert (gap.low, gap.deviation) == (None, 0.0)
+    assert gap.p_value == pytest.approx(stats.binomtest(pairs, pairs).pvalue)
+    assert gap.verdict is (Verdict.BETTER if pairs >= 6 else Verdict.NO_DIFFERENCE)
+
+
+def test_seeds_that_all_gave_the_same_have_no_interval() -> None:
+    same = mean_over_seeds([283 / 287, 283 / 287])
+    assert (same.mean, same.half_width, same.n) == (pytest.approx(283 / 287), None, 2)
 
 
 def test_holm_on_a_worked_example() -> None:

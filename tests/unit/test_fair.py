@@ -182,7 +182,7 @@ def test_a_batch_that_grew_took_fewer_steps_than_one_that_did_not() -> None:
     def both(training: Training) -> list[Training]:
         return [training, training.model_copy(update={"batch_schedule": GrowAt(factor=2)})]
 
-    table = table_of(lambda b, s, seed: (learning(s) + noise(seed, b),) * 2, (256,), each=both)
+    table = table_of(lambda b, s, seed: (learning(s) * (1 + noise(seed, b)),) * 2, (256,), each=both)
     (found,) = behind(table)
     assert (found.settings, found.best_settings) == ("grow_at", "fixed")
     assert found.took_fewer_steps
@@ -219,8 +219,8 @@ def level(value: float, slope: float = 0.0) -> Curve:
     """The same on both kinds of data; `slope` is lost at every doubling of the batch size."""
 
     def curve(batch: int, step: int, seed: int) -> tuple[float, float]:
-        found = value + 0.01 * step * batch / 40_000 - slope * math.log2(batch / 16) + noise(seed, batch)
-        return found, found
+        found = value + 0.01 * step * batch / 40_000 - slope * math.log2(batch / 16)
+        return (found * (1 + noise(seed, batch)),) * 2
 
     return curve
 

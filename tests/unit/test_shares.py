@@ -1,0 +1,99 @@
+"""Intervals of shares, such as an accuracy: known answers, and how often they hold what they are said to hold."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from trainables.measure import change
+from trainables.results import Z_95, Estimate
+
+
+def ends(estimate: Estimate) -> tuple[float, float]:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return estimate.low, estimate.high
+
+
+@pytest.mark.parametrize(
+    ("ones", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_published_examples(ones: int, n: int, low: float, high: float) -> None:
+    """Newcombe 1998, Statistics in Medicine 17(8), table I, the score method without continuity correction."""
+    assert ends(Estimate.of_share(ones, n)) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize("n", [20, 287, 20_000])
+def test_all_right_is_not_certainty(n: int) -> None:
+    all_right, none_right = Estimate.of_share(n, n), Estimate.of_share(0, n)
+    assert (all_right.value, none_right.value) == (1, 0)
+    assert ends(all_right) == pytest.approx((n / (n + Z_95**2), 1))
+    assert ends(none_right) == pytest.approx((0, Z_95**2 / (n + Z_95**2)))
+
+
+@given(n=st.integers(2, 5000), of=st.floats(0, 1))
+def test_a_mean_of_zeros_and_ones_is_a_share(n: int, of: float) -> None:
+    ones = max(1, round(of * n))
+    found = Estimate.of_mean(ones, ones, n)
+    assert found == Estimate.of_share(ones, n)
+    low, high = ends(found)
+    assert 0 <= low <= found.value <= high <= 1
+
+
+@pytest.mark.parametrize("n", [30, 100, 300])
+def test_the_share_is_in_its_interval_as_often_as_is_said(n: int) -> None:
+    """By the binomial distribution, and on average over the shares from 0.5 to 0.995. It dips at single ones."""
+    intervals = np.array([ends(Estimate.of_share(ones, n)) for ones in range(n + 1)])
+    shares = np.linspace(0.5, 0.995, 100)
+    held = [
+        binom.pmf(np.arange(n + 1), n, share)[(intervals[:, 0] <= share) & (share <= intervals[:, 1])].sum()
+        for share in shares
+    ]
+    assert 0.94 < np.mean(held) < 0.965
+    assert min(held) > 0.85
+
+
+@pytest.mark.parametrize("n", [60, 287])
+@pytest.mark.parametrize(("up", "down"), [(0.0, 0.0), (0.01, 0.01), (0.03, 0.0), (0.1, 0.05)])
+def test_the_change_is_in_its_interval_as_often_as_is_said(n: int, up: float, down: float) -> None:
+    draw = np.random.default_rng(1)
+    gained, lost, _ = draw.multinomial(n, [up, down, 1 - up - down], size=4000).T
+    intervals = np.array(
+        [ends(Estimate.of_paired_shares(int(g), int(x), n)) for g, x in zip(gained, lost, strict=True)]
+    )
+    assert np.mean((intervals[:, 0] <= up - down) & (up - down <= intervals[:, 1])) > 0.93
+
+
+def test_no_difference_among_few_rows_is_not_no_difference_at_all() -> None:
+    for n in (60, 287, 20_000):
+        same = Estimate.of_paired_shares(0, 0, n)
+        assert same.value == 0
+        assert ends(same) == pytest.approx((-Z_95 * math.sqrt(2) / (n + 2), Z_95 * math.sqrt(2) / (n + 2)))
+
+
+def test_the_order_of_the_two_turns_the_interval_over() -> None:
+    one, other = Estimate.of_paired_shares(7, 2, 90), Estimate.of_paired_shares(2, 7, 90)
+    assert (one.value, *ends(one)) == pytest.approx((-other.value, *(-end for end in reversed(ends(other)))))
+
+
+def test_a_change_of_an_accuracy_is_one_of_shares_and_of_a_loss_it_is_not() -> None:
+    parents = [torch.tensor([1.0, 1.0, 0.0, 1.0]), torch.tensor([1.0, 0.0])]
+    own = [torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.tensor([1.0, 1.0])]
+    assert change(own, parents, [4, 2]) == Estimate.of_paired_shares(1, 1, 6)
+    losses = [0.5 * part for part in own]
+    assert change(losses, losses, [4, 2]) == Estimate(value=0.0, low=0.0, high=0.0, n=6)  # the same to the bit
+
+
+def test_items_of_a_row_that_differ_are_no_shares() -> None:
+    """Three tokens a row: the row's own mean is what is observed."""
+    parents, own = torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0, 1.0]), torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0, 1.0])
+    found = change([own], [parents], [2])
+    assert (found.value, found.n) == (0.0, 2)
+    assert found != Estimate.of_paired_shares(1, 1, 2)
