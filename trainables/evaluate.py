@@ -177,9 +177,9 @@ def _estimate(sums: list[float], ratios: list[float]) -> Estimate:
     if not items:
         return Estimate(value=math.nan, n=0, note="nothing to evaluate")
     if least == most and least.is_integer():  # all rows alike: the items of a row stand together
-        return Estimate.of_mean(total / least, row_mean_square_sum, round(items / least)).model_copy(
+        return Estimate.of_values(total / least, row_mean_square_sum, round(items / least)).model_copy(
             update={"value": total / items}
         )
-    return Estimate.of_mean(total, square_sum, round(items)).model_copy(
+    return Estimate.of_values(total, square_sum, round(items)).model_copy(
         update={"note": "rows have different numbers of items, so each item passes for an observation of its own"}
     )

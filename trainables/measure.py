@@ -34,6 +34,7 @@ from trainables.tasks import load_task
 from trainables.tasks.base import Batch, Task
 from trainables.tasks.load import sources_of
 
+FromSums = Callable[[float, float, int], Estimate]  # of the sum, the sum of squares and the number of observations
 PREFIX = {"validation": "val", "test": "test"}
 
 
@@ -138,7 +139,7 @@ def inputs_of(task: Task, batch: Batch) -> Inputs:
     return tuple(batch[name] for name in task.inputs)
 
 
-def mean_over_rows(values: Sequence[Tensor], rows: Sequence[int]) -> Estimate:
+def mean_over_rows(values: Sequence[Tensor], rows: Sequence[int], estimate: FromSums = Estimate.of_values) -> Estimate:
     """The mean over the items of all calls, each [items] of so many rows; its interval takes rows as independent.
 
     The items of a row (the tokens of a text) are not. Rows with different numbers of items cannot be told apart; then
@@ -147,9 +148,9 @@ def mean_over_rows(values: Sequence[Tensor], rows: Sequence[int]) -> Estimate:
     items_per_row = {items.numel() / count for items, count in zip(values, rows, strict=True)}
     every = torch.cat(list(values))
     if len(items_per_row) == 1 and (number := items_per_row.pop()).is_integer():
-        return mean(every.reshape(-1, int(number)).mean(1))
+        return mean(every.reshape(-1, int(number)).mean(1), estimate)
     note = "rows have different numbers of items, so each item passes for an observation of its own"
-    return mean(every).model_copy(update={"note": note})
+    return mean(every, estimate).model_copy(update={"note": note})
 
 
 def change(own: Sequence[Tensor], parents: Sequence[Tensor], rows: Sequence[int]) -> Estimate:
@@ -158,11 +159,11 @@ def change(own: Sequence[Tensor], parents: Sequence[Tensor], rows: Sequence[int]
     both = torch.cat([one, other])
     if one.numel() == sum(rows) and bool(((both == 0) | (both == 1)).all()) and bool(both.any()):
         return Estimate.of_paired_shares(int((one > other).sum()), int((one < other).sum()), one.numel())
-    return mean_over_rows([mine - theirs for mine, theirs in zip(own, parents, strict=True)], rows)
+    return mean_over_rows([mine - theirs for mine, theirs in zip(own, parents, strict=True)], rows, Estimate.of_mean)
 
 
-def mean(values: Tensor) -> Estimate:
-    return Estimate.of_mean(float(values.sum()), float(values.square().sum()), values.numel())
+def mean(values: Tensor, estimate: FromSums = Estimate.of_values) -> Estimate:
+    return estimate(float(values.sum()), float(values.square().sum()), values.numel())
 
 
 # -- latency ----------------------------------------------------------------------------------------------------------

@@ -79,19 +79,23 @@ class Estimate(Frozen):
 
     @classmethod
     def of_mean(cls, total: float, total_of_squares: float, n: int) -> Estimate:
-        """Mean of `n` independent observations, from their sum and sum of squares; normal interval, or that of a share.
-
-        Observations that all are 0 or 1, as those of an accuracy, have a sum that is their sum of squares. Zeros alone
-        may as well be differences or losses; they are taken for those.
-        """
+        """Mean of `n` independent observations, from their sum and sum of squares; normal interval."""
         mean = total / n
         if n < 2:
             return cls(value=mean, n=n, note="one observation")
-        if total == total_of_squares > 0:
-            return cls.of_share(round(total), n)
         variance = max(0.0, (total_of_squares - n * mean * mean) / (n - 1))
         half = Z_95 * math.sqrt(variance / n)
         return cls(value=mean, low=mean - half, high=mean + half, n=n)
+
+    @classmethod
+    def of_values(cls, total: float, total_of_squares: float, n: int) -> Estimate:
+        """The same of values of a metric, which may be a share: not of differences.
+
+        Values that all are 0 or 1, as those of an accuracy, have a sum that is their sum of squares. Zeros alone may
+        be losses as well, and are taken for those.
+        """
+        is_share = total == total_of_squares > 0 and n > 1
+        return cls.of_share(round(total), n) if is_share else cls.of_mean(total, total_of_squares, n)
 
     @classmethod
     def of_share(cls, ones: int, n: int) -> Estimate:

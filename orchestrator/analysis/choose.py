@@ -3,10 +3,11 @@
 Among the candidates (those within the goals), six steps, each keeping a part of what the one before left:
 
     objective  The leader has the best mean objective. Kept: whatever is not detectably worse than it (paired by seed,
-               t-test at 5 %, Holm over all candidates) and whose mean is no further from it than the validation data
-               can resolve: the half-width of the leader's own interval over validation rows, or the value of a
-               max-degradation goal on the objective where that is smaller. The second condition is there because few
-               seeds detect nothing, and "not detected" alone would let a clearly poorer model through.
+               t-test at 5 %, Holm over all candidates; the sign test where all seeds differ by the same) and whose mean
+               is no further from it than the validation data can resolve: the half-width of the leader's own interval
+               over validation rows, or the value of a max-degradation goal on the objective where that is smaller. The
+               second condition is there because few seeds detect nothing, and "not detected" alone would let a clearly
+               poorer model through.
     latency    Kept: at most 5 % slower than the fastest. Speed is the geometric mean, over the two measured batch
                sizes, of the latency over the parent's compiled latency, taken in alternation.
     size       Kept: at most 5 % larger on disk than the smallest.

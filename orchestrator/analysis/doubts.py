@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.analysis.goals import goal_words
-from orchestrator.analysis.statistics import Verdict, paired_difference, pairs_needed
+from orchestrator.analysis.statistics import SAME_SIGN, Verdict, paired_difference, pairs_needed
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import listing, plural, quantity
@@ -60,11 +60,11 @@ def advice(table: SweepTable, chosen: Configuration, second: Configuration | Non
         )
         return [f"It rests on one seed: whether another seed would give the same order is not determined; {way}."]
     difference = paired_difference(values, second.values(objective.metric), objective.mode) if second else None
-    if difference is None or not difference.deviation or not difference.mean:
+    if difference is None or difference.deviation is None or not difference.mean:
         return []
     if difference.verdict is not Verdict.NO_DIFFERENCE:
         return []
-    needed = pairs_needed(difference.deviation, abs(difference.mean))
+    needed = pairs_needed(difference.deviation, abs(difference.mean)) if difference.deviation else SAME_SIGN
     return [
         f"First and second differ by {quantity(objective.metric, abs(difference.mean), 2)} in {objective.metric}; "
         f"if that is real, about {needed:,} seeds would show it (there are {difference.pairs})."

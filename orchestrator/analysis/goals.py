@@ -154,10 +154,11 @@ def _judge(table: SweepTable, configuration: Configuration, goal: Goal) -> GoalR
 
 
 def _combine(margins: Sequence[Estimate]) -> Summary:
-    if len(margins) > 1:
-        return mean_over_seeds([margin.value for margin in margins])
-    (only,) = margins
-    return Summary(only.value, only.low, only.high, 1, Basis.NONE if only.low is None else Basis.WITHIN)
+    """Over seeds; over the rows of the first where that says more: there is no other, or all others are the same."""
+    over_seeds, first = mean_over_seeds([margin.value for margin in margins]), margins[0]
+    if over_seeds.low is not None or first.low is None or not math.isfinite(over_seeds.mean):
+        return over_seeds
+    return Summary(over_seeds.mean, first.low, first.high, len(margins), Basis.WITHIN)
 
 
 def _margin(achieved: Estimate, goal: Goal, mode: Mode) -> Estimate:
@@ -189,6 +190,8 @@ def _gain(table: SweepTable, row: Row, goal: Goal, mode: Mode) -> Estimate | str
     stated, reference = metrics.get(f"reference_{goal.metric}"), table.uncompressed(row)
     parent = stated.value if stated is not None else reference.value(goal.metric) if reference is not None else None
     change = metrics.get(f"{goal.metric}_change")
+    if change is not None and row.compression == "uncompressed":
+        change = Estimate(value=change.value)  # held against itself: exact
     if (change is None or not math.isfinite(change.value)) and parent is not None:
         change = Estimate(value=level.value - parent)
     if change is None:

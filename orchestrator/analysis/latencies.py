@@ -3,13 +3,16 @@
 A machine is now fast, now slow, and the variants are measured one after another: 0.47 ms in a slow minute may be the
 faster model than 0.31 ms in a fast one. Each is timed in alternation with its uncompressed parent, though, so that
 
-    time of a variant = its ratio to its parent x the median of what that parent took beside each of its variants
+    time of a variant = its ratio to its parent x the median of what the parents took beside their variants
 
-holds all of them against one speed of the machine. What was measured, when it was, stays in each trial's metrics.
+holds all of them against one speed of the machine. The median is over all parents of one network, that is, of the same
+options of the task: how they were trained does not decide how fast they are. What was measured, when it was, stays in
+each trial's metrics.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from statistics import median
@@ -36,19 +39,22 @@ def latencies_ms(table: SweepTable, batch: int) -> dict[str, Summary]:
 
     Where the ratio or the parent's figure is missing: as it was measured.
     """
-    parents = {variant.key: table.parent_of(variant).key for variant in table.variants}
-    beside: dict[str, list[float]] = {parent: [] for parent in parents.values()}
+    beside: dict[str, list[float]] = defaultdict(list)
     for variant in table.variants:
         if (reference := variant.summary(f"reference_{P50}{batch}")) is not None:
-            beside[parents[variant.key]].append(reference.mean)
+            beside[_network(variant)].append(reference.mean)
     found: dict[str, Summary] = {}
     for variant in table.variants:
-        ratio, took = latency_ratio(variant, batch), beside[parents[variant.key]]
+        ratio, took = latency_ratio(variant, batch), beside[_network(variant)]
         if ratio is not None and took:
             found[variant.key] = _times(ratio, median(took))
         elif (measured := variant.summary(f"{P50}{batch}")) is not None:
             found[variant.key] = measured
     return found
+
+
+def _network(variant: Configuration) -> str:
+    return repr(sorted(variant.config.task.options.items()))
 
 
 def _times(summary: Summary, factor: float) -> Summary:

@@ -135,7 +135,8 @@ def candidate(table: SweepTable, configuration: Configuration, front: Collection
     """The figures of a configuration that the rule looks at. `front`: the keys of those that nobody beats."""
     metric = table.plan.objective.metric
     estimates = [row.result.metrics.get(metric) for row in configuration.measured if row.result is not None]
-    halves = [(e.high - e.low) / 2 for e in estimates if e is not None and e.low is not None and e.high is not None]
+    known = [e for e in estimates if e is not None]
+    halves = [max(e.high - e.value, e.value - e.low) for e in known if e.low is not None and e.high is not None]
     size = configuration.summary("artifact_bytes")
     return Candidate(
         key=configuration.key,

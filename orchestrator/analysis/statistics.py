@@ -24,6 +24,7 @@ from scipy.special import stdtr, stdtrit
 from orchestrator.spec import Mode
 
 ROUNDING = 1e-9  # 0.98 - 0.97 is more than 0.01 to a computer, not to a person
+SAME_SIGN = 6  # pairs that all differ by the same, for the sign test: 2^(1 - 6) < 5 %
 ALPHA = 0.05  # all intervals are 95 %, all verdicts hold at 5 %
 
 
@@ -47,7 +48,8 @@ class Summary:
 
     @property
     def half_width(self) -> float | None:
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+        """What stands after ±; of an interval whose sides differ, as a share's near one, the longer."""
+        return None if self.low is None or self.high is None else max(self.high - self.mean, self.mean - self.low)
 
 
 def mean_over_seeds(values: Sequence[float]) -> Summary:

@@ -59,7 +59,7 @@ def deployment_plots(comparison: Comparison) -> list[Plot]:
     """The objective against what using the model costs: one plot per cost."""
     table = comparison.table
     costs = {
-        (f"latency_p50_ms_batch_{batch}", f"latency at batch {batch}, ms"): latencies_ms(table, batch)
+        (f"latency_ms_batch_{batch}", f"latency at batch {batch}, ms"): latencies_ms(table, batch)
         for batch in latency_batches(table.variants)
     }
     sizes = {c.key: size for c in table.variants if (size := c.summary("artifact_bytes")) is not None}
@@ -212,9 +212,9 @@ def log_axis(figure: Any, axis: str, values: Sequence[float]) -> None:
     """A logarithmic axis ("x" or "y") with plain ticks: powers of ten, and as many more as it takes to have three."""
     low, high = min(values), max(values)
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    found = ([digit * 10.0**decade for decade in decades for digit in digits] for digits in TICKS)
-    enough = (ticks for ticks in found if sum(low <= tick <= high for tick in ticks) >= 3)
-    ticks = next(enough, [digit * 10.0**decade for decade in decades for digit in TICKS[1]])  # values all but equal
+    found = [[digit * 10.0**decade for decade in decades for digit in digits] for digits in TICKS]
+    around = [tick for tick in found[-1] if low / 1.3 <= tick <= high * 1.3] if high > low else found[1]
+    ticks = next((ticks for ticks in found if sum(low <= tick <= high for tick in ticks) >= 3), around)
     settings = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.10g}" for tick in ticks]}
     (figure.update_xaxes if axis == "x" else figure.update_yaxes)(**settings)
 

@@ -90,7 +90,8 @@ def task_config(sweep: Sweep, options: Mapping[str, Scalar] | None = None) -> Ta
     """The task with these options; without, as the file gives it, with the first value of a swept option."""
     chosen = dict(sweep.task.options if options is None else options)
     data = sweep.facts.data
-    own = data[0] if len(data) == 1 else data[sweep.task.combinations().index(chosen)]
+    combinations = [repr(sorted(one.items())) for one in sweep.task.combinations()]  # 1 and True are two options
+    own = data[0] if len(data) == 1 else data[combinations.index(repr(sorted(chosen.items())))]
     return TaskConfig(name=sweep.task.name, options=chosen, data=own, code=sweep.facts.code)
 
 

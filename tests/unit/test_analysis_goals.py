@@ -153,6 +153,24 @@ def test_over_seeds_each_variant_is_held_against_its_own_parent() -> None:
     assert (result.margin.n, result.margin.basis) == (3, Basis.SEEDS)
 
 
+def test_a_model_held_against_itself_has_not_changed_for_certain() -> None:
+    """Its rows are the parent's, so few of them are no reason for doubt."""
+    figures: Figures = {"val_accuracy": 0.98, "val_accuracy_change": Estimate.of_paired_shares(0, 0, 60)}
+    table = variants(figures, figures)
+    goal = Goal(metric="val_accuracy", type="max-degradation", value=0.01)
+    doubtful = {c.compression: judge(table, c, [goal])[0].within_noise for c in table.variants}
+    assert doubtful == {"uncompressed": False, "int8": True}
+
+
+def test_seeds_that_all_gave_the_same_are_not_surer_than_the_rows_of_one() -> None:
+    figures: Figures = {"val_accuracy": 0.98, "val_accuracy_change": Estimate.of_paired_shares(0, 1, 287)}
+    table = variants(figures, figures, seeds=3)
+    found = judged(table, Goal(metric="val_accuracy", type="max-degradation", value=0.005))
+    assert found.margin is not None
+    assert (found.margin.n, found.margin.basis) == (3, Basis.WITHIN)
+    assert found.within_noise
+
+
 def test_shortfalls_are_in_units_of_each_goals_limit() -> None:
     table = variants({"val_accuracy": 0.98, "artifact_bytes": 100}, {"val_accuracy": 0.95, "artifact_bytes": 70})
     goals = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -18,11 +18,11 @@ from trainables.results import Estimate
 Metrics = dict[str, Estimate]
 
 
-def sample(change: Callable[[Metrics], Metrics] = dict, of: int | None = None) -> SweepTable:
-    """The sample sweep; `change` is made to the figures of the variants of one number, or of all."""
+def sample(change: Callable[[Metrics], Metrics] = dict, of: Sequence[int] | None = None) -> SweepTable:
+    """The sample sweep; `change` is made to the figures of the variants of some numbers, or of all."""
     plan = sample_plan(variant_seeds=(0, 1))
     table = make_table(plan, results := {result.id: result for result in sample_results(plan)})
-    for configuration in table.variants if of is None else [table.variants[of]]:
+    for configuration in table.variants if of is None else [table.variants[number] for number in of]:
         for row in configuration.rows:
             metrics = change(dict(results[row.id].metrics))
             results[row.id] = results[row.id].model_copy(update={"metrics": metrics})
@@ -37,7 +37,7 @@ def in_a_slow_minute(metrics: Metrics) -> Metrics:
 
 @pytest.mark.parametrize("number", range(len(CHAINS)))
 def test_one_slow_minute_changes_neither_front_nor_table_nor_plots(number: int) -> None:
-    usual, slowed = sample(), sample(in_a_slow_minute, of=number)
+    usual, slowed = sample(), sample(in_a_slow_minute, of=[number])
     assert (at_1 := slowed.variants[number].summary("latency_p50_ms_batch_1")) is not None
     assert at_1 != usual.variants[number].summary("latency_p50_ms_batch_1")
     assert deployment_front(slowed) == deployment_front(usual)
@@ -45,6 +45,16 @@ def test_one_slow_minute_changes_neither_front_nor_table_nor_plots(number: int) 
     assert [plot.figure for plot in deployment_plots(compare(slowed))] == [
         plot.figure for plot in deployment_plots(compare(usual))
     ]
+
+
+def test_a_slow_spell_over_all_variants_of_one_parent_is_told_by_the_other_parents() -> None:
+    """Three parents of one network; what was measured one after another are the variants of one of them."""
+    usual = sample()
+    parents = [usual.parent_of(variant).key for variant in usual.variants]
+    assert len(set(parents)) == 3
+    slow = [number for number, parent in enumerate(parents) if parent == parents[0]]
+    slowed = sample(in_a_slow_minute, of=slow)
+    assert latencies_ms(slowed, 64) == latencies_ms(usual, 64)
 
 
 def test_a_machine_that_was_slow_throughout_is_reported_as_slow() -> None:

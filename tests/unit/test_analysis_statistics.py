@@ -11,6 +11,7 @@ from scipy import stats
 
 from orchestrator.analysis.statistics import (
     Basis,
+    Summary,
     Verdict,
     corrected,
     holm,
@@ -18,6 +19,7 @@ from orchestrator.analysis.statistics import (
     paired_difference,
     pairs_needed,
 )
+from trainables.results import Estimate
 
 FIGURES = st.floats(-1e6, 1e6, allow_nan=False)
 SHARES = st.floats(0, 1)
@@ -104,6 +106,12 @@ def test_a_gap_that_is_always_the_same_is_one_row_of_few_until_enough_seeds_say_
     assert (gap.low, gap.deviation) == (None, 0.0)
     assert gap.p_value == pytest.approx(stats.binomtest(pairs, pairs).pvalue)
     assert gap.verdict is (Verdict.BETTER if pairs >= 6 else Verdict.NO_DIFFERENCE)
+
+
+def test_what_stands_after_the_sign_is_the_longer_side() -> None:
+    all_right = Estimate.of_share(287, 287)
+    shown = Summary(all_right.value, all_right.low, all_right.high, 1, Basis.WITHIN)
+    assert shown.half_width == pytest.approx(1 - 287 / (287 + 1.959964**2))
 
 
 def test_seeds_that_all_gave_the_same_have_no_interval() -> None:

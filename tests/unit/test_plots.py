@@ -20,6 +20,11 @@ def test_a_logarithmic_axis_has_some_ticks_and_not_too_many(low: float, factor: 
     assert 3 <= len(ticks_within(low, low * factor)) <= 9
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.311, 0.339), (10_100, 12_900), (0.97, 1.03)])
+def test_a_narrow_range_has_ticks_too(low: float, high: float) -> None:
+    assert 1 <= len(ticks_within(low, high)) <= 9
+
+
 @pytest.mark.parametrize("value", [0.297, 1.0, 5.05e8])
 def test_one_value_alone_is_no_reason_for_a_hundred_ticks(value: float) -> None:
     figure = new_figure("latency, ms", "accuracy")

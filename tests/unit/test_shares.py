@@ -41,7 +41,7 @@ def test_all_right_is_not_certainty(n: int) -> None:
 @given(n=st.integers(2, 5000), of=st.floats(0, 1))
 def test_a_mean_of_zeros_and_ones_is_a_share(n: int, of: float) -> None:
     ones = max(1, round(of * n))
-    found = Estimate.of_mean(ones, ones, n)
+    found = Estimate.of_values(ones, ones, n)
     assert found == Estimate.of_share(ones, n)
     low, high = ends(found)
     assert 0 <= low <= found.value <= high <= 1
@@ -89,6 +89,16 @@ def test_a_change_of_an_accuracy_is_one_of_shares_and_of_a_loss_it_is_not() -> N
     assert change(own, parents, [4, 2]) == Estimate.of_paired_shares(1, 1, 6)
     losses = [0.5 * part for part in own]
     assert change(losses, losses, [4, 2]) == Estimate(value=0.0, low=0.0, high=0.0, n=6)  # the same to the bit
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_change_of_counts_is_none_of_shares_whichever_way_it_goes(sign: float) -> None:
+    """One row of many counts one more: the differences alone look like a share."""
+    counts = torch.ones(287)
+    counts[0] = 2
+    more = counts + torch.nn.functional.one_hot(torch.tensor(5), 287)
+    found = change([more], [counts], [287]) if sign > 0 else change([counts], [more], [287])
+    assert (found.value, *ends(found)) == pytest.approx((sign / 287, (sign - Z_95) / 287, (sign + Z_95) / 287))
 
 
 def test_items_of_a_row_that_differ_are_no_shares() -> None:

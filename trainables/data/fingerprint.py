@@ -52,14 +52,15 @@ def check_unchanged(sources: Mapping[str, str], planned: str, cache: Path) -> No
     """Raises DataError if a task's sources, by name of the split, are not those that a trial was planned with.
 
     Files may be edited while a sweep runs, and may differ from machine to machine; what comes with Python and
-    scikit-learn does not.
+    scikit-learn does not. All three sets are looked at, whichever is used: they are what the trial's id stands for.
     """
     if all(source.startswith(builtin.SCHEME) for source in sources.values()):
         return
     if together({split: fingerprint(source, cache) for split, source in sources.items()}) != planned:
         raise DataError(
             f"the data is not what this trial was planned with: it was changed since, or differs on this machine "
-            f"({', '.join(sources.values())}). The same command again plans anew, with the data as it is then"
+            f"({', '.join(sources.values())}). If it was changed, the same command again plans anew with what is "
+            "there; if the machines differ, make them alike and add --retry-failed"
         )
 
 
