@@ -7,7 +7,7 @@ from sample_sweep import CHAINS, sample_plan, sample_results
 
 from orchestrator.analysis.recommend import Recommendation, recommend
 from orchestrator.analysis.table import make_table
-from trainables.results import Status, TrialResult
+from trainables.results import Estimate, Status, TrialResult
 
 
 def recommendation(status: dict[int, Status], **options: object) -> Recommendation:
@@ -60,3 +60,18 @@ def test_a_configuration_that_lost_seeds_is_not_recommended_before_one_that_lost
 
 def but_for_seed(config: object) -> object:
     return config.model_copy(update={"training": config.training.model_copy(update={"seed": 0})})  # type: ignore[attr-defined]
+
+
+def test_a_gap_that_is_the_same_with_every_seed_wants_six() -> None:
+    """One validation row of 287, with three seeds: the sign test cannot tell it from chance."""
+    plan = sample_plan(batch_sizes=(32,), multipliers=(1.0, 2.0), goals=(), chains=(), target=None)
+    results = {}
+    for result in sample_results(plan):
+        assert result.config.kind == "baseline"
+        rows = 280 if result.config.training.learning_rate < 0.04 else 281
+        metrics = result.metrics | {"val_accuracy": Estimate.of_share(rows, 287)}
+        results[result.id] = result.model_copy(update={"metrics": metrics})
+    found = recommend(make_table(plan, results))
+    assert found.runner_up is not None
+    (advice,) = (caveat for caveat in found.caveats if "seeds would show it" in caveat)
+    assert advice.endswith("if that is real, about 6 seeds would show it (there are 3).")
