@@ -147,9 +147,7 @@ def test_over_seeds_each_variant_is_held_against_its_own_parent() -> None:
     table = make_table(table.plan, {trial: r for trial, r in results.items() if r})
     result = judged(table, Goal(metric="val_accuracy", type="max-degradation", value=0.01))
     assert result.margin is not None
-    assert result.margin.half_width == pytest.approx(
-        4.30265 * 0.0001 / math.sqrt(3), rel=1e-4
-    )  # not the 0.18 of levels
+    assert result.margin.half_width == pytest.approx(4.30265 * 0.0001 / math.sqrt(3), rel=1e-4)  # t x sd / sqrt(seeds)
     assert (result.margin.n, result.margin.basis) == (3, Basis.SEEDS)
 
 
