@@ -23,7 +23,6 @@ from trainables.artifact import Inputs
 from trainables.child import answer
 from trainables.config import Measure, TaskConfig
 from trainables.data import Table, open_data
-from trainables.data.fingerprint import check_unchanged
 from trainables.evaluate import ItemsError, item_values
 from trainables.frozen import Frozen
 from trainables.latency import latency_ms, latency_ratio, time_in_turn
@@ -32,7 +31,6 @@ from trainables.results import Frozen as FrozenResult
 from trainables.subject import Subject, call, has_bfloat16, resolve_device, synchronize
 from trainables.tasks import load_task
 from trainables.tasks.base import Batch, Task
-from trainables.tasks.load import sources_of
 
 FromSums = Callable[[float, float, int], Estimate]  # of the sum, the sum of squares and the number of observations
 PREFIX = {"validation": "val", "test": "test"}
@@ -63,8 +61,7 @@ def measure(request: Request) -> Measurement:
     torch.set_num_threads(request.measure.threads)
     compiler.freezing = True  # constants folded, weights laid out for the kernels
     task = load_task(request.task.name, request.task.options, ())
-    check_unchanged(sources_of(task), request.task.data, Path(request.cache))
-    data = open_data(task, Path(request.cache))
+    data = open_data(task, Path(request.cache), planned=request.task.data)
     table = data.validation if request.split == "validation" else data.test
 
     subjects = {"": Subject(Path(request.model), device)}

@@ -39,7 +39,7 @@ class Subject:
     @classmethod
     def build(cls, config: ProbeConfig, place: Place, training: Training) -> Subject:
         task = load_task(config.task.name, config.task.options, ())
-        data = open_data(task, place.cache)
+        data = open_data(task, place.cache, planned=config.task.data)
         seed_everything(config.seed, 0, 0)
         model = task.build_model().to(place.device).train()
         optimizer = build_optimizer(training.optimizer, model.parameters(), RATE)

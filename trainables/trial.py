@@ -18,7 +18,6 @@ from trainables.checkpoint import to_bytes
 from trainables.clean import seed_everything
 from trainables.config import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
 from trainables.data import TaskData, open_data
-from trainables.data.fingerprint import check_unchanged
 from trainables.evaluate import evaluate_both
 from trainables.loop import NORM_EVERY, Diverged
 from trainables.place import Place
@@ -27,7 +26,6 @@ from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import checkpoint_file, remove_checkpoint, trial_file
 from trainables.tasks import load_task
 from trainables.tasks.base import Task
-from trainables.tasks.load import sources_of
 from trainables.training_config import Precision
 
 WEIGHTS, MODEL = "weights.pt", "model.pt2"
@@ -39,8 +37,7 @@ def run_trial(trial: str, config: AnyTrialConfig, place: Place) -> Iterator[Repo
     A loss that is not finite is a result (`diverged`); whatever else goes wrong is raised, out-of-memory included.
     """
     task = load_task(config.task.name, config.task.options, ())
-    check_unchanged(sources_of(task), config.task.data, place.cache)
-    data = open_data(task, place.cache)
+    data = open_data(task, place.cache, planned=config.task.data)
     match config:
         case BaselineConfig():
             yield from train_baseline(trial, config, task, data, place)

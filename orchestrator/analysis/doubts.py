@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.analysis.goals import goal_words
+from orchestrator.analysis.machines import machine
 from orchestrator.analysis.statistics import SAME_SIGN, Verdict, paired_difference, pairs_needed
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import tuned
@@ -42,7 +43,7 @@ def doubts(table: SweepTable, chosen: Configuration, row: Row, not_asked: Sequen
         for entry in tuned(table)
         if entry.best.key == parent.key and entry.edge
     )
-    machines = {machine for r in table.rows if r.kind == chosen.kind and (machine := _machine(r))}
+    machines = {name for r in table.rows if r.kind == chosen.kind and (name := machine(r))}
     if len(machines) > 1:
         sentences.append(f"Figures come from {listing(sorted(machines))}: latencies compare only on one of them.")
     return [*sentences, *(row.result.warnings if row.result else ())]
@@ -69,10 +70,3 @@ def advice(table: SweepTable, chosen: Configuration, second: Configuration | Non
         f"First and second differ by {quantity(objective.metric, abs(difference.mean), 2)} in {objective.metric}; "
         f"if that is real, about {needed:,} seeds would show it (there are {difference.pairs})."
     ]
-
-
-def _machine(row: Row) -> str | None:
-    """What a trial's timings hold for: the accelerator, or the processor. A variant's were taken by its measuring."""
-    environment = row.result.environment if row.result else {}
-    device = environment.get("device", environment.get("measure_device"))
-    return environment.get("cpu", device) if device == "cpu" else device

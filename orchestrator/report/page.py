@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.explain import label
 from orchestrator.analysis.latencies import latencies_ms, latency_batches
+from orchestrator.analysis.machines import measured_on, trained_on
 from orchestrator.analysis.table import Configuration, Row
 from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import number, quantity, summary_words
@@ -129,7 +130,8 @@ def _compression(comparison: Comparison) -> list[str]:
     shown = [c for c in table.variants if c.measured]
     return [
         "<h2>Compressed models</h2>",
-        '<p class="soft">Every model was exported, loaded in a fresh process, and measured there.</p>',
+        '<p class="soft">Every model was exported, loaded in a fresh process, and measured there'
+        f"{escape(measured_on(table.variants))}.</p>",
         f'<div class="key">{signs}</div><div class="key">{colors}</div>',
         *_plots(deployment_plots(comparison)),
         "<h2>Each of them</h2>" if shown else "",
@@ -142,7 +144,8 @@ def _training(comparison: Comparison) -> list[str]:
     if not comparison.table.baselines:
         return []
     return [
-        "<h2>Training: each batch size at the best of its learning rates</h2>",
+        f"<h2>Training{escape(trained_on(comparison.table.baselines))}: "
+        "each batch size at the best of its learning rates</h2>",
         *_table(comparison, training_columns(comparison), [entry.best for entry in tuned(comparison.table)]),
         *target_html(comparison),
         *fair_html(comparison),

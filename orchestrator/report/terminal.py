@@ -15,6 +15,7 @@ from rich.text import Text
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.explain import label
 from orchestrator.analysis.goals import goal_words
+from orchestrator.analysis.machines import measured_on, trained_on
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import tuned
@@ -46,12 +47,12 @@ def sections(comparison: Comparison, width: int) -> list[RenderableType]:
     if table.probes:
         parts += ["", "Memory and throughput, probed in fresh processes", *map(Text, probe_lines(table))]
     if table.baselines:
-        title = "Training: each batch size at the best of its learning rates"
+        title = f"Training{trained_on(table.baselines)}: each batch size at the best of its learning rates"
         parts += ["", _grid(title, training_columns(comparison), [e.best for e in tuned(table)], width)]
     if lines := batch_lines(comparison):
         parts += ["", *lines]
     if table.variants:
-        title = "Compression: exported, loaded in a fresh process, measured there"
+        title = f"Compression: exported, loaded in a fresh process, measured there{measured_on(table.variants)}"
         shown = _that_matter(comparison, [c for c in table.variants if c.measured])
         parts += ["", _grid(title, variant_columns(comparison), shown, width)]
         if hidden := sum(bool(c.measured) for c in table.variants) - len(shown):

@@ -15,6 +15,7 @@ from pyarrow import ipc
 from torch import Tensor
 
 from trainables.data.convert import BOOLEAN, mapped_file
+from trainables.data.fingerprint import check_unchanged
 from trainables.data.sources import DataError
 
 if TYPE_CHECKING:
@@ -99,11 +100,19 @@ def open_table(source: str, cache: Path) -> Table:
     return Table.map(mapped_file(source, cache))
 
 
-def open_data(task: Task, cache: Path, open_source: Callable[[str, Path], Table] = open_table) -> TaskData:
-    """The three tables of a task. Raises DataError, also when their columns differ or lack one of `inputs`."""
+def open_data(
+    task: Task, cache: Path, open_source: Callable[[str, Path], Table] = open_table, *, planned: str | None = None
+) -> TaskData:
+    """The three tables of a task. Raises DataError, also when their columns differ or lack one of `inputs`.
+
+    `planned` is the fingerprint of the data that a trial was planned with: should it be another by now, that is an
+    error too.
+    """
     from trainables.tasks.load import sources_of
 
     sources = sources_of(task)
+    if planned is not None:
+        check_unchanged(sources, planned, cache)
 
     def opened(split: str, like: Table | None = None) -> Table:
         source = sources[split]
