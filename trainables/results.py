@@ -91,10 +91,10 @@ class Estimate(Frozen):
     def of_values(cls, total: float, total_of_squares: float, n: int) -> Estimate:
         """The same of values of a metric, which may be a share: not of differences.
 
-        Values that all are 0 or 1, as those of an accuracy, have a sum that is their sum of squares. Zeros alone may
-        be losses as well, and are taken for those.
+        Values that all are 0 or 1, as those of an accuracy, have a whole sum that is their sum of squares. Zeros alone
+        may be losses as well, and are taken for those.
         """
-        is_share = total == total_of_squares > 0 and n > 1
+        is_share = total == total_of_squares > 0 and float(total).is_integer() and n > 1
         return cls.of_share(round(total), n) if is_share else cls.of_mean(total, total_of_squares, n)
 
     @classmethod

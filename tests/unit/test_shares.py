@@ -47,6 +47,12 @@ def test_a_mean_of_zeros_and_ones_is_a_share(n: int, of: float) -> None:
     assert 0 <= low <= found.value <= high <= 1
 
 
+def test_losses_are_no_share_though_their_squares_add_up_to_as_much() -> None:
+    losses = np.array([1.2, 0.4])
+    assert losses.sum() == (losses**2).sum()
+    assert Estimate.of_values(losses.sum(), (losses**2).sum(), 2).value == pytest.approx(0.8)
+
+
 @pytest.mark.parametrize("n", [30, 100, 300])
 def test_the_share_is_in_its_interval_as_often_as_is_said(n: int) -> None:
     """By the binomial distribution, and on average over the shares from 0.5 to 0.995. It dips at single ones."""
