@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from orchestrator.analysis.table import Configuration, Row
 from orchestrator.analysis.words import listing, plural
@@ -10,7 +10,7 @@ from orchestrator.analysis.words import listing, plural
 
 def machine(row: Row) -> str | None:
     """What a trial's timings hold for: the accelerator, or the processor. A variant's were taken by its measuring."""
-    environment = row.result.environment if row.result else {}
+    environment = _environment(row)
     device = environment.get("device", environment.get("measure_device"))
     return environment.get("cpu", device) if device == "cpu" else device
 
@@ -26,11 +26,14 @@ def measured_on(configurations: Iterable[Configuration]) -> str:
 
 
 def _measured(row: Row) -> str | None:
-    name = machine(row)
-    environment = row.result.environment if row.result else {}
+    name, environment = machine(row), _environment(row)
     if name is None or environment.get("measure_device") != "cpu":
         return name
     return f"{plural(int(environment['measure_threads']), 'thread')} of {name}"
+
+
+def _environment(row: Row) -> Mapping[str, str]:
+    return row.result.environment if row.result else {}
 
 
 def _words(names: Iterable[str | None]) -> str:

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.explain import label
 from orchestrator.analysis.latencies import latencies_ms, latency_batches
-from orchestrator.analysis.machines import measured_on, trained_on
+from orchestrator.analysis.machines import measured_on
 from orchestrator.analysis.table import Configuration, Row
 from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import number, quantity, summary_words
@@ -23,7 +23,7 @@ from orchestrator.report.columns import Column, training_columns, variant_column
 from orchestrator.report.plots import Plot, batch_colors, compression_symbols, deployment_plots
 from orchestrator.report.rate_plot import rate_plot
 from orchestrator.report.style import CSS
-from orchestrator.report.terminal import heading, legend, test_words
+from orchestrator.report.terminal import heading, legend, test_words, training_title
 from orchestrator.report.training_plots import accuracy_plot, curve_plots, speed_plot, target_plots
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -144,8 +144,7 @@ def _training(comparison: Comparison) -> list[str]:
     if not comparison.table.baselines:
         return []
     return [
-        f"<h2>Training{escape(trained_on(comparison.table.baselines))}: "
-        "each batch size at the best of its learning rates</h2>",
+        f"<h2>{escape(training_title(comparison.table))}</h2>",
         *_table(comparison, training_columns(comparison), [entry.best for entry in tuned(comparison.table)]),
         *target_html(comparison),
         *fair_html(comparison),

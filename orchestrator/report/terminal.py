@@ -47,8 +47,7 @@ def sections(comparison: Comparison, width: int) -> list[RenderableType]:
     if table.probes:
         parts += ["", "Memory and throughput, probed in fresh processes", *map(Text, probe_lines(table))]
     if table.baselines:
-        title = f"Training{trained_on(table.baselines)}: each batch size at the best of its learning rates"
-        parts += ["", _grid(title, training_columns(comparison), [e.best for e in tuned(table)], width)]
+        parts += ["", _grid(training_title(table), training_columns(comparison), [e.best for e in tuned(table)], width)]
     if lines := batch_lines(comparison):
         parts += ["", *lines]
     if table.variants:
@@ -74,6 +73,10 @@ def heading(table: SweepTable) -> Text:
         f": {table.plan.task}, {objective.metric} ({better} is better{target})\n",
         f"{listing(counts) or 'no trials'}: {endings or 'nothing ran'}",
     )
+
+
+def training_title(table: SweepTable) -> str:
+    return f"Training{trained_on(table.baselines)}: each batch size at the best of its learning rates"
 
 
 def recommendation(comparison: Comparison) -> RenderableType:
