@@ -10,11 +10,10 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.analysis.comparison import Comparison, load_comparison
-from orchestrator.analysis.stored import save_plan, stored_plan
+from orchestrator.analysis.stored import PLAN, save_plan, stored_plan
 from orchestrator.display import display
 from orchestrator.final_reading import read_test_data
 from orchestrator.judging import Judged
@@ -34,7 +33,7 @@ from orchestrator.sweepfile.asked import check_asked
 from trainables.credentials import without_credentials
 from trainables.data.fingerprint import default_cache
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage, trial_file, within
+from trainables.storage import Storage, sweep_file, trial_file, within
 
 DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED = 0, 1, 2, 130
 
@@ -94,9 +93,10 @@ def _run(
                 storage,
                 Judged(plan, Observers((journal, keeper, shown))),
                 ray_settings=ray_settings,
-                earlier=_earlier(journal),
+                earlier=journal.readings_of_open_trials(),
                 retry_failed=retry_failed,
             )
+        keeper.save()
         comparison = read_test_data(plan, storage, default_cache())
         return outcome
     finally:
@@ -105,31 +105,33 @@ def _run(
             print(f"paretune: {unsent}", file=sys.stderr)
 
 
-def _earlier(journal: Journal) -> Mapping[str, list[Report]]:
-    """What unfinished trials reported to an earlier run of this sweep."""
-    return {trial: [r.report for r in log.reports] for trial, log in journal.trials.items() if log.ended is None}
-
-
 class PlanKeeper:
-    """An observer that keeps the sweep's stored plan whole: the variants become known while it runs."""
+    """An observer that keeps the sweep's stored plan whole: the variants become known while it runs.
+
+    What an earlier run has stored stands until this one has seen all results: before, it knows of fewer variants.
+    """
 
     def __init__(self, plan: Plan, storage: Storage) -> None:
         self._plan, self._storage = plan, storage
         self._results: dict[str, TrialResult] = {}
-        self._variants: tuple[Trial, ...] | None = None
-        self._save()
+        self._variants: tuple[Trial, ...] | None = None  # as stored by this run
+        if not storage.exists(sweep_file(plan.sweep.name, PLAN)):
+            self.save()
 
     def started(self, trial: Trial) -> None:
-        pass
+        if self._variants is None:
+            self.save()
 
     def report(self, trial_id: str, report: Report) -> None:
         pass
 
     def ended(self, result: TrialResult) -> None:
         self._results[result.id] = result
-        self._save()
+        if self._variants is not None:
+            self.save()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """What is known now."""
         variants = outlook(self._plan, self._results).known
         if variants != self._variants:
             self._variants = variants

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from trainables.clean import Snapshot
 from trainables.commands import Advance, Answer, Cause, Failure, Finished, Raised, Reading, Start
 from trainables.config import AnyTrialConfig
+from trainables.credentials import without_credentials
 from trainables.data_parallel import MicroBatchTooLargeError
 from trainables.memory import out_of_memory
 from trainables.place import Place
@@ -88,8 +89,8 @@ class Runner:
             rank=self._place.rank,
             trial=self._trial,
             cause=cause_of(error, self._place.num_workers),
-            error=" ".join(f"{type(error).__name__}: {error}".split()),
-            traceback=text,
+            error=without_credentials(" ".join(f"{type(error).__name__}: {error}".split())),
+            traceback=without_credentials(text),
         )
 
 

@@ -16,6 +16,8 @@ from orchestrator.spec import Goal, Mode, Objective
 from trainables.config import TrialConfig
 from trainables.storage import Storage, sweep_file
 
+PLAN = "plan.json"
+
 
 class TableError(ValueError):
     """There is nothing to compare, in one sentence that says what to do."""
@@ -75,13 +77,13 @@ def stored_plan(plan: Plan, variants: Iterable[Trial] = ()) -> StoredPlan:
 
 def save_plan(storage: Storage, plan: StoredPlan) -> None:
     """Replace the sweep's stored plan, atomically."""
-    storage.write(sweep_file(plan.name, "plan.json"), plan.model_dump_json(indent=1).encode())
+    storage.write(sweep_file(plan.name, PLAN), plan.model_dump_json(indent=1).encode())
 
 
 def load_plan(storage: Storage, sweep: str) -> StoredPlan:
     """Raises TableError when the storage has no such sweep, or a damaged one."""
     try:
-        return StoredPlan.model_validate_json(storage.read(sweep_file(sweep, "plan.json")))
+        return StoredPlan.model_validate_json(storage.read(sweep_file(sweep, PLAN)))
     except FileNotFoundError:
         names = storage.names("sweeps")
         there = f"there are {', '.join(names)}" if names else "it holds no sweep yet"

@@ -116,7 +116,7 @@ def _task(name: str, options: Sequence[str]) -> tuple[TaskConfig, tuple[str, ...
     from orchestrator.sweepfile.document import Findings, Node
     from orchestrator.sweepfile.lookup import look_up
 
-    findings, given = Findings(), dict(map(_option, options))
+    findings, given = Findings(), dict(map(read_option, options))
     choice = TaskChoice(name=name, options=given)
     node = Node({"name": name, "options": given}, ("task",), findings)
     facts = look_up(node, choice, Path.cwd(), import_task=":" in name)
@@ -125,15 +125,20 @@ def _task(name: str, options: Sequence[str]) -> tuple[TaskConfig, tuple[str, ...
     return TaskConfig(name=name, options=given, data=facts.data[0], code=facts.code), facts.search_path
 
 
-def _option(text: str) -> tuple[str, Scalar]:
-    """`channels=8` -> ("channels", 8); numbers and true, false are taken for what they are."""
-    import yaml
+def read_option(text: str) -> tuple[str, Scalar]:
+    """`channels=8` -> ("channels", 8), as in a sweep file: quotes make a text of a number. Raises ValueError."""
+    from orchestrator.sweepfile.yaml_file import plain_scalar
 
     key, equals, value = text.partition("=")
     if not (key and equals):
         raise ValueError(f"--option {text!r} is not of the form KEY=VALUE")
-    read = yaml.safe_load(value)
-    return key, read if isinstance(read, bool | int | float | str) else value
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return key, value[1:-1]
+    try:
+        read = plain_scalar(value)
+    except ValueError as error:
+        raise ValueError(f"--option {text!r} {error}") from None
+    return key, value if read is None else read
 
 
 def _precisions(asked: Sequence[PrecisionName] | None) -> list[Precision]:

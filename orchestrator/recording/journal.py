@@ -76,6 +76,10 @@ class TrialLog:
     steps: set[int] = field(default_factory=set)  # of the reports
 
     @property
+    def has_failed(self) -> bool:
+        return self.ended is not None and self.ended.result.status is Status.FAILED
+
+    @property
     def start_ms(self) -> int:
         return min([self.started.time_ms, *(reported.time_ms for reported in self.reports)])
 
@@ -109,7 +113,7 @@ class JournalView:
     def _start(self, record: Started) -> None:
         """After an end the trial is run again: one that failed from its checkpoint, any other from the beginning."""
         log = self.trials.get(record.trial)
-        if log is None or (log.ended is not None and log.ended.result.status is not Status.FAILED):
+        if log is None or (log.ended is not None and not log.has_failed):
             self.trials[record.trial] = TrialLog(record)
         else:
             log.ended = None
@@ -154,6 +158,12 @@ class Journal:
     def subscribe(self, listener: Callable[[str], None]) -> None:
         """`listener` is called with a trial's id whenever the journal was told of it; it must return at once."""
         self._listeners.append(listener)
+
+    def readings_of_open_trials(self) -> dict[str, list[Report]]:
+        """What those told that have not ended, or have failed: run again, they go on from their checkpoint."""
+        logs = self.trials.items()
+        open_trials = {trial: log for trial, log in logs if log.ended is None or log.has_failed}
+        return {trial: [reported.report for reported in log.reports] for trial, log in open_trials.items()}
 
     def started(self, trial: Trial) -> None:
         record = Started(

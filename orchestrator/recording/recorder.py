@@ -80,9 +80,12 @@ class Recorder:
         with self._wake:
             self._closing.set()
             self._wake.notify()
-        self._wait(timeout)
-        if not self._thread.is_alive():
-            return None
+        try:
+            self._wait(timeout)
+            if not self._thread.is_alive():
+                return None
+        except KeyboardInterrupt:
+            pass  # as `_wait` offers: the sweep is over, and what it found is still to be printed
         self._halted.set()
         return Unsent(self._unsent(), without_credentials(self.tracking_uri), self._problem)
 

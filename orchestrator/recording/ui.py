@@ -31,7 +31,7 @@ def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
     if tracking_uri.startswith(("http://", "https://")):
-        print(page(tracking_uri))
+        print(page(without_credentials(tracking_uri)))
         return DONE
     return _serve(tracking_uri, port, page)
 
@@ -62,7 +62,8 @@ def _page(sweep: str | None, tracking_uri: str) -> _Page:
         experiment = client.get_experiment_by_name(name)
         others = [] if experiment else client.search_experiments(max_results=20)
     except MlflowException as error:
-        raise ValueError(f"MLflow cannot be asked for sweep {name!r}: {str(error).splitlines()[0]}") from error
+        what = without_credentials(str(error).splitlines()[0])
+        raise ValueError(f"MLflow cannot be asked for sweep {name!r}: {what}") from error
     if experiment is None:
         known = ", ".join(found.name for found in others) or "none"
         raise ValueError(f"no sweep {name!r} is recorded in {without_credentials(tracking_uri)}; there are: {known}")

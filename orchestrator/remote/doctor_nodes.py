@@ -92,5 +92,5 @@ def check_shared(storage: str, seen: dict[str, bytes]) -> Check:
         place.remove(name.decode())
     if apart:
         way_out = "give a path on a shared disk or a URI (s3://..., gs://...)"
-        return Check("problem", "storage", f"{storage} is another place on {', '.join(apart)}", way_out)
-    return Check("ok", "storage", f"{storage} is the same place for all {len(seen)} nodes")
+        return Check("problem", "storage", f"{place.label} is another place on {', '.join(apart)}", way_out)
+    return Check("ok", "storage", f"{place.label} is the same place for all {len(seen)} nodes")

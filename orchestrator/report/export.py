@@ -22,6 +22,7 @@ from orchestrator.analysis.goals import GoalResult
 from orchestrator.analysis.recommend import Recommendation
 from orchestrator.analysis.table import Configuration, ProbeRow, Row
 from orchestrator.report.batch_export import batch_dict, equal_readings
+from trainables.config import TaskConfig
 from trainables.results import Estimate
 
 Value = bool | int | float | str | None
@@ -117,7 +118,7 @@ def to_records(comparison: Comparison) -> list[dict[str, Value]]:
 
 def params(row: Row, configuration: Configuration) -> dict[str, Value]:
     """The settings of a trial, flat: an optimiser's own as `optimizer.momentum`, the budget as `budget.examples`."""
-    flat: dict[str, Value] = {"task": row.config.task.name}
+    flat = _task_params(row.config.task)
     for name, value in row.config.training.model_dump(mode="json").items():
         match value:
             case {"name": _}:
@@ -131,6 +132,11 @@ def params(row: Row, configuration: Configuration) -> dict[str, Value]:
     flat["compression"] = row.compression or None
     flat["configuration"] = configuration.key
     return flat
+
+
+def _task_params(task: TaskConfig) -> dict[str, Value]:
+    """As they are called in MLflow."""
+    return {"task": task.name, **{f"task.options.{name}": value for name, value in task.options.items()}}
 
 
 def figures(row: Row) -> dict[str, float]:
@@ -166,7 +172,7 @@ def _probe_dict(row: ProbeRow) -> dict[str, Any]:
 def _probe_params(row: ProbeRow) -> dict[str, Value]:
     config = row.config
     return {
-        "task": config.task.name,
+        **_task_params(config.task),
         "optimizer": config.optimizer.name,
         "precision": config.precision,
         "num_workers": config.num_workers,
@@ -212,10 +218,11 @@ def goal_dict(result: GoalResult) -> dict[str, Any]:
     }
 
 
-def _settings(found: Recommendation) -> dict[str, Value]:
+def _settings(found: Recommendation) -> dict[str, Any]:
     """What to set, to get the recommended model."""
     training = found.configuration.training if found.configuration else None
     return {
+        "options": dict(found.row.config.task.options) if found.row else None,
         "batch_size": training.batch_size if training else None,
         "learning_rate": training.learning_rate if training else None,
         "precision": training.precision if training else None,

@@ -155,17 +155,18 @@ def _fixed_rates(table: SweepTable) -> list[tuple[float, list[Configuration]]]:
 def curve_plots(comparison: Comparison) -> list[Plot]:
     """Learning curves at the best rate of each batch size, against examples (equal work) and steps (equal updates)."""
     entries = tuned(comparison.table)
-    metric = comparison.table.plan.objective.metric
+    metric = comparison.table.plan.objective.metric.removeprefix("best_")  # the curve is that of the readings
+    steps = [r.step for e in entries for r in _readings(e.best.measured, metric)]
     titles = {"examples": "Learning curves by examples seen", "step": "Learning curves by optimiser steps"}
     plots = []
     for field, title in titles.items():
-        if not entries:
+        if not steps:
             plots.append(Plot(title, "", missing="No baseline has ended yet."))
             continue
         words = "examples seen" if field == "examples" else "steps"
         figure = new_figure(words, metric)
         if field == "step":
-            log_axis(figure, "x", [r.step for e in entries for r in _readings(e.best.measured, metric)])
+            log_axis(figure, "x", steps)
         colors = batch_colors(comparison)
         for entry in entries:
             _add_curves(figure, entry, field, metric, colors[entry.batch_size])

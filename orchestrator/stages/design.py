@@ -70,6 +70,11 @@ def _largest(rows: int | None, budget: Budget) -> int:
     return min(limits)
 
 
+def middle_of(sizes: Sequence[int]) -> int:
+    """The size of the short run."""
+    return nearest(sizes, math.sqrt(sizes[0] * sizes[-1]))
+
+
 def nearest(sizes: Sequence[int], value: float) -> int:
     """The size closest by ratio."""
     return min(sizes, key=lambda size: (abs(math.log(size / value)), size))
@@ -117,8 +122,7 @@ def _short_run(sweep: Sweep) -> Trial:
     """At the middle of the range and the rule's own rate, in enough parts for the noise scale."""
     from orchestrator.planning.expand import baselines  # it asks this module for the first trials
 
-    sizes = ladder(sweep)
-    middle = nearest(sizes, math.sqrt(sizes[0] * sizes[-1]))
+    middle = middle_of(ladder(sweep))
     axes = sweep.parameters
     workers = axes.num_workers[0]
     part = max(1, middle // max(NOISE_PARTS, workers))

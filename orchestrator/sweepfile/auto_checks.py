@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 
-from orchestrator.stages.design import sizes_of
+from orchestrator.planning.workload import part_of, takes_a_step
+from orchestrator.stages.design import SHORT_RUN_FRACTION, middle_of, sizes_of
+from orchestrator.sweepfile.document import Given
 from orchestrator.sweepfile.draft import Draft
+from trainables.training_config import Budget
 
 CHOSEN_AXES = ("num_workers", "precision")
 CHECKED_ELSEWHERE = ("batch_size", "learning_rate")
@@ -90,4 +94,21 @@ def _there_is_a_range(draft: Draft) -> None:
         auto.node.fail(
             f"leaves {found} within data, budget and workers: too little to fit a curve",
             allowed=f"a smaller `smallest`, or a budget and data for {MIN_RANGE} times as large",
+        )
+        return
+    _runs_take_a_step(draft.budget, sizes, rows)
+
+
+def _runs_take_a_step(budget: Given[Budget], sizes: list[int], rows: int | None) -> None:
+    """The short run has a part of the budget for the size in the middle, every other run all of it."""
+    part, middle = part_of(budget.value, SHORT_RUN_FRACTION), middle_of(sizes)
+    if not takes_a_step(budget.value, sizes[-1], rows):
+        budget.node.child(budget.value.unit).fail(
+            f"never finishes a step of batch_size {sizes[-1]}, which auto may try",
+            allowed=f"enough for at least {sizes[-1]} examples, or a smaller `largest`",
+        )
+    elif not takes_a_step(part, middle, rows):
+        budget.node.child(budget.value.unit).fail(
+            f"never finishes a step of the short run, which has {SHORT_RUN_FRACTION:g} of it and batch_size {middle}",
+            allowed=f"enough for at least {math.ceil(middle / SHORT_RUN_FRACTION)} examples, or a smaller `largest`",
         )

@@ -22,7 +22,7 @@ from orchestrator.problems import Path, Problem, SweepError, join_path, show
 MAX_FILE_BYTES = 1 << 20
 MAX_DEPTH = 24  # a sweep file needs 7
 MAX_NODES = 50_000  # after aliases are expanded
-MAX_DIGITS = 400  # beyond it Python's own conversion is slow, and no figure of a sweep is meant
+MAX_DIGITS = 300  # beyond it a whole number may be larger than any float, and no figure of a sweep is meant
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?")
@@ -75,6 +75,20 @@ def parse_yaml(text: str, source: str = "the sweep file") -> Document:
     if reader.problems:
         raise SweepError(reader.problems, source)
     return Document(content, reader.lines)
+
+
+def plain_scalar(text: str) -> str | bool | int | float | None:
+    """What a scalar without quotes stands for. Raises ValueError for a number that is not finite."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if len(text) <= MAX_DIGITS and _INT.fullmatch(text):
+        return int(text.replace("_", ""))
+    if not (_FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text)):
+        return text
+    number = float(text.replace("_", "")) if _FLOAT.fullmatch(text) else math.nan
+    if not math.isfinite(number):
+        raise ValueError("is not a finite number")
+    return number
 
 
 def _line(event: Any) -> int:
@@ -181,18 +195,11 @@ class _Reader:
         text: str = event.value
         if not event.implicit[0]:  # quoted, or a block: text, whatever it looks like
             return text
-        if text.lower() in _WORDS:
-            return _WORDS[text.lower()]
-        number = None
-        if len(text) <= MAX_DIGITS and _INT.fullmatch(text):
-            return int(text.replace("_", ""))
-        if _FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text):
-            number = float(text.replace("_", "")) if _FLOAT.fullmatch(text) else math.nan
-            if not math.isfinite(number):
-                self.fail(path, text, "is not a finite number", line)
-                return None
-            return number
-        return text
+        try:
+            return plain_scalar(text)
+        except ValueError as error:
+            self.fail(path, text, str(error), line)
+            return None
 
     def count(self, nodes: int, path: Path, line: int) -> None:
         self.nodes += nodes

@@ -54,6 +54,8 @@ def test_a_file_uri_is_its_path(tmp_path):
         ("builtin://digits", "is no built-in data; it is builtin:// and one of digits, diabetes, stdlib"),
         ("builtin://digits/all", "a slash, and one of train, validation, test"),
         ("mock:///x.parquet", "does not exist"),
+        ("mock://me:hunter2@home/x.parquet", "data 'mock://home/x.parquet' does not exist"),
+        ("carrier-pigeon://me:hunter2@home/x", "data 'carrier-pigeon://home/x' is neither"),
     ],
 )
 def test_a_place_that_is_not_there_says_so(tmp_path, source, words):
@@ -61,6 +63,7 @@ def test_a_place_that_is_not_there_says_so(tmp_path, source, words):
         with pytest.raises(DataError) as caught:
             ask(source, tmp_path / "cache")
         assert words in str(caught.value)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_the_fingerprint_is_of_the_content_not_of_the_place(tmp_path):

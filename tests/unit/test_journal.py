@@ -175,6 +175,20 @@ def test_a_trial_that_is_run_again_after_a_failure_has_its_last_end(storage):
     assert len(lines(storage)) == 4
 
 
+@pytest.mark.parametrize(("status", "steps"), [(None, [1, 2]), (Status.FAILED, [1, 2]), (Status.COMPLETED, None)])
+def test_the_readings_of_trials_that_go_on_from_a_checkpoint_are_known(storage, status, steps):
+    trial = make_trial()
+    with Journal(storage, "s") as journal:
+        journal.started(trial)
+        journal.report(trial.id, make_report(1))
+        journal.report(trial.id, make_report(2))
+        if status is not None:
+            journal.ended(make_result(trial, [1, 2], status))
+    with Journal(storage, "s") as journal:
+        expected = {} if steps is None else {trial.id: [make_report(step) for step in steps]}
+        assert journal.readings_of_open_trials() == expected
+
+
 def test_a_start_after_an_end_says_that_the_trial_is_run_again(storage):
     trial = make_trial()
     with Journal(storage, "s") as journal:

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.analysis.comparison import compare
+from orchestrator.analysis.table import make_table
 from orchestrator.report.plots import log_axis, new_figure
+from orchestrator.report.training_plots import curve_plots
+from orchestrator.spec import Objective
+from tests.sample_sweep import sample_plan, sample_results
 
 
 def ticks_within(low: float, high: float) -> list[float]:
@@ -36,3 +41,19 @@ def test_ticks_are_written_plainly() -> None:
     figure = new_figure("latency, ms", "accuracy")
     log_axis(figure, "x", [0.269, 0.375])
     assert {"0.28", "0.3", "0.36"} <= set(figure.layout.xaxis.ticktext)
+
+
+def test_learning_curves_of_a_best_figure_are_those_of_its_readings() -> None:
+    objective = Objective(metric="best_val_accuracy", mode="max")
+    plan = sample_plan(goals=(), chains=()).model_copy(update={"objective": objective})
+    results = {result.id: result for result in sample_results(plan)}
+    by_examples, by_steps = curve_plots(compare(make_table(plan, results)))
+    for plot in (by_examples, by_steps):
+        assert len(plot.figure.data) == 3 * 3  # batch sizes x seeds
+        assert all(len(line.y) == 10 for line in plot.figure.data)
+
+
+def test_without_a_reading_there_is_no_curve() -> None:
+    plan = sample_plan(goals=(), chains=())
+    results = {r.id: r.model_copy(update={"history": ()}) for r in sample_results(plan)}
+    assert [plot.figure for plot in curve_plots(compare(make_table(plan, results)))] == [None, None]

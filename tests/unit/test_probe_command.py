@@ -15,7 +15,7 @@ from orchestrator.analysis.table import make_table
 from orchestrator.analysis.throughput import fit_together, neighbour_effects, neighbour_sizes, step_times
 from orchestrator.cli import app
 from orchestrator.plan import Trial
-from orchestrator.probing.probe import read_bytes
+from orchestrator.probing.probe import read_bytes, read_option
 from orchestrator.probing.probe_view import print_probes, probes_as_json
 from orchestrator.progress import describe
 from orchestrator.recording.flat_run import run_name
@@ -139,12 +139,32 @@ def test_amounts_of_memory(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("8", 8),
+        ("1e-3", 0.001),
+        ("true", True),
+        ("yes", "yes"),
+        ("010", "010"),
+        ("'8'", "8"),
+        ("*.parquet", "*.parquet"),
+        ("a: b", "a: b"),
+        ("", ""),
+    ],
+)
+def test_an_option_is_what_it_would_be_in_a_sweep_file(text: str, value: object) -> None:
+    name, read = read_option(f"files={text}")
+    assert (name, read, type(read)) == ("files", value, type(value))
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["digts_cnn"], "did you mean 'digits_cnn'"),
         (["digits_cnn", "--memory-limit", "2XB"], "write it like 2GiB"),
         (["digits_cnn", "--option", "channels"], "KEY=VALUE"),
         (["digits_cnn", "--option", "chanels=4"], "channels"),
+        (["digits_cnn", "--option", "channels=inf"], "not a finite number"),
     ],
 )
 def test_wrong_input_names_the_way_out(arguments: list[str], words: str) -> None:

@@ -1,9 +1,11 @@
 """How long the recorder waits at the end, and what it says meanwhile: with a scripted shipper, without MLflow."""
 
+import _thread
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +107,16 @@ def test_a_server_that_is_away_is_given_up_and_no_password_is_printed(close, cap
     told = f"trying ({unsent.problem}) to send 6 records to MLflow at http://mlflow:5000"
     assert (output, errors) == ("", f"paretune: {told}; Ctrl-C leaves it to the next run\n")
     assert "hunter2" not in str(unsent)
+
+
+def test_control_c_leaves_the_rest_to_the_next_run(close, capsys):
+    timer = threading.Timer(0.5, _thread.interrupt_main)
+    timer.start()
+    start = time.monotonic()
+    unsent = close(away, timeout=30.0, QUIET_SECONDS=0.1)
+    assert time.monotonic() - start < 10
+    assert unsent.records == 6
+    assert "Ctrl-C leaves it to the next run" in capsys.readouterr().err
 
 
 def test_who_waits_is_told_for_what(close, capsys):

@@ -120,6 +120,19 @@ def test_settings_of_every_kind_are_flat() -> None:
     assert settings["learning_rate_source"] == "linear from 0.05 at 64, x 0.5"
 
 
+def test_the_options_of_the_task_are_settings_too() -> None:
+    plan = sample_plan(multipliers=(1.0,))
+    task = plan.trials[0].config.task.model_copy(update={"options": {"norm": "ghost"}})
+    changed = [
+        trial.model_copy(update={"config": trial.config.model_copy(update={"task": task})}) for trial in plan.trials
+    ]
+    plan = plan.model_copy(update={"trials": tuple(changed)})
+    found = compare(make_table(plan, {result.id: result for result in sample_results(plan)}))
+    assert {trial["params"]["task.options.norm"] for trial in to_dict(found)["trials"]} == {"ghost"}
+    assert to_dict(found)["recommendation"]["options"] == {"norm": "ghost"}
+    assert "task.options.norm" in to_csv(found).splitlines()[0]
+
+
 def test_the_test_figures_are_given_for_the_recommended_trial(comparison: Comparison) -> None:
     row = comparison.recommendation.row
     assert row is not None

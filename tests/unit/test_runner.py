@@ -99,6 +99,14 @@ def test_whatever_a_trial_raises_is_an_answer(place: Place, error: BaseException
     assert isinstance(runner.obey(START), Reading)  # the next one runs
 
 
+def test_no_password_of_an_address_is_told(place: Place) -> None:
+    error = OSError("s3://key:hunter2@bucket/data cannot be reached")
+    _, answer = answers(runner_of(raises(error), place), START, Advance())
+    assert isinstance(answer, Raised)
+    assert answer.failure.error == "OSError: s3://bucket/data cannot be reached"
+    assert "hunter2" not in answer.failure.traceback
+
+
 @pytest.mark.parametrize("rest", [[], [reading(1)], ["nonsense"]])
 def test_a_trial_must_end_with_its_result(place: Place, rest: list[Any]) -> None:
     runner = runner_of(lambda place: iter(rest), place)

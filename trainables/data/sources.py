@@ -12,11 +12,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from trainables.credentials import without_credentials
+
 SUFFIXES = (".parquet", ".pq", ".arrow", ".ipc", ".feather")
 
 
 class DataError(ValueError):
-    """Data that cannot be used: the message names the place, what is wrong and the way out."""
+    """Data that cannot be used: the message names the place, what is wrong and the way out, and no password."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_credentials(message))
 
 
 @dataclass(frozen=True)
