@@ -92,6 +92,8 @@ def run(
     """Run a sweep, or what is left of it, then compare. Finished trials are never run twice.
 
     Example: paretune run examples/digits.yaml
+
+    MLflow's database is in the storage (of a bucket: in ./paretune-results), or where MLFLOW_TRACKING_URI says.
     """
     from orchestrator.run import run_command
 
@@ -139,6 +141,8 @@ def ui(
     """Open MLflow on the results.
 
     Example: paretune ui digits
+
+    MLflow's database is in the storage (of a bucket: in ./paretune-results), or where MLFLOW_TRACKING_URI says.
     """
     from orchestrator.recording.ui import ui_command
 

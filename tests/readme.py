@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from orchestrator.problems import SweepError
 from orchestrator.spec import (
     AutoBatchSize,
     CompressionPlan,
@@ -18,6 +20,7 @@ from orchestrator.spec import (
     Resources,
     ScaledLearningRate,
     Sweep,
+    load_sweep,
 )
 from orchestrator.sweepfile.chains import union_members
 from orchestrator.sweepfile.load import AUTO_EVALUATIONS, AUTO_EXTEND, AUTO_MULTIPLIERS
@@ -26,6 +29,16 @@ from trainables.training_config import BatchSchedule, Constant, DataOrder, Noise
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+
+MISTAKES = """
+name: digits
+task: digit_cnn
+objective: {metric: val_accuracy}
+budget: {examples: 0}
+parameters:
+  batch_size: {values: [16, 16]}
+  learnin_rate: 0.05
+"""
 
 
 def first_line(module: Path) -> str:
@@ -54,7 +67,9 @@ def settings() -> str:
 
     def add(place: str, model: type[BaseModel], but: tuple[str, ...] = ()) -> None:
         shown = [f"`{name}` {_default(field)}" for name, field in model.model_fields.items() if name not in but]
-        rows.append((f"`{place}`", ", ".join(shown) or "-"))
+        section = Sweep.model_fields.get(place)
+        off = "off; if given, " if section and section.default is None else ""
+        rows.append((f"`{place}`", off + (", ".join(shown) or "-")))
 
     evaluations = Sweep.model_fields["evaluations"].default
     rows.append(("`evaluations`", f"{evaluations}; {AUTO_EVALUATIONS} with `batch_size: auto`"))
@@ -67,10 +82,10 @@ def settings() -> str:
         f"{rows[-1][1]}; with `batch_size: auto`, `multipliers` {_word(AUTO_MULTIPLIERS)}, `extend` {AUTO_EXTEND}",
     )
     add("batch_size: {auto: {...}}", AutoBatchSize)
-    for key, union in (("optimizer", Optimizer), ("schedule", Schedule), ("batch_schedule", BatchSchedule)):
+    unions = {"optimizer": Optimizer, "schedule": Schedule, "batch_schedule": BatchSchedule, "data_order": DataOrder}
+    for key, union in unions.items():
         for name, model in union_members(union, "name").items():
             add(f"{key}: {name}", model, ("name",))
-    rows.append(("`data_order`", ", ".join(f"`{name}`" for name in union_members(DataOrder, "name"))))
     add("early_stopping", EarlyStopping)
     add("compression", CompressionPlan, ("variants",))
     for name, model in union_members(Compression, "method").items():
@@ -97,6 +112,18 @@ def _word(value: Any) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value).strip('"')
 
 
+def mistakes() -> str:
+    """What is said about a file with several mistakes."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "bad.yaml")
+        file.write_text(MISTAKES.lstrip())
+        try:
+            load_sweep(file)
+        except SweepError as error:
+            return str(error).replace(str(file), file.name)
+    raise AssertionError("the file with mistakes was taken")
+
+
 def blocks() -> dict[str, str]:
     """The parts of the README that are made from files, by the name in their comment marks."""
     return {
@@ -104,6 +131,7 @@ def blocks() -> dict[str, str]:
         "auto.yaml": f"```yaml\n{(ROOT / 'examples/auto.yaml').read_text().strip()}\n```",
         "own_task.py": f"```python\n{(ROOT / 'examples/own_task.py').read_text().strip()}\n```",
         "settings": settings(),
+        "mistakes": f"```text\n{mistakes()}\n```",
         "map": code_map(),
     }
 

@@ -36,15 +36,22 @@ def export_model(model: nn.Module, example_inputs: Inputs, path: Path) -> Path:
     `example_inputs`: the model's positional arguments, each of shape [rows, ...] with the same number of rows. The rows
     become a dynamic dimension, so the file serves every batch size. Only shapes and dtypes matter.
     The model itself is left as it is: its mode, its device, its values.
-    Raises ArtifactError if torch.export cannot follow the model, for instance because it branches on data.
+    Raises ArtifactError if torch.export cannot follow the model, for instance because it branches on data, or if it
+    cannot be copied.
     """
     return save_program(export_program(model, example_inputs), path)
 
 
 def export_program(model: nn.Module, example_inputs: Inputs) -> ExportedProgram:
-    """The program of `model` in evaluation mode on the CPU, with a dynamic first dimension shared by all inputs."""
-    # A copy: switching modes and devices of the caller's model, even for a moment, would disturb its training.
-    return trace(copy.deepcopy(model).cpu().eval(), example_inputs)
+    """The program of `model` in evaluation mode on the CPU, with a dynamic first dimension shared by all inputs.
+
+    Raises ArtifactError, also for a model that copy.deepcopy cannot copy.
+    """
+    try:  # a copy: switching modes and devices of the caller's model, even for a moment, would disturb its training
+        own = copy.deepcopy(model).cpu().eval()
+    except Exception as error:
+        raise ArtifactError(f"{type(model).__name__} cannot be copied: {first_line(error)}") from error
+    return trace(own, example_inputs)
 
 
 def trace(module: nn.Module, example_inputs: Inputs) -> ExportedProgram:

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Optimizer
 
 from trainables.evaluate import autocast
+from trainables.gradient_noise import without_trace
 from trainables.memory import out_of_memory, release_memory
 from trainables.place import Place
 from trainables.tasks.base import Batch
@@ -42,11 +43,14 @@ def data_parallel(
     place: Place,
     precision: Precision,
     optimizer: Optimizer,
+    *,
+    skips_parameters: bool = False,
 ) -> DistributedDataParallel:
     """A module batch -> losses whose backward pass leaves in `model` the mean of all workers' gradients.
 
     All workers get the first one's weights. `example`: a batch by which to see whether some parameters take no part in
     the loss; waiting for their gradients would fail, and asking at every step is only worth its time if there are any.
+    It cannot show what other steps leave out: `skips_parameters` says it, as the task's attribute of this name.
     It also shows whether the batch fits, beside what `optimizer` has yet to keep.
     Raises MicroBatchTooLargeError, on all workers, if it does not on one of them: later, in the middle of a step, a
     worker could not tell its peers, which would wait for its gradients.
@@ -55,7 +59,7 @@ def data_parallel(
     has_unused, ran_out = False, False
     try:
         reserve = _stand_ins(losses, optimizer)  # what the steps hold and this look does not
-        has_unused = _has_unused_parameters(losses, example, place, precision)
+        has_unused = _has_unused_parameters(losses, example, place, precision) or skips_parameters
         del reserve
     except Exception as error:
         if not out_of_memory(error):
@@ -88,11 +92,11 @@ def _kept_of_each(optimizer: Optimizer) -> int:
 
 
 def _has_unused_parameters(losses: _Losses, example: Batch, place: Place, precision: Precision) -> bool:
-    """Looks at a backward pass in eval mode, which leaves running statistics alone; random generators are put back."""
+    """Looks at a backward pass in eval mode. It leaves no trace: a run that is resumed looks once more than others."""
     modes = [(module, module.training) for module in losses.modules()]
     losses.eval()
     try:
-        with torch.random.fork_rng([place.device] if place.device.type == "cuda" else []):
+        with without_trace(losses, place.device):
             trained = [parameter for parameter in losses.parameters() if parameter.requires_grad]
             with autocast(precision, place.device):
                 found = losses(example)

@@ -26,6 +26,8 @@ AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 SUMS = ("items", "sum", "sum of squares", "sum of squares of the means of rows")  # kept of every metric
 SMALL_BATCH_BYTES = 256 * 1024  # of the rows themselves
 SMALL_OUTPUTS_BYTES = 64 << 20  # of all that is computed from them
+LOOKED_AT_ROWS = 32  # of a table, evenly spread
+MOST_ROWS = 1024  # of one batch
 SAMPLE_SEED = 0  # of the fixed sample of rows: the same rows in every trial, so that trials can be compared
 
 
@@ -97,20 +99,36 @@ def evaluate_both(
 def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Training, place: Place) -> int:
     """Rows of one batch: a micro-batch, which is known to fit in memory, or more where rows take little of it.
 
-    How much a row takes on its way through the model is counted, not guessed: a small row can become a large one.
+    How much a row takes on its way through the model is counted, not guessed: a small row can become a large one, and
+    where a task cuts away padding, all rows of a batch become as long as its longest. So beside the first row,
+    micro-batches of rows from all over the table are looked at, as long as they can still change the answer.
     """
-    within = _Outputs()
+    micro = training.micro_batch_size
+    spread = np.unique(np.linspace(0, table.n_rows - 1, LOOKED_AT_ROWS, dtype=np.int64))
+    small = min(MOST_ROWS, SMALL_BATCH_BYTES // row_bytes(table))
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.no_grad(), autocast(training.precision, place.device), within:
-            batch = {name: tensor.to(place.device) for name, tensor in table.gather(np.arange(1)).items()}
-            item_values(task, task.forward(model, batch), batch)
+        for rows in (np.arange(1), *_batches(spread, micro)):
+            if small <= micro:
+                break
+            taken = _bytes_per_row(model, task, table, rows, training.precision, place)
+            small = min(small, SMALL_OUTPUTS_BYTES // max(1, taken))
     finally:
         for module, mode in modes:
             module.training = mode
-    small = min(SMALL_BATCH_BYTES // row_bytes(table), SMALL_OUTPUTS_BYTES // max(1, within.bytes))
-    return min(1024, max(training.micro_batch_size, small))
+    return min(MOST_ROWS, max(micro, small))
+
+
+def _bytes_per_row(
+    model: nn.Module, task: Task, table: Table, rows: np.ndarray, precision: Precision, place: Place
+) -> int:
+    """All that is computed of a batch, divided by its rows and rounded up."""
+    within = _Outputs()
+    with torch.no_grad(), autocast(precision, place.device), within:
+        batch = {name: tensor.to(place.device) for name, tensor in table.gather(rows).items()}
+        item_values(task, task.forward(model, batch), batch)
+    return -(-within.bytes // len(rows))
 
 
 class _Outputs(TorchDispatchMode):  # type: ignore[no-untyped-call]

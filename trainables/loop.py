@@ -2,8 +2,8 @@
 
 effective batch = micro_batch_size x accumulation_steps x num_workers, and more of the second where it grows
 gradient        = the mean over all items of the effective batch, exactly, however it is divided
-BN statistics   = the first worker's: each worker keeps its own, and the first one's are copied to all before every
-                  reading, so that what is evaluated, kept in a checkpoint and given back is one and the same model
+BN statistics   = the first worker's: all take them over before every step (DistributedDataParallel's default) and
+                  before every reading, so that what is evaluated, kept and given back is one and the same model
 gradient norm   = before clipping, after unscaling; taken at every eighth step, and with clipping at every step
 """
 
@@ -75,11 +75,15 @@ def train(
     Raises Diverged, and ValueError if the budget ends before one step or the place does not fit the configuration.
     """
     check_place(training, place)
+    if task.skips_parameters and training.sync_every_steps is not None and place.num_workers > 1:
+        # An optimiser makes the moments of a parameter with its first gradient: workers would have those of others.
+        raise ValueError("sync_every_steps cannot be used with a task that skips_parameters; leave one of them out")
     claim_workspaces(place.device)
     model.to(place.device).train()
     optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
     alone = place if training.sync_every_steps is None else replace(place, rank=0, num_workers=1)
-    update = OptimizerStep(model, optimizer, objective or _task_objective(task), training, alone)
+    objective = objective or _task_objective(task)
+    update = OptimizerStep(model, optimizer, objective, training, alone, skips_parameters=task.skips_parameters)
     state = TrainingState(model, optimizer, update.scaler, noise=noise.meter if noise else None)
     if checkpoint is not None:
         state.resume(place, checkpoint)

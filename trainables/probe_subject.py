@@ -47,10 +47,13 @@ class Subject:
         def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
             return task.losses(task.forward(model, batch), batch)
 
-        return cls(task, data, model, OptimizerStep(model, optimizer, objective, training, place), place)
+        skips = task.skips_parameters
+        update = OptimizerStep(model, optimizer, objective, training, place, skips_parameters=skips)
+        return cls(task, data, model, update, place)
 
     def take_steps(self, shard: Shard, rows: int, micro_batch_size: int, steps: int) -> None:
-        """`rows` a step, of this worker. Does not wait for the device."""
+        """`rows` a step, of this worker, each as a training with this batch takes it. Does not wait for the device."""
+        self.update.expect(rows)
         feed = micro_batches_of_steps(self.data.train, shard, 0, rows, steps, micro_batch_size, self.place.device)
         for number, micro_batches in enumerate(feed):
             self.update(micro_batches, RATE, with_norm=number % NORM_EVERY == 0)

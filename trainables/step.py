@@ -36,19 +36,27 @@ class OptimizerStep:
         objective: Objective,
         training: Training,
         place: Place,
+        *,
+        skips_parameters: bool = False,
     ) -> None:
+        """`skips_parameters`: the task's attribute of this name."""
         self.model = model
         self.optimizer = optimizer
         self.objective = objective
         self.precision = training.precision
         self.clip_norm = training.gradient_clip_norm
         self.place = place
-        self.rows = training.batch_size // training.num_workers
-        # Handed to backward instead of dividing the loss: two small kernels less, which on small models is felt.
-        self._weight = torch.tensor(1 / self.rows, device=place.device, dtype=torch.float64)
+        self.skips_parameters = skips_parameters
+        self.expect(training.batch_size // training.num_workers)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=training.precision == "float16")
         self._losses: Callable[[Batch], Tensor] = partial(objective, model)
+
+    def expect(self, rows: int) -> None:
+        """Take `rows` for the R of the steps to come. It changes no result: steps of other rows divide once more."""
+        self.rows = rows
+        # Handed to backward instead of dividing the loss: two small kernels less, which on small models is felt.
+        self._weight = torch.tensor(1 / rows, device=self.place.device, dtype=torch.float64)
 
     def __call__(
         self,
@@ -66,7 +74,7 @@ class OptimizerStep:
         """
         if self.place.num_workers > 1 and not isinstance(self._losses, DistributedDataParallel):
             look = (micro_batches[0], self.place, self.precision, self.optimizer)
-            self._losses = data_parallel(self.model, self.objective, *look)
+            self._losses = data_parallel(self.model, self.objective, *look, skips_parameters=self.skips_parameters)
         for parameter in self.parameters:
             parameter.grad = None
         if noise is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from trainables.batching import examples_in, steps_for
+from trainables.batching import examples_in, part_of, steps_for
 from trainables.config import (
     AnyTrialConfig,
     BaselineConfig,
@@ -75,10 +75,6 @@ def takes_a_step(budget: Budget, batch_size: int, train_rows: int | None) -> boo
     except ValueError:
         return False
     return True
-
-
-def part_of(budget: Budget, fraction: float) -> Budget:
-    return budget.model_copy(update={"amount": budget.amount * fraction})
 
 
 def budget_fractions(chain: tuple[Compression, ...]) -> list[float]:

@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -118,20 +119,30 @@ def check_packages() -> Check:
 
 
 def check_compiler() -> Check:
-    """torch.compile builds C++ while it runs, and compiled latency is what a sweep compares."""
+    """torch.compile builds C++ with Python's headers while it runs, and compiled latency is what a sweep compares."""
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++")), None)
     way_out = "install one (`apt-get install g++`), or name it in CXX"
     if compiler is None or shutil.which(compiler) is None:
         return Check("problem", "compiler", f"no C++ compiler ({compiler or 'g++'})", way_out)
+    if error := _build_error(compiler, "#include <vector>\nint main() { return std::vector<int>(1).back(); }\n"):
+        return Check("problem", "compiler", f"{compiler} cannot build a program: {error}", way_out)
+    headers = sysconfig.get_path("include")
+    if error := _build_error(compiler, "#include <Python.h>\nint main() { return 0; }\n", f"-I{headers}"):
+        way_out = f"install Python's headers (`apt-get install python{sysconfig.get_python_version()}-dev`)"
+        return Check("problem", "compiler", f"{compiler} cannot use Python.h of {headers}: {error}", way_out)
+    return Check("ok", "compiler", str(shutil.which(compiler)))
+
+
+def _build_error(compiler: str, program: str, *options: str) -> str:
+    """The end of what the compiler says, as one line, if it cannot build the program; empty if it can."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "check.cpp")
-        source.write_text("#include <vector>\nint main() { return std::vector<int>(1).back(); }\n")
-        done = subprocess.run(
-            [compiler, str(source), "-o", str(source.with_suffix(".out"))], capture_output=True, text=True, check=False
-        )
-    if done.returncode != 0:
-        return Check("problem", "compiler", f"{compiler} cannot build a program: {done.stderr.strip()[-200:]}", way_out)
-    return Check("ok", "compiler", str(shutil.which(compiler)))
+        source.write_text(program)
+        build = [compiler, *options, str(source), "-o", str(source.with_suffix(".out"))]
+        done = subprocess.run(build, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    return " ".join(done.stderr.split())[-200:] or f"it ends with {done.returncode}"
 
 
 def check_accelerator() -> Check:
@@ -222,10 +233,11 @@ def check_storage(storage: str) -> Check:
         content = place.read(name)
         place.remove(name)
     except (OSError, ValueError) as error:
-        return Check("problem", "storage", first_line(error), "choose another --storage, or mend its permissions")
+        what = without_credentials(first_line(error))
+        return Check("problem", "storage", what, "choose another --storage, or mend its permissions")
     if content != b"probe":
-        return Check("problem", "storage", f"{storage} gives back other bytes than were written", "choose another")
-    return Check("ok", "storage", f"{storage} can be written")
+        return Check("problem", "storage", f"{place.label} gives back other bytes than were written", "choose another")
+    return Check("ok", "storage", f"{place.label} can be written")
 
 
 def first_line(error: BaseException) -> str:

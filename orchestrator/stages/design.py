@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.plan import Stage, StageBound, Trial
 from orchestrator.planning.workload import work_of
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate, Sweep
-from trainables.batching import steps_for
+from trainables.batching import part_of, steps_for
 from trainables.config import ProbeConfig, Scalar, TaskConfig, Throughput, trial_id
 from trainables.training_config import Budget, NoiseScale
 
@@ -126,7 +126,7 @@ def _short_run(sweep: Sweep) -> Trial:
     axes = sweep.parameters
     workers = axes.num_workers[0]
     part = max(1, middle // max(NOISE_PARTS, workers))
-    budget = sweep.budget.model_copy(update={"amount": sweep.budget.amount * SHORT_RUN_FRACTION})
+    budget = part_of(sweep.budget, SHORT_RUN_FRACTION)
     (trial,) = baselines(
         sweep.model_copy(update={"budget": budget, "evaluations": 4, "noise_scale": SHORT_RUN_NOISE}),
         Stage.SHORT_RUN,

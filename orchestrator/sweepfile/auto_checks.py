@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 
-from orchestrator.planning.workload import part_of, takes_a_step
+from orchestrator.planning.workload import takes_a_step
 from orchestrator.stages.design import SHORT_RUN_FRACTION, middle_of, sizes_of
 from orchestrator.sweepfile.document import Given
 from orchestrator.sweepfile.draft import Draft
+from trainables.batching import part_of
 from trainables.training_config import Budget
 
 CHOSEN_AXES = ("num_workers", "precision")

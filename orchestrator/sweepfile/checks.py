@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from orchestrator.planning.scaling import scaled_rates
-from orchestrator.planning.workload import budget_fractions, part_of, takes_a_step
+from orchestrator.planning.workload import budget_fractions, takes_a_step
 from orchestrator.problems import listing
 from orchestrator.spec import TopParents
 from orchestrator.sweepfile.auto_checks import check_auto
@@ -13,7 +13,7 @@ from orchestrator.sweepfile.document import Node
 from orchestrator.sweepfile.draft import Draft
 from orchestrator.sweepfile.metric_checks import check_goals, check_metric_names, check_objective
 from orchestrator.sweepfile.schema import MAX_LEARNING_RATE, MAX_TRIALS
-from trainables.batching import examples_in
+from trainables.batching import examples_in, part_of
 from trainables.training_config import Adam, AdamW, GrowAt, WarmupCosine
 
 

@@ -10,7 +10,7 @@ from tests.training_samples import differing
 from trainables.gradient_noise import HALF_LIFE
 from trainables.noise_scale import NoiseScaleMeter
 
-CASES = ["plain", "ragged", "limits", "partly used", "synced"]
+CASES = ["plain", "ragged", "limits", "partly used", "routed", "routed, accumulated", "synced"]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,8 @@ def results(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_two_workers_equal_one_after_twenty_steps(results, case):
     """`ragged`: rows with different numbers of items; `limits`: with micro-batches and clipping; `partly used`: some
-    parameters take no part in the loss; `synced`: batch norm over all workers, with its running statistics.
+    parameters take no part in the loss; `routed`: some only in some steps; `synced`: batch norm over all workers, with
+    its running statistics.
     """
     alone = results[1, 0][case]["weights"]
     for rank in (0, 1):
@@ -67,7 +68,7 @@ def test_evaluation_sees_every_row_once_also_with_more_workers_than_rows(results
 
 @pytest.mark.parametrize("case", ["whole", "resumed", "flagged"])
 def test_all_workers_end_with_the_same_bits(results, case):
-    """Weights, and also batch norm's running statistics, which each worker keeps of its own rows meanwhile."""
+    """Weights, and also batch norm's running statistics, which each worker moves by its own rows in a step."""
     assert differing(results[2, 0][case]["weights"], results[2, 1][case]["weights"]) == []
 
 

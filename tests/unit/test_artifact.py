@@ -135,3 +135,10 @@ def test_file_that_is_no_model_is_named(content: bytes | None, tmp_path: Path) -
         path.write_bytes(content)
     with pytest.raises(ArtifactError, match="is not an exported model that this version reads"):
         load_model(path)
+
+
+def test_model_that_cannot_be_copied_is_named(trained: Small, tmp_path: Path) -> None:
+    """It keeps its last outputs, with the graph behind them."""
+    trained.last = trained(*inputs(3))
+    with pytest.raises(ArtifactError, match=r"Small cannot be copied: Only Tensors created explicitly by the user"):
+        export_model(trained, inputs(2), tmp_path / "model.pt2")

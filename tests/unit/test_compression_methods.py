@@ -66,6 +66,14 @@ def test_part_of_a_budget_is_at_least_one_step_and_not_more_than_its_share(
     assert derived.learning_rate == pytest.approx(0.1 * parent.learning_rate)
 
 
+@pytest.mark.parametrize("fraction", [0.57, 0.29])
+@pytest.mark.parametrize(("unit", "amount"), [("steps", 100), ("examples", 1600), ("epochs", 25)])
+def test_part_of_a_budget_is_exact(unit: str, amount: float, fraction: float, tmp_path: Path) -> None:
+    """A hundred steps in each unit. In binary, 0.57 and 0.29 of them are a little less than 57 and 29."""
+    here = context(tmp_path, budget=Budget(unit=unit, amount=amount))  # type: ignore[arg-type]
+    assert steps_for(derive(here, fraction, 1.0).budget, 16, here.data.train.n_rows) == round(100 * fraction)
+
+
 def drained(readings) -> tuple[list[Report], object]:
     reports = []
     while True:
@@ -226,6 +234,18 @@ def test_nothing_to_convert_is_an_error(tmp_path: Path) -> None:
     model = nn.Embedding(50, 4)
     with pytest.raises(CompressionError, match=r"int8 \(dynamic\) converted nothing.*use prune or distill"):
         quantize(model, Int8(), of(model, data, ("tokens",), tmp_path))
+
+
+@pytest.mark.parametrize("method", [Prune(), Int8(), FineTune()], ids=lambda method: method.method)
+def test_model_that_cannot_be_copied_is_named(method: Prune | Int8 | FineTune, tmp_path: Path) -> None:
+    given = context(tmp_path)
+    model = given.task.build_model()
+    model.last = model(torch.randn(2, 3))  # type: ignore[assignment]
+    config = VariantConfig(
+        task=TaskConfig(name="x", data="", code=""), parent="p", training=given.training, chain=(method,)
+    )
+    with pytest.raises(CompressionError, match="Sequential cannot be copied, so it cannot be compressed: Only Tensors"):
+        list(apply("trial", config, given, Made(model)))
 
 
 def test_int8_on_a_gpu_is_refused_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

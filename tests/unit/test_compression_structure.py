@@ -162,3 +162,12 @@ def test_pruning_twice_gives_the_same_model() -> None:
 def test_layer_with_nothing_to_lose_is_an_error() -> None:
     with pytest.raises(CompressionError, match=r"prune 0\.5 removed nothing .*no layer is wide enough"):
         prune(nn.Linear(8, 8), Prune(), (torch.randn(2, 8),))
+
+
+def test_frozen_layers_are_pruned_too_and_remain_frozen() -> None:
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+    model[0].requires_grad_(False)
+    pruned = prune(model, Prune(ratio=0.5), (torch.randn(4, 10),)).model
+    assert [layer.out_features for layer in pruned[::2]] == [16, 16, 3]
+    assert [value.requires_grad for value in pruned.parameters()] == [False, False, True, True, True, True]
+    assert [value.requires_grad for value in model.parameters()] == [False, False, True, True, True, True]

@@ -148,6 +148,16 @@ def test_lists_that_change_their_length_between_batches_are_named(tmp_path):
         open_table(str(tmp_path / "x.arrow"), tmp_path / "cache")
 
 
+@pytest.mark.parametrize("parts", [(0, 2), (2, 0)], ids=["first", "last"])
+def test_a_batch_without_rows_is_passed_over(tmp_path, parts):
+    """Nobody knows how long its lists would be."""
+    rows = pa.record_batch({"x": pa.array([[1, 2], [3, 4]])})
+    with ipc.new_file(tmp_path / "x.arrow", rows.schema) as writer:
+        for count in parts:
+            writer.write_batch(rows.slice(0, count))
+    assert open_table(str(tmp_path / "x.arrow"), tmp_path / "cache").column("x").tolist() == [[1, 2], [3, 4]]
+
+
 def _two_schemas(folder: Path) -> None:
     pq.write_table(pa.table({"x": [1]}), folder / "a.parquet")
     pq.write_table(pa.table({"x": [1.5]}), folder / "b.parquet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -74,6 +75,23 @@ def test_no_compiler_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert doctor.check_compiler().is_problem
 
 
+def test_no_headers_of_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    for name in ("CPATH", "CPLUS_INCLUDE_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    check = doctor.check_compiler()
+    assert check.is_problem
+    assert f"Python.h of {tmp_path}" in check.finding
+    assert "\n" not in check.finding
+    assert f"python{sysconfig.get_python_version()}-dev" in check.way_out
+
+
+def test_a_cluster_installs_what_is_compiled_with() -> None:
+    commands = (Path(__file__).parents[2] / "cluster.yaml").read_text()
+    (install,) = (line for line in commands.splitlines() if "install -y" in line and "python3-venv" in line)
+    assert {"g++", "python3-dev"} <= set(install.split())
+
+
 def test_too_little_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert doctor.check_disk(tmp_path / "not" / "there" / "yet").level == "ok"
     monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 2**80)
@@ -136,7 +154,9 @@ def test_storage_is_written_and_left_clean(tmp_path: Path) -> None:
     (tmp_path / "a-file").touch()
     assert doctor.check_storage(str(tmp_path / "a-file" / "results")).is_problem
     assert doctor.check_storage("/proc/results").is_problem  # where not even root may write
-    assert doctor.check_storage("nosuchscheme://x").is_problem
+    check = doctor.check_storage("nosuchscheme://me:hunter2@x")
+    assert check.is_problem
+    assert "nosuchscheme://x" in check.finding
 
 
 @pytest.mark.parametrize("lacking", ["requests", "packaging", "torch", "pyarrow"])

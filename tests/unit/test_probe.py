@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from orchestrator.probing.local_trial import run_locally
 from tests.hungry import Heavy, Shortened, Trimmed
-from tests.training_samples import place
+from tests.training_samples import place, training
 from trainables import memory, probe_process
 from trainables.config import ProbeConfig, TaskConfig, Throughput
 from trainables.data import Table, open_data
+from trainables.data.shards import Shard
 from trainables.place import Place
 from trainables.probe import _ask
 from trainables.probe_process import MemoryRequest, Needed, longest_row, looked_at
+from trainables.probe_subject import Subject
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks.base import Task
 from trainables.tasks.images import DigitsCnn
@@ -203,6 +206,31 @@ def test_a_few_of_the_rows_that_are_looked_at_are_from_everywhere() -> None:
     assert (rows.min(), rows.max(), len(set(rows.tolist()))) == (0, 99_999, len(rows))
     assert np.ptp(rows[:8]) > 50_000
     assert sorted(looked_at(3).tolist()) == [0, 1, 2]
+
+
+def test_a_step_is_timed_at_every_size_as_a_training_with_this_batch_takes_it(tmp_path: Path) -> None:
+    """Prepared for the largest size, it would divide all gradients once more at the others."""
+
+    def kernels(prepared_for: int) -> list[str]:
+        here, config = place(tmp_path), ProbeConfig(task=DIGITS)
+        subject = Subject.build(config, here, training(prepared_for))
+        with Kernels() as seen:
+            subject.take_steps(Shard(subject.data.train.n_rows), 4, 4, 2)
+        return seen.names
+
+    assert kernels(32) == kernels(4)
+
+
+class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The names of all that is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("version", [1, 2])

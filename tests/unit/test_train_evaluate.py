@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.training_samples import Ragged, Regression, bits, build, differing, place, table, tables, training
 from trainables.data import Table
-from trainables.evaluate import evaluate, evaluate_both
+from trainables.evaluate import SMALL_OUTPUTS_BYTES, evaluate, evaluate_both, evaluation_rows
 from trainables.tasks import Task
 
 
@@ -68,6 +68,36 @@ def test_rows_of_different_length_are_weighted_by_their_items(here):
     assert figure.value == pytest.approx(losses.mean().item())
     assert figure.n == len(losses)
     assert "different numbers of items" in figure.note
+
+
+@pytest.mark.parametrize("empty", [9, 50])
+def test_a_batch_without_any_item_counts_for_nothing(here, empty):
+    """As where all its tokens are padding."""
+    rows = table(50)
+    count = rows.column("count").clone()
+    count[:empty] = 0
+    ragged = Table({"features": rows.column("features"), "target": rows.column("target"), "count": count})
+    model, rest = build(Ragged()).eval(), ragged.gather(np.arange(empty, 50))
+    losses = Ragged().losses(Ragged().forward(model, rest), rest)
+    figure = evaluate(model, Ragged(), ragged, here, batch_rows=9)["loss"]
+    assert figure.n == len(losses)
+    assert figure.value == pytest.approx(losses.mean().item(), nan_ok=True)
+
+
+def test_a_batch_has_room_for_the_longest_of_its_rows(here):
+    """Where a task cuts away padding, a short first row says nothing of a batch."""
+
+    class Cut(Echo):
+        def forward(self, model, batch):
+            values = batch["value"]
+            return torch.ones(len(values), int(values.max())).mean(1)
+
+    lengths = torch.full((100,), 1 << 18)
+    lengths[0] = 1
+    settings = training(8)
+    assert evaluation_rows(nn.Identity(), Cut(), Table({"value": lengths[:1]}), settings, here) == 1024
+    rows = evaluation_rows(nn.Identity(), Cut(), Table({"value": lengths}), settings, here)
+    assert 8 < rows <= SMALL_OUTPUTS_BYTES // (4 << 18)
 
 
 def test_a_sample_is_the_same_rows_every_time_and_all_of_them_when_the_limit_is_high(here):

@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -195,6 +196,15 @@ def test_float16_without_a_cuda_device_is_refused(tmp_path):
 def test_a_group_of_another_size_is_refused(tmp_path):
     with pytest.raises(ValueError, match="num_workers 2, the group has 1"):
         run(tmp_path, num_workers=2)
+
+
+def test_workers_that_meet_seldom_must_all_use_the_same_parameters(tmp_path):
+    class Routed(Regression):
+        skips_parameters = True
+
+    task, group = Routed(), replace(place(tmp_path), num_workers=2)
+    with pytest.raises(ValueError, match="sync_every_steps cannot be used with a task that skips_parameters"):
+        next(train(build(task), task, tables(), training(num_workers=2, sync_every_steps=4), group))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -52,6 +52,20 @@ class Unexportable(DigitsCnn):
         return Branching(super().build_model(width))
 
 
+class Uncopyable(DigitsCnn):
+    """Its model keeps its last outputs, with the graph behind them."""
+
+    def build_model(self, width=1.0):
+        model = super().build_model(width)
+        model.register_forward_hook(keep_outputs)
+        return model
+
+
+def keep_outputs(module, inputs, outputs):
+    if module.training:
+        module.last = outputs
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """(place, all that the trial yielded, its result)."""
@@ -165,12 +179,15 @@ def test_a_trial_that_diverges_at_once_has_nothing_to_show(tmp_path):
     assert (result.history, result.metrics) == ((), {})
 
 
-def test_a_model_that_cannot_be_exported_is_a_baseline_with_a_warning(tmp_path):
+@pytest.mark.parametrize(
+    ("task", "warning"), [("Unexportable", "cannot export Branching"), ("Uncopyable", "cannot be copied")]
+)
+def test_a_model_that_cannot_be_exported_is_a_baseline_with_a_warning(tmp_path, task, warning):
     here = place(tmp_path)
-    *_, result = run_trial(TRIAL, baseline(f"{__name__}:Unexportable"), here)
+    *_, result = run_trial(TRIAL, baseline(f"{__name__}:{task}"), here)
     assert result.status is Status.COMPLETED
     assert result.files == {"weights": "weights.pt"}
-    assert "cannot export Branching" in result.warnings[0]
+    assert warning in result.warnings[0]
     assert "artifact_bytes" not in result.metrics
 
 

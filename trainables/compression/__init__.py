@@ -5,7 +5,6 @@ A method is one file here, one class in `config.py`, and one `case` in `apply`.
 
 from __future__ import annotations
 
-import copy
 import io
 import tempfile
 from collections.abc import Generator, Iterator
@@ -17,6 +16,7 @@ from torch import nn
 
 from trainables.artifact import ArtifactError, export_model, save_program
 from trainables.clean import seed_everything
+from trainables.compression.copies import copy_of
 from trainables.compression.distill import distill
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, History, Trained, example_inputs, fine_tune
@@ -72,7 +72,7 @@ def compress(
     try:
         check_device(config)
         parent = load_parent(config, context)
-        made.model = copy.deepcopy(parent)
+        made.model = copy_of(parent)
         yield from apply(trial, config, context, made)
         measurement = export_and_measure(trial, config, context, parent, made)
         metrics = sizes(parent, made) | measurement.metrics

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -12,6 +11,8 @@ import numpy as np
 from torch import nn
 
 from trainables.artifact import Inputs
+from trainables.batching import part_of
+from trainables.compression.copies import copy_of
 from trainables.config import FineTune
 from trainables.data import TaskData
 from trainables.data_parallel import Objective
@@ -54,10 +55,10 @@ class Trained:
 def fine_tune(
     model: nn.Module, step: FineTune, context: Context, checkpoint: str, before: History
 ) -> Generator[Report, None, Trained]:
-    """Train a copy of `model`; yield new readings; return them after `before`. Raises Diverged."""
+    """Train a copy of `model`; yield new readings; return them after `before`. Raises Diverged and CompressionError."""
     training = derive(context, step.budget_fraction, step.learning_rate_factor)
     model.cpu()  # the copies begin there, so that the device holds only the one that is trained
-    return (yield from train_on(lambda: copy.deepcopy(model), context, training, checkpoint, before))
+    return (yield from train_on(lambda: copy_of(model), context, training, checkpoint, before))
 
 
 def train_on(
@@ -99,7 +100,7 @@ def derive(context: Context, budget_fraction: float, learning_rate_factor: float
     The effective batch stays the parent's: what its workers shared is accumulated.
     """
     training = context.training
-    amount = training.budget.amount * budget_fraction
+    amount = part_of(training.budget, budget_fraction).amount
     match training.budget.unit:
         case "steps":
             amount = max(amount, 1.0)

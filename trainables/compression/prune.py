@@ -6,7 +6,6 @@ Source: Fang et al. 2023, doi:10.1109/CVPR52729.2023.01544.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.artifact import Inputs, first_line, two_rows
+from trainables.compression.copies import copy_of
 from trainables.compression.errors import CompressionError
 from trainables.compression.structure import Structure
 from trainables.config import Prune
@@ -41,9 +41,9 @@ def prune(model: nn.Module, step: Prune, example: Inputs) -> Pruned:
     `example`: the model's inputs, each of shape [rows, ...]. The outputs keep their shape: the layers that feed them
     are found in the model's program and left alone. What torch-pruning cannot follow is left out, step by step, down
     to the hidden layers of perceptrons; every attempt is judged by running the pruned model.
-    Raises CompressionError, with what went wrong, if nothing can be pruned.
+    Raises CompressionError, with what went wrong, if nothing can be pruned or the model cannot be copied.
     """
-    model = copy.deepcopy(model).cpu().eval()
+    model = copy_of(model).cpu().eval()
     example = two_rows(example)
     structure = Structure(model, example)
     reasons: list[str] = []
@@ -68,7 +68,7 @@ def _plans(structure: Structure) -> Iterator[Plan]:
 
 def _pruned(model: nn.Module, structure: Structure, plan: Plan, step: Prune, example: Inputs) -> nn.Module:
     names = {module: name for name, module in model.named_modules()}
-    pruned = copy.deepcopy(model)
+    pruned = copy_of(model)
     kept = [pruned.get_submodule(names[layer]) for layer in plan.kept]
     heads = {pruned.get_submodule(names[layer]): count for layer, count in plan.heads.items()}
     _remove_channels(pruned, step, example, kept, heads)
@@ -84,6 +84,10 @@ def _remove_channels(
 ) -> None:
     import torch_pruning
 
+    # Layers are followed by what autograd records of them, and new weights are made as if all were trained.
+    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters(remove_duplicate=False)}
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.requires_grad or parameter.is_floating_point())
     with torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unwrapped parameters detected")  # and treated as we want: last dimension
         pruner = torch_pruning.BasePruner(
@@ -104,6 +108,8 @@ def _remove_channels(
             out_channel_groups={},
         )
         pruner.step()
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        parameter.requires_grad_(trained[name])
 
 
 def _widths(model: nn.Module) -> Iterator[tuple[nn.Module, int]]:

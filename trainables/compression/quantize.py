@@ -11,7 +11,6 @@ Source: Jacob et al. 2018, doi:10.1109/CVPR.2018.00286.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from trainables.artifact import Inputs, KnownWarnings, import_torchao, trace
+from trainables.compression.copies import copy_of
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, example_inputs
 from trainables.config import Int8
@@ -45,13 +45,13 @@ def quantize(model: nn.Module, step: Int8, context: Context) -> Quantized:
     """The program of `model` in 8-bit integers, to be run on a CPU. The model is left as it is.
 
     Static quantisation is calibrated on `step.calibration_examples` training rows, drawn with the parent's seed.
-    Raises CompressionError if the method converts nothing.
+    Raises CompressionError if the method converts nothing or the model cannot be copied.
     """
     mode = choose_mode(model, step)
     import_torchao()
     bytes_before = parameter_bytes(model)
     example = example_inputs(context)
-    model = copy.deepcopy(model).cpu().eval()
+    model = copy_of(model).cpu().eval()
     match mode:
         case "dynamic":
             program, converted = _dynamic(model, example)

@@ -85,6 +85,8 @@ def _spool(source: str, folder: Path, stack: ExitStack) -> tuple[dict[str, _Colu
         where = name_of(source, file)
         for batch in _batches(source, file, where):
             types = same_columns(types, batch.schema, where)
+            if not batch.num_rows:  # of a list without rows nobody knows the length
+                continue
             for name in types:
                 values = dense(batch.column(name), f"column {name!r} of {where}")
                 if name not in columns:

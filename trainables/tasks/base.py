@@ -37,6 +37,12 @@ class Task(ABC):
     """The columns given to the model, in order, as positional arguments."""
     metrics: ClassVar[Mapping[str, Literal["min", "max"]]] = {}
     """What `scores` returns, and which way is better. `loss` (min) always exists."""
+    skips_parameters: ClassVar[bool] = False
+    """True if a step may leave out some parameters that another uses, as with LayerDrop or a mixture of experts.
+
+    Data-parallel workers then look for them in every step; without it they wait for gradients that never come. It
+    excludes `sync_every_steps`.
+    """
 
     @abstractmethod
     def build_model(self, width: float = 1.0) -> nn.Module:
