@@ -10,7 +10,7 @@ from orchestrator.analysis.predict import Prediction, unresolved
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.targets import TargetRow
-from orchestrator.analysis.verdict import AS_FAST, BatchVerdict, Contender, Slower
+from orchestrator.analysis.verdict import AS_FAST, BatchVerdict, Contender, Slower, target_words
 from orchestrator.analysis.words import listing, number, plural, signed, with_interval
 
 
@@ -20,11 +20,14 @@ def headline(table: SweepTable, verdict: BatchVerdict) -> str:
     if fastest is None:
         return f"The batch size is not determined: {verdict.undetermined}"
     target = target_words(table)
+    names = listing(sorted({_name(verdict, c) for c in verdict.not_slower}, key=lambda name: (len(name), name)))
     if verdict.no_difference:
-        all_sizes = [fastest, *(other.contender for other in verdict.others)]
-        names = listing(sorted({_name(verdict, c) for c in all_sizes}, key=lambda name: (len(name), name)))
         return f"No detectable difference in time to {target} between {names}"
-    return f"{_name(verdict, fastest).capitalize()} is fastest to {target}"
+    if not verdict.others:
+        return f"{names.capitalize()} is the only one that reached {target} with every fresh seed"
+    if len(verdict.not_slower) > 1:
+        return f"Fastest to {target}, with no detectable difference: {names}"
+    return f"{names.capitalize()} is fastest to {target}"
 
 
 def verdict_sentences(table: SweepTable, verdict: BatchVerdict) -> list[str]:
@@ -39,19 +42,23 @@ def _confirmed(verdict: BatchVerdict) -> Iterator[str]:
         yield (
             f"Fastest: {_name(verdict, fastest)} with rate {training.learning_rate:.4g}, {training.precision}, "
             f"micro-batch {training.micro_batch_size} x {training.accumulation_steps} x {training.num_workers}: "
-            f"{_seconds(fastest)} s, mean over {plural(len(fastest.crossings), 'fresh seed')}."
+            f"{'at most ' if fastest.is_bound else ''}{_seconds(fastest)} s, "
+            f"mean over {plural(len(fastest.crossings), 'fresh seed')}."
         )
         if cheapest is fastest:
-            yield "It is the cheapest too, in worker-seconds."
+            yield "It is the cheapest in the mean too, in worker-seconds."
         else:
             cost = cheapest.seconds.mean * cheapest.num_workers
             own = fastest.seconds.mean * fastest.num_workers
             yield (
-                f"Cheapest: {_name(verdict, cheapest)}, {number(cost)} worker-seconds against the fastest's "
-                f"{number(own)}."
+                f"Cheapest in the mean: {_name(verdict, cheapest)}, {number(cost)} worker-seconds against the "
+                f"fastest's {number(own)}."
             )
         if smallest is fastest:
-            yield f"No smaller batch that was tried is within {100 * (AS_FAST - 1):.0f} % of it in the mean."
+            yield (
+                f"No smaller batch that was tried is within {100 * (AS_FAST - 1):.0f} % of it in the mean and not "
+                "detectably slower."
+            )
         else:
             yield (
                 f"Smallest batch that is not worse: {_name(verdict, smallest)} (not detectably slower, and at most "
@@ -129,6 +136,17 @@ def doubts(rows: Sequence[TargetRow]) -> list[str]:
             "critical batch, as the steps are an upper bound; more `evaluations` tell."
         )
     sentences.extend(
+        f"At batch size {row.batch_size} {len(row.crossings)} of {plural(row.seeds, 'seed')} reached the target: left "
+        "out of the critical batch, as a mean over those would be too low."
+        for row in rows
+        if not row.is_whole
+    )
+    if len(rows) > 1 and all(len(row.rates) == 1 for row in rows):
+        sentences.append(
+            "One learning rate was tried at each batch size: with rates tuned at each, steps and critical batch may be "
+            "others."
+        )
+    sentences.extend(
         f"Rate {row.best.training.learning_rate:.4g} is the {row.edge} tried at batch size {row.batch_size}: a better "
         "one may lie beyond."
         for row in rows
@@ -148,7 +166,10 @@ def behind_words(table: SweepTable, found: Behind) -> str:
         parts.append(f"{metric} {signed(metric, found.validation.mean)}")
     if found.training is not None:
         parts.append(f"{metric.replace('val_', 'train_', 1)} {signed(metric, found.training.mean)}")
-    figures = [f"{' and '.join(parts)} after {found.examples:,} examples"] if parts else []
+    if found.gap is not None and found.gap.low is not None and found.gap.high is not None:
+        low, high = signed(metric, found.gap.low), signed(metric, found.gap.high)
+        parts.append(f"the gap of the two {signed(metric, found.gap.mean)} ({low} to {high})")
+    figures = [f"{listing(parts)} after {found.examples:,} examples"] if parts else []
     if found.at_equal_steps is not None and found.steps is not None:
         figures.append(f"{metric} {signed(metric, found.at_equal_steps.mean)} after {found.steps:,} steps")
     shown = f" ({'; '.join(figures)})" if figures else ""
@@ -161,11 +182,6 @@ def _compared(found: Behind) -> str:
     if found.settings == found.best_settings:
         return f"Batch {found.batch_size} against {found.best}{f', {found.settings}' if found.settings else ''}"
     return f"Batch {found.batch_size}, {found.settings} against {found.best}, {found.best_settings}"
-
-
-def target_words(table: SweepTable) -> str:
-    objective = table.plan.objective
-    return objective.metric if objective.target is None else f"{objective.metric} {objective.target:g}"
 
 
 def _name(verdict: BatchVerdict, contender: Contender) -> str:

@@ -81,7 +81,9 @@ def choose(candidates: Sequence[Candidate], mode: Mode, tolerance: float | None 
     Raises ValueError for no candidates.
     """
     sign = 1.0 if mode == "max" else -1.0
-    leader = max(candidates, key=lambda c: (sign * c.mean, c.key))
+    leader = max(
+        candidates, key=lambda c: (sign * c.mean, c.on_front, -(math.inf if c.speed is None else c.speed), c.key)
+    )
     others = [c for c in candidates if c is not leader]
     differences = corrected([paired_difference(c.objective, leader.objective, mode) for c in others])
     margin_is_goal = tolerance is not None and tolerance < leader.resolution

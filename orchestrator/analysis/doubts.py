@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from orchestrator.analysis.goals import goal_words
@@ -11,6 +12,8 @@ from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import listing, plural, quantity
 from orchestrator.spec import Goal
+
+MOST_TOLD = 4  # trials by their ids
 
 
 def progress(table: SweepTable) -> tuple[str, ...]:
@@ -24,13 +27,23 @@ def progress(table: SweepTable) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def without_figure(table: SweepTable) -> list[str]:
+    """What ran to its end and takes no part, because the figure it is judged by is no finite number."""
+    metric = table.plan.objective.metric
+    rows = [row for c in (table.variants or table.baselines) for row in c.measured]
+    lacking = [row.id for row in rows if (value := row.value(metric)) is not None and not math.isfinite(value)]
+    if not lacking:
+        return []
+    shown = listing(lacking[:MOST_TOLD]) + (f" and {len(lacking) - MOST_TOLD} more" * (len(lacking) > MOST_TOLD))
+    return [f"{shown} ended with a {metric} that is no finite number: a configuration with such a seed takes no part."]
+
+
 def doubts(table: SweepTable, chosen: Configuration, row: Row, not_asked: Sequence[Goal]) -> list[str]:
     sentences = []
     for goal in not_asked:
         asked = goal_words(goal, table.plan.direction(goal.metric))
-        sentences.append(
-            f"The goal {asked!r} was not asked: nothing was compressed, so there is no parent to compare with."
-        )
+        why = "no variant ran to its end" if table.variants else "nothing was compressed"
+        sentences.append(f"The goal {asked!r} was not asked: {why}, so there is no parent to compare with.")
     parent = table.parent_of(chosen)
     broken = (*parent.broken, *(chosen.broken if chosen is not parent else ()))
     sentences.extend(f"Another seed of it, {r.id} (seed {r.seed}), ended as {r.status}." for r in broken)

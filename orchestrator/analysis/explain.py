@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from orchestrator.analysis.choose import SAME, Candidate, Choice, Step
+from orchestrator.analysis.fronts import seconds_to_target
 from orchestrator.analysis.goals import GoalResult, GoalVerdict, result_words
 from orchestrator.analysis.latencies import latency_batches, latency_ratio
 from orchestrator.analysis.statistics import ROUNDING, Basis, Difference, Summary, Verdict
@@ -83,6 +84,32 @@ def goals_met(table: SweepTable, results: Sequence[GoalResult], within: int, can
             f"It is the only one of {candidates} within {every}.", *sentences]  # fmt: skip
 
 
+def set_aside(table: SweepTable, meeting: Sequence[Configuration], within: Sequence[Configuration]) -> list[str]:
+    """What would have been within the goals, but for the seeds that it lost."""
+    aside = [c for c in meeting if c not in within]
+    if not aside:
+        return []
+    told = "; ".join(f"{label(table, c)}: {lost_words(table, c)}" for c in aside[:FASTEST_TOLD])
+    more = f"; and {len(aside) - FASTEST_TOLD} more" if len(aside) > FASTEST_TOLD else ""
+    return [f"Set aside for the seeds that they lost, as a mean over the others flatters: {told}{more}."]
+
+
+def lost_words(table: SweepTable, configuration: Configuration) -> str:
+    """`1 of its 3 seeds ended as diverged`, of a configuration that lost some; of a variant, its parent's too."""
+    parent = table.parent_of(configuration)
+    lost = configuration.lost if parent is configuration else (*parent.broken, *configuration.lost)
+    told = listing([status.replace("_", " ") for status in dict.fromkeys(row.status for row in lost)])
+    return f"{len(lost)} of its {plural(len(parent.rows), 'seed')} ended as {told}"
+
+
+def as_fast(table: SweepTable, within: Sequence[Configuration]) -> list[str]:
+    """Where the batch size was to be found, the choice is among those that are as fast to the target."""
+    if len(within) < 2:
+        return []
+    sizes = listing([str(size) for size in sorted({c.training.batch_size for c in within})])
+    return [f"Chosen among batch sizes {sizes}, which are as fast to the target as can be told."]
+
+
 def steps(table: SweepTable, choice: Choice, by_key: Mapping[str, Configuration]) -> list[str]:
     """The steps of the rule that narrowed the choice, in order."""
     chosen, before = by_key[choice.chosen.key], len(by_key)
@@ -157,7 +184,17 @@ def latency_words(configuration: Configuration) -> str:
         for batch in latency_batches([configuration])
         if (summary := latency_ratio(configuration, batch)) is not None
     ]
-    return f"latency {listing(parts)} of its parent's, compiled" if parts else "latency not measured"
+    return f"latency {listing(parts)} of its parent's, compiled" if parts else "latency was not measured"
+
+
+def _apart(one: Configuration, other: Configuration) -> bool:
+    """Whether the intervals of the latencies of the two are apart, at any of the batch sizes."""
+    pairs = [(latency_ratio(one, batch), latency_ratio(other, batch)) for batch in latency_batches([one])]
+    return any(_below(a, b) or _below(b, a) for a, b in pairs if a is not None and b is not None)
+
+
+def _below(one: Summary, other: Summary) -> bool:
+    return one.high is not None and other.low is not None and one.high < other.low
 
 
 def training(table: SweepTable, configuration: Configuration) -> list[str]:
@@ -171,13 +208,27 @@ def training(table: SweepTable, configuration: Configuration) -> list[str]:
     ]
     objective, envelope = table.plan.objective, tuned(table)
     if objective.target is not None and envelope:
-        told, which = envelope, "at the best rate of each"
+        rate = "at the best rate of each" if any(len(entry.rates) > 1 for entry in envelope) else "at the rate of each"
+        told, which = envelope, rate
         if len(envelope) > MOST_TOLD:
             told = sorted(envelope, key=lambda entry: _slowness(table, entry))[:FASTEST_TOLD]
-            which = f"the fastest {FASTEST_TOLD} of {len(envelope)} in the table, at the best rate of each"
+            which = f"the fastest {FASTEST_TOLD} of {len(envelope)} in the table, {rate}"
         times = "; ".join(_time_to_target(table, entry) for entry in told)
         sentences.append(f"To {objective.metric} {objective.target:g}, {which}: {times}.")
     return sentences
+
+
+def better_trained(table: SweepTable, best: Configuration, parent: Configuration) -> str:
+    """Of a training that the rule prefers to the parent of what is recommended, and that was not compressed."""
+    metric = table.plan.objective.metric
+    figures = [
+        f"{summary_words(metric, c.summary(metric))}, {_cost_words(table, seconds_to_target(table, c))}"
+        for c in (best, parent)
+    ]
+    return (
+        f"Of the trainings alone the same rule would choose {label(table, best)} ({metric} {figures[0]}; what is "
+        f"recommended was trained as {label(table, parent)}: {figures[1]}); it was not compressed."
+    )
 
 
 def _slowness(table: SweepTable, entry: Tuned) -> tuple[float, float]:
@@ -192,8 +243,8 @@ def _time_to_target(table: SweepTable, entry: Tuned) -> str:
     if outcome is None:
         return f"{name}: not reached"
     some = "" if outcome.reached == outcome.seeds else f" (only {outcome.reached} of {outcome.seeds} seeds)"
-    seconds = quantity("train_seconds", outcome.seconds.mean)
-    return f"{name}: {outcome.steps.mean:,.0f} steps, {outcome.examples.mean:,.0f} examples, {seconds}{some}"
+    seconds, most = quantity("train_seconds", outcome.seconds.mean), "at most " if outcome.is_bound else ""
+    return f"{name}: {most}{outcome.steps.mean:,.0f} steps, {outcome.examples.mean:,.0f} examples, {seconds}{some}"
 
 
 def seed_choice(table: SweepTable, configuration: Configuration, row: Row) -> list[str]:
@@ -219,7 +270,10 @@ def why_not(table: SweepTable, choice: Choice, chosen: Configuration, second: Co
                 f"against the best: {difference_words(metric, choice.differences[second.key])}"
             )
         case Step.LATENCY:
-            return f"it is slower: {latency_words(second)}"
+            if choice.candidates[second.key].speed is None:
+                return f"its {latency_words(second)}"
+            doubt = "" if _apart(second, chosen) else ", though within the noise of the timing"
+            return f"it is slower: {latency_words(second)}{doubt}"
         case Step.SIZE:
             return (
                 f"it is larger: {summary_words('artifact_bytes', second.summary('artifact_bytes'))} "
@@ -235,6 +289,9 @@ def why_not(table: SweepTable, choice: Choice, chosen: Configuration, second: Co
             if means[0] == means[1]:
                 return f"equal in every step, and its mean {metric} is {means[0]} too; a hair decided"
             return f"equal in every step; its mean {metric} is {means[0]} against {means[1]}"
+        case Step.FRONT if second.kind == "baseline":
+            costs = [_cost_words(table, choice.candidates[c.key].cost_seconds) for c in (second, chosen)]
+            return f"another has as good a {metric} for less training: it took {costs[0]}, the recommended {costs[1]}"
         case Step.FRONT:
             return "as fast and as small within 5 %, but another is as good in everything and better in one"
 

@@ -164,7 +164,11 @@ def _prediction(
     ends = [replace(curve, batch_size=end) for end in (curve.batch_size_low, curve.batch_size_high) if end]
     others = [least(end.steps)[0] for end in ends]
     low, high = min([best, *others]), max([best, *others])
-    return Prediction(best, low, high, "the fitted steps and step times; the interval is the critical batch's", seconds)
+    basis = "the fitted steps and step times; the 90 % interval is the critical batch's"
+    cut = [word for word, is_end in (("smallest", low == grid[0]), ("largest", high == grid[-1])) if is_end]
+    if cut:
+        basis += f", cut at the {' and the '.join(cut)} size tried: it may lie beyond"
+    return Prediction(best, low, high, basis, seconds)
 
 
 def _between(rows: Sequence[TargetRow], batch_size: float) -> float:

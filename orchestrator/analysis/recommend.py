@@ -20,8 +20,8 @@ from orchestrator.analysis.choose import Candidate, Choice, choose
 from orchestrator.analysis.fronts import deployment_front, seconds_to_target, training_front
 from orchestrator.analysis.goals import GoalResult, is_relative, judge, meets, total_shortfall
 from orchestrator.analysis.latencies import latency_batches, latency_ratio
-from orchestrator.analysis.statistics import Verdict
-from orchestrator.analysis.table import Configuration, Row, SweepTable, whole
+from orchestrator.analysis.statistics import of_one
+from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.verdict import judge_batch_size
 from orchestrator.spec import Goal
 
@@ -72,7 +72,7 @@ def recommend(table: SweepTable) -> Recommendation:
             headline=f"No recommendation: {reasons[0]}",
         )
 
-    within = whole(meeting)
+    within = table.whole(meeting)
     choice = _choose(table, within)
     by_key = {c.key: c for c in within}
     chosen = by_key[choice.chosen.key]
@@ -80,12 +80,16 @@ def recommend(table: SweepTable) -> Recommendation:
     second = _runner_up(table, within, candidates, chosen, choice, goals, judged)
     reasons = (
         *explain.goals_met(table, judged[chosen.key], len(meeting), len(candidates)),
+        *explain.set_aside(table, meeting, within),
+        *(explain.as_fast(table, within) if not table.variants and as_fast(table) else ()),
         *explain.steps(table, choice, by_key),
         *explain.training(table, chosen),
         *explain.seed_choice(table, chosen, row),
     )
     doubtful = (
         *doubts.progress(table),
+        *doubts.without_figure(table),
+        *_better_trained(table, chosen),
         *doubts.doubts(table, chosen, row, [g for g in table.plan.goals if g not in goals]),
         *doubts.advice(table, chosen, second.configuration if second else None),
     )
@@ -113,8 +117,7 @@ def as_fast(table: SweepTable) -> list[Configuration]:
     verdict = judge_batch_size(table)
     if verdict is None or verdict.fastest is None:
         return []
-    equal = [other.contender for other in verdict.others if other.verdict is not Verdict.WORSE]
-    return [contender.configuration for contender in (verdict.fastest, *equal)]
+    return [contender.configuration for contender in verdict.not_slower]
 
 
 def goals_for(table: SweepTable, candidates: Sequence[Configuration]) -> list[Goal]:
@@ -135,8 +138,7 @@ def candidate(table: SweepTable, configuration: Configuration, front: Collection
     """The figures of a configuration that the rule looks at. `front`: the keys of those that nobody beats."""
     metric = table.plan.objective.metric
     estimates = [row.result.metrics.get(metric) for row in configuration.measured if row.result is not None]
-    known = [e for e in estimates if e is not None]
-    halves = [max(e.high - e.value, e.value - e.low) for e in known if e.low is not None and e.high is not None]
+    halves = [half for e in estimates if e is not None and (half := of_one(e).half_width) is not None]
     size = configuration.summary("artifact_bytes")
     return Candidate(
         key=configuration.key,
@@ -160,10 +162,27 @@ def speed(configuration: Configuration) -> float | None:
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
+def _better_trained(table: SweepTable, chosen: Configuration) -> list[str]:
+    """Parents are ranked by their objective alone: the rule may prefer a training that was therefore not compressed."""
+    compressed = {row.parent for row in table.rows if row.parent}
+    trained = table.whole([c for c in table.baselines if not math.isnan(_mean(table, c))])
+    if chosen.kind != "variant" or not trained:
+        return []
+    best = next(c for c in trained if c.key == _choose(table, trained).chosen.key)
+    if best.key == table.parent_of(chosen).key or compressed & {row.id for row in best.rows}:
+        return []
+    return [explain.better_trained(table, best, table.parent_of(chosen))]
+
+
+def _mean(table: SweepTable, configuration: Configuration) -> float:
+    summary = configuration.summary(table.plan.objective.metric)
+    return math.nan if summary is None or not math.isfinite(summary.mean) else summary.mean
+
+
 def _choose(table: SweepTable, configurations: Sequence[Configuration]) -> Choice:
     objective = table.plan.objective
     tolerances = [g.value for g in table.plan.goals if g.metric == objective.metric and g.type == "max-degradation"]
-    front = deployment_front(table) if table.variants else training_front(table)
+    front = deployment_front(table) if configurations[0].kind == "variant" else training_front(table)
     candidates = [candidate(table, c, front) for c in configurations]
     return choose(candidates, objective.mode, min(tolerances, default=None))
 
@@ -187,4 +206,5 @@ def _runner_up(
     if not missing:
         return None
     second = min(missing, key=lambda c: (total_shortfall(judged[c.key]), c.key))
-    return RunnerUp(second, best_row(table, second, goals), explain.misses(table, judged[second.key]))
+    why_not = explain.misses(table, judged[second.key]) or explain.lost_words(table, second)
+    return RunnerUp(second, best_row(table, second, goals), why_not)

@@ -22,6 +22,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from orchestrator.spec import Mode
+from trainables.results import Estimate
 
 ROUNDING = 1e-9  # 0.98 - 0.97 is more than 0.01 to a computer, not to a person
 SAME_SIGN = 6  # pairs that all differ by the same, for the sign test: 2^(1 - 6) < 5 %
@@ -50,6 +51,12 @@ class Summary:
     def half_width(self) -> float | None:
         """What stands after ±; of an interval whose sides differ, as a share's near one, the longer."""
         return None if self.low is None or self.high is None else max(self.high - self.mean, self.mean - self.low)
+
+
+def of_one(estimate: Estimate) -> Summary:
+    """The figure of a single trial, with the interval that it has by itself."""
+    basis = Basis.NONE if estimate.low is None else Basis.WITHIN
+    return Summary(estimate.value, estimate.low, estimate.high, 1, basis)
 
 
 def mean_over_seeds(values: Sequence[float]) -> Summary:

@@ -16,7 +16,7 @@ from functools import cached_property
 from pydantic import ValidationError
 
 from orchestrator.analysis.crossing import Crossing, target_crossing
-from orchestrator.analysis.statistics import Basis, Summary, mean_over_seeds
+from orchestrator.analysis.statistics import Summary, mean_over_seeds, of_one
 from orchestrator.analysis.stored import StoredPlan, StoredTrial, load_plan
 from orchestrator.analysis.words import varying_settings
 from orchestrator.plan import Stage
@@ -144,8 +144,7 @@ class Configuration:
             return mean_over_seeds(list(values.values()))
         for row in self.measured:
             if row.result is not None and (estimate := row.result.metrics.get(metric)) is not None:
-                basis = Basis.NONE if estimate.low is None else Basis.WITHIN
-                return Summary(estimate.value, estimate.low, estimate.high, 1, basis)
+                return of_one(estimate)
         return None
 
     def reached(self, objective: Objective) -> list[Crossing | None]:
@@ -210,11 +209,19 @@ class SweepTable:
         parents = {row.parent for row in configuration.rows}
         return next((c for c in self.baselines if parents & {row.id for row in c.rows}), configuration)
 
+    def lost_seeds(self, configuration: Configuration) -> int:
+        """Seeds without a figure: of variants of several seeds, also those that broke before they could be compressed.
 
-def whole(configurations: Sequence[Configuration]) -> list[Configuration]:
-    """Those that lost the fewest seeds, failed or stopped early: a mean over the seeds that survived flatters."""
-    fewest = min((len(c.lost) for c in configurations), default=0)
-    return [c for c in configurations if len(c.lost) == fewest]
+        What early stopping ended is not counted against a variant: the rungs' choice is none between variants.
+        """
+        parent = self.parent_of(configuration)
+        of_parent = len(parent.broken) if parent is not configuration and len(configuration.rows) > 1 else 0
+        return len(configuration.lost) + of_parent
+
+    def whole(self, configurations: Sequence[Configuration]) -> list[Configuration]:
+        """Those that lost the fewest seeds, failed or stopped early: a mean over the seeds that survived flatters."""
+        fewest = min(map(self.lost_seeds, configurations), default=0)
+        return [c for c in configurations if self.lost_seeds(c) == fewest]
 
 
 def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], unreadable: Iterable[str] = ()) -> SweepTable:

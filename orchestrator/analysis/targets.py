@@ -7,14 +7,15 @@ batch size they tell.
 
 A best rate at an end of those tried is flagged: a better one may lie beyond, and S(B) is then too large. So is a batch
 size at which the target was reached by the first reading already: S(B) is then an upper bound that falls as 1/B by
-itself, as first readings come after equal examples, and the critical batch is fitted without it.
+itself, as first readings come after equal examples, and the critical batch is fitted without it. And it is fitted
+without a batch size at which some seeds never reached the target: the mean over the others is too low.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,6 +68,11 @@ class TargetRow:
         if len(self.rates) < 2:
             return None
         return {self.rates[0]: "lowest", self.rates[-1]: "highest"}.get(rate)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every seed reached the target: a mean over some flatters."""
+        return len(self.crossings) == self.seeds
 
     @property
     def is_bound(self) -> bool:
@@ -142,16 +148,28 @@ def mean_log_steps(found: Mapping[int, Crossing]) -> float:
 
 
 def critical_batch(rows: Sequence[TargetRow], *, resamples: int = 1000) -> CriticalBatch:
-    """The fit of S(B) over every row whose steps are no bound, in any order. Rows are of one choice of settings."""
-    known = [row for row in rows if not row.is_bound]
-    bounds = sorted({row.batch_size for row in rows if row.is_bound})
-    if bounds and (left := len({row.batch_size for row in known})) < MIN_SIZES:
-        return CriticalBatch.unknown(
-            f"batch size {listing([str(size) for size in bounds])} reached the target by the first reading already "
-            f"(more `evaluations` would tell), which leaves {left}; three, well spread, are needed"
-        )
+    """The fit of S(B) over every row whose steps are known of all seeds, in any order.
+
+    Neither bounds nor means over the seeds that got there: both are too low or too high by what nobody knows. Rows are
+    of one choice of settings.
+    """
+    known = [row for row in rows if not row.is_bound and row.is_whole]
+    if (left := len({row.batch_size for row in known})) < MIN_SIZES and len(known) < len(rows):
+        reasons = []
+        if bounds := _sizes(row for row in rows if row.is_bound):
+            reasons.append(
+                f"batch size {bounds} reached the target by the first reading already (more `evaluations` would tell)"
+            )
+        if partly := _sizes(row for row in rows if not row.is_whole):
+            reasons.append(f"at batch size {partly} not every seed reached it")
+        why = " and ".join(reasons)
+        return CriticalBatch.unknown(f"{why}, which leaves {left}; three, well spread, are needed")
     points = [(row.batch_size, where.steps) for row in known for where in row.crossings.values()]
     return fit_critical_batch([float(b) for b, _ in points], [steps for _, steps in points], resamples=resamples)
+
+
+def _sizes(rows: Iterable[TargetRow]) -> str:
+    return listing([str(size) for size in sorted({row.batch_size for row in rows})])
 
 
 def seconds_per_step(row: Row) -> float | None:

@@ -11,13 +11,16 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from orchestrator.analysis.statistics import Summary, mean_over_seeds
-from orchestrator.analysis.table import Configuration, SweepTable, whole
+from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.analysis.words import settings_words
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """One batch size (and one choice of the other settings), at the learning rate with the best mean objective."""
+    """One batch size (and one choice of the other settings), at the learning rate with the best mean objective.
+
+    Of equal ones (an accuracy is easily the same) the soonest at the target, then the lowest.
+    """
 
     best: Configuration
     rates: tuple[Configuration, ...]  # all that were tried there, ascending by learning rate
@@ -43,6 +46,7 @@ class ToTarget:
     steps: Summary
     examples: Summary
     seconds: Summary
+    is_bound: bool  # the first reading of a seed was there already: the figures are upper bounds
 
 
 def tuned(table: SweepTable) -> list[Tuned]:
@@ -56,11 +60,17 @@ def tuned(table: SweepTable) -> list[Tuned]:
     envelope = []
     for _, group in sorted(groups.items()):
         means = {c.key: summary.mean for c in group if (summary := c.summary(objective.metric)) is not None}
-        ended = whole([c for c in group if math.isfinite(means.get(c.key, math.nan))])
+        ended = table.whole([c for c in group if math.isfinite(means.get(c.key, math.nan))])
         if ended:
-            best = max(ended, key=lambda c: (sign * means[c.key], -c.training.learning_rate))
+            best = max(ended, key=lambda c: (sign * means[c.key], -_seconds(table, c), -c.training.learning_rate))
             envelope.append(Tuned(best, tuple(sorted(group, key=lambda c: c.training.learning_rate))))
     return envelope
+
+
+def _seconds(table: SweepTable, configuration: Configuration) -> float:
+    """To the target, by every seed; infinite where one was not there, and where there is no target."""
+    outcome = to_target(table, configuration)
+    return math.inf if outcome is None or outcome.reached < outcome.seeds else outcome.seconds.mean
 
 
 def to_target(table: SweepTable, configuration: Configuration) -> ToTarget | None:
@@ -75,4 +85,5 @@ def to_target(table: SweepTable, configuration: Configuration) -> ToTarget | Non
         mean_over_seeds([r.steps for r in there]),
         mean_over_seeds([r.examples for r in there]),
         mean_over_seeds([r.seconds for r in there]),
+        any(r.is_bound for r in there),
     )

@@ -8,8 +8,9 @@ no detectable difference    no other is detectably slower than the fastest: take
 
 Differences are of log seconds, paired by seed: a ratio with Student's 95 % interval; verdicts hold at 5 % after Holm's
 correction over all that are compared with the fastest. Only configurations of which every seed reached the target take
-part. When not to trust it: the fastest was chosen by the figures that it is then compared on, which favours it a
-little; and seconds are those of trials that may have shared a machine.
+part. Where the first reading was at the target already, the time is an upper bound; there is no verdict if that holds
+for any but the fastest. When not to trust it: the fastest was chosen by the figures that it is then compared on, which
+favours it a little; and seconds are those of trials that may have shared a machine.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from orchestrator.analysis.statistics import (
 )
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.analysis.targets import crossings
+from orchestrator.analysis.words import listing
 from orchestrator.plan import Stage
 from trainables.results import Estimate
 
@@ -65,6 +67,11 @@ class Contender:
     def is_whole(self) -> bool:
         """Whether every one of its seeds reached the target."""
         return len(self.crossings) == len(self.configuration.rows)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the first reading of a seed was at the target already: its seconds are then an upper bound."""
+        return any(where.is_bound for where in self.crossings.values())
 
     @cached_property
     def seconds(self) -> Summary:
@@ -127,6 +134,14 @@ class BatchVerdict:
     undetermined: str | None = None
 
     @property
+    def not_slower(self) -> tuple[Contender, ...]:
+        """The fastest, and those that are not detectably slower."""
+        return (
+            *filter(None, [self.fastest]),
+            *(other.contender for other in self.others if other.verdict is not Verdict.WORSE),
+        )
+
+    @property
     def no_difference(self) -> bool:
         """Whether there was something to compare with the fastest, and nothing of it is detectably slower."""
         return bool(self.others) and not any(other.verdict is Verdict.WORSE for other in self.others)
@@ -150,7 +165,10 @@ def judge_batch_size(table: SweepTable) -> BatchVerdict | None:
     verdict = BatchVerdict(estimate, prior, tuned, found)
     if (reason := _why_none(table, tuned, found)) is not None:
         return replace(verdict, undetermined=reason)
-    return decided(verdict, [contender for contender in found if contender.is_whole])
+    whole = [contender for contender in found if contender.is_whole]
+    if (reason := _why_not_known(table, whole)) is not None:
+        return replace(verdict, undetermined=reason)
+    return decided(verdict, whole)
 
 
 def contenders(table: SweepTable) -> tuple[Contender, ...]:
@@ -166,7 +184,7 @@ def contenders(table: SweepTable) -> tuple[Contender, ...]:
 
 def decided(verdict: BatchVerdict, whole: Sequence[Contender]) -> BatchVerdict:
     """The verdict over contenders of which every seed reached the target; at least one."""
-    fastest = min(whole, key=lambda c: (c.mean_log_seconds, c.configuration.key))
+    fastest = _fastest(whole)
     cheapest = min(whole, key=lambda c: (c.mean_log_cost, c.configuration.key))
     rest = [contender for contender in whole if contender is not fastest]
     differences = corrected([paired_difference(c.log_seconds, fastest.log_seconds, "min") for c in rest])
@@ -182,7 +200,7 @@ def decided(verdict: BatchVerdict, whole: Sequence[Contender]) -> BatchVerdict:
 
 def _why_none(table: SweepTable, tuned: Fit, found: Sequence[Contender]) -> str | None:
     """Why there is no verdict: in the words of a person who waits for it."""
-    target = f"{table.plan.objective.metric} {table.plan.objective.target:g}"
+    target = target_words(table)
     if any(contender.is_whole for contender in found) and not _any_waiting(found):
         return None
     waiting = [row.result for row in table.rows].count(None) + [probe.result for probe in table.probes].count(None)
@@ -191,6 +209,32 @@ def _why_none(table: SweepTable, tuned: Fit, found: Sequence[Contender]) -> str 
     if not tuned.rows:
         return f"no trial reached {target}: a larger budget, an easier target or other learning rates are needed"
     return f"at no batch size did every fresh seed reach {target}"
+
+
+def _why_not_known(table: SweepTable, whole: Sequence[Contender]) -> str | None:
+    """Who was at the target by the first reading may have been there long before: sooner than whoever looks fastest.
+
+    Only if nobody else is like that, whoever is fastest by an upper bound is the fastest.
+    """
+    fastest = _fastest(whole)
+    bounds = sorted({contender.batch_size for contender in whole if contender.is_bound and contender is not fastest})
+    if not bounds:
+        return None
+    sizes = listing([str(size) for size in bounds])
+    return (
+        f"at batch size {sizes} the first reading was at {target_words(table)} already, so how soon it was reached is "
+        "not known: more `evaluations`, or a target that takes longer, would tell"
+    )
+
+
+def _fastest(whole: Sequence[Contender]) -> Contender:
+    return min(whole, key=lambda c: (c.mean_log_seconds, c.configuration.key))
+
+
+def target_words(table: SweepTable) -> str:
+    """`val_accuracy 0.95`; without a target the metric alone."""
+    objective = table.plan.objective
+    return objective.metric if objective.target is None else f"{objective.metric} {objective.target:g}"
 
 
 def _any_waiting(found: Sequence[Contender]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.analysis.statistics import Summary
@@ -30,7 +31,7 @@ def unit_of(metric: str) -> tuple[float, str]:
     """(divisor, unit) in which a metric is shown: bytes as kB, seconds as s. A plain number has no unit."""
     if metric.endswith("_bytes"):
         return 1000.0, "kB"
-    if "_ms" in metric:
+    if re.search(r"_ms(_|$)", metric):  # latency_p50_ms_batch_1, and not a mean squared error
         return 1.0, "ms"
     if metric.endswith("_seconds"):
         return 1.0, "s"

@@ -122,6 +122,7 @@ def _contender(contender: Contender | None) -> dict[str, Any] | None:
         "precision": training.precision,
         "trials": [row.id for row in contender.configuration.rows],
         "seeds_reached": len(contender.crossings),
+        "is_upper_bound": contender.is_bound,
         "seconds": _summary(contender.seconds) if reached else None,
         "steps": _summary(contender.steps) if reached else None,
         "examples": _summary(contender.examples) if reached else None,

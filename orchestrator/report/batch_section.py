@@ -14,7 +14,6 @@ from orchestrator.analysis.batch_words import (
     curve_words,
     doubts,
     headline,
-    target_words,
     verdict_sentences,
 )
 from orchestrator.analysis.comparison import Comparison
@@ -23,6 +22,7 @@ from orchestrator.analysis.fair import Axis, checkpoints, mean_at, settings_of, 
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.targets import TargetRow
 from orchestrator.analysis.tuning import tuned
+from orchestrator.analysis.verdict import target_words
 from orchestrator.analysis.words import number, with_interval
 
 SHOWN_CHECKPOINTS = 6  # columns of a table on the page
@@ -39,10 +39,10 @@ def target_grid(rows: Sequence[TargetRow]) -> Grid:
             str(row.batch_size),
             f"{row.best.training.learning_rate:.4g}{'!' if row.edge else ''}",
             *([row.settings] if several else []),
-            ("≤ " if row.is_bound else "") + _words(row.steps),
-            _words(row.examples),
-            _words(row.seconds),
-            _words(row.worker_seconds),
+            *(
+                ("≤ " if row.is_bound else "") + _words(figure)
+                for figure in (row.steps, row.examples, row.seconds, row.worker_seconds)
+            ),
             f"{len(row.crossings)} of {row.seeds}",
         ]
         for row in rows
@@ -82,7 +82,8 @@ def batch_lines(comparison: Comparison) -> list[RenderableType]:
     """The verdict where the batch size was to be found; else one line per critical batch that was looked for."""
     verdict = comparison.batch
     if verdict is None:
-        return [Text(line) for line in _curve_lines(comparison)]
+        curves = _curve_lines(comparison)
+        return [Text(line) for line in (*curves, *(f"  {doubt}" for doubt in doubts(comparison.targets) if curves))]
     style = "bold green" if verdict.fastest else "bold yellow"
     parts: list[RenderableType] = [Text(headline(comparison.table, verdict), style)]
     parts += [Text(f"  - {sentence}") for sentence in verdict_sentences(comparison.table, verdict)]

@@ -113,7 +113,9 @@ def _to_target(table: SweepTable, configuration: Configuration) -> tuple[str, st
     if outcome is None:
         return "not reached", "-", "-"
     some = "" if outcome.reached == outcome.seeds else f" ({outcome.reached} of {outcome.seeds})"
-    return f"{outcome.steps.mean:,.0f}{some}", f"{outcome.examples.mean:,.0f}", number(outcome.seconds.mean)
+    most = "≤ " if outcome.is_bound else ""
+    figures = f"{outcome.steps.mean:,.0f}{some}", f"{outcome.examples.mean:,.0f}", number(outcome.seconds.mean)
+    return f"{most}{figures[0]}", f"{most}{figures[1]}", f"{most}{figures[2]}"
 
 
 def _change(configuration: Configuration, metric: str) -> str:

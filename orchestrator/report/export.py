@@ -44,6 +44,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
             "stage": row.stage.value,
             "params": params(row, configurations[row.id]),
             "metrics": {name: _finite(value) for name, value in figures(row).items()},
+            "warnings": list(row.result.warnings) if row.result else [],
             **readings.get(row.id, {}),
         }
         for row in comparison.table.rows
@@ -108,6 +109,7 @@ def to_records(comparison: Comparison) -> list[dict[str, Value]]:
             "reason": row.result.reason if row.result else None,
             "pareto": row.id in front,
             "recommended": recommended is not None and row.id == recommended.id,
+            "warnings": "; ".join(row.result.warnings) or None if row.result else None,
             **params(row, configuration),
             **figures(row),
         }
@@ -203,7 +205,8 @@ def recommendation_dict(comparison: Comparison) -> dict[str, Any]:
         "nearest": found.nearest_row.id if found.nearest_row else None,
         "goals": [goal_dict(result) for result in found.goals],
         **_settings(found),
-        "test": None if test is None else {name: _finite(e.value) for name, e in test.metrics.items()},
+        "test": None if test is None else {name: _finite(value) for name, value in _flat(test.metrics).items()},
+        "test_readings": None if test is None else test.readings,
     }
 
 
@@ -214,6 +217,8 @@ def goal_dict(result: GoalResult) -> dict[str, Any]:
         "verdict": result.verdict.value,
         "achieved": None if result.achieved is None else _finite(result.achieved),
         "margin": None if margin is None else _finite(margin.mean),
+        "margin_low": None if margin is None or margin.low is None else _finite(margin.low),
+        "margin_high": None if margin is None or margin.high is None else _finite(margin.high),
         "within_noise": result.within_noise,
     }
 

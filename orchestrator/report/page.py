@@ -16,14 +16,13 @@ from orchestrator.analysis.explain import label
 from orchestrator.analysis.latencies import latencies_ms, latency_batches
 from orchestrator.analysis.machines import measured_on
 from orchestrator.analysis.table import Configuration, Row
-from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import number, quantity, summary_words
 from orchestrator.report.batch_section import batch_html, fair_html, target_html
 from orchestrator.report.columns import Column, training_columns, variant_columns
 from orchestrator.report.plots import Plot, batch_colors, compression_symbols, deployment_plots
 from orchestrator.report.rate_plot import rate_plot
 from orchestrator.report.style import CSS
-from orchestrator.report.terminal import heading, legend, test_words, training_title
+from orchestrator.report.terminal import heading, legend, test_words, training_title, trainings, warnings
 from orchestrator.report.training_plots import accuracy_plot, curve_plots, speed_plot, target_plots
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -136,6 +135,7 @@ def _compression(comparison: Comparison) -> list[str]:
         *_plots(deployment_plots(comparison)),
         "<h2>Each of them</h2>" if shown else "",
         *_table(comparison, variant_columns(comparison), shown),
+        *_list(warnings(comparison)),
         f'<p class="soft">{escape(legend(comparison).plain).replace(chr(10), "<br>")}</p>',
     ]
 
@@ -144,8 +144,8 @@ def _training(comparison: Comparison) -> list[str]:
     if not comparison.table.baselines:
         return []
     return [
-        f"<h2>{escape(training_title(comparison.table))}</h2>",
-        *_table(comparison, training_columns(comparison), [entry.best for entry in tuned(comparison.table)]),
+        f"<h2>{escape(training_title(comparison))}</h2>",
+        *_table(comparison, training_columns(comparison), trainings(comparison)),
         *target_html(comparison),
         *fair_html(comparison),
         "<h2>What the batch size does</h2>",

@@ -34,6 +34,7 @@ from orchestrator.report.probes import probe_lines
 
 MAX_ROWS = 40  # of one table; every trial is in the other formats
 MAX_BROKEN = 8
+MAX_WARNINGS = 6
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -47,7 +48,7 @@ def sections(comparison: Comparison, width: int) -> list[RenderableType]:
     if table.probes:
         parts += ["", "Memory and throughput, probed in fresh processes", *map(Text, probe_lines(table))]
     if table.baselines:
-        parts += ["", _grid(training_title(table), training_columns(comparison), [e.best for e in tuned(table)], width)]
+        parts += ["", _grid(training_title(comparison), training_columns(comparison), trainings(comparison), width)]
     if lines := batch_lines(comparison):
         parts += ["", *lines]
     if table.variants:
@@ -56,6 +57,7 @@ def sections(comparison: Comparison, width: int) -> list[RenderableType]:
         parts += ["", _grid(title, variant_columns(comparison), shown, width)]
         if hidden := sum(bool(c.measured) for c in table.variants) - len(shown):
             parts.append(Text(f"  and {hidden} more: --format csv has all", "dim"))
+        parts += [Text(f"  {line}", "dim") for line in warnings(comparison)]
     return [*parts, *broken(table), "", recommendation(comparison), "", legend(comparison)]
 
 
@@ -75,8 +77,23 @@ def heading(table: SweepTable) -> Text:
     )
 
 
-def training_title(table: SweepTable) -> str:
-    return f"Training{trained_on(table.baselines)}: each batch size at the best of its learning rates"
+def training_title(comparison: Comparison) -> str:
+    table = comparison.table
+    entries = tuned(table)
+    several = any(len(entry.rates) > 1 for entry in entries)
+    which = "at the best of its learning rates" if several else "at its one learning rate"
+    also = ", and what is recommended" if len(trainings(comparison)) > len(entries) else ""
+    return f"Training{trained_on(table.baselines)}: each batch size {which}{also}"
+
+
+def trainings(comparison: Comparison) -> list[Configuration]:
+    """The baselines of the training table: at the best rate of each, and what the choice and its runner-up rest on."""
+    table, found = comparison.table, comparison.recommendation
+    special = [found.configuration, found.nearest, found.runner_up.configuration if found.runner_up else None]
+    shown = {entry.best.key for entry in tuned(table)} | {table.parent_of(c).key for c in special if c is not None}
+    kept = [c for c in table.baselines if c.key in shown]
+    order = {entry.best.key: number for number, entry in enumerate(tuned(table))}
+    return sorted(kept, key=lambda c: (c.training.batch_size, order.get(c.key, len(order))))
 
 
 def recommendation(comparison: Comparison) -> RenderableType:
@@ -144,6 +161,15 @@ def legend(comparison: Comparison) -> Text:
             lines.append(f"goals: {'; '.join(asked)}")
             lines.append(f"       {SYMBOLS}, followed by ~ where the interval allows the opposite")
     return Text("\n".join(lines), "dim")
+
+
+def warnings(comparison: Comparison) -> list[str]:
+    """What trials of the compression table warn of; the recommended one's is said with the recommendation."""
+    recommended = comparison.recommendation.row
+    rows = [row for c in comparison.table.variants for row in c.measured if row != recommended]
+    lines = [f"{row.id} ({row.compression}): {text}" for row in rows if row.result for text in row.result.warnings]
+    more = [f"and {plural(len(lines) - MAX_WARNINGS, 'more warning')}: --format json has all"]
+    return lines[:MAX_WARNINGS] + (more if len(lines) > MAX_WARNINGS else [])
 
 
 def broken(table: SweepTable) -> list[RenderableType]:

@@ -18,7 +18,7 @@ from orchestrator.analysis.recommend import speed
 from orchestrator.analysis.table import Configuration, make_table
 from orchestrator.spec import Goal
 from tests.sample_sweep import CHAINS, GOALS, sample_plan, sample_results
-from trainables.results import Estimate, Status
+from trainables.results import Estimate, Status, TrialResult
 from trainables.storage import Storage
 
 
@@ -234,3 +234,117 @@ def test_a_reading_counts_only_for_the_trial_it_was_taken_of(tmp_path: object) -
     assert recommended is not None
     mine = reading.model_copy(update={"trial": recommended.id})
     assert compare(table, mine).test_of_recommended == mine
+
+
+def changed(table_options: dict[str, object], change: object) -> Comparison:
+    """The sample with every result passed through `change`."""
+    plan = sample_plan(**table_options)  # type: ignore[arg-type]
+    return compare(make_table(plan, {result.id: change(result) for result in sample_results(plan)}))  # type: ignore[operator]
+
+
+def lost(result: TrialResult) -> TrialResult:
+    return result.model_copy(update={"status": Status.DIVERGED, "metrics": {}, "files": {}})
+
+
+def test_a_variant_whose_parent_lost_a_seed_is_not_best_by_those_that_survived() -> None:
+    """At batch 32 the mean of two seeds is far above all others: the third diverged before it could be compressed."""
+
+    def flattered(result: TrialResult) -> TrialResult:
+        training = result.config.training  # type: ignore[union-attr]
+        if training.batch_size != 32 or result.status is not Status.COMPLETED:
+            return result
+        if training.seed == 2:
+            return lost(result)
+        return result.model_copy(
+            update={"metrics": result.metrics | {"val_accuracy": Estimate(value=0.999, low=0.99, high=1.0, n=360)}}
+        )
+
+    plan = sample_plan(goals=(), variant_seeds=(0, 1, 2))
+    results = {r.id: flattered(r) for r in sample_results(plan)}
+    kept = tuple(
+        trial
+        for trial in plan.trials
+        if trial.config.kind == "baseline" or results[trial.id].status is not Status.DIVERGED
+    )
+    found = compare(make_table(plan.model_copy(update={"trials": kept}), results)).recommendation
+    assert found.configuration is not None
+    assert found.configuration.training.batch_size != 32
+    (aside,) = (reason for reason in found.reasons if reason.startswith("Set aside"))
+    assert "batch 32" in aside
+    assert "1 of its 3 seeds ended as diverged" in aside
+
+
+def test_the_only_other_that_lost_a_seed_is_the_runner_up_for_that_reason() -> None:
+    def one_diverged(result: TrialResult) -> TrialResult:
+        training = result.config.training  # type: ignore[union-attr]
+        return lost(result) if (training.batch_size, training.seed) == (32, 2) else result
+
+    options = {"chains": (), "goals": (), "batch_sizes": (8, 32), "multipliers": (1.0,)}
+    found = changed(options, one_diverged).recommendation
+    assert found.runner_up is not None
+    assert found.runner_up.why_not == "1 of its 3 seeds ended as diverged"
+
+
+def test_what_has_no_finite_figure_is_named_and_takes_no_part() -> None:
+    def unknown(result: TrialResult) -> TrialResult:
+        training = result.config.training  # type: ignore[union-attr]
+        if (training.batch_size, training.seed) != (32, 1):
+            return result
+        return result.model_copy(update={"metrics": result.metrics | {"val_accuracy": Estimate(value=float("nan"))}})
+
+    options = {"chains": (), "goals": (), "batch_sizes": (8, 32), "multipliers": (1.0,)}
+    comparison = changed(options, unknown)
+    (row,) = (r for r in comparison.table.rows if (r.config.training.batch_size, r.seed) == (32, 1))
+    assert any(
+        caveat.startswith(f"{row.id} ended with a val_accuracy that is no finite number")
+        for caveat in comparison.recommendation.caveats
+    )
+
+
+def test_a_training_that_the_rule_prefers_and_that_was_not_compressed_is_named() -> None:
+    """All trainings are equally good; the parents that were compressed are those of batch 8, the slowest."""
+
+    def alike(result: TrialResult) -> TrialResult:
+        if "val_accuracy" not in result.metrics:
+            return result
+        return result.model_copy(
+            update={"metrics": result.metrics | {"val_accuracy": Estimate(value=0.96, low=0.94, high=0.98, n=360)}}
+        )
+
+    plan = sample_plan(goals=(), target=None, multipliers=(1.0,), seeds=(0,))
+    results = {result.id: alike(result) for result in sample_results(plan)}
+    kept = tuple(t for t in plan.trials if t.config.kind == "baseline" or t.config.training.batch_size == 8)
+    found = compare(make_table(plan.model_copy(update={"trials": kept}), results)).recommendation
+    assert found.configuration is not None
+    assert found.configuration.training.batch_size == 8
+    (caveat,) = (caveat for caveat in found.caveats if "the same rule would choose" in caveat)
+    assert "batch 128" in caveat
+    assert caveat.endswith("it was not compressed.")
+
+
+def test_goals_that_no_variant_could_be_asked_say_why() -> None:
+    found = changed({}, lambda r: lost(r) if r.config.kind == "variant" else r).recommendation
+    assert any("was not asked: no variant ran to its end" in caveat for caveat in found.caveats)
+
+
+def test_what_is_slower_within_the_noise_is_said_to_be() -> None:
+    """int8 seems 10 % slower than the uncompressed model, with an interval that reaches from half to twice."""
+    texts = []
+    for half in (0.001, 0.5):
+
+        def slower(result: TrialResult, half: float = half) -> TrialResult:
+            ratios = {
+                name: Estimate(value=value, low=value - half, high=value + half)
+                for name in result.metrics
+                if name.startswith("latency_ratio")
+                for value in [1.1 if result.config.kind == "variant" and result.config.chain else 1.0]
+            }
+            figures = {"val_accuracy": Estimate(value=0.96, low=0.94, high=0.98, n=360), **ratios}
+            known = {name: value for name, value in figures.items() if name in result.metrics}
+            return result.model_copy(update={"metrics": result.metrics | known})
+
+        options = {"goals": (), "chains": CHAINS[:2], "batch_sizes": (32,), "multipliers": (1.0,)}
+        found = changed(options, slower).recommendation
+        assert found.runner_up is not None
+        texts.append(found.runner_up.why_not)
+    assert [text.endswith("within the noise of the timing") for text in texts] == [False, True]

@@ -142,8 +142,8 @@ def test_what_is_not_seen_on_training_data_is_no_proof_of_overfitting(mode: Mode
 
 def test_one_that_learns_less_and_loses_more_is_not_acquitted() -> None:
     found = only(table_of(generalising(lost=0.04, learned=0.04), seeds=6))
-    assert found.reason.endswith("worse on training data too, and by more on validation data, and after equal steps: "
-                                 "its steps are worse, not only fewer")  # fmt: skip
+    assert found.reason.endswith("worse on training data too, and by more on validation data; also worse after equal "
+                                 "steps: its steps are worse, not only fewer")  # fmt: skip
 
 
 def generalising(lost: float, mode: Mode = "max", learned: float = 0.0, train_noise: float = 0.004) -> Curve:
@@ -173,7 +173,7 @@ def test_a_small_batch_that_is_behind_did_not_take_fewer_steps() -> None:
         table_of(lambda b, s, seed: (learning(s * b / 100) - (0.1 if b == 16 else 0.0) + noise(seed, b),) * 2)
     )
     assert (found.batch_size, found.best, found.took_fewer_steps) == (16, 256, False)
-    assert found.reason == "worse on training data too, so it does not overfit"
+    assert found.reason == "worse on training data too, and not detectably by more on validation data"
 
 
 def test_a_batch_that_grew_took_fewer_steps_than_one_that_did_not() -> None:
@@ -186,7 +186,10 @@ def test_a_batch_that_grew_took_fewer_steps_than_one_that_did_not() -> None:
     (found,) = behind(table)
     assert (found.settings, found.best_settings) == ("grow_at", "fixed")
     assert found.took_fewer_steps
-    assert found.reason == "took fewer steps: worse on training data too, and not detectably after equal steps"
+    assert found.reason == (
+        "took fewer steps: worse on training data too, and not detectably by more on validation data; not detectably "
+        "worse after equal steps"
+    )
 
 
 def test_at_equal_steps_two_schedules_are_at_different_phases() -> None:
@@ -253,7 +256,7 @@ def test_batch_sizes_are_compared_at_one_setting_and_settings_at_one_batch_size(
     page = "".join(fair_html(comparison))
     for norm in ("batch", "group"):
         assert f"<td>256</td><td>{norm}</td>" in page
-    assert "so it does not overfit" in found[16, "group", 16, "batch"].reason
+    assert "not detectably by more on validation data" in found[16, "group", 16, "batch"].reason
 
 
 def test_batch_sizes_are_compared_where_carried_settings_differ_at_each() -> None:

@@ -48,7 +48,7 @@ def test_the_json_has_the_promised_shape(comparison: Comparison) -> None:
     assert len(data["trials"]) == 42
     for trial in data["trials"]:
         equal = ["equal_examples", "equal_steps"] if trial["kind"] == "baseline" else []
-        assert list(trial) == ["id", "kind", "parent", "status", "stage", "params", "metrics", *equal]
+        assert list(trial) == ["id", "kind", "parent", "status", "stage", "params", "metrics", "warnings", *equal]
         assert all(isinstance(value, int | float | None) for value in trial["metrics"].values())
     ids = {trial["id"] for trial in data["trials"]}
     assert set(data["pareto"]) <= ids
@@ -137,7 +137,9 @@ def test_the_test_figures_are_given_for_the_recommended_trial(comparison: Compar
     row = comparison.recommendation.row
     assert row is not None
     reading = TestReading(trial=row.id, metrics={"test_accuracy": Estimate(value=0.961, low=0.94, high=0.98)})
-    assert to_dict(compare(comparison.table, reading))["recommendation"]["test"] == {"test_accuracy": 0.961}
+    found = to_dict(compare(comparison.table, reading))["recommendation"]
+    assert found["test"] == {"test_accuracy": 0.961, "test_accuracy_low": 0.94, "test_accuracy_high": 0.98}
+    assert found["test_readings"] == 1
 
 
 def test_csv_and_parquet_agree_with_the_json(comparison: Comparison) -> None:

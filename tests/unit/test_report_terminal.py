@@ -11,16 +11,20 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from orchestrator.analysis.comparison import Comparison, TestReading, compare
 from orchestrator.analysis.table import make_table
-from orchestrator.analysis.words import number, quantity, settings_words, varying_settings, with_interval
+from orchestrator.analysis.words import number, quantity, settings_words, unit_of, varying_settings, with_interval
 from orchestrator.report.command import compare_command, plain_text, report_command
+from orchestrator.report.export import to_dict
+from orchestrator.report.terminal import print_comparison, training_title, trainings, warnings
 from orchestrator.spec import Goal
 from tests.sample_sweep import sample_plan, sample_results, write_sample
 from trainables.config import BaselineConfig, TaskConfig
 from trainables.results import Estimate
 from trainables.storage import Storage
+from trainables.tasks.catalog import BUILTIN
 from trainables.training_config import AdamW, Budget, Training
 
 
@@ -39,6 +43,47 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Storage:
     place = Storage(str(tmp_path_factory.mktemp("storage")))
     write_sample(place)
     return place
+
+
+def test_no_metric_of_a_task_has_a_unit_that_its_name_only_seems_to_hold() -> None:
+    for metric in ("loss", *(name for builtin in BUILTIN.values() for name in builtin.metrics)):
+        for split in ("val_", "train_", "test_", "best_val_"):
+            assert unit_of(f"{split}{metric}") == (1.0, "")
+    assert quantity("latency_p50_ms_batch_1", 0.4) == "0.400 ms"
+
+
+def test_what_is_recommended_stands_in_the_table_also_where_another_rate_was_better() -> None:
+    """All rates are equally good, and the highest is there first: the table shows the best rate, and the chosen one."""
+    plan = sample_plan(chains=(), goals=(), multipliers=(1.0, 2.0), batch_sizes=(8, 32), seeds=(0,))
+    results = {result.id: result for result in sample_results(plan)}
+    for row in make_table(plan, results).rows:
+        value = 0.961 if row.config.training.learning_rate == plan.trials[0].config.training.learning_rate else 0.96
+        figure = {"val_accuracy": Estimate(value=value, low=0.94, high=0.98, n=360)}
+        results[row.id] = results[row.id].model_copy(update={"metrics": results[row.id].metrics | figure})
+    found = compare(make_table(plan, results))
+    assert found.recommendation.configuration in trainings(found)
+    console = Console(width=160, record=True, file=io.StringIO())
+    print_comparison(found, console)
+    assert "→" in console.export_text().partition("→ Recommended")[0]
+
+
+def test_warnings_of_variants_that_are_not_recommended_are_told_too() -> None:
+    plan = sample_plan()
+    results = {result.id: result for result in sample_results(plan)}
+    first = compare(make_table(plan, results)).recommendation.row
+    other = next(r for r in results.values() if r.config.kind == "variant" and first and r.id != first.id)
+    results[other.id] = other.model_copy(update={"warnings": ("It is neither.",)})
+    found = compare(make_table(plan, results))
+    assert [line for line in warnings(found) if line.startswith(other.id)] == [
+        f"{other.id} ({found.table.row(other.id).compression}): It is neither."  # type: ignore[union-attr]
+    ]
+    (trial,) = (trial for trial in to_dict(found)["trials"] if trial["id"] == other.id)
+    assert trial["warnings"] == ["It is neither."]
+
+
+def test_one_rate_for_each_batch_size_is_not_called_the_best_of_several() -> None:
+    assert "at its one learning rate" in training_title(comparison_of(chains=(), multipliers=(1.0,)))
+    assert "at the best of its learning rates" in training_title(comparison_of(chains=()))
 
 
 # -- figures in words -------------------------------------------------------------------------------------------------

@@ -142,8 +142,10 @@ def test_three_sizes_of_which_two_were_there_have_asked_for_the_critical_batch()
     def run(training: Training) -> tuple[Status, Sequence[Report]]:
         return Status.COMPLETED, reaching(500 if training.batch_size == 128 else 100)
 
-    (line,) = batch_lines(compare(table_with(run, multipliers=(1.0,))))
+    line, doubt = batch_lines(compare(table_with(run, multipliers=(1.0,))))
     assert isinstance(line, Text)
+    assert isinstance(doubt, Text)
+    assert "One learning rate was tried at each batch size" in doubt.plain
     assert "2 batch sizes reached the target; three, well spread, are needed" in line.plain
     assert batch_lines(compare(table_with(run, multipliers=(1.0,), batch_sizes=(8, 128)))) == []
 
@@ -235,3 +237,21 @@ def test_what_is_carried_with_the_batch_size_does_not_split_the_curve() -> None:
     assert table.settings == ()
     assert list(compare(table).curves) == [""]
     assert len(steps_to_target(table)) == 5
+
+
+def test_a_size_that_only_some_seeds_reached_has_no_part_in_the_critical_batch_and_that_is_said() -> None:
+    """Steps follow 20 (1 + 32/B); at 512 the two seeds that got there were lucky."""
+
+    def run(training: Training) -> tuple[Status, Sequence[Report]]:
+        lucky = training.batch_size == 512 and training.seed < 2
+        unlucky = training.batch_size == 512 and training.seed == 2
+        steps = 20 * (1 + 32 / training.batch_size)
+        return Status.COMPLETED, reaching(900 if unlucky else steps / 2 if lucky else steps)
+
+    comparison = compare(table_with(run, batch_sizes=(4, 8, 32, 128, 512), multipliers=(1.0,)))
+    (row,) = (row for row in comparison.targets if row.batch_size == 512)
+    assert (len(row.crossings), row.seeds, row.is_whole) == (2, 3, False)
+    (curve,) = comparison.curves.values()
+    assert curve.batch_size == pytest.approx(32, rel=1e-3)
+    text = "\n".join(str(line) for line in batch_lines(comparison))
+    assert "At batch size 512 2 of 3 seeds reached the target: left out of the critical batch" in text

@@ -1,0 +1,83 @@
+"""The sentences about the batch size say no more than the figures: bounds, ties, a single contender."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from simulated import Law, play, sweep_of
+
+from orchestrator.analysis.batch_words import headline, verdict_sentences
+from orchestrator.analysis.comparison import compare
+from orchestrator.analysis.crossing import Crossing
+from orchestrator.analysis.statistics import Verdict
+from orchestrator.analysis.stored import stored_plan
+from orchestrator.analysis.table import SweepTable, make_table
+from orchestrator.analysis.verdict import BatchVerdict, Contender, decided, judge_batch_size
+from orchestrator.planning.expand import expand
+from orchestrator.report.batch_section import target_grid
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[SweepTable, BatchVerdict]:
+    return found(Law(noise=0.005), tmp_path_factory.mktemp("sweep"))
+
+
+def found(law: Law, folder: Path) -> tuple[SweepTable, BatchVerdict]:
+    plan = expand(sweep_of(folder))
+    trials, results = play(plan, law)
+    table = make_table(stored_plan(plan, trials.values()), results)
+    verdict = judge_batch_size(table)
+    assert verdict is not None
+    return table, verdict
+
+
+def taking(contender: Contender, seconds: dict[int, float], *, is_bound: bool = False) -> Contender:
+    crossings = {seed: Crossing(10, 100, value, is_bound) for seed, value in seconds.items()}
+    return replace(contender, crossings=crossings)
+
+
+def test_first_readings_that_were_there_decide_nothing(tmp_path: Path) -> None:
+    """Every run is at its target long before it is read: what differs is when it is read."""
+    table, verdict = found(Law(min_steps=0.5, critical_batch=4.0), tmp_path)
+    assert all(contender.is_bound for contender in verdict.contenders)
+    assert verdict.fastest is None
+    assert "the first reading was at val_loss 0.5 already" in (verdict.undetermined or "")
+    assert "`evaluations`" in headline(table, verdict)
+    heads, rows = target_grid(compare(table).targets)
+    for figure in ("steps", "examples", "seconds", "worker-seconds"):
+        assert all(row[heads.index(figure)].startswith("≤ ") for row in rows)
+
+
+def test_the_fastest_by_a_bound_is_the_fastest(played: tuple[SweepTable, BatchVerdict]) -> None:
+    table, verdict = played
+    first, second, *_ = verdict.contenders
+    seeds = sorted(first.crossings)
+    fast = taking(first, {seed: 10 + seed / 1e3 for seed in seeds}, is_bound=True)
+    slow = taking(second, {seed: 20 + seed / 1e4 for seed in seeds})
+    again = decided(verdict, [fast, slow])
+    assert again.fastest is fast
+    assert [other.verdict for other in again.others] == [Verdict.WORSE]
+    assert any("at most" in sentence for sentence in verdict_sentences(table, again))
+
+
+def test_all_that_are_not_detectably_slower_stand_in_the_headline(played: tuple[SweepTable, BatchVerdict]) -> None:
+    table, verdict = played
+    one, two, three, *_ = verdict.contenders
+    seeds = sorted(one.crossings)
+    alike = [taking(one, {s: 10 + (s % 3) / 10 for s in seeds}), taking(two, {s: 10 + (s % 2) / 10 for s in seeds})]
+    slow = taking(three, {s: 20 + (s % 3) / 10 for s in seeds})
+    again = decided(verdict, [*alike, slow])
+    assert not again.no_difference
+    words = headline(table, again)
+    assert "no detectable difference: " in words
+    for contender, is_named in ((one, True), (two, True), (three, False)):
+        assert (f"batch {contender.batch_size}" in words.replace(",", " ").split("difference: ")[1]) == is_named
+
+
+def test_a_single_contender_is_not_called_the_fastest(played: tuple[SweepTable, BatchVerdict]) -> None:
+    table, verdict = played
+    words = headline(table, decided(verdict, verdict.contenders[:1]))
+    assert "is the only one that reached" in words
+    assert "fastest" not in words
