@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_args
 
@@ -35,6 +35,14 @@ class Findings:
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path)
+
+    def take(self, spots: Sequence[tuple[Path, Problem]]) -> None:
+        """Values that were wrong before they were read: all else that was said of them was said of a stand-in."""
+
+        def is_new(path: Path) -> bool:
+            return not any(path[: len(spot)] == spot for spot, _ in spots)
+
+        self.problems = [*spots, *(found for found in self.problems if is_new(found[0]))]
 
     def in_file_order(self) -> list[Problem]:
         """Sorted by line and, within a line, by path; without repetitions."""

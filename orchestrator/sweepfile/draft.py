@@ -18,7 +18,7 @@ from orchestrator.spec import (
     TaskFacts,
 )
 from orchestrator.sweepfile.document import Given, Node
-from trainables.config import Int8, Measure
+from trainables.config import Distill, Int8, Measure
 from trainables.training_config import (
     BatchSchedule,
     Budget,
@@ -104,3 +104,11 @@ class Draft:
         """Whether any variant is quantised."""
         chains = self.compression.value.variants if self.compression else ()
         return any(isinstance(step, Int8) for chain in chains for step in chain)
+
+    @property
+    def student_widths(self) -> tuple[float, ...] | None:
+        """Of all that is distilled; None where nothing is to be compressed."""
+        if self.compression is None:
+            return None
+        steps = (step for chain in self.compression.value.variants for step in chain)
+        return tuple(sorted({step.width for step in steps if isinstance(step, Distill)}))

@@ -33,6 +33,7 @@ def load_document(document: Document, path: Path, *, import_task: bool = False) 
     findings = Findings(document.lines)
     draft = read_draft(Node(document.content, (), findings), path.absolute().parent, import_task=import_task)
     check(draft)
+    findings.take(document.spots)
     if findings.problems:
         raise SweepError(findings.in_file_order(), str(path))
     return _complete(draft)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,20 @@ SPLITS = ("train", "validation", "test")
 NOT_READ = "not read: known only after importing the task"
 
 
-def look_up(node: Node, task: TaskChoice, folder: Path, *, import_task: bool = False) -> TaskFacts | None:
+def look_up(
+    node: Node,
+    task: TaskChoice,
+    folder: Path,
+    *,
+    import_task: bool = False,
+    student_widths: Sequence[float] | None = None,
+) -> TaskFacts | None:
     """What is known about a task; None if it cannot be used: the reasons are noted at `node`, the value of `task`.
 
     `folder` is the sweep file's: a user's module is looked for there first, then in the current folder, then wherever
     Python looks. With `import_task` the task is also imported and made with every combination of its options, and a
-    user's task is taken at its own word and tried on a few rows.
+    user's task is taken at its own word and tried on a few rows; where there are `student_widths` (even none), its
+    exported model too, which is what compression measures, and students of these widths.
     """
     name = node.child("name") if isinstance(node.value, dict) else node
     if ":" in task.name:
@@ -43,7 +51,7 @@ def look_up(node: Node, task: TaskChoice, folder: Path, *, import_task: bool = F
     else:
         name.fail("is not a built-in task", allowed=f"{listing(BUILTIN)}, or package.module:Class", close_to=BUILTIN)
         return None
-    return _imported_facts(name, task, facts) if facts and import_task else facts
+    return _imported_facts(name, task, facts, student_widths) if facts and import_task else facts
 
 
 def _builtin_facts(node: Node, task: TaskChoice, builtin: Builtin) -> TaskFacts | None:
@@ -225,7 +233,9 @@ def count_rows(source: str) -> int:
     return rows
 
 
-def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts) -> TaskFacts | None:
+def _imported_facts(
+    name: Node, task: TaskChoice, facts: TaskFacts, student_widths: Sequence[float] | None
+) -> TaskFacts | None:
     """The facts as the task states them, made with every combination of its options. Brings in torch.
 
     Where an option chooses the data, each combination has the fingerprint of its own.
@@ -254,15 +264,17 @@ def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts) -> TaskFacts
         name.fail(f"{others[0]} has other metrics than {first}: {metrics[others[0]]} and not {metrics[first]}")
         return None
     read = _read_all(name, paths)
-    if read is None or not _rehearsed(name, task, list(metrics), facts.search_path):
+    if read is None:
+        return None
+    problems = rehearse(task.name, task.combinations(), facts.search_path, student_widths)
+    if not _tell(name, task, dict(zip(metrics, problems, strict=True))):
         return None
     update = {"metrics": metrics[first], "data": read[0], "train_rows": read[1], "complete": True}
     return facts.model_copy(update=update)
 
 
-def _rehearsed(name: Node, task: TaskChoice, labels: Sequence[str], search_path: tuple[str, ...]) -> bool:
-    """Whether every combination can be trained, as far as a few rows tell; `labels` are their names in messages."""
-    found = dict(zip(labels, rehearse(task.name, task.combinations(), search_path), strict=True))
+def _tell(name: Node, task: TaskChoice, found: Mapping[str, str | None]) -> bool:
+    """Note what is wrong, by the names of the task's combinations in messages; whether nothing is."""
     first: dict[str, str] = {}  # by what is wrong: most combinations have the same mistake
     for label, problem in found.items():
         if problem is not None:

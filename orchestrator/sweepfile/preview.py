@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,11 @@ def preview(source: str, cache: Path) -> Table:
             if is_parquet and reader.metadata.num_rows == 0:
                 continue  # of an empty file, the types of its columns may mean nothing
             types = same_columns(types, reader.schema_arrow if is_parquet else reader.schema, where)
-            if is_parquet:
-                _refuse_nulls(reader.metadata, types, where)
-            if first is None:
-                rows = _first_rows(reader)
-                first = rows and {name: dense(rows.column(name), f"column {name!r} of {where}") for name in types}
+            problems = _with_nulls(reader.metadata, types, where) if is_parquet else {}
+            if first is None and (rows := _first_rows(reader)):
+                first = _columns(rows, [name for name in types if name not in problems], where, problems)
+            if problems:
+                raise DataError("; ".join(problems.values()))
     if first is None:
         raise DataError(f"data {source!r} has no rows")
     return Table({name: torch.from_numpy(np.array(values)) for name, values in first.items()})
@@ -52,12 +53,25 @@ def _first_rows(reader: Any) -> Any:
     return next((batch.slice(0, PREVIEW_ROWS) for batch in batches if batch.num_rows), None)
 
 
-def _refuse_nulls(metadata: Any, types: dict[str, Any], where: str) -> None:
-    """Of columns that are no lists, as far as the file keeps count of its nulls."""
+def _columns(rows: Any, names: Sequence[str], where: str, problems: dict[str, str]) -> dict[str, Any]:
+    """The columns that can be used; what is wrong with each of the others is put into `problems`, by its name."""
+    usable = {}
+    for name in names:
+        try:
+            usable[name] = dense(rows.column(name), f"column {name!r} of {where}")
+        except DataError as error:
+            problems[name] = str(error)
+    return usable
+
+
+def _with_nulls(metadata: Any, types: dict[str, Any], where: str) -> dict[str, str]:
+    """Columns that hold nulls: of those that are no lists, as far as the file keeps count of them."""
+    found = {}
     for group in range(metadata.num_row_groups):
         for index in range(metadata.num_columns):
             column = metadata.row_group(group).column(index)
             counted = column.statistics is not None and column.statistics.has_null_count
             if counted and column.statistics.null_count and column.path_in_schema in types:
                 name = column.path_in_schema
-                raise DataError(f"column {name!r} of {where} holds nulls; fill them or drop their rows")
+                found[name] = f"column {name!r} of {where} holds nulls; fill them or drop their rows"
+    return found

@@ -18,9 +18,9 @@ from trainables.child import ChildError, answer, in_fresh_process
 from trainables.config import Scalar
 from trainables.data.fingerprint import default_cache
 from trainables.frozen import Frozen
+from trainables.words import own_place
 
 TIMEOUT_SECONDS = 120.0
-OURS = Path(__file__).resolve().parents[2]
 # In what an error says, in small letters:
 NOT_HERE = ("cuda", "nvidia", "gpu", "triton", "active drivers", "out of memory", "can't allocate")
 
@@ -29,6 +29,7 @@ class Request(Frozen):
     task: str
     options: tuple[dict[str, Scalar], ...]  # the combinations to try
     search_path: tuple[str, ...]
+    student_widths: tuple[float, ...] | None
     cache: str
 
 
@@ -36,10 +37,21 @@ class Response(Frozen):
     problems: tuple[str | None, ...]  # one for each combination
 
 
-def rehearse(task: str, options: Sequence[Mapping[str, Scalar]], search_path: tuple[str, ...]) -> Sequence[str | None]:
-    """What is wrong with the task, for every combination of its options; None where nothing was found."""
+def rehearse(
+    task: str,
+    options: Sequence[Mapping[str, Scalar]],
+    search_path: tuple[str, ...],
+    student_widths: Sequence[float] | None = None,
+) -> Sequence[str | None]:
+    """What is wrong with the task, for every combination of its options; None where nothing was found.
+
+    With `student_widths`, which may be none, its exported model is tried too, and students of these widths.
+    """
     combinations = tuple(dict(one) for one in options)
-    request = Request(task=task, options=combinations, search_path=search_path, cache=str(default_cache()))
+    widths = None if student_widths is None else tuple(student_widths)
+    request = Request(
+        task=task, options=combinations, search_path=search_path, student_widths=widths, cache=str(default_cache())
+    )
     try:
         text = in_fresh_process(
             "orchestrator.sweepfile.rehearsal",
@@ -80,14 +92,20 @@ def respond(text: str) -> str:
 def _try(request: Request, options: Mapping[str, Scalar], look: functools._lru_cache_wrapper) -> None:  # type: ignore[type-arg]
     """The columns of all three sets of data; the model; a loss with gradients in training; all figures in judging.
 
-    Judging is tried on one row too, as a trial begins with that. Raises DataError, TaskError.
+    Judging is tried on one row too, as a trial begins with that. Where it is to be compressed, the model as a file
+    would hold it, and students. Raises DataError, TaskError.
     """
     import numpy as np
     import torch
 
     from orchestrator.sweepfile.preview import PREVIEW_ROWS
+    from trainables.artifact import export_program
+    from trainables.compression.distill import blended
+    from trainables.config import Distill
     from trainables.data import open_data
     from trainables.evaluate import ItemsError, item_losses, item_values
+    from trainables.measure import of_first_rows
+    from trainables.model_inputs import model_inputs
     from trainables.tasks import TaskError, load_task
 
     try:
@@ -111,12 +129,27 @@ def _try(request: Request, options: Mapping[str, Scalar], look: functools._lru_c
                 batch = data.validation.gather(np.arange(rows) % data.validation.n_rows)
                 item_values(task, task.forward(model.eval(), batch), batch)
 
+    def compress() -> None:
+        nonlocal doing
+        doing = " cannot be compressed: its exported model failed on the first rows of its validation data"
+        batch = data.validation.gather(np.arange(PREVIEW_ROWS) % data.validation.n_rows)
+        program = export_program(model, model_inputs(task, model.eval(), batch))
+        with torch.no_grad():
+            outputs = task.forward(program.module(), batch)
+            item_values(task, of_first_rows(outputs, PREVIEW_ROWS, PREVIEW_ROWS), batch)
+            for width in request.student_widths or ():
+                doing = f" cannot be distilled: a student of width {width:g} failed"
+                student = task.build_model(width=width).cpu().eval()
+                blended(model.eval(), task, Distill(width=width))(student, batch)
+
     try:
         model = task.build_model().cpu()
         run()
+        if request.student_widths is not None:
+            compress()
     except Exception as error:
         problem = _problem(name, doing, error)
-        if problem is None or (doing != ".build_model() failed" and _succeeds(run)):
+        if problem is None or (doing.startswith(" failed") and _succeeds(run)):
             return
         raise TaskError(problem) from error
 
@@ -133,27 +166,20 @@ def _succeeds(run: Callable[[], None]) -> bool:
 
 def _problem(name: str, doing: str, error: Exception) -> str | None:
     """What to say of an error; None if it may be one of this machine alone."""
+    from trainables.artifact import ArtifactError
+    from trainables.compression.errors import CompressionError
     from trainables.evaluate import ItemsError
 
     if isinstance(error, ItemsError):
         return str(error)
+    if isinstance(error, ArtifactError | CompressionError):
+        return f"{name} cannot be compressed: {error}"
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
     frames = traceback.extract_tb(error.__traceback__)
     told = f"{said} {frames[-1].line or ''}".lower()  # an assert may say nothing but its own line
     if isinstance(error, MemoryError) or any(word in told for word in NOT_HERE):
         return None
-    own = [frame for frame in frames if not _is_installed(Path(frame.filename).resolve())]
-    where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
-    return f"{name}{doing}: {type(error).__name__}: {said}{where}"
-
-
-def _is_installed(file: Path) -> bool:
-    """Whether a file is ours, or a library's: not the user's own."""
-    return (
-        file.is_relative_to(OURS / "orchestrator")
-        or file.is_relative_to(OURS / "trainables")
-        or ("site-packages" in file.parts or file.is_relative_to(Path(sys.base_prefix) / "lib"))
-    )
+    return f"{name}{doing}: {type(error).__name__}: {said}{own_place(error)}"
 
 
 if __name__ == "__main__":

@@ -96,8 +96,6 @@ def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
                 draft.name = _read_name(node)
             case "task":
                 draft.task = _read_task(node)
-                if draft.task:
-                    draft.facts = look_up(node, draft.task, folder, import_task=import_task)
             case "objective":
                 draft.objective = _read_objective(node)
             case "budget":
@@ -120,6 +118,10 @@ def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
                 draft.goals = [goal for item in node.items() or [] if (goal := _read_goal(item))]
             case "resources":
                 draft.resources = node.model(Resources) or draft.resources
+    if given and draft.task:  # last: what a task must be able to do depends on what is asked of it
+        draft.facts = look_up(
+            given["task"], draft.task, folder, import_task=import_task, student_widths=draft.student_widths
+        )
     return draft
 
 

@@ -34,14 +34,19 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Document:
-    """The plain content of a file, and the line on which each key or list item stands."""
+    """The plain content of a file, and the line on which each key or list item stands.
+
+    `spots`: values that are wrong by themselves (not a finite number, a key that stands twice), for which something
+    else, or nothing, stands in `content`. The rest of the file can still be checked.
+    """
 
     content: Any
     lines: dict[Path, int]
+    spots: tuple[tuple[Path, Problem], ...] = ()
 
 
 def read_yaml(path: FilePath) -> Document:
-    """The content of a YAML file. Raises SweepError: unreadable, too big, not UTF-8, not YAML, duplicate keys, ..."""
+    """The content of a YAML file. Raises SweepError: unreadable, too big, not UTF-8, not YAML, too deep, ..."""
     try:
         with open(path, "rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
@@ -73,8 +78,8 @@ def parse_yaml(text: str, source: str = "the sweep file") -> Document:
     except _TooMuchError as stop:
         reader.problems.append(stop.problem)
     if reader.problems:
-        raise SweepError(reader.problems, source)
-    return Document(content, reader.lines)
+        raise SweepError([*(problem for _, problem in reader.spots), *reader.problems], source)
+    return Document(content, reader.lines, tuple(reader.spots))
 
 
 def plain_scalar(text: str) -> str | bool | int | float | None:
@@ -109,7 +114,8 @@ class _TooMuchError(Exception):
 
 @dataclass
 class _Reader:
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)  # of the file as a whole
+    spots: list[tuple[Path, Problem]] = field(default_factory=list)
     lines: dict[Path, int] = field(default_factory=dict)
     anchors: dict[str, tuple[Any, int] | None] = field(default_factory=dict)  # value and size; None: still open
     nodes: int = 0
@@ -208,4 +214,4 @@ class _Reader:
             raise _TooMuchError(Problem(join_path(path[:4]), None, message, line=line))
 
     def fail(self, path: Path, value: object, message: str, line: int) -> None:
-        self.problems.append(Problem(join_path(path), value, message, line=line))
+        self.spots.append((path, Problem(join_path(path), value, message, line=line)))

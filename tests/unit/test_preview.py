@@ -102,3 +102,16 @@ def test_what_is_wrong_with_the_data_is_seen_without_converting_it(tmp_path: Pat
     for look in (preview, open_table):
         with pytest.raises(DataError, match=words if look is preview else None):
             look(str(tmp_path / "data"), tmp_path / "cache")
+
+
+def test_all_columns_that_cannot_be_used_are_named_at_once(tmp_path: Path) -> None:
+    content = {
+        "city": ["here", "there"],
+        "income": [1.0, None],
+        "tags": [[1], [1, 2]],
+        "fine": [1, 2],
+    }
+    write(tmp_path / "a.parquet", pa.table(content))
+    with pytest.raises(DataError) as caught:
+        preview(str(tmp_path / "a.parquet"), tmp_path)
+    assert [name in str(caught.value) for name in content] == [True, True, True, False]

@@ -118,6 +118,41 @@ def test_a_mistake_in_the_code_is_told_before_any_trial(folder: Path, case: str)
     assert words in rehearsed(folder)
 
 
+COMPRESSION = {
+    "inputs by name": (
+        "    def losses",
+        "    def forward(self, model, batch):\n        return model(input=batch['features'])\n\n    def losses",
+        "Wine cannot be compressed: Wine.forward() gives the model input= by name",
+    ),
+    "a student of a width that there is not": (
+        "    def build_model(self, width=1.0):\n",
+        "    def build_model(self, width=1.0):\n        assert width == 1, 'one width only'\n",
+        "Wine cannot be distilled: a student of width 0.25 failed: AssertionError: one width only (wine.py, line 12",
+    ),
+    "several outputs and no word of how far two are apart": (
+        "    def losses(self, outputs, batch):\n",
+        "    def forward(self, model, batch):\n        return {'scores': model(batch['features'])}\n\n"
+        "    def losses(self, outputs, batch):\n        outputs = outputs['scores']\n",
+        "override distillation_losses()",
+    ),
+}
+
+
+@pytest.mark.usefixtures("rehearsing_here")
+@pytest.mark.parametrize("case", COMPRESSION)
+def test_what_stands_in_the_way_of_compression_is_told_before_any_trial(folder: Path, case: str) -> None:
+    old, new, words = COMPRESSION[case]
+    assert old in WINE
+    changed = WINE.replace(old, new).replace(
+        "(outputs.argmax", "(getattr(outputs, 'get', lambda _: outputs)('scores').argmax"
+    )
+    (folder / "wine.py").write_text(changed)
+    assert rehearsed(folder) == "", "it can be trained"
+    chains = "{variants: [[{distill: {width: 0.25}}]]}"
+    (folder / "sweep.yaml").write_text(sweep_text(task="'wine:Wine'", compression=chains, goals=None))
+    assert words in rehearsed(folder)
+
+
 DATA = {
     "another column": ("validation", {"colour": [1.0] * 40}, "they must be the same"),
     "another shape": ("test", {"features": [[1.0]] * 40}, "they must be the same"),

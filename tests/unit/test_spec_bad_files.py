@@ -64,9 +64,19 @@ FILES = [
     Bad("larger than a megabyte", b"# " + b"x" * (1 << 20), {"": ("larger than 1048576 bytes",)}),
     Bad("aliases that explode", LAUGHS, {"e[4]": ("aliases", "50000")}),
     Bad("an alias of itself", "name: &a [*a]\n", {"name[0]": ("*a", "contains itself")}),
-    Bad("an unknown alias", "name: *nowhere\n", {"name": ("*nowhere", "does not exist")}),
+    Bad("an unknown alias", sweep_text(name="*nowhere"), {"name": ("*nowhere", "does not exist")}),
     Bad("nested without end", "name: " + "[" * 500 + "]" * 500, {"name[0][0][0]": ("deeper than 24",)}),
-    Bad("a Python object", "name: !!python/name:os.system x\n", {"name": ("tag", "python/name")}),
+    Bad("a Python object", sweep_text(name="!!python/name:os.system x"), {"name": ("tag", "python/name")}),
+    Bad(
+        "a number that is none hides nothing else",
+        sweep_text(objective="{metric: val_acuracy, target: .nan}", budget="{examples: -.inf}", evaluation="3"),
+        {
+            "objective.target": (".nan", "not a finite number"),
+            "objective.metric": ("val_acuracy", "'val_accuracy'"),
+            "budget.examples": ("-.inf", "not a finite number"),
+            "evaluation": ("unknown key", "'evaluations'"),
+        },
+    ),
     Bad("a duplicate key", sweep_text() + "name: again\n", {"name": ("line 1", "line 8")}),
     Bad(
         "duplicate keys below",
