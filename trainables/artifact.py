@@ -20,6 +20,9 @@ from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind
 from torch.export.passes import move_to_device_pass
 
+from trainables.memory import out_of_memory
+from trainables.words import first_line
+
 Inputs = tuple[Tensor, ...]
 
 # What torch.export notes about where a node comes from: lines of the user's code, paths on this machine.
@@ -27,7 +30,20 @@ ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from
 
 
 class ArtifactError(RuntimeError):
-    """A model cannot be exported, or a file is not an exported model."""
+    """A model cannot be copied or exported, or a file is not an exported model."""
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A deep copy, for what must leave the model as it is: its mode, its device, its values.
+
+    Raises ArtifactError if the model has none; a shortage of memory is raised as it is.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise ArtifactError(f"{type(model).__name__} cannot be copied: {first_line(error)}") from error
 
 
 def export_model(model: nn.Module, example_inputs: Inputs, path: Path) -> Path:
@@ -47,11 +63,8 @@ def export_program(model: nn.Module, example_inputs: Inputs) -> ExportedProgram:
 
     Raises ArtifactError, also for a model that copy.deepcopy cannot copy.
     """
-    try:  # a copy: switching modes and devices of the caller's model, even for a moment, would disturb its training
-        own = copy.deepcopy(model).cpu().eval()
-    except Exception as error:
-        raise ArtifactError(f"{type(model).__name__} cannot be copied: {first_line(error)}") from error
-    return trace(own, example_inputs)
+    # A copy: switching modes and devices of the caller's model, even for a moment, would disturb its training.
+    return trace(copy_of(model).cpu().eval(), example_inputs)
 
 
 def trace(module: nn.Module, example_inputs: Inputs) -> ExportedProgram:
@@ -176,9 +189,3 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> nn.Module:
     if torch.device(device).type != "cpu":
         program = move_to_device_pass(program, device)
     return program.module()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message that says something, for a sentence that names the cause."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)

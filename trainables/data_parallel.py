@@ -14,10 +14,15 @@ from trainables.evaluate import autocast
 from trainables.gradient_noise import without_trace
 from trainables.memory import out_of_memory, release_memory
 from trainables.place import Place
-from trainables.tasks.base import Batch
+from trainables.tasks.base import Batch, Task
 from trainables.training_config import Precision
 
 Objective = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
+
+
+def task_objective(task: Task) -> Objective:
+    """What a training minimises unless something else is given, as distillation does."""
+    return lambda model, batch: task.losses(task.forward(model, batch), batch)
 
 
 class MicroBatchTooLargeError(RuntimeError):

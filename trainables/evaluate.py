@@ -81,13 +81,12 @@ def evaluate(
 
 
 def evaluate_both(
-    model: nn.Module, task: Task, data: TaskData, training: Training, place: Place
+    model: nn.Module, task: Task, data: TaskData, training: Training, place: Place, batch_rows: int
 ) -> dict[str, Estimate]:
     """val_<m> on the validation data, and train_<m> on as many training rows, to tell overfitting from underfitting.
 
-    In the precision of the training.
+    In the precision of the training, and in batches of `batch_rows` (see `evaluation_rows`).
     """
-    batch_rows = evaluation_rows(model, task, data.validation, training, place)
     precision, limit = training.precision, data.validation.n_rows
     validation = evaluate(model, task, data.validation, place, batch_rows, precision=precision)
     train = evaluate(model, task, data.train, place, batch_rows, limit, precision)
@@ -170,15 +169,18 @@ def item_values(task: Task, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
     name, scores = type(task).__name__, task.scores(outputs, batch)
     if missing := [metric for metric in task.metrics if metric not in scores]:
         raise ItemsError(f"{name}.scores() returned {sorted(scores)}, without {missing} of its metrics")
-    checked = {metric: _per_item(f"{name}.scores()[{metric!r}]", scores[metric], batch) for metric in task.metrics}
+    mean = "; a metric is the mean of them, which F1 or AUC are not"
+    checked = {
+        metric: _per_item(f"{name}.scores()[{metric!r}]", scores[metric], batch, mean) for metric in task.metrics
+    }
     return {"loss": item_losses(task, outputs, batch), **checked}
 
 
-def _per_item(what: str, values: Tensor, batch: Batch) -> Tensor:
+def _per_item(what: str, values: Tensor, batch: Batch, why: str = "") -> Tensor:
     if values.ndim == 0 and all(len(column) == 1 for column in batch.values()):
         return values.reshape(1)  # a squeeze() takes the one row of a batch away with the rest
     if values.ndim != 1:
-        raise ItemsError(f"{what} must give one value per item, shape [items]; got shape {list(values.shape)}")
+        raise ItemsError(f"{what} must give one value per item, shape [items]; got shape {list(values.shape)}{why}")
     return values
 
 

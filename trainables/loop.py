@@ -24,8 +24,8 @@ from trainables.clean import seed_everything
 from trainables.config import ProbeConfig
 from trainables.data.order import row_order
 from trainables.data.shards import Shard
-from trainables.data_parallel import Objective
-from trainables.evaluate import evaluate_both
+from trainables.data_parallel import Objective, task_objective
+from trainables.evaluate import evaluate_both, evaluation_rows
 from trainables.feed import Reordered, micro_batches_of_steps
 from trainables.gradient_noise import GradientNoise
 from trainables.growth import growth_with_noise, rate_factor
@@ -82,7 +82,7 @@ def train(
     model.to(place.device).train()
     optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
     alone = place if training.sync_every_steps is None else replace(place, rank=0, num_workers=1)
-    objective = objective or _task_objective(task)
+    objective = objective or task_objective(task)
     update = OptimizerStep(model, optimizer, objective, training, alone, skips_parameters=task.skips_parameters)
     state = TrainingState(model, optimizer, update.scaler, noise=noise.meter if noise else None)
     if checkpoint is not None:
@@ -91,6 +91,7 @@ def train(
     rows = Reordered(shard, row_order(training.data_order, data.train))
     pace = pace_of(training, data.train.n_rows, place, state)
     meeting = Meetings(model, optimizer, training, place)
+    evaluated_rows = None  # of a batch, asked for once: after a step, which finds out whether a micro-batch fits
 
     while not pace.is_over(reports := len(state.history)):
         seed_everything(training.seed, place.rank, state.step)
@@ -121,7 +122,9 @@ def train(
         examples = state.rows * training.num_workers
         figures = readings.metrics(examples - _before(state).examples, state.seconds - _before(state).seconds)
         figures |= {"learning_rate": learning_rate} | _noise_scale(noise)
-        figures |= _evaluated(model, task, data, training, place)
+        evaluated_rows = evaluated_rows or evaluation_rows(model, task, data.validation, training, place)
+        both = evaluate_both(model, task, data, training, place, evaluated_rows)
+        figures |= {name: estimate.value for name, estimate in both.items()}
         if not math.isfinite(figures["val_loss"]):
             raise Diverged(state.step, figures["val_loss"], tuple(state.history))
         report = Report(step=state.step, examples=examples, seconds=state.seconds, metrics=figures)
@@ -140,10 +143,6 @@ def check_place(training: Training | ProbeConfig, place: Place) -> None:
         raise ValueError(f"the trial wants num_workers {training.num_workers}, the group has {place.num_workers}")
     if training.precision == "float16" and place.device.type != "cuda":
         raise ValueError("precision float16 needs loss scaling, so a CUDA device; use bfloat16 or float32 here")
-
-
-def _task_objective(task: Task) -> Objective:
-    return lambda model, batch: task.losses(task.forward(model, batch), batch)
 
 
 def _noise_scale(noise: GradientNoise | None) -> dict[str, float]:
@@ -181,8 +180,3 @@ def _copy_buffers_from_first(model: nn.Module, place: Place) -> None:
 
 def _before(state: TrainingState) -> Report:
     return state.history[-1] if state.history else Report(step=0, examples=0, seconds=0.0, metrics={})
-
-
-def _evaluated(model: nn.Module, task: Task, data: TaskData, training: Training, place: Place) -> dict[str, float]:
-    both = evaluate_both(model, task, data, training, place)
-    return {name: estimate.value for name, estimate in both.items()}

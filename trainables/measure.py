@@ -12,20 +12,21 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch._inductor import config as compiler
+from torch.utils._pytree import tree_map_only
 
-from trainables.artifact import Inputs
 from trainables.child import answer
 from trainables.config import Measure, TaskConfig
 from trainables.data import Table, open_data
 from trainables.evaluate import ItemsError, item_values
 from trainables.frozen import Frozen
-from trainables.latency import latency_ms, latency_ratio, time_in_turn
+from trainables.latency import has_tail, latency_ms, latency_ratio, time_in_turn
+from trainables.model_inputs import model_inputs
 from trainables.results import Estimate
 from trainables.results import Frozen as FrozenResult
 from trainables.subject import Subject, call, has_bfloat16, resolve_device, synchronize
@@ -92,7 +93,7 @@ def accuracy(
     found: dict[str, dict[str, list[Tensor]]] = {prefix: {name: [] for name in names} for prefix in subjects}
     rows_of_calls = []
     for subject in subjects.values():
-        subject.warm_up(inputs_of(task, gather(table, rows_per_call, 0, device)))
+        subject.warm_up(model_inputs(task, subject.eager, gather(table, rows_per_call, 0, device)))
     for start in range(0, table.n_rows, rows_per_call):
         full = gather(table, rows_per_call, start, device)
         rows = min(rows_per_call, table.n_rows - start)
@@ -114,11 +115,15 @@ def accuracy(
     return metrics
 
 
-def of_first_rows(outputs: Tensor, rows: int, of: int) -> Tensor:
+def of_first_rows(outputs: Any, rows: int, of: int) -> Any:
     """The outputs of the first `rows` of `of` rows: [of, ...], or [of x k, ...] with the k items of a row together.
 
-    Raises ItemsError for anything else.
+    Where a task's `forward` gives several tensors, in a dict or tuple, of each. Raises ItemsError for anything else.
     """
+    return tree_map_only(Tensor, lambda tensor: _of_first_rows(tensor, rows, of), outputs)
+
+
+def _of_first_rows(outputs: Tensor, rows: int, of: int) -> Tensor:
     per_row, rest = divmod(outputs.shape[0] if outputs.ndim else 0, of)
     if rest or not per_row:
         shape = list(outputs.shape)
@@ -130,10 +135,6 @@ def gather(table: Table, rows: int, start: int, device: torch.device) -> Batch:
     """`rows` rows from `start` on, beginning anew after the last: every call has the shape that was compiled."""
     numbers = np.arange(start, start + rows, dtype=np.int64) % table.n_rows
     return {name: column.to(device) for name, column in table.gather(numbers).items()}
-
-
-def inputs_of(task: Task, batch: Batch) -> Inputs:
-    return tuple(batch[name] for name in task.inputs)
 
 
 def mean_over_rows(values: Sequence[Tensor], rows: Sequence[int], estimate: FromSums = Estimate.of_values) -> Estimate:
@@ -188,13 +189,14 @@ def latencies(
             ways.append(Timed("reference_bfloat16_latency", parent.bfloat16))
     metrics: dict[str, Estimate] = {}
     for rows in sorted(set(measure.batch_sizes)):
-        inputs = inputs_of(task, gather(table, rows, 0, device))
+        inputs = model_inputs(task, subjects[""].eager, gather(table, rows, 0, device))
         for subject in subjects.values():
             subject.warm_up(inputs)
         timed = time_in_turn({way.name: call(way.run, inputs, device) for way in ways}, measure.rounds)
+        by_round = all(map(has_tail, timed.values()))  # for all of them or for none: they stand side by side
         for name, rounds in timed.items():
             metrics[f"{name}_p50_ms_batch_{rows}"] = latency_ms(rounds, 0.50)
-            metrics[f"{name}_p95_ms_batch_{rows}"] = latency_ms(rounds, 0.95)
+            metrics[f"{name}_p95_ms_batch_{rows}"] = latency_ms(rounds, 0.95, by_round=by_round)
         if "reference_latency" in timed:
             ratio = latency_ratio(timed["latency"], timed["reference_latency"])
             metrics[f"latency_ratio_batch_{rows}"] = ratio
@@ -205,7 +207,7 @@ def latencies(
 
 def device_peak_memory(subject: Subject, task: Task, table: Table, measure: Measure, device: torch.device) -> Estimate:
     """Memory that the compiled model itself takes for one call at the larger batch size, weights included."""
-    inputs = inputs_of(task, gather(table, max(measure.batch_sizes), 0, device))
+    inputs = model_inputs(task, subject.eager, gather(table, max(measure.batch_sizes), 0, device))
     synchronize(device)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import nn
 
 from trainables.clean import seed_everything
 from trainables.config import ProbeConfig
 from trainables.data import TaskData, open_data
 from trainables.data.shards import Rows, Shard
+from trainables.data_parallel import task_objective
 from trainables.feed import micro_batches_of_steps
 from trainables.gradient_noise import GradientNoise
 from trainables.loop import NORM_EVERY
@@ -20,7 +20,7 @@ from trainables.pace import MAX_BLOCK_STEPS
 from trainables.place import Place
 from trainables.step import OptimizerStep
 from trainables.tasks import load_task
-from trainables.tasks.base import Batch, Task
+from trainables.tasks.base import Task
 from trainables.training_config import Training
 
 RATE = 1e-6  # the weights must stay sane, that is all
@@ -43,12 +43,8 @@ class Subject:
         seed_everything(config.seed, 0, 0)
         model = task.build_model().to(place.device).train()
         optimizer = build_optimizer(training.optimizer, model.parameters(), RATE)
-
-        def objective(model: nn.Module, batch: Batch) -> torch.Tensor:
-            return task.losses(task.forward(model, batch), batch)
-
         skips = task.skips_parameters
-        update = OptimizerStep(model, optimizer, objective, training, place, skips_parameters=skips)
+        update = OptimizerStep(model, optimizer, task_objective(task), training, place, skips_parameters=skips)
         return cls(task, data, model, update, place)
 
     def take_steps(self, shard: Shard, rows: int, micro_batch_size: int, steps: int) -> None:

@@ -20,6 +20,7 @@ from trainables.memory import out_of_memory
 from trainables.place import Place
 from trainables.resplit import SmallerNextError
 from trainables.results import Report, TrialResult
+from trainables.words import own_place
 
 RunTrial = Callable[[str, AnyTrialConfig, Place], Iterator[Report | TrialResult]]
 
@@ -65,8 +66,8 @@ class Runner:
 
     def _begin(self, command: Start) -> None:
         self.let_go()
+        self._trial = command.trial  # first: that the process cannot be cleaned is this trial's failure too
         self._snapshot.restore()
-        self._trial = command.trial
         self._running = self._run_trial(command.trial, command.config, self._place)
 
     def _next(self) -> Answer:
@@ -83,13 +84,13 @@ class Runner:
 
     def _failure(self, error: BaseException) -> Failure:
         # Frames hold the trial's tensors: the text is kept, the frames are not.
-        text = "".join(traceback.format_exception(error))
+        text, where = "".join(traceback.format_exception(error)), own_place(error)
         traceback.clear_frames(error.__traceback__)
         return Failure(
             rank=self._place.rank,
             trial=self._trial,
             cause=cause_of(error, self._place.num_workers),
-            error=without_credentials(" ".join(f"{type(error).__name__}: {error}".split())),
+            error=without_credentials(" ".join(f"{type(error).__name__}: {error}{where}".split())),
             traceback=without_credentials(text),
         )
 

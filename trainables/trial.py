@@ -18,8 +18,9 @@ from trainables.checkpoint import to_bytes
 from trainables.clean import seed_everything
 from trainables.config import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
 from trainables.data import TaskData, open_data
-from trainables.evaluate import evaluate_both
+from trainables.evaluate import evaluate_both, evaluation_rows
 from trainables.loop import NORM_EVERY, Diverged
+from trainables.model_inputs import model_inputs
 from trainables.place import Place
 from trainables.resplit import Fitting
 from trainables.results import Estimate, Report, Status, TrialResult
@@ -68,10 +69,11 @@ def train_baseline(
     try:
         history = yield from fitting.train()
     except Diverged as error:
-        status, reason, history = Status.DIVERGED, str(error), error.history
+        status, reason, history = Status.DIVERGED, f"{error}{_not_finite(data)}", error.history
         metrics = summary(task, history)
     else:
-        metrics = summary(task, history) | evaluate_both(fitting.model, task, data, fitting.training, place)
+        rows = evaluation_rows(fitting.model, task, data.validation, fitting.training, place)
+        metrics = summary(task, history) | evaluate_both(fitting.model, task, data, fitting.training, place, rows)
         kept = keep(fitting.model, task, data, trial, place)
         kept.warnings += fitting.noise.warnings(history) if fitting.noise else ()
     if history:
@@ -89,6 +91,14 @@ def train_baseline(
     )
     if place.is_first:  # only now: a kill before the result was taken must not cost the training
         remove_checkpoint(place.storage, checkpoint)
+
+
+def _not_finite(data: TaskData) -> str:
+    """Why a loss may have become so, where it is the data's doing."""
+    found = data.train.not_finite()
+    if found is None:
+        return ""
+    return f"; column {found[0]!r} of the train data holds NaN or infinity, first in row {found[1]} (counted from 0)"
 
 
 def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
@@ -144,7 +154,7 @@ def keep(model: nn.Module, task: Task, data: TaskData, trial: str, place: Place)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL
         try:
-            export_model(model, tuple(example[name] for name in task.inputs), path)
+            export_model(model, model_inputs(task, model, example), path)
         except ArtifactError as error:
             return Kept({"weights": WEIGHTS}, {"parameters": parameters}, (str(error),))
         content = path.read_bytes()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainables import latency
-from trainables.latency import latency_ms, latency_ratio, median, time_in_turn
+from trainables.latency import has_tail, latency_ms, latency_ratio, median, time_in_turn
 
 
 @pytest.mark.parametrize(("n", "rank"), [(6, 1), (9, 2), (12, 3), (20, 6), (30, 10), (100, 40)])
@@ -62,7 +62,9 @@ def test_quantiles_are_in_milliseconds_and_a_short_block_has_no_interval_for_its
     assert latency_ms(long, 0.5).value == pytest.approx(1.5)
     assert latency_ms(long, 0.95).value == pytest.approx(1.95)
     assert latency_ms(long, 0.95).low is not None
-    short = latency_ms([np.array([0.001, 0.002])] * 20, 0.95)
+    blocks = [np.array([0.001, 0.002])] * 20
+    assert (has_tail(long), has_tail(blocks)) == (True, False)
+    short = latency_ms(blocks, 0.95, by_round=False)
     assert short.low is None
     assert "too few" in (short.note or "")
 
@@ -81,7 +83,8 @@ def test_models_are_timed_in_turn_with_garbage_collection_off() -> None:
         return call
 
     timed = time_in_turn({"a": called("a"), "b": called("b")}, rounds=4)
-    assert order == ["a", "b"] * 5  # once to see how long a call is, then four rounds
+    # ab to see how long a call is, then four rounds, each going first in every other one: ab, ba, ab, ba
+    assert "".join(order) == "abababa"
     assert collecting == {False}
     assert gc.isenabled()
     assert [len(rounds) for rounds in timed.values()] == [4, 4]

@@ -53,7 +53,7 @@ class Shift(nn.Module):
 
 def subject(model: nn.Module) -> Subject:
     """A model as it is: whether it is compiled is not what these tests are about."""
-    return cast(Subject, SimpleNamespace(compiled=model, warm_up=lambda inputs: None))
+    return cast(Subject, SimpleNamespace(compiled=model, eager=model, warm_up=lambda inputs: None))
 
 
 def request(folder: Path, **changes: Any) -> Request:

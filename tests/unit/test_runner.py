@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 import torch.distributed as dist
 from scripted import result_of, scripted
 
+from orchestrator.running.failures import End, Loss, decide
 from trainables.commands import ANSWER, COMMAND, Advance, Answer, Cause, Command, Finished, Raised, Reading, Start
 from trainables.place import Place
 from trainables.resplit import SmallerNextError
@@ -88,6 +90,21 @@ def raises(error: BaseException) -> Callable[[Place], Iterator[Any]]:
     return trial
 
 
+def test_a_process_that_cannot_be_cleaned_is_the_failure_of_the_trial_that_was_to_begin(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the working directory is gone: were it nobody's failure, the trial would be tried without end."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    runner = runner_of(lambda _: iter([reading(1)]), place)
+    os.chdir(tmp_path)
+    (tmp_path / "gone").rmdir()
+    answer = runner.obey(START)
+    assert isinstance(answer, Raised)
+    assert answer.failure.trial == TRIAL.id
+    assert isinstance(decide(TRIAL.id, Loss((answer.failure,)), 0), End)
+
+
 @pytest.mark.parametrize("error", [ValueError("no\ngood"), SystemExit(3), KeyboardInterrupt(), StopIteration("odd")])
 def test_whatever_a_trial_raises_is_an_answer(place: Place, error: BaseException) -> None:
     runner = runner_of(raises(error), place)
@@ -103,7 +120,7 @@ def test_no_password_of_an_address_is_told(place: Place) -> None:
     error = OSError("s3://key:hunter2@bucket/data cannot be reached")
     _, answer = answers(runner_of(raises(error), place), START, Advance())
     assert isinstance(answer, Raised)
-    assert answer.failure.error == "OSError: s3://bucket/data cannot be reached"
+    assert answer.failure.error.startswith("OSError: s3://bucket/data cannot be reached (test_runner.py, line ")
     assert "hunter2" not in answer.failure.traceback
 
 

@@ -129,7 +129,7 @@ def test_a_task_that_does_not_score_what_it_promises_is_named(here):
 
 
 def test_training_data_is_judged_on_as_many_rows_as_validation(here):
-    figures = evaluate_both(build(Regression()), Regression(), tables(64), training(), here)
+    figures = evaluate_both(build(Regression()), Regression(), tables(64), training(), here, 16)
     assert {name: value.n for name, value in figures.items()} == dict.fromkeys(figures, 33)
     assert set(figures) == {"val_loss", "val_absolute_error", "train_loss", "train_absolute_error"}
 

@@ -3,14 +3,15 @@
 import io
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tests.training_samples import bits, differing, place, training
+from tests.training_samples import Regression, bits, differing, place, table, training
 from trainables.artifact import load_model
 from trainables.config import BaselineConfig, TaskConfig
-from trainables.data import open_data
+from trainables.data import Table, TaskData, open_data
 from trainables.evaluate import evaluate
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks import load_task
@@ -205,3 +206,15 @@ def test_weights_depend_on_the_seed_alone(tmp_path, finished):
     )
     assert differing(read(here), read(finished[0])) == []
     assert bits(load_task("digits_cnn", {"channels": 4}).build_model()).keys() == read(here).keys()
+
+
+def test_a_loss_that_is_the_datas_doing_is_traced_to_its_row(tmp_path, monkeypatch):
+    broken = table(64).gather(np.arange(64))
+    broken["features"][41, 1] = math.nan
+    data = TaskData(Table(broken), table(16), lambda: table(16))
+    monkeypatch.setattr("trainables.trial.open_data", lambda *_, **__: data)
+    monkeypatch.setattr("trainables.trial.load_task", lambda *_: Regression(dropout=0.0))
+    *_, result = run_trial(TRIAL, baseline(), place(tmp_path))
+    assert result.status is Status.DIVERGED
+    assert "column 'features' of the train data holds NaN or infinity, first in row 41" in result.reason
+    assert table(64).not_finite() is None

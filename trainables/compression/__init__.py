@@ -6,6 +6,7 @@ A method is one file here, one class in `config.py`, and one `case` in `apply`.
 from __future__ import annotations
 
 import io
+import pickle
 import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -14,9 +15,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainables.artifact import ArtifactError, export_model, save_program
+from trainables.artifact import ArtifactError, copy_of, export_model, export_program, save_program
 from trainables.clean import seed_everything
-from trainables.compression.copies import copy_of
 from trainables.compression.distill import distill
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, History, Trained, example_inputs, fine_tune
@@ -34,9 +34,11 @@ from trainables.storage import remove_checkpoint, trial_file
 from trainables.subject import resolve_device
 from trainables.tasks.base import Task
 from trainables.trial import MODEL, WEIGHTS, cpu_name, summary
+from trainables.words import first_line
 
 __all__ = ["CompressionError", "compress"]
 
+MOST_CONVERTED = 0.5  # of the parameters' bytes: below it, what int8 did is said
 OUT_OF_MEMORY_WORDS = ("MemoryError", "CUDA out of memory", "std::bad_alloc")  # Python's and torch's types, and C++'s
 
 
@@ -72,6 +74,7 @@ def compress(
     try:
         check_device(config)
         parent = load_parent(config, context)
+        check_export(config, context, parent)
         made.model = copy_of(parent)
         yield from apply(trial, config, context, made)
         measurement = export_and_measure(trial, config, context, parent, made)
@@ -116,6 +119,12 @@ def check_device(config: VariantConfig) -> None:
         raise CompressionError("int8 runs on a CPU: `measure: {device: cpu}` measures every variant there")
 
 
+def check_export(config: VariantConfig, context: Context, parent: nn.Module) -> None:
+    """Raises ArtifactError if the parent left no exported model because there is none: before anything is trained."""
+    if not context.place.storage.exists(trial_file(config.parent, MODEL)):
+        export_program(parent, example_inputs(context, parent))
+
+
 def checkpoint_name(trial: str, number: int) -> str:
     return trial_file(trial, f"step{number}.pt")
 
@@ -127,9 +136,11 @@ def load_parent(config: VariantConfig, context: Context) -> nn.Module:
         raise CompressionError(f"the parent {config.parent} has left no weights ({name}); run it again")
     seed_everything(config.training.seed, 0, 0)
     model = context.task.build_model()
-    weights = torch.load(io.BytesIO(storage.read(name)), map_location="cpu", weights_only=True)
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(torch.load(io.BytesIO(storage.read(name)), map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError as error:
+        said = "the parent's state_dict() holds more than tensors and plain values, which is not read back, to be safe"
+        raise CompressionError(f"{said}: {first_line(error)}") from error
     except RuntimeError as error:
         raise CompressionError(
             f"the weights of the parent {config.parent} do not fit the task's model: {error}"
@@ -145,7 +156,7 @@ def apply(trial: str, config: VariantConfig, context: Context, made: Made) -> Ge
             case FineTune():
                 made.take((yield from fine_tune(made.model, step, context, checkpoint, made.history)))
             case Prune():
-                pruned = prune(made.model, step, example_inputs(context))
+                pruned = prune(made.model, step, example_inputs(context, made.model.cpu()))
                 made.model, made.warnings = pruned.model, made.warnings + pruned.warnings
                 made.take((yield from fine_tune(made.model, step.fine_tune, context, checkpoint, made.history)))
             case Distill():
@@ -159,7 +170,7 @@ def export_and_measure(
     trial: str, config: VariantConfig, context: Context, parent: nn.Module, made: Made
 ) -> Measurement:
     """Keep the variant's file in the storage, and measure it beside its parent's, in a process of its own."""
-    place, example = context.place, example_inputs(context)
+    place, example = context.place, example_inputs(context, parent)
     place.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.cache) as folder:
         model_file, parent_file = Path(folder) / "variant.pt2", Path(folder) / "parent.pt2"
@@ -211,10 +222,13 @@ def parameters(model: nn.Module) -> int:
 
 
 def doubts(config: VariantConfig, metrics: dict[str, Estimate]) -> tuple[str, ...]:
-    """A warning if the variant is neither smaller nor, beyond the noise, faster than its parent."""
+    """Warnings: the variant is neither smaller nor, beyond the noise, faster than its parent; int8 is but a part."""
+    few = metrics["converted_fraction"].value if any(isinstance(step, Int8) for step in config.chain) else 1.0
+    partly = (f"int8 converted {100 * few:.0f} % of the bytes of the parameters",) if few < MOST_CONVERTED else ()
     size = metrics["artifact_bytes"].value / metrics["reference_artifact_bytes"].value
     ratios = [metrics[f"latency_ratio_batch_{rows}"] for rows in sorted(set(config.measure.batch_sizes))]
     if not config.chain or size < 1 or any((ratio.high or ratio.value) < 1 for ratio in ratios):
-        return ()
+        return partly
     times = " and ".join(f"{ratio.value:.2f}" for ratio in ratios)
-    return (f"neither smaller nor faster than its parent: {size:.2f} times its bytes, {times} times its latency",)
+    words = f"{size:.2f} times its bytes, {times} times its latency"
+    return (*partly, f"neither smaller than its parent nor, beyond the noise, faster: {words}")

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from trainables.artifact import Inputs
+from trainables.artifact import Inputs, copy_of
 from trainables.batching import part_of
-from trainables.compression.copies import copy_of
 from trainables.config import FineTune
 from trainables.data import TaskData
 from trainables.data_parallel import Objective
 from trainables.loop import Diverged
+from trainables.model_inputs import model_inputs
 from trainables.place import Place
 from trainables.resplit import Fitting
 from trainables.results import Report
@@ -37,10 +37,10 @@ class Context:
     place: Place
 
 
-def example_inputs(context: Context) -> Inputs:
-    """Two training rows of the model's inputs (one, twice, if there is no other)."""
+def example_inputs(context: Context, model: nn.Module) -> Inputs:
+    """What `model` is given of two training rows (of one, twice, if there is no other). Raises ArtifactError."""
     rows = context.data.train.gather(np.arange(2) % context.data.train.n_rows)
-    return tuple(rows[name] for name in context.task.inputs)
+    return model_inputs(context.task, model, rows)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Trained:
 def fine_tune(
     model: nn.Module, step: FineTune, context: Context, checkpoint: str, before: History
 ) -> Generator[Report, None, Trained]:
-    """Train a copy of `model`; yield new readings; return them after `before`. Raises Diverged and CompressionError."""
+    """Train a copy of `model`; yield new readings; return them after `before`. Raises Diverged and ArtifactError."""
     training = derive(context, step.budget_fraction, step.learning_rate_factor)
     model.cpu()  # the copies begin there, so that the device holds only the one that is trained
     return (yield from train_on(lambda: copy_of(model), context, training, checkpoint, before))

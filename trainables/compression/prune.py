@@ -6,18 +6,25 @@ Source: Fang et al. 2023, doi:10.1109/CVPR52729.2023.01544.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from trainables.artifact import Inputs, first_line, two_rows
-from trainables.compression.copies import copy_of
+from trainables.artifact import Inputs, copy_of, two_rows
 from trainables.compression.errors import CompressionError
 from trainables.compression.structure import Structure
 from trainables.config import Prune
+from trainables.words import first_line
+
+ROOTS = (nn.Linear, nn.modules.conv._ConvNd, nn.LSTM)
+CLEARLY_DIFFERENT = 0.1
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,16 @@ class Plan:
     name: str
     kept: list[nn.Module]
     heads: dict[nn.Module, int]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What became of the channels of `layer`, and of all that share them; they go in multiples of `multiple`."""
+
+    layer: str
+    width: int
+    kept: int
+    multiple: int
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,7 @@ def prune(model: nn.Module, step: Prune, example: Inputs) -> Pruned:
     `example`: the model's inputs, each of shape [rows, ...]. The outputs keep their shape: the layers that feed them
     are found in the model's program and left alone. What torch-pruning cannot follow is left out, step by step, down
     to the hidden layers of perceptrons; every attempt is judged by running the pruned model.
-    Raises CompressionError, with what went wrong, if nothing can be pruned or the model cannot be copied.
+    Raises CompressionError, with what went wrong, if nothing can be pruned, and ArtifactError if it cannot be copied.
     """
     model = copy_of(model).cpu().eval()
     example = two_rows(example)
@@ -49,95 +66,178 @@ def prune(model: nn.Module, step: Prune, example: Inputs) -> Pruned:
     reasons: list[str] = []
     for plan in _plans(structure):
         try:
-            pruned = _pruned(model, structure, plan, step, example)
+            pruned, cuts = _pruned(model, structure, plan, step, example)
         except Exception as error:  # whatever torch-pruning or the narrowed model raises, there is a humbler plan
             reasons.append(f"{plan.name}: {first_line(error)}")
             continue
-        return Pruned(pruned, tuple(f"pruned {plan.name} only; not {reason}" for reason in reasons[-1:]))
+        humbler = [f"pruned {plan.name} only; not {reason}" for reason in reasons[-1:]]
+        return Pruned(pruned, (*humbler, *_notes(cuts, step)))
     raise CompressionError(f"prune {step.ratio:g} removed nothing ({'; '.join(reasons)}); use distill or int8")
 
 
 def _plans(structure: Structure) -> Iterator[Plan]:
-    outputs = structure.outputs
-    yield Plan("all channels", outputs, structure.attention_heads)
+    kept = structure.outputs + structure.feeding_training
+    yield Plan("all channels", kept, structure.attention_heads)
+    if structure.shared:
+        kept = kept + structure.shared
+        yield Plan("all channels outside shared weights", kept, structure.attention_heads)
     if structure.multiplied:
-        yield Plan("all channels outside attention", outputs + structure.multiplied, {})
-    hidden = set(structure.hidden) - set(outputs)
+        kept = kept + structure.multiplied
+        yield Plan("all channels outside attention", kept, {})
+    hidden = set(structure.hidden) - set(kept)
     yield Plan("hidden layers of perceptrons", [layer for layer in structure.layers if layer not in hidden], {})
 
 
-def _pruned(model: nn.Module, structure: Structure, plan: Plan, step: Prune, example: Inputs) -> nn.Module:
+def _pruned(
+    model: nn.Module, structure: Structure, plan: Plan, step: Prune, example: Inputs
+) -> tuple[nn.Module, list[Cut]]:
     names = {module: name for name, module in model.named_modules()}
     pruned = copy_of(model)
     kept = [pruned.get_submodule(names[layer]) for layer in plan.kept]
     heads = {pruned.get_submodule(names[layer]): count for layer, count in plan.heads.items()}
-    _remove_channels(pruned, step, example, kept, heads)
+    cuts = _remove_channels(pruned, step, example, kept, heads)
+    _tie_again(model, pruned)
     before, after = (sum(parameter.numel() for parameter in each.parameters()) for each in (model, pruned))
     if after >= before:
-        raise CompressionError(f"no layer is wide enough to lose channels in multiples of {step.round_to}")
+        most = max((cut.multiple for cut in cuts), default=step.round_to)
+        raise CompressionError(f"no layer is wide enough to lose channels in multiples of {most}")
     _check_forward(model, pruned, example)
-    return pruned
+    return pruned, cuts
 
 
 def _remove_channels(
     model: nn.Module, step: Prune, example: Inputs, kept: list[nn.Module], heads: dict[nn.Module, int]
-) -> None:
+) -> list[Cut]:
+    """Remove the weakest channels of every layer but `kept`. Returns what became of each set of coupled layers.
+
+    torch-pruning finds what is coupled; its own pruner would round the number to lose per block as if it were of all.
+    """
     import torch_pruning
 
+    names = {module: name for name, module in model.named_modules()}
+    cuts: list[Cut] = []
     # Layers are followed by what autograd records of them, and new weights are made as if all were trained.
     trained = {name: parameter.requires_grad for name, parameter in model.named_parameters(remove_duplicate=False)}
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.requires_grad or parameter.is_floating_point())
     with torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unwrapped parameters detected")  # and treated as we want: last dimension
-        pruner = torch_pruning.BasePruner(
-            model,
-            example,
-            torch_pruning.importance.GroupMagnitudeImportance(p=2),
-            pruning_ratio=step.ratio,
-            pruning_ratio_dict={
-                layer: _ratio(width // heads.get(layer, 1), step)
-                for layer, width in _widths(model)
-                if layer not in kept
-            },
-            round_to=step.round_to,
-            ignored_layers=kept,
-            num_heads=heads,
-            # The library's defaults are shared by all calls in a process, and it writes into them.
-            in_channel_groups={},
-            out_channel_groups={},
-        )
-        pruner.step()
+        graph = torch_pruning.DependencyGraph().build_dependency(model, example)
+    importance = torch_pruning.importance.GroupMagnitudeImportance(p=2)
+    found = graph.get_all_groups(ignored_layers=kept, root_module_types=list(ROOTS))
+    groups = [(names[group[0].dep.layer], _as_read(graph, group, heads)) for group in found]
+    # All are judged before any is cut: layers that have lost inputs would look weaker, or like depthwise convolutions.
+    judged = [(layer, group, importance(group), _blocks(graph, group, heads)) for layer, group in groups]
+    for layer, group, scores, blocks in judged:
+        if scores is None:  # of recurrent layers alone
+            continue
+        width, size = len(scores), len(scores) // blocks
+        weakest = scores.view(blocks, size).mean(0).argsort()[: int(_ratio(width, step, blocks) * size)]
+        lost = (weakest + size * torch.arange(blocks)[:, None]).flatten().sort().values.tolist()
+        smaller = graph.get_pruning_group(group[0].dep.layer, group[0].dep.pruning_fn, lost)
+        if lost and graph.check_pruning_group(smaller):
+            smaller.prune()
+        else:
+            lost = []
+        cuts.append(Cut(layer, width, width - len(lost), math.lcm(step.round_to, blocks)))
     for name, parameter in model.named_parameters(remove_duplicate=False):
         parameter.requires_grad_(trained[name])
+    return cuts[::-1]  # torch-pruning goes from the outputs to the inputs
 
 
-def _widths(model: nn.Module) -> Iterator[tuple[nn.Module, int]]:
-    for module in model.modules():
-        match module:
-            case nn.Linear(out_features=width) | nn.modules.conv._ConvNd(out_channels=width):
-                yield module, width
+def _as_read(graph: Any, group: Any, heads: dict[nn.Module, int]) -> Any:
+    """The same channels as counted by a layer that reads them: one for a query, key and value made by one layer."""
+    if not any(
+        isinstance(each.dep.layer, ROOTS)
+        and each.dep.layer in heads
+        and graph.is_out_channel_pruning_fn(each.dep.handler)
+        for each in group
+    ):
+        return group
+    for dep, channels in reversed(group.items):
+        if isinstance(dep.layer, ROOTS) and graph.is_in_channel_pruning_fn(dep.handler):
+            return graph.get_pruning_group(dep.layer, dep.handler, channels)
+    raise CompressionError("no layer reads the outcome of the attention")
 
 
-def _ratio(width: int, step: Prune) -> float:
-    """The share that leaves the nearest multiple of `round_to`, and at least one of it.
+def _blocks(graph: Any, group: Any, heads: dict[nn.Module, int]) -> int:
+    """Of how many blocks as many channels must go: the groups of norms and convolutions, the heads of attention."""
+    counts = [1]
+    for dep, _ in group:
+        match dep.layer:
+            case nn.GroupNorm(num_groups=count):
+                counts.append(count)
+            case nn.modules.conv._ConvNd(groups=count, out_channels=width) if count < width:  # not depthwise
+                counts.append(count)
+            case layer if graph.is_out_channel_pruning_fn(dep.handler):
+                counts.append(heads.get(layer, 1))
+    return math.lcm(*counts)
 
-    Left to itself, the library rounds down, and a layer that would be rounded to nothing keeps everything. Half a
-    channel more than the share says makes the count exact when it is cut down to a whole number.
-    """
-    kept = max(1, round(width * (1 - step.ratio) / step.round_to)) * step.round_to
-    return 1 - (kept + 0.5) / width if kept < width else 0.0
+
+def _ratio(width: int, step: Prune, blocks: int = 1) -> Fraction:
+    """The share that leaves the nearest multiple of `round_to` and of `blocks`, and at least one of it."""
+    multiple = math.lcm(step.round_to, blocks)
+    kept = max(1, round(width * (1 - step.ratio) / multiple)) * multiple
+    return Fraction(max(0, width - kept), width)
+
+
+def _notes(cuts: list[Cut], step: Prune) -> Iterator[str]:
+    """What to know where channels do not go one by one."""
+    whole = [
+        f"{cut.layer} ({cut.width} channels in multiples of {cut.multiple})" for cut in cuts if cut.kept == cut.width
+    ]
+    if whole:
+        more = f" and {len(whole) - 4} more" if len(whole) > 4 else ""
+        yield f"prune {step.ratio:g} left whole {', '.join(whole[:4])}{more}"
+    if cuts:
+        removed = 1 - sum(cut.kept for cut in cuts) / sum(cut.width for cut in cuts)
+        if abs(removed - step.ratio) > CLEARLY_DIFFERENT:
+            most = max(cut.multiple for cut in cuts)
+            yield f"prune {step.ratio:g} removed {removed:.0%} of the channels, which go in multiples of up to {most}"
+
+
+def _tie_again(model: nn.Module, pruned: nn.Module) -> None:
+    """Make one parameter again of those that are one in `model`. Raises if they no longer hold the same."""
+    shared: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        shared.setdefault(parameter, []).append(name)
+    for first, *others in shared.values():
+        weight = pruned.get_parameter(first)
+        for other in others:
+            (one, _, _), (layer, _, name) = first.rpartition("."), other.rpartition(".")
+            if not torch.equal(weight, pruned.get_parameter(other)):
+                raise CompressionError(
+                    f"layers {one} and {layer} share a weight, and would lose different channels of it"
+                )
+            setattr(pruned.get_submodule(layer), name, weight)
 
 
 def _check_forward(model: nn.Module, pruned: nn.Module, example: Inputs) -> None:
-    """Run both on one row and on two. Raises if narrowed layers do not fit, or if the output's shape has changed."""
+    """Run both on one row and on two, and in training mode. Raises if layers do not fit, or an output's shape changed.
+
+    In training mode copies are run, for the sake of running statistics; a model that cannot do it itself is let off.
+    """
     with torch.no_grad():
         for rows in (1, 2):
             inputs = tuple(value[:rows] for value in example)
-            expected, got = _shapes(model(*inputs)), _shapes(pruned(*inputs))
-            if expected != got:
-                raise CompressionError(f"the output had shape {expected} and now has {got}")
+            _compare(_shapes(model(*inputs)), _shapes(pruned(*inputs)))
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            expected = _shapes(copy_of(model).train()(*example))
+        except Exception:
+            return
+        try:
+            got = _shapes(copy_of(pruned).train()(*example))
+        except Exception as error:
+            raise CompressionError(f"the narrowed model does not run in training: {first_line(error)}") from error
+        _compare(expected, got)
 
 
-def _shapes(output: Tensor) -> tuple[int, ...]:
-    return tuple(output.shape)
+def _compare(expected: list[tuple[int, ...]], got: list[tuple[int, ...]]) -> None:
+    if expected != got:
+        before, after = (", ".join(map(str, shapes)) for shapes in (expected, got))
+        raise CompressionError(f"the output had shape {before} and now has {after}")
+
+
+def _shapes(output: Any) -> list[tuple[int, ...]]:
+    return [tuple(leaf.shape) for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]

@@ -21,11 +21,13 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from trainables.artifact import Inputs, KnownWarnings, import_torchao, trace
-from trainables.compression.copies import copy_of
+from trainables.artifact import Inputs, KnownWarnings, copy_of, import_torchao, trace
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, example_inputs
 from trainables.config import Int8
+from trainables.memory import out_of_memory
+from trainables.model_inputs import model_inputs
+from trainables.words import first_line
 
 CALIBRATION_ROWS = 64  # of one forward pass
 Convolution = nn.modules.conv._ConvNd
@@ -45,18 +47,24 @@ def quantize(model: nn.Module, step: Int8, context: Context) -> Quantized:
     """The program of `model` in 8-bit integers, to be run on a CPU. The model is left as it is.
 
     Static quantisation is calibrated on `step.calibration_examples` training rows, drawn with the parent's seed.
-    Raises CompressionError if the method converts nothing or the model cannot be copied.
+    Raises CompressionError if torchao fails or converts nothing, and ArtifactError if the model cannot be copied.
     """
     mode = choose_mode(model, step)
     import_torchao()
     bytes_before = parameter_bytes(model)
-    example = example_inputs(context)
     model = copy_of(model).cpu().eval()
-    match mode:
-        case "dynamic":
-            program, converted = _dynamic(model, example)
-        case "static":
-            program, converted = _static(model, example, _calibration(step.calibration_examples, context))
+    example = example_inputs(context, model)
+    try:
+        match mode:
+            case "dynamic":
+                program, converted = _dynamic(model, example)
+            case "static":
+                program, converted = _static(model, example, _calibration(step.calibration_examples, context, model))
+    except Exception as error:  # torchao raises many types, and torch.export of what it has made
+        if out_of_memory(error):
+            raise
+        other = "dynamic" if mode == "static" else "static"
+        raise CompressionError(f"int8 ({mode}) failed: {first_line(error)}; try mode: {other}, or prune") from error
     if converted == 0:
         layers = "Linear" if mode == "dynamic" else "Conv2d or Linear"
         raise CompressionError(
@@ -112,12 +120,33 @@ def _static(model: nn.Module, example: Inputs, calibration: Iterator[Inputs]) ->
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=_overflows()))
     with KnownWarnings(), torch.no_grad():
-        prepared = prepare_pt2e(trace(model, example).module(), quantizer)
+        float_program = trace(model, example)
+        _tell_calls_apart(float_program)
+        prepared = prepare_pt2e(float_program.module(), quantizer)
         for batch in calibration:
             prepared(*batch)
         program = trace(convert_pt2e(prepared), example)
-    converted = [value for value in program.state_dict.values() if value.dtype == torch.int8]
-    return program, sum(4 * value.numel() for value in converted)  # they were float32
+    weights = list(model.parameters())
+    bytes_of_one = parameter_bytes(model) / max(1, sum(weight.numel() for weight in weights))
+    return program, round(bytes_of_one * (_int8_values(program) - _int8_values(float_program)))
+
+
+def _int8_values(program: ExportedProgram) -> int:
+    """How many 8-bit integers the program holds; a model may have had some of its own."""
+    return sum(value.numel() for value in program.state_dict.values() if value.dtype == torch.int8)
+
+
+def _tell_calls_apart(program: ExportedProgram) -> None:
+    """Give every call of a module a name of its own: the quantiser looks for modules by the names that nodes carry.
+
+    Of two calls of one module (a residual block with one ReLU, an encoder of two images) it would else make one
+    pattern with two outputs, which it refuses.
+    """
+    for number, node in enumerate(program.graph.nodes):
+        stack = node.meta.get("nn_module_stack")
+        if node.op == "call_function" and stack:
+            *outer, (key, (name, kind)) = stack.items()
+            node.meta["nn_module_stack"] = dict([*outer, (key, (f"{name}@{number}", kind))])
 
 
 def _overflows() -> bool:
@@ -136,10 +165,10 @@ def _doubts() -> tuple[str, ...]:
     )
 
 
-def _calibration(count: int, context: Context) -> Iterator[Inputs]:
-    """Training rows, in the model's inputs: neither validation nor test data may shape a model."""
+def _calibration(count: int, context: Context, model: nn.Module) -> Iterator[Inputs]:
+    """What the model is given of training rows: neither validation nor test data may shape a model."""
     train = context.data.train
     rows = np.random.default_rng(context.training.seed).permutation(train.n_rows)[:count]
     for start in range(0, len(rows), CALIBRATION_ROWS):
         columns = train.gather(rows[start : start + CALIBRATION_ROWS])
-        yield tuple(columns[name] for name in context.task.inputs)
+        yield model_inputs(context.task, model, columns)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 
 import torch
@@ -10,9 +11,9 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from trainables.artifact import Inputs, export_program
+from trainables.artifact import ArtifactError, Inputs, copy_of, trace
 
-LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase)
+LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 PRODUCTS = (torch.ops.aten.matmul.default, torch.ops.aten.bmm.default, torch.ops.aten.einsum.default)
 SHAPE_KEEPING = {
@@ -31,11 +32,11 @@ SHAPE_KEEPING = {
 
 
 class Structure:
-    """Questions about one model. Raises ArtifactError if torch.export cannot follow it."""
+    """Questions about one model, as evaluated or as trained. Raises ArtifactError if torch.export cannot follow it."""
 
-    def __init__(self, model: nn.Module, example: Inputs) -> None:
-        self._model = model
-        self._program: ExportedProgram = export_program(model, example)
+    def __init__(self, model: nn.Module, example: Inputs, training: bool = False) -> None:
+        self._model, self._example = model, example
+        self._program: ExportedProgram = trace(copy_of(model).cpu().train(training), example)
         self._weights = self._program.graph_signature.inputs_to_parameters
 
     @cached_property
@@ -48,9 +49,9 @@ class Structure:
     def attention_heads(self) -> dict[nn.Module, int]:
         """The layers that make the operands of `scaled_dot_product_attention`, with their numbers of heads.
 
-        The operands have shape [rows, heads, tokens, features of a head].
+        The operands have shape [rows, heads, tokens, features of a head]. A MultiheadAttention knows its heads itself.
         """
-        heads: dict[nn.Module, int] = {}
+        heads: dict[nn.Module, int] = {layer: layer.num_heads for layer in self._attentions}
         for node in self._program.graph.nodes:
             if node.target is ATTENTION:
                 for operand in node.args[:3]:
@@ -62,7 +63,31 @@ class Structure:
     def multiplied(self) -> list[nn.Module]:
         """The layers whose outputs are multiplied with each other, as in attention: their channels have meaning."""
         products = [node for node in self._program.graph.nodes if node.target in (ATTENTION, *PRODUCTS)]
-        return self._feeding(operand for node in products for operand in node.all_input_nodes)
+        operands = (operand for node in products for operand in node.all_input_nodes)
+        return [*self._attentions, *self._feeding(operands)]
+
+    @cached_property
+    def feeding_training(self) -> list[nn.Module]:
+        """The layers that feed those that run in training only: the evaluated program does not show who reads them."""
+        weights = [node for node in self._program.graph.nodes if node.name in self._weights]
+        unused = set(self._model.parameters()) - {self._weight(node) for node in weights if node.users}
+        if not unused:
+            return []
+        try:
+            training = Structure(self._model, self._example, training=True)
+        except ArtifactError:  # then running it will tell
+            return []
+        return training._feeding_users_of(unused)
+
+    @cached_property
+    def shared(self) -> list[nn.Module]:
+        """The layers that share a weight with another, and those that feed them: one weight, one choice of channels."""
+        users: dict[nn.Parameter, list[nn.Module]] = {}
+        for module in self._model.modules():
+            for parameter in module.parameters(recurse=False):
+                users.setdefault(parameter, []).append(module)
+        shared = {parameter: modules for parameter, modules in users.items() if len(modules) > 1}
+        return [*itertools.chain(*shared.values()), *self._feeding_users_of(shared)]
 
     @cached_property
     def hidden(self) -> list[nn.Module]:
@@ -77,6 +102,18 @@ class Structure:
     @property
     def layers(self) -> list[nn.Module]:
         return [module for module in self._model.modules() if isinstance(module, LAYERS)]
+
+    @property
+    def _attentions(self) -> list[nn.MultiheadAttention]:
+        return [module for module in self._model.modules() if isinstance(module, nn.MultiheadAttention)]
+
+    def _feeding_users_of(self, parameters: Collection[nn.Parameter]) -> list[nn.Module]:
+        nodes = self._program.graph.nodes
+        weights = [node for node in nodes if node.name in self._weights and self._weight(node) in parameters]
+        return self._feeding(source for node in weights for user in node.users for source in user.all_input_nodes)
+
+    def _weight(self, node: Node) -> nn.Parameter:
+        return self._model.get_parameter(self._weights[node.name])
 
     def _goes_to_linear_only(self, node: Node) -> bool:
         return bool(node.users) and all(
@@ -111,8 +148,7 @@ class Structure:
 
     def _owners(self, node: Node) -> Iterator[nn.Module]:
         """The layers whose weights this node uses; several when they share one weight."""
-        names = {self._weights[source.name] for source in node.all_input_nodes if source.name in self._weights}
-        weights = [self._model.get_parameter(name) for name in names]
+        weights = [self._weight(source) for source in node.all_input_nodes if source.name in self._weights]
         for layer in self.layers:
-            if any(own is weight for own in layer.parameters(recurse=False) for weight in weights):
+            if any(own is weight for own in layer.parameters() for weight in weights):
                 yield layer

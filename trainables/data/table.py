@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ from trainables.data.sources import DataError
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
 
+LOOKED_AT_BYTES = 64 << 20  # at a time
 THREADED_BYTES = 1 << 20  # of one gathered column; measured: above, two threads of torch beat numpy's one
 
 
@@ -58,6 +60,19 @@ class Table:
         numpy takes few rows at half the cost of torch; many bytes are taken by torch's threads.
         """
         return {name: self._take(name, column, rows) for name, column in self._columns.items()}
+
+    def not_finite(self) -> tuple[str, int] | None:
+        """The first column that holds NaN or infinity, and its first such row; None if none does. Reads it all."""
+        for name, column in self._columns.items():
+            if not column.dtype.is_floating_point:
+                continue
+            row_values = math.prod(column.shape[1:])
+            rows = max(1, LOOKED_AT_BYTES // max(1, column[:1].nbytes))
+            for start in range(0, self.n_rows, rows):
+                bad = ~torch.isfinite(column[start : start + rows].reshape(-1, row_values)).all(1)
+                if bad.any():
+                    return name, start + int(bad.int().argmax())
+        return None
 
     def _take(self, name: str, column: Tensor, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:
         array = self._arrays.get(name)

@@ -70,8 +70,13 @@ class Task(ABC):
         With a last dimension of at least two, outputs are taken for unnormalised class scores [..., classes], and the
         result is T^2 KL(softmax(teacher / T) || softmax(student / T)) with T = `temperature` (Hinton et al. 2015,
         arXiv:1503.02531; T^2 keeps the gradient's size). Other outputs are taken for numbers: the squared difference.
-        Override it where that is wrong: several numbers per row, or classes in another dimension.
+        Override it where that is wrong: several numbers per row, classes in another dimension, outputs that are several
+        tensors. Raises TypeError for those.
         """
+        if not isinstance(student, Tensor):
+            raise TypeError(
+                f"the outputs are a {type(student).__name__}: override distillation_losses() to compare two of them"
+            )
         if student.ndim < 2 or student.shape[-1] < 2:
             return (student.float() - teacher.float()).square().flatten()
         student_log, teacher_log = (

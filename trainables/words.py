@@ -1,0 +1,30 @@
+"""What an exception says, in one line, and where in the user's own code it came from."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+OURS = Path(__file__).resolve().parents[1]
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that says something; its type's name where none does."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def own_place(error: BaseException) -> str:
+    """` (wine.py, line 12, in losses)`: the innermost place that is neither ours nor a library's; empty if none is."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not _is_installed(Path(frame.filename).resolve())]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
+
+
+def _is_installed(file: Path) -> bool:
+    return (
+        file.is_relative_to(OURS / "orchestrator")
+        or file.is_relative_to(OURS / "trainables")
+        or ("site-packages" in file.parts or file.is_relative_to(Path(sys.base_prefix) / "lib"))
+    )
