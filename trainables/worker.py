@@ -163,6 +163,7 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
     import ray.train.torch
     import torch
     import torch.distributed as dist
+    from torch._C._distributed_c10d import TCPStore
 
     from trainables.place import Place
 
@@ -172,17 +173,30 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
     device = ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    meeting: dict[str, str] = ray.train.collective.broadcast_from_rank_zero(
-        {"life": uuid.uuid4().hex, "at": _free_address()}
+    # Listened on by ourselves: torch would listen on every address of the machine, and what is said there is no secret.
+    host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    meeting: dict[str, Any] = ray.train.collective.broadcast_from_rank_zero(
+        {"life": uuid.uuid4().hex, "host": host, "port": listener.getsockname()[1]}
     )
     if num_workers > 1:
+        store = TCPStore(
+            meeting["host"],
+            meeting["port"],
+            num_workers,
+            is_master=rank == 0,
+            timeout=COLLECTIVE_TIMEOUT,
+            wait_for_workers=False,
+            master_listen_fd=listener.detach() if rank == 0 else None,
+        )
         dist.init_process_group(
             backend="nccl" if device.type == "cuda" else "gloo",
-            init_method=f"tcp://{meeting['at']}",
+            store=store,
             rank=rank,
             world_size=num_workers,
             timeout=COLLECTIVE_TIMEOUT,
         )
+    listener.close()  # does nothing where torch has taken it over
     storage, together = Storage(config.storage), _cpus_of_this_node() // config.cpus_per_worker
     return meeting["life"], Place(storage, default_cache(), rank, num_workers, device, max(1, together))
 
@@ -192,11 +206,3 @@ def _cpus_of_this_node() -> int:
     here = ray.get_runtime_context().get_node_id()
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return next((int(node["Resources"].get("CPU", 1)) for node in nodes if node["NodeID"] == here), 1)
-
-
-def _free_address() -> str:
-    """Where the first worker can be met."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        return f"{host}:{probe.getsockname()[1]}"

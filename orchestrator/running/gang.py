@@ -22,6 +22,7 @@ from trainables.storage import Storage, checkpoint_file
 from trainables.worker import WorkerGroupConfig
 
 IDLE_S = 3.0  # after a trial's end
+MAX_RESTARTS = 50  # of one trial, whatever for: more than a micro-batch has halves
 SILENT_S = 60.0  # within a trial: it was stopped, and this gang was not given another
 
 
@@ -91,7 +92,7 @@ class Gang(tune.Trainable):
         """Turn to a trial; its workers are on their way when this returns."""
         self._stop_timer()
         self._job = Assignment.model_validate_json(config["assignment"])
-        self._retries = 0
+        self._retries = self._restarts = 0
         self._is_started = False
         self._ensure_group()
         self._start_timer(SILENT_S)
@@ -118,8 +119,12 @@ class Gang(tune.Trainable):
             if isinstance(decision, Divide):
                 decision = divide(self._job) or decision.otherwise
             match decision:
-                case Retry(counts=counts):
+                case Retry(reason=reason, counts=counts):
                     self._retries += counts
+                    self._restarts += 1
+                    if self._restarts > MAX_RESTARTS:
+                        ending = Ending(status=Status.FAILED, reason=f"restarted without end: {reason}", details=reason)
+                        return {"done": True, "ending": ending.model_dump_json()}
                 case End(status=status, reason=reason, details=details):
                     ending = Ending(status=status, reason=reason, details=details)
                     return {"done": True, "ending": ending.model_dump_json()}

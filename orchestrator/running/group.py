@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import Any
 
 import ray
@@ -11,11 +12,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.running.failures import Loss
 from orchestrator.running.mailbox import LostGroup, Mailbox
-from orchestrator.running.resources import remove_reservation, reservations
+from orchestrator.running.resources import Shape, cluster_nodes, fits, remove_reservation, reservations
 from trainables.commands import ANSWER, Advance, Answer, Failure, Start
 from trainables.worker import WorkerGroupConfig, make_trainer
 
 LOOK_AROUND_S = 1.0  # how often a wait for the workers stops to see whether there still is a group
+NO_ROOM_S = 90.0  # that a group waits to start before it asks whether the cluster still has nodes for it
 START_LIMIT = 3  # times in a row that a group may fail to start before it is given up
 CLOSE_TIMEOUT_S = 120.0  # a group that is just starting does so before it hears that it is not wanted
 
@@ -64,7 +66,7 @@ class Group:
 
     def _ready(self) -> str:
         """The life of the group that can be spoken to; one that is being restarted is waited for."""
-        lost = 0
+        lost, asked = 0, time.monotonic()
         while True:
             word = self._call("ready", LOOK_AROUND_S)
             if isinstance(word, LostGroup):
@@ -76,6 +78,9 @@ class Group:
             for reservation in reservations(orphaned=True):  # it may be what this group waits for
                 remove_reservation(reservation)
             self._check()
+            if time.monotonic() - asked > NO_ROOM_S:
+                asked = time.monotonic()
+                self._check_room()
 
     def _ask(self, command: Start | Advance) -> Answer | Loss:
         number = self._call("post", self._life, command.model_dump_json())
@@ -92,6 +97,12 @@ class Group:
             return ray.get(getattr(self._mailbox, method).remote(*arguments))
         except ray.exceptions.RayActorError as error:
             raise GroupGoneError(f"the mailbox of the group died: {error}") from None
+
+    def _check_room(self) -> None:
+        """Where others hold what is wanted, it will be free again; a node that was lost for good will not."""
+        shape = Shape(self.config.num_workers, self.config.cpus_per_worker, self.config.gpus_per_worker)
+        if not fits([shape], cluster_nodes()):
+            raise GroupGoneError(f"the cluster no longer has room for {shape}: a node is gone")
 
     def _check(self) -> None:
         if not self._thread.is_alive():

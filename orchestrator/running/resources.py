@@ -11,13 +11,19 @@ Gangs themselves take no CPU (they hold a sliver of their node's own resource), 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from trainables.config import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
 
-MAX_FUTURE_NODES = 1000  # of one kind, where the cluster sets no limit to its growth
+MAX_FUTURE_NODES = 1000  # of one kind
+DEFAULT_MAX_WORKERS = 2  # Ray's, of a file that sets no limit
+NODE_GROUP = "ray.io/node-group"  # Ray's own label: a node's type in the file of `ray up`
+HEAD_CONFIG = Path("~/ray_bootstrap_config.yaml")  # where `ray up` puts it
 
 
 @dataclass(frozen=True)
@@ -120,23 +126,49 @@ def check_precision(trials: Iterable[tuple[str, AnyTrialConfig]], nodes: Sequenc
 
 
 def cluster_nodes() -> tuple[Node, ...]:
-    """The nodes there are, or, where the cluster grows by itself, those there can be. Ray must be connected."""
+    """The nodes there are, or, where `ray up` has made a cluster that grows by itself, those there can be.
+
+    Ray must be connected. Where the cluster grows is read on its head, where jobs run: Ray itself does not tell.
+    """
     import ray
-    from ray._private.state import state  # what Ray Train asks before it waits for an autoscaler
 
-    growth = state.get_cluster_config()
-    future = future_nodes(growth) if growth is not None else ()
-    present = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    return future or tuple(Node(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in present)
+    alive: list[dict[str, Any]] = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    present = tuple(Node(int(n["Resources"].get("CPU", 0)), int(n["Resources"].get("GPU", 0))) for n in alive)
+    growth, kinds = growth_of_head(), {node["Labels"].get(NODE_GROUP) for node in alive}
+    is_its_own = growth is not None and not kinds.isdisjoint(growth["available_node_types"])
+    return future_nodes(growth) if growth is not None and is_its_own else present
 
 
-def future_nodes(growth: Any) -> tuple[Node, ...]:
-    """Every node that an autoscaler may start, from Ray's `ClusterConfig`; empty if it starts none."""
-    nodes: list[Node] = []
-    for kind in growth.node_group_configs:
-        count = MAX_FUTURE_NODES if kind.max_count < 0 else min(kind.max_count, MAX_FUTURE_NODES)
-        nodes += [Node(int(kind.resources.get("CPU", 0)), int(kind.resources.get("GPU", 0)))] * count
-    return tuple(nodes)
+def growth_of_head() -> dict[str, Any] | None:
+    """The file with which `ray up` has started the head that this is; None on any other machine."""
+    try:
+        content = yaml.safe_load(HEAD_CONFIG.expanduser().read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return content if isinstance(content, dict) and isinstance(content.get("available_node_types"), dict) else None
+
+
+def future_nodes(growth: Mapping[str, Any]) -> tuple[Node, ...]:
+    """The head, and every node that the autoscaler may start beside it. Ray has filled in what each type has.
+
+    `max_workers` of the whole file counts for all types together; where they compete, the ones with GPUs come first.
+    """
+    types: dict[str, dict[str, Any]] = growth["available_node_types"]
+    head = growth.get("head_node_type")
+    most = growth.get("max_workers", DEFAULT_MAX_WORKERS)
+    workers = [
+        _node(kind)
+        for name, kind in types.items()
+        for _ in range(min(int(kind.get("max_workers", most)), most, MAX_FUTURE_NODES))
+        if name != head
+    ]
+    workers.sort(key=lambda node: (-node.gpus, -node.cpus))
+    return (*([_node(types[head])] if head in types else []), *workers[:most])
+
+
+def _node(kind: Mapping[str, Any]) -> Node:
+    resources = kind.get("resources") or {}
+    return Node(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
 
 
 def reservations(*, orphaned: bool = False) -> list[str]:

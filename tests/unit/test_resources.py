@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.running import resources
 from orchestrator.running.resources import (
-    MAX_FUTURE_NODES,
     NeverFitsError,
     Node,
     Shape,
@@ -18,6 +20,7 @@ from orchestrator.running.resources import (
     check_precision,
     fits,
     future_nodes,
+    growth_of_head,
     need_of,
 )
 from orchestrator.running.resources import side_by_side as count
@@ -120,11 +123,26 @@ def test_float16_without_a_gpu_is_refused_before_anything_runs() -> None:
     check_precision(trials[:1], LAPTOP)
 
 
-def test_the_nodes_an_autoscaler_may_start_count_as_there() -> None:
-    def kind(max_count: int, **resources: int) -> SimpleNamespace:
-        return SimpleNamespace(max_count=max_count, resources=resources)
+def grows(most: int, **kinds: tuple[int, dict[str, int]]) -> dict[str, Any]:
+    types = {name: {"max_workers": count, "resources": has} for name, (count, has) in kinds.items()}
+    return {"max_workers": most, "head_node_type": "head", "available_node_types": types}
 
-    growth = SimpleNamespace(node_group_configs=[kind(1, CPU=0), kind(3, CPU=8, GPU=1)])
-    assert future_nodes(growth) == (Node(0, 0), Node(8, 1), Node(8, 1), Node(8, 1))
-    assert len(future_nodes(SimpleNamespace(node_group_configs=[kind(-1, CPU=8)]))) == MAX_FUTURE_NODES
-    assert future_nodes(SimpleNamespace(node_group_configs=[])) == ()
+
+def test_the_nodes_an_autoscaler_may_start_count_as_there() -> None:
+    head, big, small = (0, {"CPU": 0}), {"CPU": 8, "GPU": 1}, {"CPU": 4}
+    assert future_nodes(grows(4, head=head, gpu=(3, big))) == (Node(0, 0), Node(8, 1), Node(8, 1), Node(8, 1))
+    assert future_nodes(grows(2, head=head, gpu=(3, big))) == (Node(0, 0), Node(8, 1), Node(8, 1))
+    both = future_nodes(grows(3, head=head, small=(3, small), gpu=(1, big)))
+    assert both == (Node(0, 0), Node(8, 1), Node(4, 0), Node(4, 0)), "the limit is for all types together"
+    assert future_nodes(grows(0, head=head)) == (Node(0, 0),)
+
+
+def test_only_a_file_of_ray_up_tells_how_a_cluster_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ray_bootstrap_config.yaml"
+    monkeypatch.setattr(resources, "HEAD_CONFIG", file)
+    assert growth_of_head() is None
+    for content in ("- a list", "available_node_types: 3", "x: [", "\x00"):
+        file.write_text(content)
+        assert growth_of_head() is None
+    file.write_text(yaml.safe_dump(grows(4, head=(0, {"CPU": 0}))))
+    assert future_nodes(growth_of_head() or {}) == (Node(0, 0),)
