@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
@@ -186,4 +188,17 @@ def _print_plan(made: Plan) -> None:
 def main() -> None:
     """The entry point of the `paretune` command."""
     atexit.register(gc.freeze)  # for seconds, Python's end would search half a million objects of the libraries
+    _make_everything_printable()
     app()
+
+
+def _make_everything_printable() -> None:
+    """A letter that the locale lacks is printed as its number; where an output is closed (`>&-`), nothing is shown."""
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")

@@ -6,10 +6,14 @@ with display(plan) as observer:
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import IO, Any, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -25,6 +29,7 @@ from trainables.results import Report, Status, TrialResult
 HEARTBEAT_SECONDS = 30.0  # the longest silence of the plain lines
 MAX_RUNNING_LINES = 8
 REFRESH_PER_SECOND = 4
+GONE = (errno.EPIPE, errno.EIO)  # a pipe, a terminal without a reader
 
 
 @contextmanager
@@ -39,12 +44,60 @@ def display(plan: Plan, *, plain: bool = False, console: Console | None = None) 
         shown.close()
 
 
+@contextmanager
+def outliving_its_readers() -> Iterator[None]:
+    """In the block, standard output and standard error may lose their readers: what is said then is lost, no more."""
+    with redirect_stdout(patient(sys.stdout)) as output, redirect_stderr(patient(sys.stderr)) as errors:
+        try:
+            yield
+        finally:
+            output.flush()
+            errors.flush()
+
+
+def patient(file: IO[str]) -> IO[str]:
+    """The file, as one that nobody has to read."""
+    return cast("IO[str]", _Patient(file))
+
+
+class _Patient:
+    """A file whose reader may go, as a closed terminal or `| head` does: no reason to stop a sweep."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._file.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._file.flush)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as error:
+            if error.errno in GONE:
+                self._let_go()
+        except ValueError:
+            pass  # it is closed, or cannot take a character
+
+    def _let_go(self) -> None:
+        """What is in its buffer, and all that comes, goes nowhere: else Python's end would fail on it."""
+        with suppress(OSError, ValueError), open(os.devnull, "w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), self._file.fileno())
+
+
 class LiveDisplay:
     """A bar, the totals, and one line per running trial; those that end otherwise than completed are named above it."""
 
     def __init__(self, plan: Plan, console: Console, clock: Clock = time.monotonic) -> None:
         self._progress = Progress(plan, clock)
         self._lock = threading.RLock()  # the picture is drawn by a thread of its own
+        console.file = patient(console.file)
         self._live = Live(
             console=console,
             get_renderable=self.picture,
@@ -100,7 +153,7 @@ class PlainDisplay:
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._progress = Progress(plan, clock)
-        self._console = console
+        self._file = patient(console.file)
         self._clock = clock
         self._heartbeat_seconds = heartbeat_seconds
         self._spoke = clock()
@@ -153,8 +206,7 @@ class PlainDisplay:
 
     def _say(self, text: str) -> None:
         self._spoke = self._clock()
-        with suppress(OSError):  # whoever was reading has gone: no reason to stop a sweep
-            print(f"[{duration(self._progress.elapsed):>9}] {text}", file=self._console.file, flush=True)
+        print(f"[{duration(self._progress.elapsed):>9}] {text}", file=self._file, flush=True)
 
 
 # -- words ------------------------------------------------------------------------------------------------------------

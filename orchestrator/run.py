@@ -14,7 +14,7 @@ from pathlib import Path
 
 from orchestrator.analysis.comparison import Comparison, load_comparison
 from orchestrator.analysis.stored import PLAN, save_plan, stored_plan
-from orchestrator.display import display
+from orchestrator.display import display, outliving_its_readers
 from orchestrator.final_reading import read_test_data
 from orchestrator.judging import Judged
 from orchestrator.plan import Plan, Trial
@@ -47,6 +47,13 @@ def run_command(
     plain: bool = False,
 ) -> int:
     """Run a sweep, or what is left of it, and print what came out. Returns the exit code."""
+    with outliving_its_readers():
+        return _run_and_print(sweep_file, storage, RaySettings(address=address), retry_failed, plain)
+
+
+def _run_and_print(
+    sweep_file: Path, storage: str | None, ray_settings: RaySettings, retry_failed: bool, plain: bool
+) -> int:
     where = storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE
     try:
         plan = expand(load_sweep(sweep_file, import_task=True))
@@ -60,7 +67,7 @@ def run_command(
         return INPUT_IS_WRONG
     try:
         with Journal(place, plan.sweep.name) as journal:
-            outcome = _run(plan, place, journal, RaySettings(address=address), retry_failed=retry_failed, plain=plain)
+            outcome = _run(plan, place, journal, ray_settings, retry_failed=retry_failed, plain=plain)
             comparison = load_comparison(place, plan.sweep.name)
     except (NeverFitsError, SweepIsRunningError, JournalError) as error:
         print(f"paretune: {error}", file=sys.stderr)
@@ -71,8 +78,9 @@ def run_command(
     except (Interrupted, KeyboardInterrupt) as interrupt:
         print(f"\nparetune: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         switches = {"--retry-failed": retry_failed, "--plain": plain}
-        again = [*_options(storage, address), *(switch for switch, is_on in switches.items() if is_on)]
+        again = [*_options(storage, ray_settings.address), *(switch for switch, is_on in switches.items() if is_on)]
         print(f"Go on with: {shlex.join([_program(), 'run', str(sweep_file), *again])}", file=sys.stderr)
+        print(_left_out(storage), end="", file=sys.stderr)
         return INTERRUPTED
     print_comparison(comparison)
     _say_what_next(comparison, storage, where)
@@ -147,12 +155,20 @@ def _say_what_next(comparison: Comparison, storage: str | None, where: str) -> N
         print(f"{'The model:':17} {within(without_credentials(where), trial_file(row.id, row.result.files['model']))}")
     for what, command in (("Compare again:", "compare"), ("A page of plots:", "report"), ("Open MLflow:", "ui")):
         print(f"{what:17} {shlex.join([_program(), command, *rest])}")
+    print(_left_out(storage), end="")
 
 
 def _options(storage: str | None, address: str | None = None) -> list[str]:
     """As they were given; but what is printed goes into logs, so names and passwords are left out."""
     given = {"--storage": storage and without_credentials(storage), "--address": address}
     return [word for option, value in given.items() if value is not None for word in (option, value)]
+
+
+def _left_out(storage: str | None) -> str:
+    """A line on what the printed commands lack, if they lack something."""
+    if not storage or without_credentials(storage) == storage:
+        return ""
+    return "--storage is shown without its credentials: write it as you gave it, or leave it to PARETUNE_STORAGE\n"
 
 
 def _program() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +11,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from trainables.memory import out_of_memory
 from trainables.noise_scale import NoiseScaleMeter
 from trainables.place import Place
 from trainables.results import Report
+
+
+class UnreadableCheckpointError(Exception):
+    """What is in the file is no state of this training."""
 
 
 @dataclass
@@ -56,12 +62,18 @@ class TrainingState:
         )
 
     def resume(self, place: Place, name: str) -> None:
-        """Take over the saved state, if there is one; otherwise nothing changes.
+        """Take over the saved state, if there is one that can be read; otherwise nothing changes.
 
-        Raises RuntimeError if the workers do not find the same one.
+        All workers read it before any goes on, and from the same bytes they come to the same end. Raises RuntimeError
+        if they do not, and what the storage raises: that it does not answer says nothing about the checkpoint.
         """
         if place.storage.exists(name):
-            self._take_over(from_bytes(place.storage.read(name), place.device))
+            content = place.storage.read(name)
+            try:
+                self._take_over_whole(content, place.device)
+            except UnreadableCheckpointError as error:
+                if place.is_first:
+                    warnings.warn(f"{place.storage.label}/{name}: {error}; the training begins anew", stacklevel=2)
         if place.num_workers > 1:
             step = torch.tensor([self.step, -self.step], device=place.device)
             dist.all_reduce(step, op=dist.ReduceOp.MIN)
@@ -70,6 +82,18 @@ class TrainingState:
                     f"workers found different checkpoints in {place.storage.label}: the storage must be one that the "
                     "machines of all workers reach, such as a network file system or a bucket"
                 )
+
+    def _take_over_whole(self, content: bytes, device: torch.device) -> None:
+        """All of a saved state, or nothing of it. Raises UnreadableCheckpointError."""
+        before = self.content()
+        try:
+            self._take_over(from_bytes(content, device))
+        except Exception as error:  # damage, or another version's file, shows itself anywhere
+            if out_of_memory(error):
+                raise
+            self._take_over(from_bytes(before, device))
+            what = type(error).__name__  # without torch's words, which invite to run code that the file may hold
+            raise UnreadableCheckpointError(f"it is damaged, or of another version ({what})") from error
 
     def _take_over(self, saved: dict[str, Any]) -> None:
         self.model.load_state_dict(saved["model"])

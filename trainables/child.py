@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trainables.results import Frozen
+from trainables.words import first_line
 
 TIMEOUT_SECONDS = 1800.0
 
@@ -52,7 +53,7 @@ def in_fresh_process(
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         request_file, response_file, log_file = (Path(folder) / name for name in ("request", "response", "log"))
-        request_file.write_text(request)
+        request_file.write_text(request, encoding="utf-8")
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         with open(log_file, "wb") as log:  # a file, not a pipe: a grandchild that lives on cannot keep it open for us
             try:
@@ -71,7 +72,7 @@ def in_fresh_process(
         if code != 0:
             reason = _reason(code, response_file, doing)
             raise ChildError(reason, _tail(log_file), killed=code == -signal.SIGKILL)
-        return response_file.read_text()
+        return response_file.read_text(encoding="utf-8")
 
 
 def _tail(log: Path, size: int = 4000) -> str:
@@ -80,7 +81,7 @@ def _tail(log: Path, size: int = 4000) -> str:
 
 def _reason(code: int, response: Path, doing: str) -> str:
     if response.exists():
-        return f"{doing} failed: {Failure.model_validate_json(response.read_text()).error}"
+        return f"{doing} failed: {Failure.model_validate_json(response.read_text(encoding='utf-8')).error}"
     if code < 0:
         name = signal.Signals(-code).name
         return f"the {doing} process was ended by {name}{'; out of memory?' if name == 'SIGKILL' else ''}"
@@ -96,16 +97,11 @@ def answer(respond: Callable[[str], str], arguments: Sequence[str]) -> None:
     end_with_parent()
     atexit.register(gc.freeze)  # the parent waits: for seconds, Python's end would search all objects of the libraries
     try:
-        text = respond(request.read_text())
+        text = respond(request.read_text(encoding="utf-8"))
     except Exception as error:
-        response.write_text(Failure(error=_first_line(error)).model_dump_json())
+        response.write_text(Failure(error=first_line(error)).model_dump_json(), encoding="utf-8")
         raise
-    response.write_text(text)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)
+    response.write_text(text, encoding="utf-8")
 
 
 def end_with_parent() -> None:

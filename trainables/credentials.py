@@ -1,10 +1,25 @@
-"""Names and passwords within addresses: they are used, and neither kept nor printed."""
+"""Names, passwords and keys within addresses: they are used, and neither kept nor printed."""
 
 from __future__ import annotations
 
 import re
 
+# `user:password@`; "anonymous" is no secret, and asks for access without one. Azure's `container@account` has no user:
+# there a password stands between the container and the account.
+USER = re.compile(r"(?<=://)(?!anonymous@)(?<!abfs://)(?<!abfss://)(?:[^/@\s:]*(?::[^@\s]*)?@)+", re.IGNORECASE)
+AZURE_PASSWORD = re.compile(r"(abfss?://)([^/@\s:]*):[^@\s]*@(?:[^/@\s]*@)*", re.IGNORECASE)
+
+# `?sig=...&client_secret=...`: the value, but for the punctuation of the sentence that it may end.
+SECRET_OPTION = re.compile(
+    r"(?<=[?&;])([\w.%-]*(?:sig|signature|pass|passwd|password|pwd|secret|token|key|credential|sas)=)"
+    r"""[^&#\s"]+?(?=['"),.:;]*(?:[&#\s"]|$))""",
+    re.IGNORECASE,
+)
+MASK = "***"
+
 
 def without_credentials(text: str) -> str:
-    """The text without the `user:password@` of any address in it: for what is kept or printed."""
-    return re.sub(r"(?<=://)(?:[^/@\s:]*(?::[^@\s]*)?@)+", "", text)
+    """The text without the `user:password@` of any address in it, and with secret options masked: to keep or print."""
+    text = USER.sub("", text)
+    text = AZURE_PASSWORD.sub(lambda found: found[1] + (found[2] and f"{found[2]}@"), text)
+    return SECRET_OPTION.sub(rf"\g<1>{MASK}", text)

@@ -120,13 +120,22 @@ class Storage:
     def read_lines(self, name: str) -> list[str]:
         """All whole lines of a log, in the order of writing; empty if there is none. A torn last line is left out.
 
+        Bytes that are no text become surrogates, which are none either: who knows the lines' meaning will say so.
+
         Of several writers at one time, each one's lines are in order, and after all that it could read at its start.
         """
         folder, base = os.path.split(name)
         parts = [entry for entry in self.names(folder) if entry == base or entry.startswith(f"{base}.part")]
         content = b"".join(self.read(f"{folder}/{part}" if folder else part) for part in parts)
-        whole = content[: content.rfind(b"\n") + 1].decode()
+        whole = content[: content.rfind(b"\n") + 1].decode(errors="surrogateescape")
         return whole.split("\n")[:-1]  # not splitlines: a line may hold other characters that break lines
+
+    def cut_last_line(self, name: str) -> None:
+        """Take the last whole line of a local log away, and what is torn after it."""
+        with open(self.path(name), "r+b") as file:
+            _cut_torn_line(file)
+            file.truncate(max(0, file.tell() - 1))  # its newline: now it is torn
+            _cut_torn_line(file)
 
     def fetch(self, name: str, destination: Path) -> Path:
         """A local path with the file's content: the file itself if it is local, else a copy at `destination`."""

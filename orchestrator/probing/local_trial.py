@@ -61,6 +61,7 @@ def _start(
             stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
             stderr=errors,
             text=True,
+            encoding="utf-8",
         )
     if process.stdin is not None:
         process.stdin.write(worker.model_dump_json())
@@ -86,7 +87,7 @@ def _listen(processes: Sequence[subprocess.Popen[str]], logs: Sequence[Path]) ->
     for process in processes:
         process.wait()
     failed = next((log for process, log in zip(processes, logs, strict=True) if process.returncode > 0), logs[0])
-    lines = failed.read_text(errors="replace").strip().splitlines()
+    lines = failed.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     raise LocalTrialError("\n".join(lines[-20:]) or "a worker ended without a word")
 
 

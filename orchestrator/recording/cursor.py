@@ -2,16 +2,19 @@
 
     <storage>/sweeps/<name>/mlflow.jsonl      the last line about a trial is the valid one
 
-A crash between a sending and its line means that it is sent again; that changes nothing, as its times are frozen.
+A crash between a sending and its line means that it is sent again; that changes nothing, as its times are frozen. For
+the same reason a line that cannot be read is passed over: what it told is sent again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
+from orchestrator.recording.journal import TrialLog
 from trainables.credentials import without_credentials
 from trainables.frozen import Frozen
 from trainables.storage import Storage, sweep_file
@@ -36,6 +39,21 @@ class Sent(Frozen):
     configured: bool = False  # parameters and first metrics
     reports: int = 0  # the first so many of the journal
     ended_ms: int | None = None  # time of the end that was sent, with its artifacts
+    recording: str | None = None  # as in the target, whose line may become unreadable; None: of an earlier version
+
+    def is_superseded(self, log: TrialLog) -> bool:
+        """The trial is run again, or was and ended otherwise."""
+        if self.started_ms not in (None, log.started.time_ms):
+            return True
+        return self.ended_ms is not None and (log.ended is None or log.ended.time_ms != self.ended_ms)
+
+
+def records_unsent(log: TrialLog, sent: Sent | None) -> int:
+    """How many of a trial's records MLflow lacks."""
+    if sent is None or sent.is_superseded(log):
+        return 1 + len(log.reports) + (log.ended is not None)
+    ended = log.ended is not None and sent.ended_ms is None
+    return (not sent.configured) + len(log.reports) - sent.reports + ended
 
 
 _LINE: TypeAdapter[Target | Sent] = TypeAdapter(Annotated[Target | Sent, Field(discriminator="about")])
@@ -46,9 +64,10 @@ class Cursor:
         self._storage, self._name = storage, sweep_file(sweep, "mlflow.jsonl")
         self.target: Target | None = None
         self.sent: dict[str, Sent] = {}
+        self.recording = uuid.uuid4().hex[:12]
         for line in storage.read_lines(self._name):
-            self._take(_LINE.validate_json(line))
-        self.recording = self.target.recording if self.target else uuid.uuid4().hex[:12]
+            with contextlib.suppress(ValidationError):
+                self._take(_LINE.validate_json(line))
 
     def aim(self, tracking_uri: str, experiment: str) -> None:
         """From now on all is sent there; what was sent elsewhere is forgotten."""
@@ -61,18 +80,23 @@ class Cursor:
         return self.target is not None and self.target.tracking_uri == without_credentials(tracking_uri)
 
     def move(self, sent: Sent) -> Sent:
-        self._save(sent)
+        self._save(sent := sent.model_copy(update={"recording": self.recording}))
         return sent
 
     def forget(self, trial: str) -> None:
         """The trial's run is gone. Not written down: the next line about the trial says it."""
         self.sent.pop(trial, None)
 
+    def forget_all(self) -> None:
+        """The experiment is gone, or never was where all is sent from now on. Written down by the next `aim`."""
+        self.target, self.sent = None, {}
+
     def _save(self, line: Target | Sent) -> None:
         self._storage.append_lines(self._name, [line.model_dump_json()])
         self._take(line)
 
     def _take(self, line: Target | Sent) -> None:
+        self.recording = line.recording or self.recording
         match line:
             case Target():  # written with its password, by an earlier version
                 where = without_credentials(line.tracking_uri)

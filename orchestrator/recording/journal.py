@@ -11,10 +11,12 @@ trial is run again.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -64,6 +66,9 @@ class Ended(Frozen):
 
 Record = Started | Reported | Ended
 _RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="event")])
+_NOT_JSON = ("json_invalid", "string_unicode")  # pydantic's names of a line that no version has written
+_HELD = (errno.EWOULDBLOCK, errno.EACCES)
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @dataclass
@@ -120,16 +125,35 @@ class JournalView:
 
 
 def read(storage: Storage, sweep: str) -> JournalView:
-    """The journal of a sweep, also while it is running; empty if there is none. Raises JournalError."""
+    """The journal of a sweep, also while it is running; empty if there is none. Raises JournalError.
+
+    Of a local one, a last line that a crash has spoiled is left out.
+    """
+    return _read(storage, sweep)[0]
+
+
+def _read(storage: Storage, sweep: str) -> tuple[JournalView, bool]:
+    """The journal, and whether its last line is spoiled and left out."""
     view = JournalView()
     name = sweep_file(sweep, "journal.jsonl")
-    for number, line in enumerate(storage.read_lines(name), start=1):
+    lines = storage.read_lines(name)
+    for number, line in enumerate(lines, start=1):
         try:
             view.add(_RECORD.validate_json(line))
         except (ValidationError, KeyError) as error:
+            if storage.is_local and number == len(lines) and _is_spoiled(error):
+                return view, True
             problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"trial {error} never started"
-            raise JournalError(f"{storage.path(name)}: line {number} is not a record of a journal: {problem}") from None
-    return view
+            file = storage.path(name) if storage.is_local else f"{storage.path(name)}.part* (one after the other)"
+            raise JournalError(
+                f"{file}: line {number} is not a record of a journal: {problem}. Delete this line, or move the whole "
+                "file away: trials that have ended are not run again"
+            ) from None
+    return view, False
+
+
+def _is_spoiled(error: ValidationError | KeyError) -> bool:
+    return isinstance(error, ValidationError) and error.errors()[0]["type"] in _NOT_JSON
 
 
 class Journal:
@@ -138,13 +162,15 @@ class Journal:
     def __init__(self, storage: Storage, sweep: str) -> None:
         """Loads what is there. Raises SweepIsRunningError if another process writes it, JournalError if it is broken.
 
-        The lock is a local file's: on an object store nothing keeps two drivers of one sweep apart. Then some trials
-        run twice, and the journal has what both were told.
+        The lock is a local file's: on an object store, and where files cannot be locked, nothing keeps two drivers of
+        one sweep apart. Then some trials run twice, and the journal has what both were told.
         """
         self.storage, self.sweep = storage, sweep
         self._lock = _lock(storage, sweep) if storage.is_local else None
         try:
-            self._view = read(storage, sweep)
+            self._view, spoiled = _read(storage, sweep)
+            if spoiled:
+                storage.cut_last_line(sweep_file(sweep, "journal.jsonl"))
         except BaseException:
             self._unlock()
             raise
@@ -243,20 +269,26 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _lock(storage: Storage, sweep: str) -> IO[str]:
-    """Take the sweep's lock; the kernel gives it back when this process ends, however it ends."""
+def _lock(storage: Storage, sweep: str) -> IO[str] | None:
+    """Take the sweep's lock; the kernel gives it back when this process ends, however it ends. None: there are none."""
     path = storage.path(sweep_file(sweep, "lock"))
     os.makedirs(os.path.dirname(path), exist_ok=True)
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the journal
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        holder = file.read().strip() or "another process"
-        file.close()
-        raise SweepIsRunningError(
-            f"sweep {sweep!r} in {storage.label} is being run by {holder}; wait until it has ended, or end it"
-        ) from None
+    except OSError as error:
+        with file:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+        if error.errno in _HELD:
+            raise SweepIsRunningError(
+                f"sweep {sweep!r} in {storage.label} is being run by {holder}; wait until it has ended, or end it"
+            ) from None
+        if error.errno not in _NO_LOCKS:
+            raise
+        warning = f"{storage.label} cannot lock files ({error.strerror}): nothing keeps two runs of one sweep apart"
+        print(f"paretune: {warning}; have only one at a time", file=sys.stderr)
+        return None
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
     file.flush()

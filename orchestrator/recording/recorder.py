@@ -6,6 +6,7 @@ recorder is closed, and what is left is sent when the same sweep is run the next
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -54,8 +55,10 @@ class Recorder:
         self._journal, self._plan = journal, plan
         self.tracking_uri = tracking_uri or default_tracking_uri(journal.storage)
         self._shipper = Shipper(journal, self.tracking_uri)
-        self._waiting = dict.fromkeys(trial for trial in journal.trials if self._shipper.unsent(trial))  # in order
+        self._waiting: dict[str, None] = {}  # trials, in order
         self._wake = threading.Condition()
+        self._queue_unsent()
+        self._looked = bool(self._waiting)  # else all was sent before, and whether MLflow has it still is looked up
         self._closing, self._halted = threading.Event(), threading.Event()
         self._problem: str | None = None
         self._note = ""
@@ -80,14 +83,13 @@ class Recorder:
         with self._wake:
             self._closing.set()
             self._wake.notify()
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # as `_wait` offers: what the sweep found is still to be printed
             self._wait(timeout)
-            if not self._thread.is_alive():
-                return None
-        except KeyboardInterrupt:
-            pass  # as `_wait` offers: the sweep is over, and what it found is still to be printed
         self._halted.set()
-        return Unsent(self._unsent(), without_credentials(self.tracking_uri), self._problem)
+        unsent = self._unsent()
+        if not unsent and (self._is_only_looking() or not self._thread.is_alive()):
+            return None
+        return Unsent(unsent, without_credentials(self.tracking_uri), self._problem)
 
     def _wait(self, timeout: float) -> None:
         """Until all is sent, or nothing has arrived for too long."""
@@ -96,6 +98,7 @@ class Recorder:
         is_told = False
         while self._thread.is_alive():
             patience = max(timeout, LONGEST_UPLOAD_SECONDS) if self._shipper.is_uploading else timeout
+            patience = min(timeout, QUIET_SECONDS) if self._is_only_looking() else patience
             before, arrived, now = arrived, (self._unsent(), len(self._shipper.uploaded)), time.monotonic()
             if arrived != before:
                 last_progress = now
@@ -114,18 +117,30 @@ class Recorder:
     def _unsent(self) -> int:
         return sum(self._shipper.unsent(trial) for trial in self._journal.trials)
 
+    def _is_only_looking(self) -> bool:
+        """As far as is known, MLflow has everything; it was asked whether it has it still, and has not answered yet."""
+        return not self._looked and not self._unsent()
+
+    def _queue_unsent(self) -> None:
+        with self._wake:
+            self._waiting |= dict.fromkeys(trial for trial in list(self._journal.trials) if self._shipper.unsent(trial))
+
     def _notice(self, trial: str) -> None:
         with self._wake:
             self._waiting[trial] = None
             self._wake.notify()
 
     def _run(self) -> None:
+        if not self._looked:
+            self._attempt(self._shipper.look_again)  # a server that does not answer may well have everything
+            self._queue_unsent()
+            self._looked = True
         pause = FIRST_PAUSE_SECONDS
         while not self._halted.is_set():
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting or self._closing.is_set())
                 trials = list(self._waiting)
-            if not trials and (self._has_nothing_to_mend() or self._attempt(self._finish)):
+            if not trials and (self._has_nothing_to_mend() or self._attempt(self._finish)) and not self._waiting:
                 return
             self._closing.wait(GATHER_SECONDS)
             if trials and self._ship_all(trials):
@@ -158,6 +173,7 @@ class Recorder:
         self._shipper.connect()
         if not self._opened:
             self._opened = True
+            self._queue_unsent()  # MLflow may have lost runs that the cursor knew
             self._write_view()
 
     def _has_nothing_to_mend(self) -> bool:

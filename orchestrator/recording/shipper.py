@@ -1,4 +1,4 @@
-"""Brings a sweep's journal to MLflow, one trial after the other. The only file that calls MLflow's client.
+"""Brings a sweep's journal to MLflow, one trial after the other.
 
 Every sending can be repeated: a run is looked up by its tags before it is created again, MLflow drops a metric that it
 has with the same time and step, and parameters, tags and artifacts are the same ones.
@@ -6,30 +6,25 @@ has with the same time and step, and parameters, tags and artifacts are the same
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from orchestrator.recording import flat_run
-from orchestrator.recording.cursor import Cursor, Sent
-from orchestrator.recording.flat_run import Reading
+from orchestrator.recording.cursor import Cursor, Sent, records_unsent
 from orchestrator.recording.journal import Journal, TrialLog
+from orchestrator.recording.mlflow_calls import experiment_with, log_params, log_readings, open_client, search
 from trainables.results import TrialResult
 from trainables.storage import Storage, trial_file
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
     from mlflow.tracking import MlflowClient
-
-T = TypeVar("T")
-
-METRICS_PER_CALL, PARAMS_PER_CALL, RUNS_PER_CALL = 1000, 100, 1000  # MLflow's own limits, and a page of a search
 
 ENVIRONMENT = {  # what MLflow reads when it is imported
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -42,10 +37,24 @@ ENVIRONMENT = {  # what MLflow reads when it is imported
 }
 
 
+class NoPlaceForDatabaseError(OSError, ValueError):
+    """A folder that MLflow cannot keep its database in."""
+
+
 def default_tracking_uri(storage: Storage) -> str:
-    """`MLFLOW_TRACKING_URI`, or an SQLite file beside the sweeps; on an object store, in ./paretune-results."""
+    """`MLFLOW_TRACKING_URI`, or an SQLite file beside the sweeps; on an object store, in ./paretune-results.
+
+    Raises NoPlaceForDatabaseError for a path in which SQLAlchemy would take a part for options, quoted or not.
+    """
+    if given := os.environ.get("MLFLOW_TRACKING_URI"):
+        return given
     root = storage.root if storage.is_local else os.path.abspath("paretune-results")
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/mlflow.db"
+    if "?" in root:
+        raise NoPlaceForDatabaseError(
+            f"MLflow cannot keep its database in {root}: the address of an SQLite file must not contain '?'. "
+            "Choose another folder as --storage, or set MLFLOW_TRACKING_URI to a server"
+        )
+    return f"sqlite:///{root}/mlflow.db"
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:
@@ -68,7 +77,7 @@ class Shipper:
         self.uploaded: set[str] = set()  # trials whose model went through: it may take long without a sign of progress
         file = sqlite_file(tracking_uri)
         if not self._cursor.is_aimed_at(tracking_uri) or (file and not file.exists()):
-            self._cursor.sent.clear()
+            self._cursor.forget_all()
 
     @property
     def _mlflow(self) -> MlflowClient:
@@ -82,25 +91,24 @@ class Shipper:
 
     def unsent(self, trial: str) -> int:
         """How many of the trial's records MLflow lacks."""
-        log, sent = self._journal.trials[trial], self._cursor.sent.get(trial)
         if trial in self._deleted_by_hand:
             return 0
-        if sent is None:
-            return 1 + len(log.reports) + (log.ended is not None)
-        if self._is_superseded(sent):
-            return 1 + len(log.reports) + (log.ended is not None)
-        ended = log.ended is not None and sent.ended_ms is None
-        return (not sent.configured) + len(log.reports) - sent.reports + ended
+        return records_unsent(self._journal.trials[trial], self._cursor.sent.get(trial))
+
+    def look_again(self) -> None:
+        """Forget what was sent if MLflow has none of it any more, as when its database was replaced. Only looks."""
+        if self._cursor.sent and self._known_experiment(open_client(self.tracking_uri)) is None:
+            self._cursor.forget_all()
 
     def connect(self) -> None:
         """Open the sweep's experiment, creating it the first time, and find the runs that it has already."""
         if self._client is not None:
             return
-        from mlflow.tracking import MlflowClient  # takes seconds, so not before there is something to send
-
-        logging.getLogger("alembic").setLevel(logging.ERROR)
-        client = MlflowClient(self.tracking_uri)
-        experiment = client.get_experiment_by_name(self._journal.sweep)
+        client = open_client(self.tracking_uri)
+        experiment = self._known_experiment(client)
+        if experiment is None:
+            self._cursor.forget_all()
+            experiment = client.get_experiment_by_name(self._journal.sweep)
         if experiment is None:
             experiment_id: str = client.create_experiment(self._journal.sweep, self._artifact_location())
         else:
@@ -108,7 +116,7 @@ class Shipper:
             if experiment.lifecycle_stage == "deleted":
                 client.restore_experiment(experiment_id)
         self._cursor.aim(self.tracking_uri, experiment_id)
-        for run in self._search(client, self._is_ours()):
+        for run in search(client, self._experiment, self._is_ours()):
             self._meet(run)
         for run_id in self._surplus:
             client.delete_run(run_id)
@@ -119,12 +127,13 @@ class Shipper:
 
     def ship(self, trial: str) -> None:
         """Send what MLflow lacks of one trial, and end its run if the trial has ended."""
+        self._unless_deleted(trial, self._ship)
+
+    def _ship(self, trial: str) -> None:
         log = self._journal.trials[trial]
         result, ended = log.result(), log.ended  # before the reports: those of an ended trial are complete
-        if trial in self._deleted_by_hand:
-            return
         sent = self._cursor.sent.get(trial)
-        if sent and self._is_superseded(sent):
+        if sent and sent.is_superseded(log):
             self._mlflow.delete_run(sent.run)  # its last figures would stand beside the new ones
             self._runs.pop(trial, None)
             self._cursor.forget(trial)
@@ -134,13 +143,13 @@ class Shipper:
         if sent.ended_ms is None:
             self._set_running(sent.run)
         if not sent.configured:
-            self._log_params(sent.run, flat_run.params(log))
-            self._log_readings(sent.run, flat_run.first_readings(log))
+            log_params(self._mlflow, sent.run, flat_run.params(log))
+            log_readings(self._mlflow, sent.run, flat_run.first_readings(log))
             sent = self._cursor.move(sent.model_copy(update={"configured": True}))
         reports = log.reports[sent.reports :]
         if reports:
             readings = [flat_run.report_readings(reported.report, reported.time_ms) for reported in reports]
-            self._log_readings(sent.run, list(chain.from_iterable(readings)))
+            log_readings(self._mlflow, sent.run, list(chain.from_iterable(readings)))
             sent = self._cursor.move(sent.model_copy(update={"reports": sent.reports + len(reports)}))
         if result and ended and sent.ended_ms is None:
             self._end(sent.run, log, result, ended.time_ms)
@@ -150,9 +159,29 @@ class Shipper:
         """Nothing runs any more: runs of trials without an end become KILLED, until the trial goes on."""
         for trial, sent in self._cursor.sent.items():
             if self._journal.trials[trial].ended is None and self._status.get(sent.run) == "RUNNING":
-                self._mlflow.set_tag(sent.run, flat_run.STATUS_TAG, flat_run.INTERRUPTED)
-                self._mlflow.set_terminated(sent.run, "KILLED")
-                self._status[sent.run] = "KILLED"
+                self._unless_deleted(trial, self._kill)
+
+    def _kill(self, trial: str) -> None:
+        run = self._cursor.sent[trial].run
+        self._mlflow.set_tag(run, flat_run.STATUS_TAG, flat_run.INTERRUPTED)
+        self._mlflow.set_terminated(run, "KILLED")
+        self._status[run] = "KILLED"
+
+    def _unless_deleted(self, trial: str, change: Callable[[str], None]) -> None:
+        """Change a trial's run, unless a person deleted it, also while the sweep runs: then it is left alone."""
+        from mlflow.exceptions import MlflowException
+
+        if trial in self._deleted_by_hand:
+            return
+        try:
+            change(trial)
+        except MlflowException as error:
+            sent = self._cursor.sent.get(trial)
+            if sent is None or error.error_code != "INVALID_PARAMETER_VALUE":  # what MLflow says of a deleted run
+                raise
+            if self._mlflow.get_run(sent.run).info.lifecycle_stage == "active":
+                raise
+            self._deleted_by_hand.add(trial)
 
     def tag_experiment(self, tags: dict[str, str]) -> None:
         for key, value in tags.items():
@@ -172,6 +201,11 @@ class Shipper:
 
     # -- one request each -----------------------------------------------------------------------------------------
 
+    def _known_experiment(self, client: MlflowClient) -> Experiment | None:
+        """The one that the cursor names, whatever a person calls it now, if it has runs of this sweep."""
+        target = self._cursor.target
+        return experiment_with(client, target.experiment, self._is_ours()) if target else None
+
     def _artifact_location(self) -> str | None:
         """A server has its own place for artifacts; without one, MLflow would take the current folder."""
         if urlsplit(self.tracking_uri).scheme in ("http", "https"):
@@ -180,22 +214,6 @@ class Shipper:
         assert file  # noqa: S101
         file.parent.mkdir(parents=True, exist_ok=True)
         return (file.parent.absolute() / "mlflow-artifacts" / self._journal.sweep).as_uri()
-
-    def _search(self, client: MlflowClient, condition: str) -> Iterator[Run]:
-        token: str | None = None
-        while True:
-            page = client.search_runs(
-                [self._experiment],
-                condition,
-                run_view_type=3,  # ViewType.ALL: deleted ones too
-                max_results=RUNS_PER_CALL,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
 
     def _meet(self, run: Run) -> None:
         """Learn of a run that exists already."""
@@ -207,23 +225,16 @@ class Shipper:
             if run_id != kept:  # a request that was given up, but not by the server
                 self._surplus.append(run_id)
         elif sent and sent.run == run_id:
-            if self._is_superseded(sent):
+            if sent.is_superseded(self._journal.trials[trial]):
                 self._cursor.forget(trial)
             else:
                 self._deleted_by_hand.add(trial)
-
-    def _is_superseded(self, sent: Sent) -> bool:
-        """The trial is run again, or was and ended otherwise."""
-        log = self._journal.trials[sent.trial]
-        if sent.started_ms not in (None, log.started.time_ms):
-            return True
-        return sent.ended_ms is not None and (log.ended is None or log.ended.time_ms != sent.ended_ms)
 
     def _find_or_create(self, log: TrialLog) -> str:
         trial, config = log.started.trial, log.started.config
         if trial in self._unsure:
             condition = f"tags.`{flat_run.TRIAL_TAG}` = '{trial}' and {self._is_ours()}"
-            for run in self._search(self._mlflow, condition):
+            for run in search(self._mlflow, self._experiment, condition):
                 if run.info.lifecycle_stage == "active":
                     self._runs[trial], self._status[run.info.run_id] = run.info.run_id, run.info.status
         if trial not in self._runs:
@@ -243,24 +254,11 @@ class Shipper:
             self._mlflow.update_run(run, status="RUNNING")
             self._status[run] = "RUNNING"
 
-    def _log_params(self, run: str, params: dict[str, str]) -> None:
-        from mlflow.entities import Param
-
-        for chunk in _chunks([Param(key, value) for key, value in params.items()], PARAMS_PER_CALL):
-            self._mlflow.log_batch(run, params=chunk)
-
-    def _log_readings(self, run: str, readings: list[Reading]) -> None:
-        from mlflow.entities import Metric
-
-        metrics = [Metric(each.key, each.value, each.time_ms, each.step) for each in readings]
-        for chunk in _chunks(metrics, METRICS_PER_CALL):
-            self._mlflow.log_batch(run, metrics=chunk)
-
     def _end(self, run: str, log: TrialLog, result: TrialResult, time_ms: int) -> None:
         """The run ends last: a run that MLflow calls ended has all that there is."""
         from mlflow.entities import RunTag
 
-        self._log_readings(run, flat_run.end_readings(result, time_ms))
+        log_readings(self._mlflow, run, flat_run.end_readings(result, time_ms))
         self._mlflow.log_text(run, log.started.config.model_dump_json(indent=2), "config.json")
         self._mlflow.log_text(run, result.model_dump_json(indent=2), "result.json")
         self._log_model(run, result)
@@ -281,8 +279,3 @@ class Shipper:
             self.uploaded.add(result.id)
         finally:
             self.is_uploading = False
-
-
-def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

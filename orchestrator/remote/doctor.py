@@ -14,13 +14,14 @@ import subprocess
 import sysconfig
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from orchestrator.remote.token import ClusterError, auth_token
 from trainables.credentials import without_credentials
+from trainables.words import first_line
 
 OLDEST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 2 * 2**30  # of disk: the data, converted once, and the models of a small sweep
@@ -238,9 +239,3 @@ def check_storage(storage: str) -> Check:
     if content != b"probe":
         return Check("problem", "storage", f"{place.label} gives back other bytes than were written", "choose another")
     return Check("ok", "storage", f"{place.label} can be written")
-
-
-def first_line(error: BaseException) -> str:
-    """What an exception says, in one line."""
-    lines: Iterable[str] = (line.strip() for line in str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__)

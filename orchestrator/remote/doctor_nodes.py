@@ -12,15 +12,9 @@ from dataclasses import replace
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.remote.doctor import (
-    Check,
-    check_machine,
-    check_mlflow,
-    check_storage,
-    check_token,
-    first_line,
-)
+from orchestrator.remote.doctor import Check, check_machine, check_mlflow, check_storage, check_token
 from trainables.storage import Storage
+from trainables.words import first_line
 
 NODE_TIMEOUT_S = 180.0  # a node's first task starts a process that imports torch
 

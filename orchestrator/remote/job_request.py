@@ -158,15 +158,11 @@ def _notes(tracking_uri: str | None, env: Iterable[str] = ()) -> tuple[str, ...]
 
 
 def _refuse_password(uri: str, where: str) -> None:
-    try:
-        has_password = "://" in uri and urlsplit(uri).password is not None
-    except ValueError:  # not a URI after all: brackets that do not match
-        has_password = "@" in uri
-    if has_password:
+    if without_credentials(uri) != uri:
         raise ValueError(
-            f"{where} holds a password, and a job's command and environment are shown in the dashboard; leave it out "
-            "and set the credentials where the cluster's nodes find them (for MLflow: MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD in the environment of `ray start`)"
+            f"{where} holds a name, a password or a key, and a job's command and environment are shown in the "
+            "dashboard; leave it out and set the credentials where the cluster's nodes find them (for MLflow: "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of `ray start`)"
         )
 
 

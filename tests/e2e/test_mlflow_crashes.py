@@ -17,9 +17,10 @@ from recorded import MLFLOW_WARNINGS, check_complete, runs
 
 from orchestrator.plan import Trial
 from orchestrator.recording.journal import Journal
+from orchestrator.recording.recorder import Recorder
 from orchestrator.recording.shipper import Shipper
 from trainables.results import Status, TrialResult
-from trainables.storage import Storage, trial_file
+from trainables.storage import Storage, sweep_file, trial_file
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
@@ -233,3 +234,83 @@ def test_a_surplus_run_is_removed(storage, uri, request):
         tell(journal, VARIANT)
         ship_all(journal, uri)
     assert check_complete(storage, sweep, uri)[BASELINE.id].info.run_id == run.info.run_id
+
+
+def drive(storage: Storage, sweep: str, uri: str, *new: Trial) -> None:
+    """A run of the sweep, as a user starts it, that tells of these trials."""
+    with Journal(storage, sweep) as journal:
+        recorder = Recorder(journal, uri)
+        for trial in new:
+            tell(journal, trial)
+        assert recorder.close() is None
+        assert sum(map(recorder._shipper.unsent, journal.trials)) == 0
+
+
+def test_a_renamed_experiment_is_gone_on_with(storage, uri, request):
+    sweep, client = request.node.name, MlflowClient(uri)
+    drive(storage, sweep, uri, BASELINE)
+    experiment = client.get_experiment_by_name(sweep).experiment_id
+    client.rename_experiment(experiment, f"{sweep} of may")
+    drive(storage, sweep, uri)
+    drive(storage, sweep, uri, VARIANT)
+    assert client.get_experiment_by_name(sweep) is None
+    client.rename_experiment(experiment, sweep)
+    check_complete(storage, sweep, uri)
+
+
+@pytest.mark.parametrize("grows", [False, True], ids=["finished", "growing"])
+def test_after_the_database_was_replaced_all_is_sent_again(storage, database, tmp_path, grows):
+    uri = f"sqlite:///{shutil.copy(database, tmp_path)}"
+    drive(storage, "s", uri, BASELINE)
+    shutil.copy(database, tmp_path)
+    other = MlflowClient(uri).create_experiment("another sweep's, with the id that this one's had", str(tmp_path))
+    with Journal(storage, "s") as journal:
+        assert Shipper(journal, uri)._cursor.target.experiment == other
+    drive(storage, "s", uri, *([VARIANT] if grows else []))
+    check_complete(storage, "s", uri)
+    assert MlflowClient(uri).search_runs([other]) == []
+
+
+def test_what_was_not_sent_again_by_a_driver_that_died_is_sent_by_the_next(storage, database, tmp_path):
+    uri = f"sqlite:///{shutil.copy(database, tmp_path)}"
+    drive(storage, "s", uri, BASELINE, VARIANT)
+    shutil.copy(database, tmp_path)
+    with Journal(storage, "s") as journal:
+        shipper = Shipper(journal, uri)
+        shipper.connect()
+        shipper.ship(BASELINE.id)
+    drive(storage, "s", uri)
+    check_complete(storage, "s", uri)
+
+
+def test_a_run_that_a_person_deletes_while_its_trial_goes_on_is_left_alone(storage, uri, request):
+    sweep, client, reports = request.node.name, MlflowClient(uri), made_up.reports(BASELINE)
+    with Journal(storage, sweep) as journal:
+        journal.started(BASELINE)
+        journal.started(VARIANT)
+        journal.report(BASELINE.id, reports[0])
+        shipper = Shipper(journal, uri)
+        shipper.connect()
+        for trial in journal.trials:
+            shipper.ship(trial)
+        for run in runs(client, sweep).values():
+            client.delete_run(run.info.run_id)
+        journal.report(BASELINE.id, reports[1])
+        assert shipper.unsent(BASELINE.id) == 1
+        shipper.ship(BASELINE.id)
+        assert shipper.unsent(BASELINE.id) == 0
+        shipper.interrupt()  # of the other, too
+    assert runs(client, sweep) == {}
+
+
+def test_lines_of_the_cursor_that_cannot_be_read_are_sent_again_to_the_same_runs(storage, uri, request):
+    """Even the first, which alone says where the runs are."""
+    sweep, client = request.node.name, MlflowClient(uri)
+    drive(storage, sweep, uri, BASELINE)
+    before = runs(client, sweep)
+    file = Path(storage.path(sweep_file(sweep, "mlflow.jsonl")))
+    _, *lines, last = file.read_bytes().splitlines()
+    file.write_bytes(b"\n".join([b"\x00\xff\x00", *lines, last[: len(last) // 2], b""]))
+    drive(storage, sweep, uri, VARIANT)
+    after = check_complete(storage, sweep, uri)
+    assert after[BASELINE.id].info.run_id == before[BASELINE.id].info.run_id

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from orchestrator.display import LiveDisplay, PlainDisplay, closing_words, display, duration
+from orchestrator.display import (
+    LiveDisplay,
+    PlainDisplay,
+    closing_words,
+    display,
+    duration,
+    outliving_its_readers,
+)
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
 from orchestrator.planning.resolve import outlook, resolve
@@ -230,13 +237,44 @@ def test_a_reason_is_said_with_the_ending(plan: Plan) -> None:
     assert "out of memory, 9 GiB were wanted (1 of 8 done)" in text.getvalue()
 
 
-def test_a_reader_that_went_away_does_not_stop_a_sweep(plan: Plan, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_terminal", [False, True])
+@pytest.mark.parametrize("error", [BrokenPipeError, ValueError("I/O operation on closed file")])
+def test_a_reader_that_went_away_does_not_stop_a_sweep(plan: Plan, error: Exception, is_terminal: bool) -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
-            raise BrokenPipeError
+            raise error
 
-    with display(plan, console=Console(file=Gone())) as shown:
+    with display(plan, console=Console(file=Gone(), force_terminal=is_terminal)) as shown:
         shown.started(plan.trials[0])
+
+
+@pytest.mark.parametrize("kind", [PlainDisplay, LiveDisplay])
+def test_a_terminal_that_is_closed_does_not_stop_a_sweep(
+    plan: Plan, kind: type[PlainDisplay | LiveDisplay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen, terminal = os.openpty()
+    with os.fdopen(terminal, "w", buffering=1) as file:
+        monkeypatch.setattr("sys.stdout", file)
+        with outliving_its_readers():
+            shown = kind(plan, Console(file=file, force_terminal=True, width=80))
+            trial = plan.trials[0]
+            shown.started(trial)
+            os.close(screen)
+            time.sleep(0.6)  # the picture is drawn again, by its thread
+            print("of a library", flush=True)
+            shown.ended(result_of(trial).model_copy(update={"status": Status.STOPPED_EARLY}))
+            shown.close()
+            print("the comparison", flush=True)
+
+
+def test_what_nobody_reads_does_not_fail_at_the_end_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as file:
+        monkeypatch.setattr("sys.stdout", file)
+        os.close(reader)
+        with outliving_its_readers():
+            print("still in the buffer")
+        file.write("after it")
 
 
 # -- the live picture -------------------------------------------------------------------------------------------------

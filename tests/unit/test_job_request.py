@@ -109,6 +109,8 @@ def test_a_server_on_loopback_is_passed_on_and_it_is_said_what_it_means(sweep_fi
     [
         {"tracking_uri": "http://user:hunter2@mlflow:5000"},
         {"storage": "s3://id:hunter2@bucket/results"},
+        {"storage": "abfss://results@account.dfs.core.windows.net/sweeps?sv=1&sig=hunter2"},
+        {"tracking_uri": "http://mlflow:5000?access_token=hunter2"},
         {"env": ["AWS_SECRET_ACCESS_KEY=hunter2"]},
         {"env": ["MLFLOW_TRACKING_PASSWORD=hunter2"]},
         {"env": ["RAY_AUTH_TOKEN=hunter2"]},
@@ -120,6 +122,13 @@ def test_secrets_are_refused_and_not_repeated(sweep_file: Path, options: dict[st
     with pytest.raises(ValueError, match="dashboard") as refused:
         requested(sweep_file, **options)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "storage", ["abfss://results@account.dfs.core.windows.net/x", "s3://bucket/x?region=eu-west-1"]
+)
+def test_an_address_without_secrets_is_sent_as_it_is(sweep_file: Path, storage: str) -> None:
+    assert storage in requested(sweep_file, storage=storage).command
 
 
 @pytest.mark.parametrize("assignment", ["A", "=1", "1A=2", "A B=1"])

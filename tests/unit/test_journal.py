@@ -1,5 +1,7 @@
 """The journal: told anything twice, killed anywhere, it holds every event once, in order, with its first time."""
 
+import errno
+import fcntl
 import subprocess
 import sys
 import time
@@ -233,7 +235,7 @@ def test_text_with_every_kind_of_line_break_stays_on_one_line(storage):
     ("line", "message"),
     [
         ("{}", "line 2 is not a record of a journal"),
-        ("not json", "line 2 is not a record of a journal"),
+        ('{"event":"of a later version"}', "line 2 is not a record of a journal"),
         ('{"event":"reported","time_ms":1,"trial":"x","report":{"step":1,"examples":1,"seconds":1,"metrics":{}}}',
          "trial 'x' never started"),
     ],
@@ -248,6 +250,37 @@ def test_a_broken_line_is_named(storage, line, message):
         Journal(storage, "s")
     storage.write(sweep_file("s", "journal.jsonl"), b"")
     Journal(storage, "s").close()  # the failure did not keep the lock
+
+
+SPOILED = [b"\xff\xfe\x00\n", b"\x00\n\x00torn", b"\x00\x00\x00\n", b'{"event":"ended\n', b'{"event":"ended"\xff}\n']
+
+
+@pytest.mark.parametrize("spoiled", SPOILED)
+def test_a_last_line_that_a_crash_spoiled_is_left_out_and_cut_off(storage, spoiled):
+    trial, other = make_trial(0), make_trial(1)
+    with Journal(storage, "s") as journal:
+        journal.started(trial)
+    path = Path(storage.path(sweep_file("s", "journal.jsonl")))
+    path.write_bytes(path.read_bytes() + spoiled)
+    assert list(read(storage, "s").trials) == [trial.id]
+    with Journal(storage, "s") as journal:
+        assert list(journal.trials) == [trial.id]
+        journal.started(other)
+    assert list(read(storage, "s").trials) == [trial.id, other.id]
+
+
+@pytest.mark.parametrize("spoiled", SPOILED)
+def test_a_spoiled_line_before_others_is_named_with_the_way_out(storage, spoiled):
+    trial = make_trial()
+    with Journal(storage, "s") as journal:
+        journal.started(trial)
+        journal.ended(make_result(trial, []))
+    path = Path(storage.path(sweep_file("s", "journal.jsonl")))
+    path.write_bytes(spoiled + path.read_bytes())
+    with pytest.raises(JournalError, match=r"journal\.jsonl: line 1 is not .* Delete this line"):
+        Journal(storage, "s")
+    path.write_bytes(path.read_bytes().removeprefix(spoiled))
+    assert read(storage, "s").trials[trial.id].result() is not None
 
 
 def test_listeners_hear_of_every_telling_after_it_was_written(storage):
@@ -289,3 +322,26 @@ def test_a_sweep_can_be_opened_again_in_the_same_process(storage):
     with Journal(storage, "s"), pytest.raises(SweepIsRunningError):
         Journal(storage, "s")
     Journal(storage, "s").close()
+
+
+def refuse_locks(monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, "not here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_where_files_cannot_be_locked_a_sweep_runs_and_it_is_said(storage, monkeypatch, capsys, number):
+    refuse_locks(monkeypatch, number)
+    for _ in range(2):
+        with Journal(storage, "s") as journal:
+            journal.started(make_trial())
+    assert capsys.readouterr().err.count("cannot lock files (not here)") == 2
+
+
+@pytest.mark.parametrize(("number", "raised"), [(errno.EACCES, SweepIsRunningError), (errno.EIO, OSError)])
+def test_only_a_lock_that_is_held_means_that_the_sweep_is_running(storage, monkeypatch, number, raised):
+    refuse_locks(monkeypatch, number)
+    with pytest.raises(raised):
+        Journal(storage, "s")

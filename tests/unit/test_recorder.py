@@ -17,7 +17,7 @@ from orchestrator.recording import recorder as recording
 from orchestrator.recording.cursor import Cursor, Sent, Target
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.recorder import Recorder
-from orchestrator.recording.shipper import Shipper
+from orchestrator.recording.shipper import Shipper, default_tracking_uri
 from trainables.config import BaselineConfig, TaskConfig, trial_id
 from trainables.credentials import without_credentials
 from trainables.results import Report, Status, TrialResult
@@ -119,6 +119,28 @@ def test_control_c_leaves_the_rest_to_the_next_run(close, capsys):
     assert "Ctrl-C leaves it to the next run" in capsys.readouterr().err
 
 
+class CompleteShipper(ScriptedShipper):
+    """As far as it knows MLflow has everything; `sending` is what comes of asking whether it has it still."""
+
+    def unsent(self, trial: str) -> int:
+        return 0
+
+    def look_again(self) -> None:
+        self._sending(self)
+
+
+@pytest.mark.parametrize("silence", [away, lambda _: time.sleep(9)], ids=["away", "hanging"])
+def test_a_server_that_does_not_answer_does_not_hold_up_a_finished_sweep(tmp_path, monkeypatch, silence):
+    monkeypatch.setattr(recording, "Shipper", lambda journal, _: CompleteShipper(journal, silence))
+    monkeypatch.setattr(recording, "QUIET_SECONDS", 0.5)
+    trial = make_trial(0)
+    with Journal(Storage(str(tmp_path)), "s") as journal:
+        journal.ended(TrialResult(id=trial.id, config=trial.config, status=Status.FAILED))
+        recorder, start = Recorder(journal, URI), time.monotonic()
+        assert recorder.close(30.0) is None
+        assert time.monotonic() - start < 4
+
+
 def test_who_waits_is_told_for_what(close, capsys):
     assert close(lambda _: time.sleep(0.2), timeout=1.0, QUIET_SECONDS=0.0) is None
     assert "paretune: sending 6 records to MLflow at http://mlflow:5000;" in capsys.readouterr().err
@@ -170,6 +192,17 @@ def test_a_trial_that_began_anew_is_sent_anew_even_if_its_first_end_never_was(tm
         journal.ended(TrialResult(id=trial.id, config=trial.config, status=Status.STOPPED_EARLY, history=(report,)))
         journal.started(trial)
         assert shipper.unsent(trial.id) == 1
+
+
+def test_a_folder_whose_name_cuts_the_databases_address_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert default_tracking_uri(Storage(str(tmp_path / "a b ü%#"))) == f"sqlite:///{tmp_path}/a b ü%#/mlflow.db"
+    folder = Storage(str(tmp_path / "why?"))
+    for kind in (OSError, ValueError):  # as `paretune run` and `paretune ui` expect them
+        with pytest.raises(kind, match=r"why\?: the address of an SQLite file must not contain '\?'"):
+            default_tracking_uri(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", URI)
+    assert default_tracking_uri(folder) == URI
 
 
 @pytest.mark.parametrize(("own", "used"), [({}, "30"), ({"MLFLOW_HTTP_REQUEST_TIMEOUT": "300"}, "300")])

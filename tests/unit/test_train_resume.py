@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
-from trainables.checkpoint import TrainingState
+from trainables.checkpoint import from_bytes, to_bytes
 from trainables.loop import train
 from trainables.training_config import Adam, AdamW, Budget, Sgd, WarmupCosine
 
@@ -83,25 +83,64 @@ def test_time_counts_on_over_resumptions(tmp_path, budget):
         assert reports[-1].step == 20
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
-    here = place(tmp_path)
-    model = build(Regression())
-    state = TrainingState(model, torch.optim.SGD(model.parameters()), torch.amp.GradScaler("cpu", enabled=False))
-    here.storage.write(NAME, _pickled_call())
-    with pytest.raises(Exception, match="Weights only load failed"):
-        state.resume(here, NAME)
+def kept_after_one_reading(folder):
+    """The storage, and the content, of the checkpoint of a training that was killed after its first reading."""
+    running = resumable(build(Regression()), folder, optimizer=Adam())
+    next(running)
+    running.close()
+    storage = place(folder).storage
+    return storage, storage.read(NAME)
 
 
-def _pickled_call() -> bytes:
-    import io
+def altered(content: bytes, **changes) -> bytes:
+    return to_bytes(from_bytes(content, torch.device("cpu")) | changes)
 
-    class Evil:
-        def __reduce__(self):
-            return os.getcwd, ()
 
-    content = io.BytesIO()
-    torch.save({"model": Evil()}, content)
-    return content.getvalue()
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("it-ran",)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: bytes(range(100)),
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: to_bytes({"model": Evil()}),
+        lambda content: to_bytes({"model": {}, "step": 3}),
+        lambda content: to_bytes({}),
+        lambda content: altered(content, history=[{"step": "three"}]),
+        lambda content: altered(content, optimizer={"state": {}, "param_groups": []}),
+        lambda content: altered(content, model=from_bytes(content, torch.device("cpu"))["model"] | {"4.bias": 0}),
+    ],
+    ids=["noise", "empty", "cut", "code", "keys missing", "no keys", "history", "optimizer", "model"],
+)
+def test_from_an_unreadable_checkpoint_a_trial_begins_anew(tmp_path, monkeypatch, damage):
+    monkeypatch.chdir(tmp_path)
+    storage, content = kept_after_one_reading(tmp_path / "damaged")
+    storage.write(NAME, damage(content))
+    model, undamaged = build(Regression()), build(Regression())
+    with pytest.warns(UserWarning, match=rf"{storage.label}/{NAME}: it is damaged.*; the training begins anew") as told:
+        found = list(resumable(model, tmp_path / "damaged", optimizer=Adam()))
+    assert "weights_only=False" not in str(told[0].message)
+    assert comparable(found) == comparable(list(resumable(undamaged, tmp_path / "whole", optimizer=Adam())))
+    assert differing(bits(model), bits(undamaged)) == []
+    assert not (tmp_path / "it-ran").exists()
+
+
+@pytest.mark.parametrize("error", [OSError("the storage is away"), MemoryError()])
+def test_what_is_no_damage_is_raised_as_it_is(tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    storage, content = kept_after_one_reading(tmp_path)
+    target = "trainables.storage.Storage.read" if isinstance(error, OSError) else "trainables.checkpoint.from_bytes"
+    monkeypatch.setattr(target, fail)
+    with pytest.raises(type(error)):
+        next(resumable(build(Regression()), tmp_path, optimizer=Adam()))
+    monkeypatch.undo()
+    assert storage.read(NAME) == content
 
 
 CHILD = """

@@ -1,0 +1,65 @@
+"""What `paretune run` prints: it holds no secret, and whoever reads it may go."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from orchestrator import cli, run
+from tests.scripted import result_of, scripted
+
+SWEEP = Path(__file__).parents[2] / "examples/digits.yaml"
+
+
+def test_a_run_whose_readers_left_ends_by_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = scripted()
+    outcome = SimpleNamespace(results={trial.id: result_of(trial, 0.5)})
+    monkeypatch.setattr(run, "_run", lambda *_, **__: print("note", file=sys.stderr, flush=True) or outcome)
+    monkeypatch.setattr(run, "load_comparison", lambda *_: None)
+    monkeypatch.setattr(run, "print_comparison", lambda _: print("x" * 100_000, flush=True))
+    monkeypatch.setattr(run, "_say_what_next", lambda *_: print("next"))
+    reader, writer = os.pipe()
+    screen, terminal = os.openpty()
+    with os.fdopen(writer, "w") as output, os.fdopen(terminal, "w") as errors:
+        os.close(reader)
+        os.close(screen)
+        monkeypatch.setattr(sys, "stdout", output)
+        monkeypatch.setattr(sys, "stderr", errors)
+        code = run.run_command(SWEEP, str(tmp_path))
+    assert code == run.DONE
+
+
+def test_the_command_to_go_on_with_has_no_secret_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "Journal", interrupted)
+    address = "abfss://results@account.dfs.core.windows.net/sweeps?sv=1&sig=hunter2"
+    assert run.run_command(SWEEP, address) == run.INTERRUPTED
+    said = capsys.readouterr().err
+    assert "--storage 'abfss://results@account.dfs.core.windows.net/sweeps?sv=1&sig=***'" in said
+    assert "without its credentials" in said
+    assert "hunter2" not in said
+
+
+def test_a_command_that_is_complete_needs_no_words() -> None:
+    assert run._left_out("s3://bucket/x?region=eu-west-1") == run._left_out(None) == ""
+
+
+def test_every_letter_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    monkeypatch.setattr(sys, "stderr", None)  # as `2>&-` leaves it
+    cli._make_everything_printable()
+    print("größe.parquet", flush=True)
+    print("lost", file=sys.stderr, flush=True)
+    assert written.getvalue() == b"gr\\xf6\\xdfe.parquet\n"
+    assert not sys.stderr.isatty()
+    sys.stderr.close()
