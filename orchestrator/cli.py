@@ -70,6 +70,8 @@ def plan(
 ) -> None:
     """Check a sweep file and show every trial that would run. Needs no GPU, and takes less than a second.
 
+    A task of your own is not imported here: `run` tries it on the first rows of its data, before anything else.
+
     Example: paretune plan examples/digits.yaml
     """
     made = _plan_or_exit(sweep_file, as_json=format == "json")

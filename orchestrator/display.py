@@ -24,6 +24,7 @@ from rich.text import Text
 from orchestrator.plan import Plan, Trial
 from orchestrator.progress import Clock, Progress, Running, describe
 from orchestrator.running.ledger import Observer
+from trainables.config import VariantConfig
 from trainables.results import Report, Status, TrialResult
 
 HEARTBEAT_SECONDS = 30.0  # the longest silence of the plain lines
@@ -47,7 +48,8 @@ def display(plan: Plan, *, plain: bool = False, console: Console | None = None) 
 @contextmanager
 def outliving_its_readers() -> Iterator[None]:
     """In the block, standard output and standard error may lose their readers: what is said then is lost, no more."""
-    with redirect_stdout(patient(sys.stdout)) as output, redirect_stderr(patient(sys.stderr)) as errors:
+    output, errors = (cast("IO[str]", _Patient(file, forgiving=False)) for file in (sys.stdout, sys.stderr))
+    with redirect_stdout(output), redirect_stderr(errors):
         try:
             yield
         finally:
@@ -56,15 +58,19 @@ def outliving_its_readers() -> Iterator[None]:
 
 
 def patient(file: IO[str]) -> IO[str]:
-    """The file, as one that nobody has to read."""
-    return cast("IO[str]", _Patient(file))
+    """The file, as one that nobody has to read, nor the disk to have room for: what a sweep says on its way."""
+    return cast("IO[str]", _Patient(file, forgiving=True))
 
 
 class _Patient:
-    """A file whose reader may go, as a closed terminal or `| head` does: no reason to stop a sweep."""
+    """A file whose reader may go, as a closed terminal or `| head` does: no reason to stop a sweep.
 
-    def __init__(self, file: IO[str]) -> None:
+    `forgiving`: whatever else goes wrong is no reason either, such as a full disk.
+    """
+
+    def __init__(self, file: IO[str], *, forgiving: bool) -> None:
         self._file = file
+        self._forgiving = forgiving
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -82,6 +88,8 @@ class _Patient:
         except OSError as error:
             if error.errno in GONE:
                 self._let_go()
+            elif not self._forgiving:
+                raise
         except ValueError:
             pass  # it is closed, or cannot take a character
 
@@ -193,7 +201,8 @@ class PlainDisplay:
         """Say where the sweep stands, if nothing was said for a while."""
         with self._lock:
             if self._clock() - self._spoke >= self._heartbeat_seconds:
-                self._say(f"{counts_words(self._progress)}; {pace_words(self._progress)}")
+                progress = self._progress
+                self._say(f"{counts_words(progress)}{running_words(progress)}; {pace_words(progress)}")
 
     def _beat(self) -> None:
         while not self._closed.wait(min(1.0, self._heartbeat_seconds / 4)):
@@ -217,6 +226,15 @@ def counts_words(progress: Progress) -> str:
     return (
         f"{len(progress.results)} of {progress.total} done, {len(progress.running)} running, {progress.waiting} waiting"
     )
+
+
+def running_words(progress: Progress) -> str:
+    """`; for 45 s now: batch 32, rate 0.025, int8, seed 0`: what takes so long, where that is one trial."""
+    if len(progress.running) != 1:
+        return ""
+    (running,) = progress.running.values()
+    made = ", made and measured" if isinstance(running.trial.config, VariantConfig) else ""
+    return f"; for {duration(progress.seconds_of(running))} now: {describe(running.trial)}{made}"
 
 
 def pace_words(progress: Progress) -> str:

@@ -86,6 +86,10 @@ class Progress:
     def elapsed(self) -> float:
         return self._clock() - self.began
 
+    def seconds_of(self, running: Running) -> float:
+        """How long it has been running."""
+        return self._clock() - running.since
+
     @property
     def total(self) -> int:
         """Trials of the sweep, as far as they are known; variants without a parent yet count as one each."""

@@ -15,7 +15,13 @@ SECRET_OPTION = re.compile(
     r"""[^&#\s"]+?(?=['"),.:;]*(?:[&#\s"]|$))""",
     re.IGNORECASE,
 )
+BARE_NAME = re.compile(r"(?<=://)[^/@\s:]*@")
 MASK = "***"
+
+
+def has_secret(text: str) -> bool:
+    """Whether an address in it holds a password or a secret option; a name alone is none."""
+    return without_credentials(text) not in (text, BARE_NAME.sub("", text))
 
 
 def without_credentials(text: str) -> str:

@@ -5,13 +5,16 @@ They are not always the columns as they are: a task may scale them, or make floa
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainables.artifact import ArtifactError, Inputs
+from trainables.memory import out_of_memory
 from trainables.tasks.base import Batch, Task
+from trainables.words import first_line
 
 
 class _Called(Exception):  # noqa: N818 - how `forward` is left, not an error
@@ -22,22 +25,35 @@ class _Called(Exception):  # noqa: N818 - how `forward` is left, not an error
 def model_inputs(task: Task, model: nn.Module, batch: Batch) -> Inputs:
     """The arguments of the first call of `model` within `task.forward(model, batch)`; the model itself is not run.
 
-    Each of shape [rows, ...]. Of a task that only calls parts of its model, the columns in `task.inputs`.
-    Raises ArtifactError where an argument is no tensor, is given by name, or has not as many rows as the others.
+    Each of shape [rows, ...]. Of a task that only calls parts of its model, the columns in `task.inputs`; parts may be
+    run, so the model is in eval mode meanwhile, and the batch is brought to its device.
+    Raises ArtifactError where an argument is no tensor, is given by name, or has not as many rows as the others, and
+    where the task's `forward` fails; a shortage of memory is raised as it is.
     """
+    weights = next(itertools.chain(model.parameters(), model.buffers()), None)
+    here = {name: column if weights is None else column.to(weights.device) for name, column in batch.items()}
+    modes = [(module, module.training) for module in model.modules()]
 
     def leave(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         raise _Called(args, kwargs)
 
     hook = model.register_forward_pre_hook(leave, prepend=True, with_kwargs=True)
+    for module, _ in modes:
+        module.training = False  # not eval(): an exported model has none
     try:
         with torch.no_grad():
-            task.forward(model, batch)
+            task.forward(model, here)
     except _Called as call:
         return _checked(type(task).__name__, call)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise ArtifactError(f"{type(task).__name__}.forward() failed: {first_line(error)}") from error
     finally:
         hook.remove()
-    return tuple(batch[name] for name in task.inputs)
+        for module, mode in modes:
+            module.training = mode
+    return tuple(here[name] for name in task.inputs)
 
 
 def _checked(task: str, call: _Called) -> Inputs:

@@ -69,7 +69,11 @@ def train_baseline(
     try:
         history = yield from fitting.train()
     except Diverged as error:
-        status, reason, history = Status.DIVERGED, f"{error}{_not_finite(data)}", error.history
+        status, reason, history = (
+            Status.DIVERGED,
+            f"{error}{_not_finite(data) if place.is_first else ''}",
+            error.history,
+        )
         metrics = summary(task, history)
     else:
         rows = evaluation_rows(fitting.model, task, data.validation, fitting.training, place)

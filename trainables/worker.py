@@ -9,6 +9,7 @@ waiting for it in a collective, and starts the group anew.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import uuid
@@ -173,11 +174,11 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
     device = ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    # Listened on by ourselves: torch would listen on every address of the machine, and what is said there is no secret.
     host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener = _listening(host) if rank == 0 and num_workers > 1 else None
+    port = listener.getsockname()[1] if listener else 0
     meeting: dict[str, Any] = ray.train.collective.broadcast_from_rank_zero(
-        {"life": uuid.uuid4().hex, "host": host, "port": listener.getsockname()[1]}
+        {"life": uuid.uuid4().hex, "host": host, "port": port}
     )
     if num_workers > 1:
         store = TCPStore(
@@ -187,7 +188,7 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
             is_master=rank == 0,
             timeout=COLLECTIVE_TIMEOUT,
             wait_for_workers=False,
-            master_listen_fd=listener.detach() if rank == 0 else None,
+            master_listen_fd=listener.detach() if listener else None,
         )
         dist.init_process_group(
             backend="nccl" if device.type == "cuda" else "gloo",
@@ -196,9 +197,21 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
             world_size=num_workers,
             timeout=COLLECTIVE_TIMEOUT,
         )
-    listener.close()  # does nothing where torch has taken it over
     storage, together = Storage(config.storage), _cpus_of_this_node() // config.cpus_per_worker
     return meeting["life"], Place(storage, default_cache(), rank, num_workers, device, max(1, together))
+
+
+def _listening(host: str) -> socket.socket:
+    """Where the others meet the first worker: by itself, torch would listen on every address of the machine."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, 0), family=family)
+    except OSError as error:
+        if (
+            error.errno != errno.EADDRNOTAVAIL
+        ):  # the node is reached by an address that is another machine's, its gate's
+            raise
+        return socket.create_server(("", 0), family=family)
 
 
 def _cpus_of_this_node() -> int:

@@ -50,9 +50,10 @@ def _confirmed(verdict: BatchVerdict) -> Iterator[str]:
         else:
             cost = cheapest.seconds.mean * cheapest.num_workers
             own = fastest.seconds.mean * fastest.num_workers
+            most = "at most " if fastest.is_bound else ""
             yield (
                 f"Cheapest in the mean: {_name(verdict, cheapest)}, {number(cost)} worker-seconds against the "
-                f"fastest's {number(own)}."
+                f"fastest's {most}{number(own)}."
             )
         if smallest is fastest:
             yield (
@@ -80,11 +81,14 @@ def slower_words(other: Slower) -> str:
     if other.difference is None:
         return "not determined (no seed in common)"
     words = {Verdict.WORSE: "slower", Verdict.BETTER: "faster"}.get(other.verdict, str(other.verdict))
+    least = "at least " if other.is_at_least else ""
     if other.interval is None:
-        return f"{number(other.ratio)} times the fastest's seconds: {words}"
+        return f"{least}{number(other.ratio)} times the fastest's seconds: {words}"
     low, high = other.interval
     pairs = f"paired over {other.difference.pairs} seeds, after Holm p = {other.difference.p_value:.2g}"
-    return f"{number(other.ratio)} times the fastest's seconds ({number(low)} to {number(high)}, {pairs}): {words}"
+    return (
+        f"{least}{number(other.ratio)} times the fastest's seconds ({number(low)} to {number(high)}, {pairs}): {words}"
+    )
 
 
 def _predicted(verdict: BatchVerdict) -> Iterator[str]:

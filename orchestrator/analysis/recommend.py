@@ -168,7 +168,8 @@ def _better_trained(table: SweepTable, chosen: Configuration) -> list[str]:
     trained = table.whole([c for c in table.baselines if not math.isnan(_mean(table, c))])
     if chosen.kind != "variant" or not trained:
         return []
-    best = next(c for c in trained if c.key == _choose(table, trained).chosen.key)
+    key = _choose(table, trained).chosen.key
+    best = next(c for c in trained if c.key == key)
     if best.key == table.parent_of(chosen).key or compressed & {row.id for row in best.rows}:
         return []
     return [explain.better_trained(table, best, table.parent_of(chosen))]

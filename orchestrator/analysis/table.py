@@ -197,6 +197,15 @@ class SweepTable:
         variants = ((row, row.config) for row in self.rows if row.config.kind == "variant" and row.measured)
         return {config.parent: row for row, config in variants if config.kind == "variant" and not config.chain}
 
+    @cached_property
+    def _compresses_all_seeds(self) -> bool:
+        return any(len(variant.rows) > 1 for variant in self.variants)
+
+    @cached_property
+    def _baseline_of(self) -> dict[str, Configuration]:
+        """Trial id -> the baselines that it is one of."""
+        return {row.id: c for c in self.baselines for row in c.rows}
+
     def row(self, trial: str) -> Row | None:
         return self._by_id.get(trial)
 
@@ -206,8 +215,8 @@ class SweepTable:
 
     def parent_of(self, configuration: Configuration) -> Configuration:
         """The baselines that were compressed; the configuration itself if it is one, or if this sweep lacks them."""
-        parents = {row.parent for row in configuration.rows}
-        return next((c for c in self.baselines if parents & {row.id for row in c.rows}), configuration)
+        found = (self._baseline_of.get(row.parent) for row in configuration.rows if row.parent)
+        return next((parent for parent in found if parent is not None), configuration)
 
     def lost_seeds(self, configuration: Configuration) -> int:
         """Seeds without a figure: of variants of several seeds, also those that broke before they could be compressed.
@@ -215,8 +224,8 @@ class SweepTable:
         What early stopping ended is not counted against a variant: the rungs' choice is none between variants.
         """
         parent = self.parent_of(configuration)
-        of_parent = len(parent.broken) if parent is not configuration and len(configuration.rows) > 1 else 0
-        return len(configuration.lost) + of_parent
+        counts = parent is not configuration and self._compresses_all_seeds
+        return len(configuration.lost) + (len(parent.broken) if counts else 0)
 
     def whole(self, configurations: Sequence[Configuration]) -> list[Configuration]:
         """Those that lost the fewest seeds, failed or stopped early: a mean over the seeds that survived flatters."""

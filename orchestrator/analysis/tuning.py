@@ -62,7 +62,9 @@ def tuned(table: SweepTable) -> list[Tuned]:
         means = {c.key: summary.mean for c in group if (summary := c.summary(objective.metric)) is not None}
         ended = table.whole([c for c in group if math.isfinite(means.get(c.key, math.nan))])
         if ended:
-            best = max(ended, key=lambda c: (sign * means[c.key], -_seconds(table, c), -c.training.learning_rate))
+            most = max(sign * means[c.key] for c in ended)
+            tied = [c for c in ended if sign * means[c.key] == most]
+            best = min(tied, key=lambda c: (_seconds(table, c), c.training.learning_rate)) if len(tied) > 1 else tied[0]
             envelope.append(Tuned(best, tuple(sorted(group, key=lambda c: c.training.learning_rate))))
     return envelope
 

@@ -104,6 +104,7 @@ class Slower:
 
     contender: Contender
     difference: Difference | None  # of log seconds, Holm's p-value; None: no seed in common
+    is_at_least: bool = False  # the fastest's seconds are an upper bound, so the ratio is a lower one
 
     @property
     def ratio(self) -> float:
@@ -165,10 +166,15 @@ def judge_batch_size(table: SweepTable) -> BatchVerdict | None:
     verdict = BatchVerdict(estimate, prior, tuned, found)
     if (reason := _why_none(table, tuned, found)) is not None:
         return replace(verdict, undetermined=reason)
-    whole = [contender for contender in found if contender.is_whole]
-    if (reason := _why_not_known(table, whole)) is not None:
+    verdict_of_all = decided(verdict, [contender for contender in found if contender.is_whole])
+    if bounds := _bounds_that_matter(verdict_of_all):
+        sizes = listing([str(size) for size in bounds])
+        reason = (
+            f"at batch size {sizes} the first reading was at {target_words(table)} already, so how soon it was reached "
+            "is not known: more `evaluations`, or a target that takes longer, would tell"
+        )
         return replace(verdict, undetermined=reason)
-    return decided(verdict, whole)
+    return verdict_of_all
 
 
 def contenders(table: SweepTable) -> tuple[Contender, ...]:
@@ -184,11 +190,13 @@ def contenders(table: SweepTable) -> tuple[Contender, ...]:
 
 def decided(verdict: BatchVerdict, whole: Sequence[Contender]) -> BatchVerdict:
     """The verdict over contenders of which every seed reached the target; at least one."""
-    fastest = _fastest(whole)
+    fastest = min(whole, key=lambda c: (c.mean_log_seconds, c.configuration.key))
     cheapest = min(whole, key=lambda c: (c.mean_log_cost, c.configuration.key))
     rest = [contender for contender in whole if contender is not fastest]
     differences = corrected([paired_difference(c.log_seconds, fastest.log_seconds, "min") for c in rest])
-    others = tuple(Slower(contender, difference) for contender, difference in zip(rest, differences, strict=True))
+    others = tuple(
+        Slower(contender, difference, fastest.is_bound) for contender, difference in zip(rest, differences, strict=True)
+    )
     as_fast = [
         other.contender
         for other in others
@@ -211,24 +219,15 @@ def _why_none(table: SweepTable, tuned: Fit, found: Sequence[Contender]) -> str 
     return f"at no batch size did every fresh seed reach {target}"
 
 
-def _why_not_known(table: SweepTable, whole: Sequence[Contender]) -> str | None:
-    """Who was at the target by the first reading may have been there long before: sooner than whoever looks fastest.
+def _bounds_that_matter(verdict: BatchVerdict) -> list[int]:
+    """Batch sizes that were at the target by the first reading, and so maybe long before, where that leaves it open.
 
-    Only if nobody else is like that, whoever is fastest by an upper bound is the fastest.
+    The fastest by an upper bound is the fastest if all others are slower than that; it is equal to nobody.
     """
-    fastest = _fastest(whole)
-    bounds = sorted({contender.batch_size for contender in whole if contender.is_bound and contender is not fastest})
-    if not bounds:
-        return None
-    sizes = listing([str(size) for size in bounds])
-    return (
-        f"at batch size {sizes} the first reading was at {target_words(table)} already, so how soon it was reached is "
-        "not known: more `evaluations`, or a target that takes longer, would tell"
-    )
-
-
-def _fastest(whole: Sequence[Contender]) -> Contender:
-    return min(whole, key=lambda c: (c.mean_log_seconds, c.configuration.key))
+    bounds = {other.contender.batch_size for other in verdict.others if other.contender.is_bound}
+    if verdict.fastest and verdict.fastest.is_bound and len(verdict.not_slower) > 1:
+        bounds.add(verdict.fastest.batch_size)
+    return sorted(bounds)
 
 
 def target_words(table: SweepTable) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from trainables.credentials import without_credentials
+from trainables.credentials import has_secret, without_credentials
 
 LARGEST_FILE_BYTES = 50 * 2**20  # every node unpacks the folder: data belongs where all nodes reach it
 SKIPPED_FOLDERS = (
@@ -158,9 +158,9 @@ def _notes(tracking_uri: str | None, env: Iterable[str] = ()) -> tuple[str, ...]
 
 
 def _refuse_password(uri: str, where: str) -> None:
-    if without_credentials(uri) != uri:
+    if has_secret(uri):
         raise ValueError(
-            f"{where} holds a name, a password or a key, and a job's command and environment are shown in the "
+            f"{where} holds a password or a key, and a job's command and environment are shown in the "
             "dashboard; leave it out and set the credentials where the cluster's nodes find them (for MLflow: "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of `ray start`)"
         )

@@ -17,7 +17,7 @@ from trainables.commands import ANSWER, Advance, Answer, Failure, Start
 from trainables.worker import WorkerGroupConfig, make_trainer
 
 LOOK_AROUND_S = 1.0  # how often a wait for the workers stops to see whether there still is a group
-NO_ROOM_S = 90.0  # that a group waits to start before it asks whether the cluster still has nodes for it
+NO_ROOM_S = 300.0  # that a group waits to start before it asks whether the cluster still has nodes for it
 START_LIMIT = 3  # times in a row that a group may fail to start before it is given up
 CLOSE_TIMEOUT_S = 120.0  # a group that is just starting does so before it hears that it is not wanted
 

@@ -135,8 +135,9 @@ def cluster_nodes() -> tuple[Node, ...]:
     alive: list[dict[str, Any]] = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     present = tuple(Node(int(n["Resources"].get("CPU", 0)), int(n["Resources"].get("GPU", 0))) for n in alive)
     growth, kinds = growth_of_head(), {node["Labels"].get(NODE_GROUP) for node in alive}
-    is_its_own = growth is not None and not kinds.isdisjoint(growth["available_node_types"])
-    return future_nodes(growth) if growth is not None and is_its_own else present
+    if growth is None or kinds.isdisjoint(growth["available_node_types"]):
+        return present
+    return future_nodes(growth) or present
 
 
 def growth_of_head() -> dict[str, Any] | None:
@@ -149,26 +150,26 @@ def growth_of_head() -> dict[str, Any] | None:
 
 
 def future_nodes(growth: Mapping[str, Any]) -> tuple[Node, ...]:
-    """The head, and every node that the autoscaler may start beside it. Ray has filled in what each type has.
+    """The head, and every node that the autoscaler may start beside it; empty if it is not said what they have.
 
+    For AWS and Google Cloud, `ray up` fills in what each type has; for others the file may not say it.
     `max_workers` of the whole file counts for all types together; where they compete, the ones with GPUs come first.
     """
     types: dict[str, dict[str, Any]] = growth["available_node_types"]
     head = growth.get("head_node_type")
     most = growth.get("max_workers", DEFAULT_MAX_WORKERS)
-    workers = [
-        _node(kind)
-        for name, kind in types.items()
-        for _ in range(min(int(kind.get("max_workers", most)), most, MAX_FUTURE_NODES))
-        if name != head
-    ]
+    counts = {name: int(kind.get("max_workers", 0 if name == head else most)) for name, kind in types.items()}
+    nodes = {name: _node(types[name]) for name, count in counts.items() if count or name == head}
+    if None in nodes.values():
+        return ()
+    workers = [node for name, node in nodes.items() if node for _ in range(min(counts[name], most, MAX_FUTURE_NODES))]
     workers.sort(key=lambda node: (-node.gpus, -node.cpus))
-    return (*([_node(types[head])] if head in types else []), *workers[:most])
+    return (*filter(None, [nodes.get(head or "")]), *workers[:most])
 
 
-def _node(kind: Mapping[str, Any]) -> Node:
+def _node(kind: Mapping[str, Any]) -> Node | None:
     resources = kind.get("resources") or {}
-    return Node(int(resources.get("CPU", 0)), int(resources.get("GPU", 0)))
+    return Node(int(resources["CPU"]), int(resources.get("GPU", 0))) if "CPU" in resources else None
 
 
 def reservations(*, orphaned: bool = False) -> list[str]:

@@ -60,6 +60,7 @@ def test_the_fastest_by_a_bound_is_the_fastest(played: tuple[SweepTable, BatchVe
     assert again.fastest is fast
     assert [other.verdict for other in again.others] == [Verdict.WORSE]
     assert any("at most" in sentence for sentence in verdict_sentences(table, again))
+    assert any(": at least 2.00 times" in sentence for sentence in verdict_sentences(table, again))
 
 
 def test_all_that_are_not_detectably_slower_stand_in_the_headline(played: tuple[SweepTable, BatchVerdict]) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
 
 import pytest
 from rich.console import Console
@@ -17,11 +18,12 @@ from orchestrator.display import (
     display,
     duration,
     outliving_its_readers,
+    patient,
 )
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
 from orchestrator.planning.resolve import outlook, resolve
-from orchestrator.progress import Progress
+from orchestrator.progress import Progress, describe
 from orchestrator.spec import (
     CompressionPlan,
     Objective,
@@ -223,7 +225,7 @@ def test_silence_is_broken_by_a_heartbeat(plan: Plan) -> None:
     while text.getvalue().count("1 running") < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     shown.close()
-    assert "0 of 8 done, 1 running, 7 waiting; " in text.getvalue()
+    assert f"0 of 8 done, 1 running, 7 waiting; for 0 s now: {describe(plan.trials[0])}; " in text.getvalue()
     assert "1,000 examples/s" in text.getvalue()
 
 
@@ -338,3 +340,14 @@ def test_the_picture_is_safe_to_draw_while_trials_come_and_go(plan: Plan) -> Non
         for _ in range(50):
             for _ in feed(shown, plan):  # type: ignore[arg-type]
                 pass
+
+
+def test_a_full_disk_stops_no_sweep_and_is_no_success_of_what_it_found() -> None:
+    full = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115 - its closing fails too
+    try:
+        print("on the way", file=patient(full), flush=True)
+        with pytest.raises(OSError, match="No space left"), redirect_stdout(full), outliving_its_readers():
+            print("the comparison", flush=True)
+    finally:
+        with suppress(OSError):
+            full.close()

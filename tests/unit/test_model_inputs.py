@@ -192,3 +192,40 @@ def test_the_share_that_was_converted_is_never_more_than_all(tmp_path: Path) -> 
 def test_integers_that_were_there_before_were_not_converted(tmp_path: Path) -> None:
     with pytest.raises(CompressionError, match="converted nothing"):
         quantized(Masked(), tmp_path)
+
+
+# -- what finding the inputs leaves as it was -------------------------------------------------------------------------
+
+
+class Normed(Scaled):
+    """Calls parts of its model, one of which keeps statistics and takes no single row in training."""
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(36), nn.Linear(36, 2))
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        outputs: Tensor = model[2](model[1](model[0](batch["raw"].float())))
+        return outputs
+
+
+def test_a_model_in_training_is_neither_changed_nor_stopped_by_a_single_row() -> None:
+    model = Normed().build_model().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert model_inputs(Normed(), model, batch(pictures(), 1))[0].shape == (1, 1, 6, 6)
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_batch_is_brought_to_where_the_model_is() -> None:
+    """Another device stands for a GPU here."""
+    (given,) = model_inputs(Scaled(), Scaled().build_model().to("meta"), batch(pictures()))
+    assert given.device.type == "meta"
+
+
+def test_a_forward_that_fails_is_no_exported_model() -> None:
+    class Failing(Scaled):
+        def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+            raise KeyError("rwa")
+
+    with pytest.raises(ArtifactError, match=r"Failing.forward\(\) failed: 'rwa'"):
+        model_inputs(Failing(), Scaled().build_model(), batch(pictures()))

@@ -135,6 +135,8 @@ def test_the_nodes_an_autoscaler_may_start_count_as_there() -> None:
     both = future_nodes(grows(3, head=head, small=(3, small), gpu=(1, big)))
     assert both == (Node(0, 0), Node(8, 1), Node(4, 0), Node(4, 0)), "the limit is for all types together"
     assert future_nodes(grows(0, head=head)) == (Node(0, 0),)
+    assert future_nodes(grows(2, head=(2, {"CPU": 2}))) == (Node(2, 0),) * 3, "the head's type may have workers too"
+    assert future_nodes(grows(4, head=head, own=(3, {}))) == (), "of one's own machines the file says nothing"
 
 
 def test_only_a_file_of_ray_up_tells_how_a_cluster_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
