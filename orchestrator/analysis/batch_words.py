@@ -151,8 +151,8 @@ def doubts(rows: Sequence[TargetRow]) -> list[str]:
             "others."
         )
     sentences.extend(
-        f"Rate {row.best.training.learning_rate:.4g} is the {row.edge} tried at batch size {row.batch_size}: a better "
-        "one may lie beyond."
+        f"The fewest steps at batch size {row.batch_size} are at rate {row.best.training.learning_rate:.4g}, the "
+        f"{row.edge} tried: a better one may lie beyond."
         for row in rows
         if row.edge
     )

@@ -163,14 +163,14 @@ def speed(configuration: Configuration) -> float | None:
 
 
 def _better_trained(table: SweepTable, chosen: Configuration) -> list[str]:
-    """Parents are ranked by their objective alone: the rule may prefer a training that was therefore not compressed."""
+    """Parents are ranked by their objective alone: the rule may prefer another batch size, which was not compressed."""
     compressed = {row.parent for row in table.rows if row.parent}
     trained = table.whole([c for c in table.baselines if not math.isnan(_mean(table, c))])
     if chosen.kind != "variant" or not trained:
         return []
     key = _choose(table, trained).chosen.key
     best = next(c for c in trained if c.key == key)
-    if best.key == table.parent_of(chosen).key or compressed & {row.id for row in best.rows}:
+    if best.training.batch_size == chosen.training.batch_size or compressed & {row.id for row in best.rows}:
         return []
     return [explain.better_trained(table, best, table.parent_of(chosen))]
 

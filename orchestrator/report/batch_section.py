@@ -82,8 +82,10 @@ def batch_lines(comparison: Comparison) -> list[RenderableType]:
     """The verdict where the batch size was to be found; else one line per critical batch that was looked for."""
     verdict = comparison.batch
     if verdict is None:
-        curves = _curve_lines(comparison)
-        return [Text(line) for line in (*curves, *(f"  {doubt}" for doubt in doubts(comparison.targets) if curves))]
+        lines = _curve_lines(comparison)
+        if lines and any(curve.undetermined is None for curve in comparison.curves.values()):
+            lines += [f"  {doubt}" for doubt in doubts(comparison.targets)]
+        return [Text(line) for line in lines]
     style = "bold green" if verdict.fastest else "bold yellow"
     parts: list[RenderableType] = [Text(headline(comparison.table, verdict), style)]
     parts += [Text(f"  - {sentence}") for sentence in verdict_sentences(comparison.table, verdict)]
