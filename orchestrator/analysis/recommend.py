@@ -99,13 +99,12 @@ def recommend(table: SweepTable) -> Recommendation:
 
 def comparable(table: SweepTable) -> list[Configuration]:
     """Variants that were measured; baselines when there are none. All have a finite objective."""
-    metric = table.plan.objective.metric
+    return _usable(table, table.variants) or _usable(table, as_fast(table)) or _usable(table, table.baselines)
 
-    def usable(configurations: Iterable[Configuration]) -> list[Configuration]:
-        summaries = ((c, c.summary(metric)) for c in configurations)
-        return [c for c, summary in summaries if summary is not None and math.isfinite(summary.mean)]
 
-    return usable(table.variants) or usable(as_fast(table)) or usable(table.baselines)
+def _usable(table: SweepTable, configurations: Iterable[Configuration]) -> list[Configuration]:
+    summaries = ((c, c.summary(table.plan.objective.metric)) for c in configurations)
+    return [c for c, summary in summaries if summary is not None and math.isfinite(summary.mean)]
 
 
 def as_fast(table: SweepTable) -> list[Configuration]:
@@ -164,20 +163,15 @@ def speed(configuration: Configuration) -> float | None:
 
 def _better_trained(table: SweepTable, chosen: Configuration) -> list[str]:
     """Parents are ranked by their objective alone: the rule may prefer another batch size, which was not compressed."""
-    compressed = {row.parent for row in table.rows if row.parent}
-    trained = table.whole([c for c in table.baselines if not math.isnan(_mean(table, c))])
-    if chosen.kind != "variant" or not trained:
+    trained = table.whole(_usable(table, table.baselines)) if chosen.kind == "variant" else []
+    if not trained:
         return []
+    compressed = {row.parent for row in table.rows if row.parent}
     key = _choose(table, trained).chosen.key
     best = next(c for c in trained if c.key == key)
     if best.training.batch_size == chosen.training.batch_size or compressed & {row.id for row in best.rows}:
         return []
     return [explain.better_trained(table, best, table.parent_of(chosen))]
-
-
-def _mean(table: SweepTable, configuration: Configuration) -> float:
-    summary = configuration.summary(table.plan.objective.metric)
-    return math.nan if summary is None or not math.isfinite(summary.mean) else summary.mean
 
 
 def _choose(table: SweepTable, configurations: Sequence[Configuration]) -> Choice:

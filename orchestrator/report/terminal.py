@@ -88,11 +88,10 @@ def training_title(comparison: Comparison) -> str:
 
 def trainings(comparison: Comparison) -> list[Configuration]:
     """The baselines of the training table: at the best rate of each, and what the choice and its runner-up rest on."""
-    table, found = comparison.table, comparison.recommendation
-    special = [found.configuration, found.nearest, found.runner_up.configuration if found.runner_up else None]
-    shown = {entry.best.key for entry in tuned(table)} | {table.parent_of(c).key for c in special if c is not None}
-    kept = [c for c in table.baselines if c.key in shown]
+    table = comparison.table
     order = {entry.best.key: number for number, entry in enumerate(tuned(table))}
+    shown = order.keys() | {table.parent_of(c).key for c in _chosen(comparison)}
+    kept = [c for c in table.baselines if c.key in shown]
     return sorted(kept, key=lambda c: (c.training.batch_size, order.get(c.key, len(order))))
 
 
@@ -192,12 +191,18 @@ def _that_matter(comparison: Comparison, shown: Sequence[Configuration]) -> list
     """All, if they fit; otherwise the recommended, the runner-up, the nearest, the front and the uncompressed."""
     if len(shown) <= MAX_ROWS:
         return list(shown)
-    found = comparison.recommendation
-    special = [found.configuration, found.nearest, found.runner_up.configuration if found.runner_up else None]
+    special = _chosen(comparison)
     first = [c for c in shown if c in special]
     front = [c for c in shown if c.key in comparison.front]
     kept = {c.key for c in [*first, *front, *(c for c in shown if c.compression == "uncompressed")][:MAX_ROWS]}
     return [c for c in shown if c.key in kept]
+
+
+def _chosen(comparison: Comparison) -> list[Configuration]:
+    """What is recommended, or comes closest to the goals, and the runner-up."""
+    found = comparison.recommendation
+    named = [found.configuration, found.nearest, found.runner_up.configuration if found.runner_up else None]
+    return [configuration for configuration in named if configuration is not None]
 
 
 # -- layout -----------------------------------------------------------------------------------------------------------
