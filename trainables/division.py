@@ -19,9 +19,10 @@ def next_division(training: Training) -> Training | None:
 
 
 def division_of(training: Training, storage: Storage, checkpoint: str) -> Training:
-    """What is trained with: as planned, or as written down."""
+    """What is trained with: as planned, or as written down; what cannot be read was not written by `write_down`."""
     name = division_file(checkpoint)
-    return _divided(training, int(storage.read(name))) if storage.exists(name) else training
+    written = storage.read(name) if storage.exists(name) else b""
+    return _divided(training, int(written)) if written.isdigit() and int(written) else training
 
 
 def write_down(training: Training, storage: Storage, checkpoint: str) -> None:

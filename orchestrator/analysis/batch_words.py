@@ -10,8 +10,8 @@ from orchestrator.analysis.predict import Prediction, unresolved
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.targets import TargetRow
-from orchestrator.analysis.verdict import AS_FAST, BatchVerdict, Contender, Slower, target_words
-from orchestrator.analysis.words import listing, number, plural, signed, with_interval
+from orchestrator.analysis.verdict import AS_FAST, BatchVerdict, Contender, Slower
+from orchestrator.analysis.words import listing, number, plural, signed, target_words, with_interval
 
 
 def headline(table: SweepTable, verdict: BatchVerdict) -> str:
@@ -19,7 +19,7 @@ def headline(table: SweepTable, verdict: BatchVerdict) -> str:
     fastest = verdict.fastest
     if fastest is None:
         return f"The batch size is not determined: {verdict.undetermined}"
-    target = target_words(table)
+    target = target_words(table.plan.objective)
     names = listing(sorted({_name(verdict, c) for c in verdict.not_slower}, key=lambda name: (len(name), name)))
     if verdict.no_difference:
         return f"No detectable difference in time to {target} between {names}"

@@ -20,6 +20,7 @@ from orchestrator.analysis.words import (
     settings_words,
     signed,
     summary_words,
+    target_words,
     unit_of,
     with_interval,
 )
@@ -171,7 +172,7 @@ def _narrowed(table: SweepTable, step: Step, chosen: Configuration, figures: Can
 
 def _cost_words(table: SweepTable, seconds: float | None) -> str:
     objective = table.plan.objective
-    until = "to the end" if objective.target is None else f"to {objective.metric} {objective.target:g}"
+    until = "to the end" if objective.target is None else f"to {target_words(objective)}"
     if seconds is None or seconds == math.inf:
         return f"not every seed came {until}" if objective.target is not None else "not measured"
     return f"{quantity('train_seconds', seconds)} {until}"
@@ -214,7 +215,7 @@ def training(table: SweepTable, configuration: Configuration) -> list[str]:
             told = sorted(envelope, key=lambda entry: _slowness(table, entry))[:FASTEST_TOLD]
             which = f"the fastest {FASTEST_TOLD} of {len(envelope)} in the table, {rate}"
         times = "; ".join(_time_to_target(table, entry) for entry in told)
-        sentences.append(f"To {objective.metric} {objective.target:g}, {which}: {times}.")
+        sentences.append(f"To {target_words(objective)}, {which}: {times}.")
     return sentences
 
 

@@ -41,7 +41,7 @@ from orchestrator.analysis.statistics import (
 )
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.analysis.targets import crossings
-from orchestrator.analysis.words import listing
+from orchestrator.analysis.words import listing, target_words
 from orchestrator.plan import Stage
 from trainables.results import Estimate
 
@@ -170,8 +170,8 @@ def judge_batch_size(table: SweepTable) -> BatchVerdict | None:
     if bounds := _bounds_that_matter(verdict_of_all):
         sizes = listing([str(size) for size in bounds])
         reason = (
-            f"at batch size {sizes} the first reading was at {target_words(table)} already, so how soon it was reached "
-            "is not known: more `evaluations`, or a target that takes longer, would tell"
+            f"at batch size {sizes} the first reading was at {target_words(table.plan.objective)} already, so how soon "
+            "it was reached is not known: more `evaluations`, or a target that takes longer, would tell"
         )
         return replace(verdict, undetermined=reason)
     return verdict_of_all
@@ -208,7 +208,7 @@ def decided(verdict: BatchVerdict, whole: Sequence[Contender]) -> BatchVerdict:
 
 def _why_none(table: SweepTable, tuned: Fit, found: Sequence[Contender]) -> str | None:
     """Why there is no verdict: in the words of a person who waits for it."""
-    target = target_words(table)
+    target = target_words(table.plan.objective)
     if any(contender.is_whole for contender in found) and not _any_waiting(found):
         return None
     waiting = [row.result for row in table.rows].count(None) + [probe.result for probe in table.probes].count(None)
@@ -228,12 +228,6 @@ def _bounds_that_matter(verdict: BatchVerdict) -> list[int]:
     if verdict.fastest and verdict.fastest.is_bound and len(verdict.not_slower) > 1:
         bounds.add(verdict.fastest.batch_size)
     return sorted(bounds)
-
-
-def target_words(table: SweepTable) -> str:
-    """`val_accuracy 0.95`; without a target the metric alone."""
-    objective = table.plan.objective
-    return objective.metric if objective.target is None else f"{objective.metric} {objective.target:g}"
 
 
 def _any_waiting(found: Sequence[Contender]) -> bool:

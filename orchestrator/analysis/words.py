@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.analysis.statistics import Summary
+from orchestrator.spec import Objective
 from trainables.config import TrainedConfig
 from trainables.training_config import BatchSchedule, DataOrder, Optimizer, Schedule, Training
 
@@ -86,6 +87,11 @@ def summary_words(metric: str, summary: Summary | None, *, unit: bool = True) ->
 def signed(metric: str, value: float) -> str:
     """A difference, with its sign: `+0.003`, `-12 kB`."""
     return ("+" if value >= 0 else "") + quantity(metric, value, 2)
+
+
+def target_words(objective: Objective) -> str:
+    """`val_accuracy 0.95`; without a target the metric alone."""
+    return objective.metric if objective.target is None else f"{objective.metric} {objective.target:g}"
 
 
 def plural(count: int, noun: str) -> str:

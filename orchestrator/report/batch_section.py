@@ -22,8 +22,7 @@ from orchestrator.analysis.fair import Axis, checkpoints, mean_at, settings_of, 
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.targets import TargetRow
 from orchestrator.analysis.tuning import tuned
-from orchestrator.analysis.verdict import target_words
-from orchestrator.analysis.words import number, with_interval
+from orchestrator.analysis.words import number, target_words, with_interval
 
 SHOWN_CHECKPOINTS = 6  # columns of a table on the page
 Grid = tuple[Sequence[str], Sequence[Sequence[str]]]  # heads, rows
@@ -91,7 +90,8 @@ def batch_lines(comparison: Comparison) -> list[RenderableType]:
     parts += [Text(f"  - {sentence}") for sentence in verdict_sentences(comparison.table, verdict)]
     parts += [Text(f"  - {line}") for line in _curve_lines(comparison)]
     if comparison.targets:
-        title = f"To {target_words(comparison.table)}, between readings: each at the rate with the fewest steps"
+        target = target_words(comparison.table.plan.objective)
+        title = f"To {target}, between readings: each at the rate with the fewest steps"
         parts += ["", Text(title, "bold"), _rich(target_grid(comparison.targets))]
     return [Group(*parts)]
 
@@ -137,8 +137,9 @@ def target_html(comparison: Comparison) -> list[str]:
     if not comparison.targets:
         return []
     notes = [*_curve_lines(comparison), *doubts(comparison.targets)]
+    target = html.escape(target_words(comparison.table.plan.objective))
     return [
-        f"<h2>To {html.escape(target_words(comparison.table))}: each batch size at the rate with the fewest steps</h2>",
+        f"<h2>To {target}: each batch size at the rate with the fewest steps</h2>",
         *_html_table(target_grid(comparison.targets)),
         '<p class="soft">Between two readings, on a straight line. ±: 95 % over seeds. ! at a rate: an end of those '
         "tried. Worker-seconds: seconds times workers, what it costs.</p>",

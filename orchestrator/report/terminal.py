@@ -14,7 +14,7 @@ from rich.text import Text
 
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.explain import label
-from orchestrator.analysis.goals import goal_words
+from orchestrator.analysis.goals import LATENCY_PREFIX, goal_words, is_relative
 from orchestrator.analysis.machines import measured_on, trained_on
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import Configuration, Row, SweepTable
@@ -159,6 +159,8 @@ def legend(comparison: Comparison) -> Text:
         if asked:
             lines.append(f"goals: {'; '.join(asked)}")
             lines.append(f"       {SYMBOLS}, followed by ~ where the interval allows the opposite")
+        if any(goal.metric.startswith(LATENCY_PREFIX) and not is_relative(goal) for goal in table.plan.goals):
+            lines.append("       a limit in ms is held against what each trial took when it was measured")
     return Text("\n".join(lines), "dim")
 
 

@@ -118,16 +118,14 @@ class Gang(tune.Trainable):
             self._is_started = False
             if isinstance(decision, Divide):
                 decision = divide(self._job) or decision.otherwise
-            match decision:
-                case Retry(reason=reason, counts=counts):
-                    self._retries += counts
-                    self._restarts += 1
-                    if self._restarts > MAX_RESTARTS:
-                        ending = Ending(status=Status.FAILED, reason=f"restarted without end: {reason}", details=reason)
-                        return {"done": True, "ending": ending.model_dump_json()}
-                case End(status=status, reason=reason, details=details):
-                    ending = Ending(status=status, reason=reason, details=details)
-                    return {"done": True, "ending": ending.model_dump_json()}
+            if isinstance(decision, Retry):
+                self._retries += decision.counts
+                self._restarts += 1
+                if self._restarts <= MAX_RESTARTS:
+                    continue
+                decision = End(Status.FAILED, f"restarted without end: {decision.reason}", decision.reason)
+            ending = Ending(status=decision.status, reason=decision.reason, details=decision.details)
+            return {"done": True, "ending": ending.model_dump_json()}
 
     def _ask(self) -> Answer | Loss:
         """One question to the workers. A group that is gone is a loss too, and the next question starts another."""

@@ -157,6 +157,17 @@ def test_numbers_are_distilled_by_their_squared_difference() -> None:
     )
 
 
+def test_several_numbers_per_row_are_distilled_as_numbers_and_not_as_classes() -> None:
+    """Their target has the shape of the outputs; an input of that shape says nothing."""
+    task = Regression()
+    student, teacher, column = torch.randn(6, 3), torch.randn(6, 3), torch.randn(6, 3)
+    differences = (student - teacher).square().mean(1)
+    torch.testing.assert_close(task.distillation_losses(student, teacher, {"targets": column}, 9.0), differences)
+    as_classes = task.distillation_losses(student, teacher, {task.inputs[0]: column}, 9.0)
+    torch.testing.assert_close(as_classes, task.distillation_losses(student, teacher, {}, 9.0))
+    assert not torch.allclose(as_classes, differences)
+
+
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_transformer", "diabetes_mlp", "stdlib_gpt"])
 def test_every_task_has_as_many_distillation_losses_as_losses(name: str, tmp_path: Path) -> None:
     task = load_task(name, {}, ())

@@ -19,5 +19,10 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"the cache {path.parent} cannot be written: {error}; set PARETUNE_CACHE") from error
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise DataError(
+                f"the cache {path.parent} cannot be locked: {error}; set PARETUNE_CACHE to a folder on its own disk"
+            ) from error
         yield  # closing the file lets go
