@@ -15,6 +15,7 @@ from trainables.memory import out_of_memory
 from trainables.noise_scale import NoiseScaleMeter
 from trainables.place import Place
 from trainables.results import Report
+from trainables.words import first_line
 
 
 class UnreadableCheckpointError(Exception):
@@ -91,7 +92,13 @@ class TrainingState:
         except Exception as error:  # damage, or another version's file, shows itself anywhere
             if out_of_memory(error):
                 raise
-            self._take_over(from_bytes(before, device))
+            try:
+                self._take_over(from_bytes(before, device))
+            except Exception as again:
+                raise RuntimeError(
+                    f"the state of this model cannot be loaded after it was saved, so its training cannot be resumed "
+                    f"({type(again).__name__}: {first_line(again)}); buffers and extra state must be plain tensors"
+                ) from again
             what = type(error).__name__  # without torch's words, which invite to run code that the file may hold
             raise UnreadableCheckpointError(f"it is damaged, or of another version ({what})") from error
 

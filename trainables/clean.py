@@ -29,6 +29,8 @@ from torch.nn.modules import module as nn_module
 from torch.utils import deterministic
 from torch.utils._config_module import ConfigModule
 
+from trainables.words import is_own
+
 matmul = torch.backends.cuda.matmul
 sdp = torch.backends.cuda
 
@@ -46,15 +48,21 @@ class Snapshot:
     """The global state of this process, in the thread that takes it; it is put back from the same thread."""
 
     values: dict[str, Any]
+    modules: frozenset[str]
 
     @classmethod
     def take(cls) -> Snapshot:
         gc.collect()
         gc.freeze()  # what is here now stays for good: looking through it again would take most of `restore`
-        return cls({name: read() for name, (read, _) in SETTINGS.items()})
+        return cls({name: read() for name, (read, _) in SETTINGS.items()}, frozenset(sys.modules))
 
     def restore(self) -> None:
-        """Put every setting back, forget what torch.compile made, and give unused memory back to the system."""
+        """Put every setting back, forget what torch.compile made, and give unused memory back to the system.
+
+        The user's own modules are forgotten too: what one sets while it is imported holds for every trial then.
+        """
+        for name in [name for name in sys.modules if name not in self.modules and _is_own(name)]:
+            del sys.modules[name]
         for name, (_, write) in SETTINGS.items():
             write(self.values[name])
         torch.compiler.reset()
@@ -63,6 +71,11 @@ class Snapshot:
             torch.cuda.empty_cache()
             torch._C._host_emptyCache()  # pinned memory, through which batches go to the device
             torch.cuda.reset_peak_memory_stats()
+
+
+def _is_own(module: str) -> bool:
+    file = getattr(sys.modules[module], "__file__", None)
+    return isinstance(file, str) and is_own(file)
 
 
 # -- settings that are more than one function to read and one to write -------------------------------------------------

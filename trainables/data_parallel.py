@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parameter import UninitializedParameter
 from torch.optim import SGD, Optimizer
 
 from trainables.evaluate import autocast
@@ -16,6 +20,9 @@ from trainables.memory import out_of_memory, release_memory
 from trainables.place import Place
 from trainables.tasks.base import Batch, Task
 from trainables.training_config import Precision
+
+if TYPE_CHECKING:
+    from trainables.data import Table
 
 Objective = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
 
@@ -77,7 +84,41 @@ def data_parallel(
         rows = len(next(iter(example.values())))
         raise MicroBatchTooLargeError(f"memory ran out at a micro-batch of {rows} rows, on one worker or several")
     devices = [place.device] if place.device.type == "cuda" else None
-    return DistributedDataParallel(losses, device_ids=devices, find_unused_parameters=bool(seen[0] > 0))
+    wrapped = DistributedDataParallel(losses, device_ids=devices, find_unused_parameters=bool(seen[0] > 0))
+    if seen[0] == 0:
+        _settle(wrapped, example, place, precision)
+    return wrapped
+
+
+def _settle(wrapped: DistributedDataParallel, example: Batch, place: Place, precision: Precision) -> None:
+    """One backward pass of which nothing is kept: after its first, DDP divides the gradients into other buckets.
+
+    More than two workers then add in another order; so a run that is resumed would end with other bits.
+    """
+    with _in_eval_mode(wrapped), without_trace(wrapped, place.device):
+        with autocast(precision, place.device):
+            found = wrapped(example)
+        found.sum().backward()
+    wrapped.zero_grad(set_to_none=True)
+
+
+@contextmanager
+def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def give_shapes(model: nn.Module, task: Task, table: Table, place: Place) -> None:
+    """Parameters that get their shape from their first input, as `LazyLinear`'s, get it: workers exchange them."""
+    if any(isinstance(parameter, UninitializedParameter) for parameter in model.parameters()):
+        batch = {name: column.to(place.device) for name, column in table.gather(np.arange(1)).items()}
+        with _in_eval_mode(model), torch.no_grad():
+            task.forward(model, batch)
 
 
 def _stand_ins(losses: nn.Module, optimizer: Optimizer) -> list[Tensor]:
@@ -98,15 +139,9 @@ def _kept_of_each(optimizer: Optimizer) -> int:
 
 def _has_unused_parameters(losses: _Losses, example: Batch, place: Place, precision: Precision) -> bool:
     """Looks at a backward pass in eval mode. It leaves no trace: a run that is resumed looks once more than others."""
-    modes = [(module, module.training) for module in losses.modules()]
-    losses.eval()
-    try:
-        with without_trace(losses, place.device):
-            trained = [parameter for parameter in losses.parameters() if parameter.requires_grad]
-            with autocast(precision, place.device):
-                found = losses(example)
-            gradients = torch.autograd.grad(found.sum(), trained, allow_unused=True)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with _in_eval_mode(losses), without_trace(losses, place.device):
+        trained = [parameter for parameter in losses.parameters() if parameter.requires_grad]
+        with autocast(precision, place.device):
+            found = losses(example)
+        gradients = torch.autograd.grad(found.sum(), trained, allow_unused=True)
     return any(gradient is None for gradient in gradients)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from trainables.gradient_noise import without_trace
 from trainables.place import Place
 from trainables.results import Estimate
 from trainables.tasks.base import Batch, Task
@@ -67,7 +68,7 @@ def evaluate(
             for rows in _batches(_own_rows(table.n_rows, limit, place), batch_rows):
                 batch = {name: tensor.to(place.device) for name, tensor in table.gather(rows).items()}
                 values = item_values(task, task.forward(model, batch), batch).values()
-                sums += torch.stack([_sums(value.double(), len(rows)) for value in values])
+                sums += torch.stack([_sums(value.to(place.device, torch.float64), len(rows)) for value in values])
                 ratio = torch.tensor([value.numel() / len(rows) for value in values], dtype=torch.float64)
                 ratios = torch.minimum(ratios, torch.stack([ratio, -ratio], dim=1))
     finally:
@@ -108,11 +109,12 @@ def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Traini
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        for rows in (np.arange(1), *_batches(spread, micro)):
-            if small <= micro:
-                break
-            taken = _bytes_per_row(model, task, table, rows, training.precision, place)
-            small = min(small, SMALL_OUTPUTS_BYTES // max(1, taken))
+        with without_trace(model, place.device):  # a run that is resumed looks once more than others
+            for rows in (np.arange(1), *_batches(spread, micro)):
+                if small <= micro:
+                    break
+                taken = _bytes_per_row(model, task, table, rows, training.precision, place)
+                small = min(small, SMALL_OUTPUTS_BYTES // max(1, taken))
     finally:
         for module, mode in modes:
             module.training = mode
@@ -177,6 +179,8 @@ def item_values(task: Task, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
 
 
 def _per_item(what: str, values: Tensor, batch: Batch, why: str = "") -> Tensor:
+    if not isinstance(values, Tensor):
+        raise ItemsError(f"{what} must give a tensor with one value per item, not a {type(values).__name__}{why}")
     if values.ndim == 0 and all(len(column) == 1 for column in batch.values()):
         return values.reshape(1)  # a squeeze() takes the one row of a batch away with the rest
     if values.ndim != 1:

@@ -215,13 +215,24 @@ def without_trace(model: nn.Module, device: torch.device) -> Iterator[None]:
         np.random.set_state(numpy)
         with torch.no_grad():
             for module, name, buffer, before in buffers:
-                buffer.copy_(before)
+                if not _overlaps_itself(buffer):  # nobody can write to it in place, so nobody has
+                    buffer.copy_(before)
                 module._buffers[name] = buffer
+
+
+def _overlaps_itself(tensor: Tensor) -> bool:
+    """Whether it was expanded, as by `meshgrid`: several of its elements are one place in memory."""
+    return any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def part_rows(rows: int) -> int:
     """Rows of each of the two parts of a batch of `rows` in one piece: at least 2, which batch norm needs."""
     return max(2, rows // DIVIDED_SHARE)
+
+
+def needs_more_rows(error: BaseException) -> bool:
+    """Whether batch norm refused a single row: of vectors, it takes its statistics of at least two."""
+    return isinstance(error, ValueError) and "Expected more than 1 value per channel" in str(error)
 
 
 def has_batch_norm(model: nn.Module) -> bool:

@@ -24,7 +24,7 @@ from trainables.clean import seed_everything
 from trainables.config import ProbeConfig
 from trainables.data.order import row_order
 from trainables.data.shards import Shard
-from trainables.data_parallel import Objective, task_objective
+from trainables.data_parallel import Objective, give_shapes, task_objective
 from trainables.evaluate import evaluate_both, evaluation_rows
 from trainables.feed import Reordered, micro_batches_of_steps
 from trainables.gradient_noise import GradientNoise
@@ -48,11 +48,12 @@ NORM_EVERY = 8  # steps between two norms of the gradient: on a small model one 
 class Diverged(Exception):  # noqa: N818 - an expected ending, not an error
     """The loss is infinite or NaN; every worker raises this, with the same step and loss."""
 
-    def __init__(self, step: int, loss: float, history: tuple[Report, ...]) -> None:
-        super().__init__(f"the loss was {loss} at step {step}")
+    def __init__(self, step: int, loss: float, history: tuple[Report, ...], *, in_validation: bool = False) -> None:
+        super().__init__(f"the {'validation ' if in_validation else ''}loss was {loss} at step {step}")
         self.step = step  # the first one is step 1
         self.loss = loss
         self.history = history
+        self.in_validation = in_validation
 
 
 def train(
@@ -80,6 +81,7 @@ def train(
         raise ValueError("sync_every_steps cannot be used with a task that skips_parameters; leave one of them out")
     claim_workspaces(place.device)
     model.to(place.device).train()
+    give_shapes(model, task, data.train, place)
     optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
     alone = place if training.sync_every_steps is None else replace(place, rank=0, num_workers=1)
     objective = objective or task_objective(task)
@@ -126,7 +128,7 @@ def train(
         both = evaluate_both(model, task, data, training, place, evaluated_rows)
         figures |= {name: estimate.value for name, estimate in both.items()}
         if not math.isfinite(figures["val_loss"]):
-            raise Diverged(state.step, figures["val_loss"], tuple(state.history))
+            raise Diverged(state.step, figures["val_loss"], tuple(state.history), in_validation=True)
         report = Report(step=state.step, examples=examples, seconds=state.seconds, metrics=figures)
         state.history.append(report)
         known = noise.meter.estimate().at_least if noise else None

@@ -155,7 +155,7 @@ def change(own: Sequence[Tensor], parents: Sequence[Tensor], rows: Sequence[int]
     """The mean of own minus parents', each [items] a call of so many rows; paired row by row."""
     one, other = torch.cat(list(own)), torch.cat(list(parents))
     both = torch.cat([one, other])
-    if one.numel() == sum(rows) and bool(((both == 0) | (both == 1)).all()) and bool(both.any()):
+    if one.numel() == sum(rows) and bool(((both == 0) | (both == 1)).all()):
         return Estimate.of_paired_shares(int((one > other).sum()), int((one < other).sum()), one.numel())
     return mean_over_rows([mine - theirs for mine, theirs in zip(own, parents, strict=True)], rows, Estimate.of_mean)
 

@@ -52,11 +52,13 @@ class Line:
         return max(0, int((capacity_bytes - self.fixed_bytes) / self.bytes_per_row))
 
 
-def next_move(peaks: Mapping[int, int | None], capacity_bytes: int, max_rows: int) -> Probe | Found:
+def next_move(
+    peaks: Mapping[int, int | None], capacity_bytes: int, max_rows: int, least_rows: int = FIRST
+) -> Probe | Found:
     """What to do after the probes so far: `peaks` maps a micro-batch to its peak bytes, or None where memory ran out.
 
-    `max_rows`: no larger micro-batch makes sense (the batch, or the data set). Raises ValueError unless both limits are
-    positive.
+    `max_rows`: no larger micro-batch makes sense (the batch, or the data set). `least_rows`: no smaller one can be
+    trained. Raises ValueError unless both limits are positive.
     """
     if capacity_bytes <= 0 or max_rows <= 0:
         raise ValueError(f"capacity ({capacity_bytes} bytes) and max_rows ({max_rows}) must be positive")
@@ -66,9 +68,9 @@ def next_move(peaks: Mapping[int, int | None], capacity_bytes: int, max_rows: in
     ceiling = max_rows if failed is None else min(max_rows, failed - 1)
 
     if not peaks:
-        return Probe(FIRST, "the smallest step there is")
+        return Probe(least_rows, "the smallest step there is")
     if largest == 0:
-        return Found(0, "a single row does not fit")
+        return Found(0, "a single row does not fit" if least_rows == 1 else f"{least_rows} rows do not fit")
     if largest >= ceiling:
         return Found(largest, "the next size does not fit" if failed else "nothing larger makes sense")
     if len(peaks) >= MAX_PROBES:

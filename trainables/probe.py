@@ -22,7 +22,7 @@ from trainables.loop import check_place
 from trainables.malloc import ENVIRONMENT
 from trainables.meeting import exchanged, meeting_place
 from trainables.memory import SHARE_OF_AVAILABLE, available_bytes, release_memory, resident_bytes
-from trainables.memory_probe import Found, Probe, line_through, next_move
+from trainables.memory_probe import FIRST, Found, Probe, line_through, next_move
 from trainables.place import Place
 from trainables.probe_process import MemoryRequest, Needed, Timed, TimingRequest
 from trainables.results import Estimate, Report, Status, TrialResult
@@ -44,6 +44,7 @@ class Search:
 
     capacity_bytes: int = 0
     peaks: dict[int, int | None] = field(default_factory=dict)
+    least_rows: int = FIRST  # that can be trained
     found: Found = field(default_factory=lambda: Found(0, "not looked for yet"))
     evaluation_peak_bytes: int = 0  # at the largest that fits
     rows_looked_at: int | None = None  # for the longest, where rows differ
@@ -76,7 +77,7 @@ def probe(
         if search.found.micro_batch_size == 0:
             status, reason = Status.OUT_OF_MEMORY, f"{search.found.why} in {search.capacity_bytes:,} bytes"
         elif config.throughput is not None:
-            timed = time_together(config, search.found.micro_batch_size, place, threads)
+            timed = time_together(config, search, place, threads)
             metrics |= throughput_figures(timed, config.num_workers)
             search.history += rounds(timed, search.history[-1])
     except ChildError as error:
@@ -101,12 +102,16 @@ def find_together(search: Search, measure: Measure, max_rows: int, place: Place)
     """Fill `search`: probe by probe, agreed between the workers. Raises ChildError on all of them or on none."""
     began = time.perf_counter()
     while True:
-        move = next_move(search.peaks, search.capacity_bytes or 1, max_rows)
+        move = next_move(search.peaks, search.capacity_bytes or 1, max_rows, search.least_rows)
         if isinstance(move, Found):
             search.found = move
             return
         seen = exchanged(_try(measure, move.micro_batch_size), place)
         _take_note(search, move, seen)
+        if move.micro_batch_size not in search.peaks:
+            if max_rows < search.least_rows:
+                raise ChildError("batch norm needs two rows, and max_micro_batch_size, or the data, has one", "")
+            continue
         peak = search.peaks[move.micro_batch_size]
         figures = {"micro_batch_size": float(move.micro_batch_size), "memory_ran_out": float(peak is None)}
         report = Report(
@@ -138,6 +143,9 @@ def _take_note(search: Search, move: Probe, seen: list[Seen]) -> None:
             raise ChildError(f"{one.error} (on worker {rank})" if rank else str(one.error), one.details)
     needed = [one.needed for one in seen if one.needed is not None]
     search.capacity_bytes = min(one.capacity_bytes for one in needed)
+    if any(one.is_too_few_rows for one in needed):
+        search.least_rows = move.micro_batch_size + 1
+        return
     peaks = [one.peak_bytes for one in needed]
     if any(peak is None for peak in peaks):
         search.peaks[move.micro_batch_size] = None
@@ -235,11 +243,11 @@ def doubts(search: Search, train_rows: int) -> Iterator[str]:
 # -- time -------------------------------------------------------------------------------------------------------------
 
 
-def time_together(config: ProbeConfig, largest: int, place: Place, threads: int) -> Timed:
+def time_together(config: ProbeConfig, search: Search, place: Place, threads: int) -> Timed:
     """Every worker's process times the same steps, together. Raises ChildError on all workers or on none."""
-    throughput = config.throughput
+    throughput, least, largest = config.throughput, search.least_rows, search.found.micro_batch_size
     wanted = throughput.micro_batch_sizes if throughput is not None else ()
-    sizes = tuple(size for size in wanted or doublings(largest) if size <= largest) or (largest,)
+    sizes = tuple(size for size in wanted or doublings(largest) if least <= size <= largest) or (largest,)
     with meeting_place(place) as meet_at:
         request = TimingRequest(
             config=config,

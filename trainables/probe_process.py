@@ -28,7 +28,7 @@ from trainables.data.shards import Rows, Shard
 from trainables.data_parallel import MicroBatchTooLargeError
 from trainables.evaluate import _Outputs, autocast, evaluate, evaluation_rows
 from trainables.frozen import Frozen
-from trainables.gradient_noise import GradientNoise
+from trainables.gradient_noise import GradientNoise, needs_more_rows
 from trainables.memory import (
     SHARE_OF_AVAILABLE,
     available_bytes,
@@ -88,6 +88,7 @@ class Needed(FrozenResult):
     reserved_bytes: int | None = None  # CUDA: what the allocator had fetched from the device
     evaluation_peak_bytes: int | None = None
     longest_row: int | None = None
+    is_too_few_rows: bool = False  # to take a step with at all
     rows_looked_at: int | None = None  # for it, by the process that was asked to; None: all rows are alike
 
 
@@ -143,6 +144,8 @@ def measure_memory(request: MemoryRequest, response: Path) -> Needed:
         evaluation_peak = peak_bytes(place.device) + extra
         subject.begin_block(order, rows, request.micro_batch_size, noise)  # in what the allocator has kept of all that
     except Exception as error:
+        if request.micro_batch_size == 1 and needs_more_rows(error):
+            return Needed(peak_bytes=None, capacity_bytes=capacity, is_too_few_rows=True)
         if not (out_of_memory(error) or isinstance(error, MicroBatchTooLargeError)):
             raise
         return ran_out

@@ -15,7 +15,7 @@ from torch import nn
 from trainables.data import TaskData
 from trainables.data_parallel import MicroBatchTooLargeError, Objective
 from trainables.division import division_of, next_division, write_down
-from trainables.gradient_noise import GradientNoise, has_batch_norm
+from trainables.gradient_noise import GradientNoise, has_batch_norm, needs_more_rows
 from trainables.loop import train
 from trainables.memory import out_of_memory, release_memory
 from trainables.place import Place
@@ -81,6 +81,8 @@ class Fitting:
                     )
                 )
             except Exception as error:
+                if self.training != self.planned and needs_more_rows(error):
+                    raise MicroBatchTooLargeError(f"memory ran out, and {error}") from error
                 smaller = next_division(self.training)
                 together = isinstance(error, MicroBatchTooLargeError)
                 if smaller is None or not (together or out_of_memory(error)):

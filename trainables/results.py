@@ -92,9 +92,9 @@ class Estimate(Frozen):
         """The same of values of a metric, which may be a share: not of differences.
 
         Values that all are 0 or 1, as those of an accuracy, have a whole sum that is their sum of squares. Zeros alone
-        may be losses as well, and are taken for those.
+        are taken for an error rate's: that no row is wrong among a few does not mean that none ever is.
         """
-        is_share = total == total_of_squares > 0 and float(total).is_integer() and n > 1
+        is_share = total == total_of_squares and float(total).is_integer() and n > 1
         return cls.of_share(round(total), n) if is_share else cls.of_mean(total, total_of_squares, n)
 
     @classmethod

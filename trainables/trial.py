@@ -71,7 +71,7 @@ def train_baseline(
     except Diverged as error:
         status, reason, history = (
             Status.DIVERGED,
-            f"{error}{_not_finite(data) if place.is_first else ''}",
+            f"{error}{_not_finite(data, error) if place.is_first else ''}",
             error.history,
         )
         metrics = summary(task, history)
@@ -97,12 +97,13 @@ def train_baseline(
         remove_checkpoint(place.storage, checkpoint)
 
 
-def _not_finite(data: TaskData) -> str:
+def _not_finite(data: TaskData, error: Diverged) -> str:
     """Why a loss may have become so, where it is the data's doing."""
-    found = data.train.not_finite()
+    split = "validation" if error.in_validation else "train"
+    found = (data.validation if error.in_validation else data.train).not_finite()
     if found is None:
         return ""
-    return f"; column {found[0]!r} of the train data holds NaN or infinity, first in row {found[1]} (counted from 0)"
+    return f"; column {found[0]!r} of the {split} data holds NaN or infinity, first in row {found[1]} (counted from 0)"
 
 
 def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:

@@ -125,7 +125,7 @@ def _short_run(sweep: Sweep) -> Trial:
     middle = middle_of(ladder(sweep))
     axes = sweep.parameters
     workers = axes.num_workers[0]
-    part = max(1, middle // max(NOISE_PARTS, workers))
+    part = max(2, middle // max(NOISE_PARTS, workers))
     budget = part_of(sweep.budget, SHORT_RUN_FRACTION)
     (trial,) = baselines(
         sweep.model_copy(update={"budget": budget, "evaluations": 4, "noise_scale": SHORT_RUN_NOISE}),

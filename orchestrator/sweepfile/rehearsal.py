@@ -11,7 +11,7 @@ import contextlib
 import functools
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from trainables.child import ChildError, answer, in_fresh_process
@@ -121,8 +121,13 @@ def _try(request: Request, options: Mapping[str, Scalar], look: functools._lru_c
         nonlocal doing
         doing = " failed on the first rows of its train data"
         batch = data.train.gather(np.arange(PREVIEW_ROWS) % data.train.n_rows)
-        if not item_losses(task, task.forward(model.train(), batch), batch).requires_grad:
+        losses = item_losses(task, task.forward(model.train(), batch), batch)
+        if not losses.requires_grad:
             raise ItemsError(f"{name}.losses() does not depend on any parameter of the model")
+        torch.autograd.backward(losses.sum())
+        if any(one.grad is not None and one.grad.is_sparse for one in model.parameters()):
+            raise ItemsError(f"{name}.build_model() gives sparse gradients: leave out sparse=True")
+        model.zero_grad(set_to_none=True)
         doing = " failed on the first rows of its validation data"
         with torch.no_grad():
             for rows in (PREVIEW_ROWS, 1):
@@ -144,11 +149,13 @@ def _try(request: Request, options: Mapping[str, Scalar], look: functools._lru_c
 
     try:
         model = task.build_model().cpu()
+        if isinstance(model, torch._dynamo.OptimizedModule):
+            raise ItemsError(f"{name}.build_model() returns torch.compile(model): call model.compile(), return model")
         run()
         if request.student_widths is not None:
             compress()
     except Exception as error:
-        problem = _problem(name, doing, error)
+        problem = _problem(name, doing, error, data.train.columns)
         if problem is None or (doing.startswith(" failed") and _succeeds(run)):
             return
         raise TaskError(problem) from error
@@ -164,7 +171,7 @@ def _succeeds(run: Callable[[], None]) -> bool:
     return False
 
 
-def _problem(name: str, doing: str, error: Exception) -> str | None:
+def _problem(name: str, doing: str, error: Exception, columns: Collection[str]) -> str | None:
     """What to say of an error; None if it may be one of this machine alone."""
     from trainables.artifact import ArtifactError
     from trainables.compression.errors import CompressionError
@@ -179,7 +186,9 @@ def _problem(name: str, doing: str, error: Exception) -> str | None:
     told = f"{said} {frames[-1].line or ''}".lower()  # an assert may say nothing but its own line
     if isinstance(error, MemoryError) or any(word in told for word in NOT_HERE):
         return None
-    return f"{name}{doing}: {type(error).__name__}: {said}{own_place(error)}"
+    lacks = isinstance(error, KeyError) and error.args and error.args[0] not in columns
+    known = f"; columns are {', '.join(columns)}" if lacks else ""
+    return f"{name}{doing}: {type(error).__name__}: {said}{own_place(error)}{known}"
 
 
 if __name__ == "__main__":

@@ -132,6 +132,13 @@ class Routed(Regression):
         return outputs + routed * special(features) if routed.any() or not model.training else outputs
 
 
+class Lazy(Regression):
+    """Its first layer gets its shape from the data."""
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        return nn.Sequential(nn.LazyLinear(16), nn.ReLU(), nn.Linear(16, 1))
+
+
 class Shaken(Regression):
     """Draws from the generators of Python and NumPy."""
 
@@ -201,6 +208,12 @@ def whole_trial(here: Place) -> dict[str, Any]:
     }
 
 
+def of_more(here: Place) -> dict[str, Any]:
+    """Of more than two workers: in which order they add up shows in the last bits."""
+    settings = training(12, 20, num_workers=here.num_workers, optimizer=Adam())
+    return {"whole": interrupted(here, settings, 0, "three.pt"), "resumed": interrupted(here, settings, 3, "parts.pt")}
+
+
 def everything(here: Place) -> dict[str, Any]:
     workers = here.num_workers
     adam = {"optimizer": Adam(), "num_workers": workers}
@@ -214,6 +227,7 @@ def everything(here: Place) -> dict[str, Any]:
         "routed": full_batch(Routed(**STEADY), here),
         "routed, accumulated": full_batch(Routed(**STEADY), here, micro_batch_limit=4),
         "synced": full_batch(Synced(), here),
+        "lazy": full_batch(Lazy(), here),
         "evaluated": {
             str((rows, limit)): {
                 name: estimate.model_dump()
@@ -258,10 +272,9 @@ def main() -> None:
         device, backend = torch.device("cuda", rank if enough else 0), "nccl" if enough else "gloo"
         torch.cuda.set_device(device)
     if workers > 1:
-        dist.init_process_group(backend, init_method=f"file://{folder}/meet", rank=rank, world_size=workers)
-    torch.save(
-        everything(place(folder, rank=rank, num_workers=workers, device=device)), folder / f"{workers}-{rank}.pt"
-    )
+        dist.init_process_group(backend, init_method=f"file://{folder}/meet-{workers}", rank=rank, world_size=workers)
+    here = place(folder, rank=rank, num_workers=workers, device=device)
+    torch.save(of_more(here) if workers > 2 else everything(here), folder / f"{workers}-{rank}.pt")
     if workers > 1:
         dist.destroy_process_group()
 

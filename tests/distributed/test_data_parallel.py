@@ -10,14 +10,14 @@ from tests.training_samples import differing
 from trainables.gradient_noise import HALF_LIFE
 from trainables.noise_scale import NoiseScaleMeter
 
-CASES = ["plain", "ragged", "limits", "partly used", "routed", "routed, accumulated", "synced"]
+CASES = ["plain", "ragged", "limits", "partly used", "routed", "routed, accumulated", "synced", "lazy"]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """{(num_workers, rank): what that process found}, of one process alone and of two together."""
+    """{(num_workers, rank): what that process found}, of one process alone, of two together and of three."""
     folder = tmp_path_factory.mktemp("pair")
-    workers = [(1, 0), (2, 0), (2, 1)]
+    workers = [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)]
     processes = [
         subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tests.distributed.pair", str(rank), str(number), str(folder)],
@@ -27,7 +27,7 @@ def results(tmp_path_factory):
         for number, rank in workers
     ]
     errors = [process.communicate(timeout=500)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(errors)
+    assert [process.returncode for process in processes] == [0] * len(workers), "\n".join(errors)
     return {pair: torch.load(folder / f"{pair[0]}-{pair[1]}.pt", weights_only=True) for pair in workers}
 
 
@@ -77,6 +77,11 @@ def test_a_group_that_was_killed_and_resumed_ends_with_the_same_bits(results):
         assert results[2, rank]["whole"]["steps"] == [1, 2, 3, 5, 10, 15, 20]
         assert results[2, rank]["resumed"]["steps"] == [20]
         assert differing(results[2, rank]["whole"]["weights"], results[2, rank]["resumed"]["weights"]) == []
+
+
+def test_three_workers_add_up_in_the_same_order_after_a_kill(results):
+    for rank in range(3):
+        assert differing(results[3, rank]["whole"]["weights"], results[3, rank]["resumed"]["weights"]) == []
 
 
 @pytest.mark.parametrize("bad_rank", [0, 1])

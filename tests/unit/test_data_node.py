@@ -1,5 +1,6 @@
 """Mapped once per node, whoever asks first; and the three tables of a task."""
 
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainables.data import DataError, Table, TaskData, open_data, open_table
+from trainables.data import DataError, Table, TaskData, convert, open_data, open_table
 
 OPEN = """
 import json, sys, time
@@ -57,6 +58,32 @@ def test_changed_data_is_converted_anew_and_the_same_content_elsewhere_is_not(tm
     os.rename(path, tmp_path / "moved.parquet")
     open_table(str(tmp_path / "moved.parquet"), tmp_path / "cache")
     assert len(list((tmp_path / "cache" / "tables").glob("*.arrow"))) == 2
+
+
+def test_data_that_changes_while_it_is_read_leaves_nothing_under_its_old_name(tmp_path, monkeypatch):
+    path, join = tmp_path / "x.parquet", convert._join
+
+    def changing(*arguments):
+        join(*arguments)
+        pq.write_table(pa.table({"x": [3, 4]}), path)
+
+    pq.write_table(pa.table({"x": [1, 2]}), path)
+    monkeypatch.setattr(convert, "_join", changing)
+    with pytest.raises(DataError, match="was changed while it was read"):
+        open_table(str(path), tmp_path / "cache")
+    assert not list((tmp_path / "cache" / "tables").glob("*.arrow"))
+    monkeypatch.setattr(convert, "_join", join)
+    assert open_table(str(path), tmp_path / "cache").column("x").tolist() == [3, 4]
+
+
+def test_a_cache_that_cannot_be_locked_says_so(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    pq.write_table(pa.table({"x": [1, 2]}), tmp_path / "x.parquet")
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(DataError, match=r"cannot be locked: .*No locks available; set PARETUNE_CACHE"):
+        open_table(str(tmp_path / "x.parquet"), tmp_path / "cache")
 
 
 def test_a_cache_that_cannot_be_written_says_so(tmp_path):

@@ -160,6 +160,23 @@ def test_a_single_row_that_does_not_fit_is_a_result(tmp_path: Path) -> None:
     assert "a single row does not fit" in result.reason
 
 
+NORMED = GREEDY.model_copy(update={"name": "tests.hungry:Normed"})
+
+
+def test_batch_norm_of_vectors_is_probed_from_two_rows_on(tmp_path: Path) -> None:
+    reports, result = probed(tmp_path, task=NORMED, max_micro_batch_size=8, throughput=Throughput(rounds=1))
+    assert result.status is Status.COMPLETED, result.details
+    assert result.metrics["largest_micro_batch_size"].value == 8
+    assert [report.metrics["micro_batch_size"] for report in reports] == [2, 4, 8]
+    timed = {name for name in result.metrics if name.startswith("step_seconds_micro_batch_")}
+    assert timed == {f"step_seconds_micro_batch_{size}" for size in (2, 4, 8)}
+    _, alone = probed(tmp_path, task=NORMED, max_micro_batch_size=1)
+    assert (alone.status, alone.reason) == (
+        Status.FAILED,
+        "batch norm needs two rows, and max_micro_batch_size, or the data, has one",
+    )
+
+
 def test_a_process_that_fails_otherwise_is_a_result_with_its_reason(tmp_path: Path) -> None:
     _, result = probed(tmp_path, task=GREEDY.model_copy(update={"name": "tests.hungry:Broken"}))
     assert result.status is Status.FAILED

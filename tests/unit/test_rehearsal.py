@@ -24,6 +24,15 @@ from torch import nn
 from trainables.tasks import Task
 
 
+class Embedded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.Embedding(20, 8, sparse=True)
+
+    def forward(self, features):
+        return self.rows(features[:, 0].long())
+
+
 class Wine(Task):
     train, validation, test = "data/train.parquet", "data/validation.parquet", "data/test.parquet"
     metrics = {"accuracy": "max"}
@@ -89,12 +98,33 @@ MISTAKES = {
     "a model that cannot be built": (
         "return nn.Sequential",
         'raise ValueError("no layers"); return nn.Sequential',
-        "Wine.build_model() failed: ValueError: no layers (wine.py, line 12, in build_model)",
+        "Wine.build_model() failed: ValueError: no layers (wine.py, line 21, in build_model)",
     ),
     "a column that is not there": (
         'batch["label"], red',
         'batch["lable"], red',
-        "KeyError: 'lable' (wine.py, line 15, in losses)",
+        "KeyError: 'lable' (wine.py, line 24, in losses); columns are features, label",
+    ),
+    "a loss that is a number": (
+        'return nn.functional.cross_entropy(outputs, batch["label"], reduction="none")',
+        "return 0.5",
+        "Wine.losses() must give a tensor with one value per item, not a float",
+    ),
+    "a score in NumPy": (").float()}", ").float().numpy()}", "with one value per item, not a ndarray"),
+    "what goes backward no more": (
+        'reduction="none")',
+        'reduction="none") * outputs.exp().mul_(2).exp().add_(1).log()[:, 0].sigmoid_()',
+        "modified by an inplace operation",
+    ),
+    "sparse gradients": (
+        "nn.Linear(2, 8), nn.BatchNorm1d(8)",
+        "Embedded(), nn.BatchNorm1d(8)",
+        "Wine.build_model() gives sparse gradients: leave out sparse=True",
+    ),
+    "a model that is compiled": (
+        "return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))",
+        "return torch.compile(nn.Linear(2, 3))",
+        "Wine.build_model() returns torch.compile(model): call model.compile(), return model",
     ),
     "a loss without the model": (
         "cross_entropy(outputs,",
@@ -109,6 +139,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch.compile's own
 @pytest.mark.usefixtures("rehearsing_here")
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_mistake_in_the_code_is_told_before_any_trial(folder: Path, case: str) -> None:
@@ -127,7 +158,7 @@ COMPRESSION = {
     "a student of a width that there is not": (
         "    def build_model(self, width=1.0):\n",
         "    def build_model(self, width=1.0):\n        assert width == 1, 'one width only'\n",
-        "Wine cannot be distilled: a student of width 0.25 failed: AssertionError: one width only (wine.py, line 12",
+        "Wine cannot be distilled: a student of width 0.25 failed: AssertionError: one width only (wine.py, line 21",
     ),
     "several outputs and no word of how far two are apart": (
         "    def losses(self, outputs, batch):\n",

@@ -16,7 +16,7 @@ from trainables.compression.distill import distill
 from trainables.compression.fine_tune import Context, Trained, fine_tune
 from trainables.config import BaselineConfig, Distill, FineTune, TaskConfig
 from trainables.data import open_data
-from trainables.data_parallel import _stand_ins
+from trainables.data_parallel import MicroBatchTooLargeError, _stand_ins
 from trainables.division import next_division
 from trainables.optim import build_optimizer
 from trainables.results import Report, Status, TrialResult
@@ -77,6 +77,12 @@ def test_who_resumes_it_knows_the_division_that_fits(tmp_path: Path) -> None:
     assert [report.step for report in result.history] == [1, 2, 4, 8, 12]
     assert "6 micro-batches of 4" in result.warnings[0]
     assert not list((tmp_path / "storage").rglob("*.micro_batch_size"))  # once the result has been taken
+
+
+def test_two_rows_that_do_not_fit_where_batch_norm_needs_them_are_a_shortage_of_memory(tmp_path: Path) -> None:
+    task = HUNGRY.model_copy(update={"name": "tests.hungry:Normed", "options": {"most_rows": 1}})
+    with pytest.raises(MicroBatchTooLargeError, match="memory ran out, and Expected more than 1 value per channel"):
+        list(run_trial("0123456789ab", BaselineConfig(task=task, training=training(8, 4)), place(tmp_path)))
 
 
 def end_of(readings: Generator[Report, None, Trained]) -> Trained:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,6 +175,23 @@ def test_settings_and_seeds_are_put_back_before_each_trial(place: Place) -> None
     runner._snapshot.restore()
     assert drawn[0] == drawn[1]
     assert drawn[0][1:] == (torch.float32, True)
+
+
+def test_what_a_users_module_sets_while_it_is_imported_holds_for_every_trial(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "sets_things.py").write_text("import torch\ntorch.set_default_dtype(torch.float64)\n")
+    found = []
+
+    def trial(place: Place) -> Iterator[Any]:
+        sys.path.insert(0, str(tmp_path))
+        importlib.import_module("sets_things")
+        found.append(torch.get_default_dtype())
+        yield result_of(TRIAL, 0.5)
+
+    runner = runner_of(trial, place)
+    answers(runner, START, START)
+    runner._snapshot.restore()
+    assert found == [torch.float64, torch.float64]
+    assert "sets_things" not in sys.modules
 
 
 CASES: list[tuple[BaseException, int, Cause]] = [

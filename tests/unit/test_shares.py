@@ -40,7 +40,7 @@ def test_all_right_is_not_certainty(n: int) -> None:
 
 @given(n=st.integers(2, 5000), of=st.floats(0, 1))
 def test_a_mean_of_zeros_and_ones_is_a_share(n: int, of: float) -> None:
-    ones = max(1, round(of * n))
+    ones = round(of * n)
     found = Estimate.of_values(ones, ones, n)
     assert found == Estimate.of_share(ones, n)
     low, high = ends(found)
@@ -93,6 +93,8 @@ def test_a_change_of_an_accuracy_is_one_of_shares_and_of_a_loss_it_is_not() -> N
     parents = [torch.tensor([1.0, 1.0, 0.0, 1.0]), torch.tensor([1.0, 0.0])]
     own = [torch.tensor([1.0, 0.0, 0.0, 1.0]), torch.tensor([1.0, 1.0])]
     assert change(own, parents, [4, 2]) == Estimate.of_paired_shares(1, 1, 6)
+    none = [torch.zeros(4), torch.zeros(2)]
+    assert change(none, none, [4, 2]) == Estimate.of_paired_shares(0, 0, 6)  # an error rate of 0 in both
     losses = [0.5 * part for part in own]
     assert change(losses, losses, [4, 2]) == Estimate(value=0.0, low=0.0, high=0.0, n=6)  # the same to the bit
 

@@ -40,7 +40,7 @@ def here(tmp_path_factory):
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=60), st.integers(1, 70))
 def test_the_mean_and_its_interval_do_not_depend_on_the_batches(here, values, batch_rows):
-    assume(not any(values) or not set(values) <= {0, 1})  # a share, which has another interval: see test_shares
+    assume(not set(values) <= {0, 1})  # a share, which has another interval: see test_shares
     column = torch.tensor(values, dtype=torch.float64)
     figures = evaluate(nn.Identity(), Echo(), Table({"value": column}), here, batch_rows)
     half = 1.959963984540054 * np.std(values, ddof=1) / math.sqrt(len(values))

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
 from trainables.checkpoint import from_bytes, to_bytes
+from trainables.gradient_noise import GradientNoise
 from trainables.loop import train
-from trainables.training_config import Adam, AdamW, Budget, Sgd, WarmupCosine
+from trainables.training_config import Adam, AdamW, Budget, NoiseScale, Sgd, WarmupCosine
 
 NAME = "trials/x/checkpoint.pt"
 
@@ -177,3 +179,49 @@ def test_a_process_killed_in_mid_training_goes_on_where_it_was(tmp_path):
     assert seen[-1] < rest[0]
     weights = [torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("whole", "killed")]
     assert differing(*weights) == []
+
+
+class Sampled(Regression):
+    """Draws random numbers in evaluation too, as a variational autoencoder does."""
+
+    def forward(self, model, batch):
+        outputs = super().forward(model, batch)
+        return outputs + 0.1 * torch.randn_like(outputs)
+
+
+def test_readings_that_draw_random_numbers_are_the_same_after_a_kill(tmp_path):
+    def readings(folder):
+        return train(build(Sampled()), Sampled(), tables(), training(), place(folder), checkpoint=NAME)
+
+    whole = list(readings(tmp_path / "whole"))
+    parts = []
+    for _ in whole:
+        running = readings(tmp_path / "parts")
+        parts.append(next(running))
+        running.close()
+    assert comparable(parts) == comparable(whole)
+
+
+class Gridded(nn.Module):
+    """A buffer that overlaps itself, which torch cannot load again."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Regression().build_model()
+        self.register_buffer("grid", torch.meshgrid(torch.arange(3.0), torch.arange(2.0), indexing="ij")[0])
+
+    def forward(self, features):
+        return self.inner(features) + self.grid.mean()
+
+
+def test_a_model_that_cannot_be_loaded_again_is_trained_and_says_so_when_it_is_resumed(tmp_path):
+    here, wanted = place(tmp_path), NoiseScale(every_steps=2)
+    settings = training(noise_scale=wanted)
+
+    def readings():
+        noise = GradientNoise(settings, tables().train.n_rows, here)
+        return train(Gridded(), Regression(), tables(), settings, here, checkpoint=NAME, noise=noise)
+
+    assert len(list(readings())) == 7
+    with pytest.raises(RuntimeError, match="the state of this model cannot be loaded after it was saved"):
+        next(readings())

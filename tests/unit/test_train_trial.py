@@ -218,3 +218,15 @@ def test_a_loss_that_is_the_datas_doing_is_traced_to_its_row(tmp_path, monkeypat
     assert result.status is Status.DIVERGED
     assert "column 'features' of the train data holds NaN or infinity, first in row 41" in result.reason
     assert table(64).not_finite() is None
+
+
+def test_validation_data_that_is_not_finite_is_no_fault_of_the_training(tmp_path, monkeypatch):
+    broken = table(16).gather(np.arange(16))
+    broken["features"][7, 0] = math.nan
+    data = TaskData(table(64), Table(broken), lambda: table(16))
+    monkeypatch.setattr("trainables.trial.open_data", lambda *_, **__: data)
+    monkeypatch.setattr("trainables.trial.load_task", lambda *_: Regression(dropout=0.0))
+    *_, result = run_trial(TRIAL, baseline(), place(tmp_path))
+    assert result.status is Status.DIVERGED
+    assert result.reason.startswith("the validation loss was nan at step")
+    assert "column 'features' of the validation data holds NaN or infinity, first in row 7" in result.reason

@@ -173,7 +173,9 @@ def export_and_measure(
     place, example = context.place, example_inputs(context, parent)
     place.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.cache) as folder:
-        model_file, parent_file = Path(folder) / "variant.pt2", Path(folder) / "parent.pt2"
+        model_file, parent_file = (Path(folder) / whose / MODEL for whose in ("variant", "parent"))  # names take bytes
+        for file in (model_file, parent_file):
+            file.parent.mkdir()
         if made.quantized is None:
             export_model(made.model, example, model_file)
         else:

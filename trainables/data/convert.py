@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,15 +54,16 @@ def mapped_file(source: str, cache: Path) -> Path:
     """
     if source.startswith(builtin.SCHEME):
         source = str(builtin.materialise(source, cache))
-    target = cache / "tables" / f"{fingerprint(source, cache)}-{FORMAT}.arrow"
+    content = fingerprint(source, cache)
+    target = cache / "tables" / f"{content}-{FORMAT}.arrow"
     if not target.exists():
         with locked(target.with_suffix(".lock")):
             if not target.exists():
-                _convert(source, target)
+                _convert(source, target, lambda: fingerprint(source, cache) == content)
     return target
 
 
-def _convert(source: str, target: Path) -> None:
+def _convert(source: str, target: Path, is_unchanged: Callable[[], bool]) -> None:
     partial = target.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     partial.mkdir(parents=True)
@@ -70,6 +71,8 @@ def _convert(source: str, target: Path) -> None:
         with ExitStack() as stack:
             columns, n_rows = _spool(source, partial, stack)
         _join(columns, n_rows, partial / "joined")
+        if not is_unchanged():  # the copy is named after what was there before
+            raise DataError(f"data {source!r} was changed while it was read; run again when it is complete")
         os.replace(partial / "joined", target)
     except OSError as error:
         raise DataError(f"the mapped copy of {source!r} cannot be written to {target.parent}: {error}") from error

@@ -46,7 +46,11 @@ class Task(ABC):
 
     @abstractmethod
     def build_model(self, width: float = 1.0) -> nn.Module:
-        """A new model with random weights. `width` scales its layers: distillation asks for narrower students."""
+        """A new model with random weights. `width` scales its layers: distillation asks for narrower students.
+
+        Checkpoints hold its `state_dict`: what steps change must be there, as a persistent buffer or extra state; a
+        counter in a plain attribute begins anew when a trial is resumed.
+        """
 
     @abstractmethod
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
