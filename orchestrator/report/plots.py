@@ -1,6 +1,6 @@
 """The plots of the page, as Plotly figures; and for each, a sentence to show where there is nothing to plot.
 
-Colour is always the batch size, light to dark with size; the marker is always the compression.
+Colour is the batch size, light to dark with size, unless an axis is (see `looks`); marker is always the compression.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 HEIGHT = 340  # pixels
 MAX_BATCH_TICKS = 9
+TICK_ROOM = 1 / 10  # of an axis: ticks that are nearer to one another would overlap
 TICKS = (  # leading digits, ever finer
     *((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)),
     *(tuple(tenths / 10 for tenths in range(10, 100, step)) for step in (10, 5, 2, 1)),
@@ -185,7 +186,7 @@ def new_figure(x_title: str, y_title: str) -> Any:
     return figure
 
 
-def error_bars(summaries: Sequence[Summary], divisor: float = 1.0) -> dict[str, Any]:
+def error_bars(summaries: Sequence[Summary], divisor: float = 1.0, color: str = FAINT) -> dict[str, Any]:
     """Intervals, which need not be symmetric, as Plotly wants them; no bar where there is no interval."""
 
     def length(end: float | None, mean: float, sign: int) -> float:
@@ -198,7 +199,7 @@ def error_bars(summaries: Sequence[Summary], divisor: float = 1.0) -> dict[str, 
         "arrayminus": [length(s.low, s.mean, -1) for s in summaries],
         "thickness": 1,
         "width": 3,
-        "color": FAINT,
+        "color": color,
     }
 
 
@@ -214,9 +215,19 @@ def log_axis(figure: Any, axis: str, values: Sequence[float]) -> None:
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     found = [[digit * 10.0**decade for decade in decades for digit in digits] for digits in TICKS]
     around = [tick for tick in found[-1] if low / 1.3 <= tick <= high * 1.3] if high > low else found[1]
-    ticks = next((ticks for ticks in found if sum(low <= tick <= high for tick in ticks) >= 3), around)
+    thin = [_apart(ticks, (high / low) ** TICK_ROOM) for ticks in found]
+    ticks = next((ticks for ticks in thin if sum(low <= tick <= high for tick in ticks) >= 3), around)
     settings = {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.10g}" for tick in ticks]}
     (figure.update_xaxes if axis == "x" else figure.update_yaxes)(**settings)
+
+
+def _apart(ticks: Sequence[float], ratio: float) -> list[float]:
+    """Those of ascending ticks that are a ratio apart, from the top: 0.1 is kept, and 0.098 is not."""
+    kept: list[float] = []
+    for tick in reversed(ticks):
+        if not kept or tick * ratio <= kept[0]:
+            kept.insert(0, tick)
+    return kept
 
 
 def batch_axis(figure: Any, sizes: Sequence[int]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,16 @@ def test_a_logarithmic_axis_has_some_ticks_and_not_too_many(low: float, factor: 
 @pytest.mark.parametrize(("low", "high"), [(0.311, 0.339), (10_100, 12_900), (0.97, 1.03)])
 def test_a_narrow_range_has_ticks_too(low: float, high: float) -> None:
     assert 1 <= len(ticks_within(low, high)) <= 9
+
+
+@given(low=st.floats(1e-6, 1e9), factor=st.floats(1.01, 1e3))
+def test_no_two_ticks_are_nearer_than_a_tenth_of_the_axis(low: float, factor: float) -> None:
+    ticks = ticks_within(low, low * factor)
+    assert all(above / below >= factor**0.1 * (1 - 1e-9) for below, above in itertools.pairwise(ticks))
+
+
+def test_of_two_near_ticks_the_rounder_is_kept() -> None:
+    assert ticks_within(0.0955, 0.125) == pytest.approx([0.096, 0.1, 0.12])  # and not 0.098, on top of 0.1
 
 
 @pytest.mark.parametrize("value", [0.297, 1.0, 5.05e8])
