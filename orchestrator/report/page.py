@@ -20,7 +20,7 @@ from orchestrator.analysis.words import number, quantity, summary_words
 from orchestrator.report.batch_section import batch_html, fair_html, target_html
 from orchestrator.report.columns import Column, training_columns, variant_columns
 from orchestrator.report.plots import Plot, batch_colors, compression_symbols, deployment_plots
-from orchestrator.report.rate_plot import rate_plot
+from orchestrator.report.rate_plot import rate_plots
 from orchestrator.report.style import CSS
 from orchestrator.report.terminal import heading, legend, test_words, training_title, trainings, warnings
 from orchestrator.report.training_plots import accuracy_plot, curve_plots, speed_plot, target_plots
@@ -149,7 +149,9 @@ def _training(comparison: Comparison) -> list[str]:
         *target_html(comparison),
         *fair_html(comparison),
         "<h2>What the batch size does</h2>",
-        *_plots([*target_plots(comparison), accuracy_plot(comparison), rate_plot(comparison), speed_plot(comparison)]),
+        *_plots(
+            [*target_plots(comparison), accuracy_plot(comparison), *rate_plots(comparison), speed_plot(comparison)]
+        ),
         "<h2>Learning curves</h2>",
         *_plots(curve_plots(comparison)),
     ]

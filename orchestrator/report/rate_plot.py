@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,6 +12,7 @@ from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import number
+from orchestrator.report.looks import by_choice
 from orchestrator.report.plots import INK, Plot, batch_axis, log_axis, new_figure
 
 FAILED, STOPPED = "✗", "-"
@@ -20,28 +22,40 @@ COLORBAR = {"thickness": 10, "len": 0.9, "outlinewidth": 0}
 Cells = dict[tuple[str, int], Configuration]  # (rate in words, batch size) -> the best of what was tried there
 
 
-def rate_plot(comparison: Comparison) -> Plot:
-    """The mean objective at every rate and batch size: a grid with figures, or squares where rates are many."""
-    table = comparison.table
-    metric, title = table.plan.objective.metric, "Learning rate and batch size"
-    cells = _cells(table)
-    entries = tuned(table)
-    if not entries:
-        return Plot(title, "", missing="No baseline has ended yet.")
+def rate_plots(comparison: Comparison) -> list[Plot]:
+    """The mean objective at every rate and batch size, one plot per choice of the other settings.
+
+    A grid with figures, or squares where rates are many.
+    """
+    table, title = comparison.table, "Learning rate and batch size"
+    if not tuned(table):
+        return [Plot(title, "", missing="No baseline has ended yet.")]
+    tried = [c for c in table.baselines if any(row.result for row in c.rows)]
+    return [
+        _rate_plot(table, f"{title}, {look.choice}" if look.choice else title, _cells(table, group))
+        for look, group in by_choice(table, tried, lambda c: c)
+    ]
+
+
+def _rate_plot(table: SweepTable, title: str, cells: Cells) -> Plot:
+    keys = {c.key for c in cells.values()}
+    entries = [entry for entry in tuned(table) if entry.best.key in keys]
     best = {entry.best.key for entry in entries}
     edges = ", ".join(f"batch {entry.batch_size} ({entry.edge})" for entry in entries if entry.edge)
     warning = f" At the edge of its grid, so the best may lie beyond: {edges}." if edges else ""
     marks = f"{FAILED} marks a trial that failed, {STOPPED} one that was stopped early"
+    metric = table.plan.objective.metric
     if len({rate for rate, _ in cells}) <= MAX_ROWS:
         figure = _grid(table, cells, best)
         caption = f"Mean {metric}; the best of each batch size is in bold, {marks}.{warning}"
     else:
         figure = _squares(table, cells, best)
         caption = f"Mean {metric}; the best of each batch size has a ring, {marks}.{warning}"
+    figure.update_layout(coloraxis=_color_axis(table))
     return Plot(title, caption, figure)
 
 
-def _cells(table: SweepTable) -> Cells:
+def _cells(table: SweepTable, configurations: Sequence[Configuration]) -> Cells:
     sign = 1.0 if table.plan.objective.mode == "max" else -1.0
 
     def score(configuration: Configuration) -> float:
@@ -49,10 +63,9 @@ def _cells(table: SweepTable) -> Cells:
         return -math.inf if mean is None else sign * mean
 
     cells: Cells = {}
-    for configuration in sorted(table.baselines, key=score):  # the best is written last
-        if any(row.result for row in configuration.rows):
-            training = configuration.training
-            cells[f"{training.learning_rate:.4g}", training.batch_size] = configuration
+    for configuration in sorted(configurations, key=score):  # the best is written last
+        training = configuration.training
+        cells[f"{training.learning_rate:.4g}", training.batch_size] = configuration
     return cells
 
 
@@ -68,10 +81,9 @@ def _grid(table: SweepTable, cells: Cells, best: set[str]) -> Any:
             text=[[_cell_text(table, cells.get((rate, size)), best) for size in sizes] for rate in rates],
             texttemplate="%{text}",
             textfont={"size": 12},
-            colorscale=_scale(table),
+            coloraxis="coloraxis",
             xgap=2,
             ygap=2,
-            colorbar=COLORBAR,
             hoverinfo="skip",
         )
     )
@@ -96,8 +108,7 @@ def _squares(table: SweepTable, cells: Cells, best: set[str]) -> Any:
                 "symbol": "square",
                 "size": 12,
                 "color": list(means.values()),
-                "colorscale": _scale(table),
-                "colorbar": COLORBAR,
+                "coloraxis": "coloraxis",
                 "line": {"color": INK, "width": [2 if cells[key].key in best else 0 for key in means]},
             },
             text=[f"batch {size}, rate {rate}: {number(mean)}" for (rate, size), mean in means.items()],
@@ -121,9 +132,12 @@ def _mark(configuration: Configuration) -> str:
     return FAILED if configuration.broken else STOPPED
 
 
-def _scale(table: SweepTable) -> str:
-    """Dark is good."""
-    return "Blues" if table.plan.objective.mode == "max" else "Blues_r"
+def _color_axis(table: SweepTable) -> dict[str, Any]:
+    """Dark is good, and means the same in the plots of all choices."""
+    means = [mean for c in table.baselines if (mean := _mean(table, c)) is not None]
+    limits = {"cmin": min(means), "cmax": max(means)} if table.settings and len(set(means)) > 1 else {}
+    scale = "Blues" if table.plan.objective.mode == "max" else "Blues_r"
+    return {"colorscale": scale, "colorbar": COLORBAR, **limits}
 
 
 def _mean(table: SweepTable, configuration: Configuration | None) -> float | None:

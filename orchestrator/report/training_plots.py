@@ -11,10 +11,14 @@ import plotly.graph_objects as go
 
 from orchestrator.analysis.batch_words import curve_words
 from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.explain import label
+from orchestrator.analysis.predict import fit_part
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.targets import TargetRow
 from orchestrator.analysis.tuning import Tuned, tuned
 from orchestrator.analysis.words import summary_words
+from orchestrator.report.looks import Look, by_choice, name_choices
 from orchestrator.report.plots import (
     FAINT,
     INK,
@@ -48,53 +52,70 @@ def target_plots(comparison: Comparison) -> list[Plot]:
 
 
 def _target_plot(comparison: Comparison, title: str, kind: str, words: str) -> Plot:
-    rows = comparison.targets
+    rows, table = comparison.targets, fit_part(comparison.table)
     figure = new_figure("batch size", words)
     batch_axis(figure, [row.batch_size for row in rows])
-    summaries: list[Summary] = [getattr(row, kind) for row in rows]
-    log_axis(figure, "y", [value for summary in summaries for value in extent(summary)])
-    whole = [len(row.crossings) == row.seeds for row in rows]
-    figure.add_trace(
-        go.Scatter(
-            name="measured",
-            mode="markers",
-            x=[row.batch_size for row in rows],
-            y=[summary.mean for summary in summaries],
-            error_y=error_bars(summaries),
-            marker={"size": 10, "color": INK, "symbol": ["circle" if w else "circle-open" for w in whole]},
-            text=[
-                f"batch {row.batch_size}: {summary_words('', s)} {words}<br>"
-                f"{len(row.crossings)} of {row.seeds} seeds reached it"
-                for row, s in zip(rows, summaries, strict=True)
-            ],
-            hoverinfo="text",
-        )
-    )
+    log_axis(figure, "y", [value for row in rows for value in extent(getattr(row, kind))])
+    groups = by_choice(table, rows, lambda row: row.best)
+    for look, group in groups:
+        figure.add_trace(_target_markers(table, look, group, kind, words))
+    name_choices(figure, [look for look, _ in groups])
     caption = "Each batch size at the learning rate that needs the fewest steps there. " + (
-        "" if all(whole) else "Open: not every seed got there, and the mean is over those that did. "
+        ""
+        if all(row.is_whole for row in rows)
+        else "Open: not every seed got there, and the mean is over those that did. "
     )
-    return Plot(title, caption + (_add_theory(figure, comparison) if kind == "steps" else ""), figure)
+    return Plot(title, caption + (_add_theory(figure, comparison, groups) if kind == "steps" else ""), figure)
 
 
-def _add_theory(figure: Any, comparison: Comparison) -> str:
-    """The 1/B line of perfect scaling, and the fitted curves where they are determined. Returns the words on them."""
-    rows = comparison.targets
-    sizes = sorted({row.batch_size for row in rows})
-    first = min(rows, key=lambda row: row.batch_size)
-    line = {"color": FAINT, "width": 1, "dash": "dash"}
-    ideal = [first.steps.mean * first.batch_size / size for size in sizes]
-    figure.add_trace(go.Scatter(name="1/B", mode="lines", x=sizes, y=ideal, line=line, hoverinfo="skip"))
-    words = ["Dashed: twice the batch, half the steps."]
-    for settings, curve in comparison.curves.items():
+def _target_markers(table: SweepTable, look: Look, rows: Sequence[TargetRow], kind: str, words: str) -> Any:
+    summaries: list[Summary] = [getattr(row, kind) for row in rows]
+    return go.Scatter(
+        name=look.name("measured"),
+        legendgroup=look.choice or None,
+        mode="markers",
+        x=[row.batch_size for row in rows],
+        y=[summary.mean for summary in summaries],
+        error_y=error_bars(summaries, color=look.color if look.choice else FAINT),
+        marker={
+            "size": 10,
+            "color": look.color,
+            "symbol": ["circle" if row.is_whole else "circle-open" for row in rows],
+        },
+        text=[
+            f"{html.escape(label(table, row.best))}: {summary_words('', s)} {words}<br>"
+            f"{len(row.crossings)} of {row.seeds} seeds reached it"
+            for row, s in zip(rows, summaries, strict=True)
+        ],
+        hoverinfo="text",
+    )
+
+
+def _add_theory(figure: Any, comparison: Comparison, groups: Sequence[tuple[Look, Sequence[TargetRow]]]) -> str:
+    """Per choice the 1/B line of perfect scaling, and the fitted curve if it is determined. Returns the words on them.
+
+    The legend has each choice once, with its markers; where there is nothing to choose, the lines.
+    """
+    for look, rows in groups:
+        sizes = [row.batch_size for row in rows]
+        shared = {
+            "mode": "lines",
+            "hoverinfo": "skip",
+            "legendgroup": look.choice or None,
+            "showlegend": not look.choice,
+        }
+        line = {"color": look.color if look.choice else FAINT, "width": 1, "dash": "dash"}
+        ideal = [rows[0].steps.mean * sizes[0] / size for size in sizes]
+        figure.add_trace(go.Scatter(name="1/B", x=sizes, y=ideal, line=line, **shared))
+        curve = comparison.curves[look.choice]
         if curve.undetermined is None:
             grid = [sizes[0] * (sizes[-1] / sizes[0]) ** (i / 40) for i in range(41)]
             steps = [curve.steps(size) for size in grid]
-            name = html.escape(settings) or "fit"
-            figure.add_trace(
-                go.Scatter(name=name, mode="lines", x=grid, y=steps, line={"color": INK}, hoverinfo="skip")
-            )
-        words.append(f"{settings}: {curve_words(curve)}" if settings else curve_words(curve))
-    return " ".join(words)
+            figure.add_trace(go.Scatter(name=look.name("fit"), x=grid, y=steps, line={"color": look.color}, **shared))
+    dashed = "Dashed: twice the batch, half the steps. "
+    if len(groups) > 1:  # their critical batches are listed above the plots, one by one
+        return f"{dashed}Solid: the fit, where the critical batch is determined."
+    return dashed + " ".join(map(curve_words, comparison.curves.values()))  # the legend says whose
 
 
 def accuracy_plot(comparison: Comparison) -> Plot:
@@ -107,15 +128,22 @@ def accuracy_plot(comparison: Comparison) -> Plot:
     figure = new_figure("batch size", metric)
     batch_axis(figure, [entry.batch_size for entry in entries])
     train_metric = metric.replace("val_", "train_", 1)
-    best = [entry.best for entry in entries]
-    if train_metric != metric:
-        figure.add_trace(_line("training data", best, train_metric, {"color": FAINT, "dash": "dot"}))
-    figure.add_trace(_line("validation, best rate", best, metric, {"color": INK, "width": 2.5}))
+    groups = by_choice(table, [entry.best for entry in entries], lambda c: c)
+    for look, best in groups:
+        if train_metric != metric:
+            figure.add_trace(_training_line(table, look, best, train_metric))
+        line = {"color": look.color, "width": 2.5, "dash": look.dash}
+        figure.add_trace(_line(table, look.name("validation, best rate"), best, metric, line, look.choice))
+    name_choices(figure, [look for look, _ in groups])
+    tuned_words = "Tuned: the best rate tried at each batch size. Bars are 95 % intervals. "
+    if table.settings:
+        faint = "" if train_metric == metric else "Thin: on training data. "
+        return Plot(title, f"{tuned_words}{faint}No rate is held fixed here, as other settings vary.", figure)
     fixed = _fixed_rates(table)
     for index, (rate, group) in enumerate(fixed):
         line = {"color": ("#c05621", "#b7791f", "#975a16")[index % 3], "width": 1.2, "dash": "dash"}
-        figure.add_trace(_line(f"validation, rate {rate:.4g}", group, metric, line))
-    caption = "Tuned: the best rate tried at each batch size. Bars are 95 % intervals. " + (
+        figure.add_trace(_line(table, f"validation, rate {rate:.4g}", group, metric, line))
+    caption = tuned_words + (
         "A dashed line holds one rate fixed: what it shows is batch size and a rate that no longer fits, together."
         if fixed
         else "No rate was tried at more than one batch size, so there is no curve at a fixed rate."
@@ -123,16 +151,30 @@ def accuracy_plot(comparison: Comparison) -> Plot:
     return Plot(title, caption, figure)
 
 
-def _line(name: str, group: Sequence[Configuration], metric: str, line: dict[str, Any]) -> Any:
+def _training_line(table: SweepTable, look: Look, group: Sequence[Configuration], metric: str) -> Any:
+    """Beside a choice's validation line, and in the legend with it; on its own where there is nothing to choose."""
+    if not look.choice:
+        return _line(table, "training data", group, metric, {"color": FAINT, "dash": "dot"})
+    trace = _line(
+        table, look.name(""), group, metric, {"color": look.color, "width": 1, "dash": look.dash}, look.choice
+    )
+    return trace.update(showlegend=False, opacity=0.5)
+
+
+def _line(
+    table: SweepTable, name: str, group: Sequence[Configuration], metric: str, line: dict[str, Any], choice: str = ""
+) -> Any:
+    """One figure of several batch sizes. The name may have markup."""
     pairs = [(c, s) for c in group if (s := c.summary(metric)) is not None]
     return go.Scatter(
-        name=html.escape(name),
+        name=name,
+        legendgroup=choice or None,
         mode="lines+markers",
         x=[c.training.batch_size for c, _ in pairs],
         y=[s.mean for _, s in pairs],
-        error_y=error_bars([s for _, s in pairs]),
+        error_y=error_bars([s for _, s in pairs], color=line["color"] if choice else FAINT),
         line=line,
-        text=[f"batch {c.training.batch_size}, rate {c.training.learning_rate:.4g}: {s.mean:.4g}" for c, s in pairs],
+        text=[f"{html.escape(label(table, c))}: {s.mean:.4g}" for c, s in pairs],
         hoverinfo="text",
     )
 
@@ -167,9 +209,11 @@ def curve_plots(comparison: Comparison) -> list[Plot]:
         figure = new_figure(words, metric)
         if field == "step":
             log_axis(figure, "x", steps)
-        colors = batch_colors(comparison)
-        for entry in entries:
-            _add_curves(figure, entry, field, metric, colors[entry.batch_size])
+        colors, groups = batch_colors(comparison), by_choice(comparison.table, entries, lambda entry: entry.best)
+        for look, group in groups:
+            for entry in group:
+                _add_curves(figure, look, entry, field, metric, colors[entry.batch_size])
+        _name_curves(figure, [look for look, _ in groups])
         target = comparison.table.plan.objective.target
         if target is not None:
             figure.add_hline(y=target, line={"color": FAINT, "width": 1, "dash": "dot"})
@@ -177,22 +221,34 @@ def curve_plots(comparison: Comparison) -> list[Plot]:
     return plots
 
 
-def _add_curves(figure: Any, entry: Tuned, field: str, metric: str, color: str) -> None:
-    for index, row in enumerate(entry.best.measured):
+def _add_curves(figure: Any, look: Look, entry: Tuned, field: str, metric: str, color: str) -> None:
+    for row in entry.best.measured:
         readings = _readings([row], metric)
+        words = f"{html.escape(look.choice)}, seed {row.seed}" if look.choice else f"seed {row.seed}"
         figure.add_trace(
             go.Scatter(
                 name=f"batch {entry.batch_size}",
                 legendgroup=str(entry.batch_size),
-                showlegend=index == 0,
+                showlegend=False,
                 mode="lines",
                 x=[getattr(report, field) for report in readings],
                 y=[report.metrics[metric] for report in readings],
-                line={"color": color, "width": 1.6},
-                text=[f"seed {row.seed}, {r.step:,} steps: {r.metrics[metric]:.4g}" for r in readings],
+                line={"color": color, "width": 1.6, "dash": look.dash},
+                text=[f"{words}, {r.step:,} steps: {r.metrics[metric]:.4g}" for r in readings],
                 hoverinfo="text+name",
             )
         )
+
+
+def _name_curves(figure: Any, looks: Sequence[Look]) -> None:
+    """Every colour is in the legend once; so is every dash, where there are several."""
+    for trace in {trace.legendgroup: trace for trace in reversed(figure.data)}.values():
+        trace.showlegend = True
+    if len(looks) > 1:
+        for look in looks:
+            line = {"color": INK, "width": 1.6, "dash": look.dash}
+            figure.add_trace(go.Scatter(name=look.name(""), mode="lines", x=[None], y=[None], line=line))
+    name_choices(figure, looks)
 
 
 def _readings(rows: Sequence[Row], metric: str) -> list[Report]:
@@ -209,7 +265,11 @@ def speed_plot(comparison: Comparison) -> Plot:
     figure = new_figure("batch size", "examples per second of training")
     log_axis(figure, "y", [value for _, s in pairs for value in extent(s)])
     batch_axis(figure, [c.training.batch_size for c, _ in pairs])
-    figure.add_trace(_line("measured", [c for c, _ in pairs], metric, {"color": INK}))
+    groups = by_choice(comparison.table, [c for c, _ in pairs], lambda c: c)
+    for look, group in groups:
+        line = {"color": look.color, "dash": look.dash}
+        figure.add_trace(_line(comparison.table, look.name("measured"), group, metric, line, look.choice))
+    name_choices(figure, [look for look, _ in groups])
     return Plot(
         title,
         "Seconds are those of training, without evaluations. Trials that ran side by side share the machine.",

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.table import make_table
-from orchestrator.report.rate_plot import FAILED, STOPPED, rate_plot
+from orchestrator.report.rate_plot import FAILED, STOPPED, rate_plots
 from tests.sample_sweep import sample_plan, sample_results
 from trainables.results import Status
 
@@ -22,7 +22,7 @@ def test_a_rate_without_a_figure_says_why(status: Status, mark: str) -> None:
         if same and result.kind == "baseline":
             result = result.model_copy(update={"status": status, "metrics": {}})
         results[result.id] = result
-    plot = rate_plot(compare(make_table(plan, results)))
+    (plot,) = rate_plots(compare(make_table(plan, results)))
     assert plot.figure is not None
     (unread,) = [trace for trace in plot.figure.data if trace.type == "scatter"]
     marks = [(text, str(x)) for text, x in zip(unread.text, unread.x, strict=True)]
