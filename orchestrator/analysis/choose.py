@@ -14,8 +14,9 @@ Among the candidates (those within the goals), six steps, each keeping a part of
     front      Kept: those on the Pareto front, if any is left: within 5 % in every cost, it may yet be beaten in all.
     cost       Kept: at most 5 % more seconds of training to the objective's target than the cheapest (to the end of
                training, where there is no target).
-    tie        The best mean objective; of equal ones the fastest; then the configuration's key, so that the answer does
-               not depend on order.
+    tie        The best mean objective; of equal ones the lowest latency, the fewest seconds of training, the fewest
+               bytes, the smallest batch size, in this order; then the configuration's key, so that the answer does not
+               depend on order.
 
 A step on a figure that no candidate has is passed over; a candidate that lacks a figure the others have is dropped.
 With one seed a difference in the objective is not determined, and the first step rests on its second condition alone.
@@ -44,6 +45,17 @@ class Step(StrEnum):
     TIE = "tie"
 
 
+class Tie(StrEnum):
+    """What decides between candidates that every step before left, in this order."""
+
+    MEAN = "mean"
+    SPEED = "speed"
+    COST = "cost"
+    SIZE = "size"
+    BATCH_SIZE = "batch size"
+    KEY = "key"  # says nothing of them: they are equal in every figure
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One configuration, as far as the rule needs it. A figure that was not measured is None."""
@@ -55,6 +67,7 @@ class Candidate:
     artifact_bytes: float | None = None
     cost_seconds: float | None = None  # infinite when the target was never reached
     on_front: bool = False  # nobody beats it in the objective, size and latencies
+    batch_size: int | None = None
 
     @property
     def mean(self) -> float:
@@ -73,6 +86,7 @@ class Choice:
     candidates: dict[str, Candidate]
     dropped: dict[str, Step] = field(default_factory=dict)
     kept: dict[Step, int] = field(default_factory=dict)  # how many candidates each step left, for steps that were taken
+    settled: dict[str, Tie] = field(default_factory=dict)  # what decided against those dropped at the last step
 
 
 def choose(candidates: Sequence[Candidate], mode: Mode, tolerance: float | None = None) -> Choice:
@@ -115,8 +129,27 @@ def choose(candidates: Sequence[Candidate], mode: Mode, tolerance: float | None 
     if any(c.on_front for c in remaining):
         keep(Step.FRONT, lambda c: c.on_front)
     keep_lowest(Step.COST, lambda c: c.cost_seconds)
-    best = max(sign * c.mean for c in remaining)
-    equal = [c for c in remaining if best - sign * c.mean <= ROUNDING * abs(best)]
-    chosen = min(equal, key=lambda c: (math.inf if c.speed is None else c.speed, c.key))
+    chosen = _break_tie(remaining, sign, choice.settled)
     keep(Step.TIE, lambda c: c is chosen)
     return replace(choice, chosen=chosen)
+
+
+def _break_tie(remaining: Sequence[Candidate], sign: float, settled: dict[str, Tie]) -> Candidate:
+    """The one that is taken; `settled` is filled with what decided against each of the others."""
+    figures: dict[Tie, Callable[[Candidate], float | None]] = {  # lower is better
+        Tie.MEAN: lambda c: -sign * c.mean,
+        Tie.SPEED: lambda c: c.speed,
+        Tie.COST: lambda c: c.cost_seconds,
+        Tie.SIZE: lambda c: c.artifact_bytes,
+        Tie.BATCH_SIZE: lambda c: c.batch_size,
+    }
+    equal = list(remaining)
+    for tie, figure in figures.items():
+        found = {c.key: math.inf if (value := figure(c)) is None else value for c in equal}
+        lowest = min(found.values())
+        beaten = {key for key, value in found.items() if value > lowest + ROUNDING * abs(lowest)}
+        settled.update(dict.fromkeys(beaten, tie))
+        equal = [c for c in equal if c.key not in beaten]
+    chosen = min(equal, key=lambda c: c.key)
+    settled.update({c.key: Tie.KEY for c in equal if c is not chosen})
+    return chosen

@@ -15,7 +15,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.analysis import doubts, explain
+from orchestrator.analysis import doubts, explain, training_words
 from orchestrator.analysis.choose import Candidate, Choice, choose
 from orchestrator.analysis.fronts import deployment_front, seconds_to_target, training_front
 from orchestrator.analysis.goals import GoalResult, is_relative, judge, meets, total_shortfall
@@ -23,6 +23,7 @@ from orchestrator.analysis.latencies import latency_batches, latency_ratio
 from orchestrator.analysis.statistics import of_one
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.verdict import judge_batch_size
+from orchestrator.analysis.why_not import misses, why_not
 from orchestrator.spec import Goal
 
 
@@ -83,8 +84,8 @@ def recommend(table: SweepTable) -> Recommendation:
         *explain.set_aside(table, meeting, within),
         *(explain.as_fast(table, within) if not table.variants and as_fast(table) else ()),
         *explain.steps(table, choice, by_key),
-        *explain.training(table, chosen),
-        *explain.seed_choice(table, chosen, row),
+        *training_words.training(table, chosen),
+        *training_words.seed_choice(table, chosen, row),
     )
     doubtful = (
         *doubts.progress(table),
@@ -147,6 +148,7 @@ def candidate(table: SweepTable, configuration: Configuration, front: Collection
         artifact_bytes=size.mean if size else None,
         cost_seconds=seconds_to_target(table, table.parent_of(configuration)),
         on_front=configuration.key in front,
+        batch_size=configuration.training.batch_size,
     )
 
 
@@ -196,10 +198,10 @@ def _runner_up(
     if others:
         key = _choose(table, others).chosen.key
         second = next(c for c in others if c.key == key)
-        return RunnerUp(second, best_row(table, second, goals), explain.why_not(table, choice, chosen, second))
+        return RunnerUp(second, best_row(table, second, goals), why_not(table, choice, chosen, second))
     missing = [c for c in candidates if c is not chosen]
     if not missing:
         return None
     second = min(missing, key=lambda c: (total_shortfall(judged[c.key]), c.key))
-    why_not = explain.misses(table, judged[second.key]) or explain.lost_words(table, second)
-    return RunnerUp(second, best_row(table, second, goals), why_not)
+    why = misses(table, judged[second.key]) or explain.lost_words(table, second)
+    return RunnerUp(second, best_row(table, second, goals), why)

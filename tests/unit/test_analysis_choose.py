@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.analysis.choose import Candidate, Step, choose
+from orchestrator.analysis.choose import Candidate, Step, Tie, choose
 
 
 def one(key: str, value: float, **figures: float | None) -> Candidate:
@@ -128,3 +128,19 @@ def test_means_that_differ_by_rounding_are_equal_and_the_faster_wins() -> None:
     choice = choose([one("a", 0.98 + 1e-12, speed=1.04), one("b", 0.98, speed=1.0)], "max")
     assert choice.chosen.key == "b"
     assert choice.dropped == {"a": Step.TIE}
+    assert choice.settled == {"a": Tie.SPEED}
+
+
+def test_of_equal_means_the_cheapest_then_the_smallest_then_the_smaller_batch_is_taken() -> None:
+    """Baselines have no latency; the key comes last, and says nothing of them."""
+    none = {"speed": None, "artifact_bytes": 104.0, "cost_seconds": 10.4, "batch_size": 64}
+    rows = [
+        one("a", 0.0, **none),
+        one("b", 0.0, **none | {"cost_seconds": 10.0}),
+        one("c", 0.0, **none | {"cost_seconds": 10.0, "artifact_bytes": 100.0}),
+        one("d", 0.0, **none | {"cost_seconds": 10.0, "artifact_bytes": 100.0, "batch_size": 8}),
+        one("e", 0.0, **none | {"cost_seconds": 10.0, "artifact_bytes": 100.0, "batch_size": 8}),
+    ]
+    choice = choose(rows, "min")
+    assert choice.chosen.key == "d"
+    assert choice.settled == {"a": Tie.COST, "b": Tie.SIZE, "c": Tie.BATCH_SIZE, "e": Tie.KEY}

@@ -1,0 +1,93 @@
+"""Why the runner-up is only second: the step at which the rule let go of it, or the goals that it misses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from orchestrator.analysis.choose import Choice, Step, Tie
+from orchestrator.analysis.explain import difference_words, latency_words
+from orchestrator.analysis.goals import GoalResult, GoalVerdict, result_words
+from orchestrator.analysis.latencies import latency_batches, latency_ratio
+from orchestrator.analysis.statistics import Summary
+from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.analysis.training_words import cost_words
+from orchestrator.analysis.words import quantity, summary_words
+
+
+def why_not(table: SweepTable, choice: Choice, chosen: Configuration, second: Configuration) -> str:
+    """The step at which the rule let go of the runner-up, with the two figures."""
+    metric = table.plan.objective.metric
+    match choice.dropped[second.key]:
+        case Step.OBJECTIVE:
+            return (
+                f"its {metric} is {summary_words(metric, second.summary(metric))}; "
+                f"against the best: {difference_words(metric, choice.differences[second.key])}"
+            )
+        case Step.LATENCY:
+            if choice.candidates[second.key].speed is None:
+                return f"its {latency_words(second)}"
+            doubt = "" if _apart(second, chosen) else ", though within the noise of the timing"
+            return f"it is slower: {latency_words(second)}{doubt}"
+        case Step.SIZE:
+            return (
+                f"it is larger: {summary_words('artifact_bytes', second.summary('artifact_bytes'))} "
+                f"against {summary_words('artifact_bytes', chosen.summary('artifact_bytes'))}"
+            )
+        case Step.COST:
+            cost = choice.candidates[second.key].cost_seconds
+            own = cost_words(table, choice.candidates[chosen.key].cost_seconds)
+            more = f"{quantity('train_seconds', cost)} against " if cost is not None and cost < math.inf else ""
+            return f"its training costs more: {more or 'not every seed reached the target, against '}{own}"
+        case Step.TIE:
+            return f"equal in every step; {_tie_loss(metric, choice, second.key)}"
+        case Step.FRONT if second.kind == "baseline":
+            costs = [cost_words(table, choice.candidates[c.key].cost_seconds) for c in (second, chosen)]
+            return f"another has as good a {metric} for less training: it took {costs[0]}, the recommended {costs[1]}"
+        case Step.FRONT:
+            return "as fast and as small within 5 %, but another is as good in everything and better in one"
+
+
+def _apart(one: Configuration, other: Configuration) -> bool:
+    """Whether the intervals of the latencies of the two are apart, at any of the batch sizes."""
+    pairs = [(latency_ratio(one, batch), latency_ratio(other, batch)) for batch in latency_batches([one])]
+    return any(_below(a, b) or _below(b, a) for a, b in pairs if a is not None and b is not None)
+
+
+def _below(one: Summary, other: Summary) -> bool:
+    return one.high is not None and other.low is not None and one.high < other.low
+
+
+def _tie_loss(metric: str, choice: Choice, second: str) -> str:
+    """What decided at last against the runner-up, with the two figures."""
+    other, chosen, decided = choice.candidates[second], choice.chosen, choice.settled[second]
+    same = f"its mean {metric} is the same"
+    match decided:
+        case Tie.MEAN:
+            return f"its mean {metric} is {_against(metric, other.mean, chosen.mean)}"
+        case Tie.SPEED:
+            return f"{same}, and its latency is {_against('', other.speed, chosen.speed)} of its parent's"
+        case Tie.COST:
+            took = _against("train_seconds", other.cost_seconds, chosen.cost_seconds)
+            return f"{same}, and its training took {took}"
+        case Tie.SIZE:
+            return f"{same}, and it has {_against('artifact_bytes', other.artifact_bytes, chosen.artifact_bytes)}"
+        case Tie.BATCH_SIZE:
+            return f"{same}, and its batch size is {other.batch_size} against {chosen.batch_size}"
+        case Tie.KEY:
+            return "every figure is the same, so which of the two comes first is arbitrary"
+
+
+def _against(metric: str, one: float | None, other: float | None) -> str:
+    """`0.971 against 0.972`: with as many digits as it takes to tell them apart."""
+
+    def told(digits: int) -> list[str]:
+        return ["-" if value is None else quantity(metric, value, digits) for value in (one, other)]
+
+    return " against ".join(told(next((digits for digits in (3, 6) if len(set(told(digits))) > 1), 10)))
+
+
+def misses(table: SweepTable, results: Sequence[GoalResult]) -> str:
+    """Why a configuration outside the goals is only second."""
+    missed = [r for r in results if r.verdict is not GoalVerdict.MET]
+    return "; ".join(result_words(r, table.plan.direction(r.goal.metric)) for r in missed)
