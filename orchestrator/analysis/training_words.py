@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+from orchestrator.analysis.predict import fit_part
 from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.tuning import Tuned, to_target, tuned
+from orchestrator.analysis.targets import TargetRow, steps_to_target
+from orchestrator.analysis.tuning import tuned
 from orchestrator.analysis.words import plural, quantity, settings_words, target_words
+from orchestrator.plan import Stage
 
 MOST_TOLD, FASTEST_TOLD = 6, 3  # with more settings than that only the fastest are told: the table has them all
 
@@ -29,32 +32,53 @@ def training(table: SweepTable, configuration: Configuration) -> list[str]:
         f"{f' ({source})' if source else ''}, {setting.optimizer.name}, {setting.precision}, "
         f"{plural(setting.num_workers, 'worker')}."
     ]
-    objective, envelope = table.plan.objective, tuned(table)
-    if objective.target is not None and envelope:
-        rate = "at the best rate of each" if any(len(entry.rates) > 1 for entry in envelope) else "at the rate of each"
-        told, which = envelope, rate
-        if len(envelope) > MOST_TOLD:
-            told = sorted(envelope, key=lambda entry: _slowness(table, entry))[:FASTEST_TOLD]
-            which = f"the fastest {FASTEST_TOLD} of {len(envelope)} in the table, {rate}"
-        times = "; ".join(_time_to_target(table, entry) for entry in told)
-        sentences.append(f"To {target_words(objective)}, {which}: {times}.")
-    return sentences
+    return [*sentences, *_times_to_target(table)]
 
 
-def _slowness(table: SweepTable, entry: Tuned) -> tuple[float, float]:
+def _times_to_target(table: SweepTable) -> list[str]:
+    """What each batch size took, at the rate with the fewest steps: not always the rate with the best objective."""
+    there = _soonest(table)
+    shown = {(entry.batch_size, _settings(table, entry.best)) for entry in tuned(table)}
+    sizes = sorted(shown | there.keys())
+    if table.plan.objective.target is None or not sizes:
+        return []
+    tried = {(c.training.batch_size, c.training.learning_rate) for c in table.baselines}
+    several = len(tried) > len({batch_size for batch_size, _ in tried})
+    told, which = sizes, f"at the rate of each{' with the fewest steps' if several else ''}"
+    if any(row.stage is Stage.CONFIRMATION for row in table.rows):
+        which += ", before the confirmation"
+    if len(sizes) > MOST_TOLD:
+        told = sorted(sizes, key=lambda size: _slowness(there.get(size)))[:FASTEST_TOLD]
+        which = f"the fastest {FASTEST_TOLD} of {len(sizes)}, {which}"
+    times = "; ".join(f"batch {size} {name}".rstrip() + _took(there.get((size, name)), several) for size, name in told)
+    return [f"To {target_words(table.plan.objective)}, {which}: {times}."]
+
+
+def _settings(table: SweepTable, configuration: Configuration) -> str:
+    return settings_words(configuration.config, table.settings)
+
+
+def _soonest(table: SweepTable) -> dict[tuple[int, str], TargetRow]:
+    """(batch size, settings) -> its row as in the table of steps to the target, or else one over what confirmed it."""
+    rows = [*steps_to_target(table), *steps_to_target(fit_part(table))]  # the later ones replace the earlier
+    return {(row.batch_size, _settings(table, row.best)): row for row in rows}
+
+
+def _slowness(row: TargetRow | None) -> tuple[float, float]:
     """Lower is better: first that every seed reaches the target, then how soon."""
-    outcome = to_target(table, entry.best)
-    return (0.0, math.inf) if outcome is None else (-outcome.reached / outcome.seeds, outcome.seconds.mean)
+    return (0.0, math.inf) if row is None else (-len(row.crossings) / row.seeds, row.seconds.mean)
 
 
-def _time_to_target(table: SweepTable, entry: Tuned) -> str:
-    name = f"batch {entry.batch_size} {settings_words(entry.best.config, table.settings)}".rstrip()
-    outcome = to_target(table, entry.best)
-    if outcome is None:
-        return f"{name}: not reached"
-    some = "" if outcome.reached == outcome.seeds else f" (only {outcome.reached} of {outcome.seeds} seeds)"
-    seconds, most = quantity("train_seconds", outcome.seconds.mean), "at most " if outcome.is_bound else ""
-    return f"{name}: {most}{outcome.steps.mean:,.0f} steps, {outcome.examples.mean:,.0f} examples, {seconds}{some}"
+def _took(row: TargetRow | None, several_rates: bool) -> str:
+    """` at rate 0.1: 52 steps, 3,340 examples, 0.484 s`: with the rate where the table may show another beside it."""
+    if row is None:
+        return ": not reached"
+    rate = f" at rate {row.best.training.learning_rate:.4g}" if several_rates else ""
+    confirmed = " (from the confirmation)" if all(r.stage is Stage.CONFIRMATION for r in row.best.rows) else ""
+    some = "" if row.is_whole else f" (only {len(row.crossings)} of {row.seeds} seeds)"
+    seconds, most = quantity("train_seconds", row.seconds.mean), "at most " if row.is_bound else ""
+    figures = f"{most}{row.steps.mean:,.0f} steps, {row.examples.mean:,.0f} examples, {seconds}{some}"
+    return f"{rate}{confirmed}: {figures}"
 
 
 def seed_choice(table: SweepTable, configuration: Configuration, row: Row) -> list[str]:

@@ -111,7 +111,7 @@ def test_of_many_settings_only_the_fastest_to_the_target_are_told() -> None:
         found = comparison_of(chains=(), goals=(), batch_sizes=sizes).recommendation
         (reason,) = (reason for reason in found.reasons if reason.startswith("To val_accuracy"))
         assert reason.count("; batch ") + 1 == told
-        assert ("the fastest 3 of 7 in the table" in reason) == (told == 3)
+        assert ("the fastest 3 of 7, at" in reason) == (told == 3)
 
 
 def test_relative_goals_are_not_asked_of_baselines_and_that_is_said() -> None:
