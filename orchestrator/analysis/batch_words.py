@@ -57,7 +57,7 @@ def _confirmed(verdict: BatchVerdict) -> Iterator[str]:
             )
         if smallest is fastest:
             yield (
-                f"No smaller batch that was tried is within {100 * (AS_FAST - 1):.0f} % of it in the mean and not "
+                f"No smaller batch that was confirmed is within {100 * (AS_FAST - 1):.0f} % of it in the mean and not "
                 "detectably slower."
             )
         else:

@@ -10,7 +10,7 @@ from orchestrator.analysis.choose import SAME, Choice, Step, Tie
 from orchestrator.analysis.fronts import seconds_to_target
 from orchestrator.analysis.goals import GoalResult, result_words
 from orchestrator.analysis.latencies import latency_batches, latency_ratio
-from orchestrator.analysis.statistics import ROUNDING, Basis, Difference, Summary, Verdict
+from orchestrator.analysis.statistics import ROUNDING, Basis, Difference, Summary
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.training_words import cost_words
 from orchestrator.analysis.words import (
@@ -126,28 +126,45 @@ def _objective_step(table: SweepTable, choice: Choice, by_key: Mapping[str, Conf
     chosen, leader = by_key[choice.chosen.key], by_key[choice.leader.key]
     own, best = chosen.summary(metric), leader.summary(metric)
     equal = choice.kept[Step.OBJECTIVE] - 1
+    of_these = f" of these {len(by_key)}" if _better_elsewhere(table, choice, by_key) else ""
     if chosen is leader or math.isclose(choice.chosen.mean, choice.leader.mean, rel_tol=ROUNDING):
-        text = f"Its {metric} is the best: {summary_words(metric, own)} ({basis_words(own)})" if own else ""
+        which = "" if of_these and len(by_key) == 1 else f" the best{of_these}:"
+        text = f"Its {metric} is{which} {summary_words(metric, own)} ({basis_words(own)})" if own else ""
         return f"{text}; {equal} more count as equal to it." if equal else f"{text}."
     allowed = "the goal allows" if choice.margin_is_goal else "the validation rows can tell apart"
     return (
-        f"Its {metric} is {summary_words(metric, own)}. The best is {summary_words(metric, best)} "
+        f"Its {metric} is {summary_words(metric, own)}. The best{of_these} is {summary_words(metric, best)} "
         f"({label(table, leader)}), which counts as equal: {difference_words(metric, choice.differences[chosen.key])}, "
         f"and within the {quantity(metric, choice.margin, 2)} that {allowed}."
     )
 
 
+def _better_elsewhere(table: SweepTable, choice: Choice, by_key: Mapping[str, Configuration]) -> bool:
+    """Whether the table shows a better objective than those that could be chosen have."""
+    objective, sign = table.plan.objective, 1.0 if table.plan.objective.mode == "max" else -1.0
+    shown = table.variants if by_key[choice.chosen.key].kind == "variant" else table.baselines
+    others = [c.summary(objective.metric) for c in shown if c is not by_key.get(c.key)]
+    means = [sign * summary.mean for summary in others if summary is not None]
+    best = sign * choice.leader.mean
+    return any(mean - best > ROUNDING * abs(best) for mean in means)
+
+
 def difference_words(metric: str, difference: Difference | None) -> str:
-    """A paired difference and its verdict, with the interval: `no detectable difference (-0.002 ± 0.011, ...)`."""
+    """A paired difference and its verdict: `no detectable difference (-0.002 ± 0.011, ..., after Holm p = 0.36)`.
+
+    The verdict is corrected for the number of comparisons and the interval is not, so each may say another thing.
+    """
     if difference is None:
         return "not determined (no seed in common)"
-    if difference.verdict is Verdict.NOT_DETERMINED:
+    if difference.p_value is None:
         return f"the difference, {signed(metric, difference.mean)}, is not determined (one seed)"
     if difference.low is None or difference.high is None:
-        return f"{difference.verdict} ({signed(metric, difference.mean)} with each of {difference.pairs} seeds)"
-    divisor, unit = unit_of(metric)
-    text = with_interval(difference.mean, (difference.high - difference.low) / 2, divisor)
-    return f"{difference.verdict} ({text} {unit}".rstrip() + f", paired over {difference.pairs} seeds)"
+        text = f"{signed(metric, difference.mean)} with each of {difference.pairs} seeds"
+    else:
+        divisor, unit = unit_of(metric)
+        text = with_interval(difference.mean, (difference.high - difference.low) / 2, divisor)
+        text = f"{f'{text} {unit}'.rstrip()}, paired over {difference.pairs} seeds"
+    return f"{difference.verdict} ({text}, after Holm p = {difference.p_value:.2g})"
 
 
 def _narrowed(table: SweepTable, step: Step, choice: Choice, chosen: Configuration, before: int, left: int) -> str:

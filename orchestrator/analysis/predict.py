@@ -164,7 +164,7 @@ def _prediction(
     ends = [replace(curve, batch_size=end) for end in (curve.batch_size_low, curve.batch_size_high) if end]
     others = [least(end.steps)[0] for end in ends]
     low, high = min([best, *others]), max([best, *others])
-    basis = "the fitted steps and step times; the 90 % interval is the critical batch's"
+    basis = "the fitted steps and step times; the interval follows from the critical batch's 90 % interval"
     cut = [word for word, is_end in (("smallest", low == grid[0]), ("largest", high == grid[-1])) if is_end]
     if cut:
         basis += f", cut at the {' and the '.join(cut)} size tried: it may lie beyond"

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from sample_sweep import sample_plan, sample_results
 
 from orchestrator.analysis.choose import Candidate, choose
 from orchestrator.analysis.comparison import Comparison, compare
+from orchestrator.analysis.explain import difference_words
+from orchestrator.analysis.statistics import Verdict, corrected, paired_difference
 from orchestrator.analysis.table import make_table
 from orchestrator.analysis.why_not import why_not
+from orchestrator.spec import Goal
 from trainables.results import Estimate
 
-EQUAL = Estimate(value=0.96, low=0.94, high=0.98, n=360)
+ALIKE: dict[int, float] = {}
 
 
-def alike(seconds: dict[int, float], **options: object) -> Comparison:
-    """Baselines of the same accuracy with every seed; `seconds`: batch size -> of its training, to its end."""
-    plan = sample_plan(chains=(), goals=(), target=None, multipliers=(1.0,), batch_sizes=tuple(seconds), **options)  # type: ignore[arg-type]
+def trained(seconds: dict[int, float], accuracy: Mapping[int, float] = ALIKE, **options: object) -> Comparison:
+    """Baselines with the same figures for every seed, by batch size; `seconds`: of training, to its end."""
+    options = {"chains": (), "goals": (), "target": None, "multipliers": (1.0,)} | options
+    plan = sample_plan(batch_sizes=tuple(seconds), **options)  # type: ignore[arg-type]
     results = {}
     for result in sample_results(plan):
-        took = Estimate.exact(seconds[result.config.training.batch_size])  # type: ignore[union-attr]
-        results[result.id] = result.model_copy(
-            update={"metrics": result.metrics | {"val_accuracy": EQUAL, "train_seconds": took}}
-        )
+        size = result.config.training.batch_size  # type: ignore[union-attr]
+        value, took = accuracy.get(size, 0.96), Estimate.exact(seconds[size])
+        figures = {"val_accuracy": Estimate(value=value, low=value - 0.02, high=value + 0.02), "train_seconds": took}
+        results[result.id] = result.model_copy(update={"metrics": result.metrics | figures})
     return compare(make_table(plan, results))
 
 
@@ -37,7 +43,7 @@ def alike(seconds: dict[int, float], **options: object) -> Comparison:
 def test_between_equals_what_decides_is_named(
     seconds: dict[int, float], batch_size: int, decides: str, why_not: str
 ) -> None:
-    found = alike(seconds).recommendation
+    found = trained(seconds).recommendation
     assert found.configuration is not None
     assert found.configuration.training.batch_size == batch_size
     assert f"Between the last 2, with the same mean val_accuracy, {decides}." in found.reasons
@@ -47,13 +53,41 @@ def test_between_equals_what_decides_is_named(
 
 def test_where_every_seed_gave_the_same_none_of_them_flatters() -> None:
     for seeds in ((0,), (0, 1, 2)):
-        assert not any("flatters itself" in reason for reason in alike({8: 1.0}, seeds=seeds).recommendation.reasons)
+        assert not any("flatters itself" in reason for reason in trained({8: 1.0}, seeds=seeds).recommendation.reasons)
 
 
 def test_what_no_figure_decides_is_called_arbitrary() -> None:
-    comparison = alike({8: 1.0, 32: 1.0})
+    comparison = trained({8: 1.0, 32: 1.0})
     first, second = comparison.table.baselines
     choice = choose([Candidate(c.key, {0: 0.96}, 0.02) for c in (first, second)], "max")
     chosen, other = sorted((first, second), key=lambda c: c.key)
     assert choice.chosen.key == chosen.key
     assert why_not(comparison.table, choice, chosen, other).endswith("which of the two comes first is arbitrary")
+
+
+@pytest.mark.parametrize(
+    ("most", "words"), [(3.0, "is the best: 0.990"), (2.0, "is the best of these 2: 0.960"), (1.0, "is 0.920 (")]
+)
+def test_the_best_of_those_within_the_goals_is_not_called_the_best_of_all(most: float, words: str) -> None:
+    """The larger the batch, the better and the dearer; each far above the next."""
+    limit = Goal(metric="train_seconds", type="threshold", value=most)
+    found = trained({8: 1.0, 32: 2.0, 128: 3.0}, {8: 0.92, 32: 0.96, 128: 0.99}, goals=(limit,)).recommendation
+    reasons = [reason for reason in found.reasons if reason.startswith("Its val_accuracy is")]
+    assert [words in reason for reason in reasons] == [True]
+
+
+def test_a_verdict_that_differs_from_its_interval_says_that_it_is_corrected() -> None:
+    """Below zero by itself; of two comparisons with this p-value neither is detected."""
+    best = {0: 0.980, 1: 0.981, 2: 0.982}
+    other = {0: 0.976, 1: 0.975, 2: 0.974}
+    alone = paired_difference(other, best, "max")
+    assert alone is not None
+    assert alone.verdict is Verdict.WORSE
+    assert difference_words("val_accuracy", alone).startswith("worse (")
+    of_two, _ = corrected([alone, alone])
+    words = difference_words("val_accuracy", of_two)
+    assert words.startswith("no detectable difference (-0.006 ± 0.005")
+    assert words.endswith(", paired over 3 seeds, after Holm p = 0.07)")
+    assert difference_words("val_accuracy", paired_difference({0: 0.97}, best, "max")).endswith("(one seed)")
+    alike = paired_difference(best, {seed: value - 0.01 for seed, value in best.items()}, "max")
+    assert difference_words("val_accuracy", alike).endswith("with each of 3 seeds, after Holm p = 0.25)")

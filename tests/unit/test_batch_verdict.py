@@ -61,6 +61,9 @@ def test_the_fastest_by_a_bound_is_the_fastest(played: tuple[SweepTable, BatchVe
     assert [other.verdict for other in again.others] == [Verdict.WORSE]
     assert any("at most" in sentence for sentence in verdict_sentences(table, again))
     assert any(": at least 2.00 times" in sentence for sentence in verdict_sentences(table, again))
+    assert any(
+        sentence.startswith("No smaller batch that was confirmed") for sentence in verdict_sentences(table, again)
+    )
 
 
 def test_all_that_are_not_detectably_slower_stand_in_the_headline(played: tuple[SweepTable, BatchVerdict]) -> None:
@@ -82,3 +85,14 @@ def test_a_single_contender_is_not_called_the_fastest(played: tuple[SweepTable, 
     words = headline(table, decided(verdict, verdict.contenders[:1]))
     assert "is the only one that reached" in words
     assert "fastest" not in words
+
+
+def test_the_interval_of_the_prediction_is_not_called_that_of_the_critical_batch(
+    played: tuple[SweepTable, BatchVerdict],
+) -> None:
+    table, verdict = played
+    (words,) = (sentence for sentence in verdict_sentences(table, verdict) if sentence.startswith("Predicted from the"))
+    assert "the interval follows from the critical batch's 90 % interval" in words
+    prediction, curve = verdict.fit.prediction, verdict.fit.curve
+    assert prediction is not None
+    assert (prediction.low, prediction.high) != (curve.batch_size_low, curve.batch_size_high)
