@@ -80,7 +80,7 @@ def print_probes(task: str, probed: Sequence[Probed], console: Console) -> None:
         results = [result for _, result in group]
         if any(step_times(result) for result in results):
             console.print("", _throughput_table(results))
-            for line in _fit_lines(fit_together(results)):
+            for line in _fit_lines(fit_together(results), results):
                 console.print(Text(f"  {line}"))
         for result in results:
             _print_neighbours(result, console)
@@ -135,7 +135,7 @@ def _throughput_table(results: Sequence[TrialResult]) -> Table:
     return table
 
 
-def _fit_lines(fit: StepTimeFit | None) -> Iterable[str]:
+def _fit_lines(fit: StepTimeFit | None, results: Sequence[TrialResult]) -> Iterable[str]:
     if fit is None:
         yield "no line through these: it takes three timings at two sizes"
         return
@@ -152,14 +152,26 @@ def _fit_lines(fit: StepTimeFit | None) -> Iterable[str]:
     if line.per_example <= 0:
         yield "no knee: within what was timed, more examples cost no more time"
         return
+    half, most = (round(_knee(line, share)) for share in (0.5, 0.9))
+    largest = _largest_timed(results, reference)
     yield (
-        f"knee: half of the highest throughput at batch {_knee(line, 0.5):,.0f} ({_range(fit.knee_interval, 1)}), "
-        f"90 % at {_knee(line, 0.9):,.0f}, on {'one worker' if reference == 1 else f'{reference} workers'}"
+        f"knee: half of what the line tends to, {reference / line.per_example:,.0f} examples/s, at batch {half:,} "
+        f"({_range(fit.knee_interval, 1)}), 90 % at {most:,}, "
+        f"on {'one worker' if reference == 1 else f'{reference} workers'}"
     )
+    if most > largest:
+        which = f"{most:,} is" if half <= largest else "both are"
+        yield f"{which} beyond the largest batch that was timed, {largest:,}: the line is extended to there"
 
 
 def _knee(line: StepTime, share: float) -> float:
     return line.batch_for_share(share, line.reference_workers)
+
+
+def _largest_timed(results: Sequence[TrialResult], workers: int) -> int:
+    """The largest batch that was timed on so many workers."""
+    probes = [r for r in results if isinstance(r.config, ProbeConfig) and r.config.num_workers == workers]
+    return max((size * workers for result in probes for size in step_times(result)), default=0)
 
 
 def _print_neighbours(result: TrialResult, console: Console) -> None:

@@ -104,17 +104,39 @@ def test_people_and_scripts_see_what_was_found() -> None:
     assert "144" in shown
     assert "a = 4 ms" in shown
     assert "b = 20 us an example" in shown
-    assert "knee: half of the highest throughput at batch 200" in shown
+    assert (
+        "knee: half of what the line tends to, 50,000 examples/s, at batch 200 (200 to 200), 90 % at 1,800, on" in shown
+    )
+    assert "both are beyond the largest batch that was timed, 144: the line is extended to there" in shown
     assert "no detectable difference" in shown
     data = json.loads(probes_as_json("digits_cnn", pairs))
     assert data["probes"][0]["metrics"]["largest_micro_batch_size"]["value"] == 144
     assert data["step_time"][0]["knee_batch_size"] == pytest.approx(200)
 
 
+@pytest.mark.parametrize(("largest", "said"), [(199, "both are"), (200, "1,800 is"), (1800, None)])
+def test_a_knee_beyond_what_was_timed_is_said_to_be(largest: int, said: str | None) -> None:
+    result = probed()
+    seconds = {size: FIXED + PER_EXAMPLE * size for size in (1, 64, 128, largest)}
+    metrics = {f"step_seconds_micro_batch_{size}": Estimate.exact(value) for size, value in seconds.items()}
+    text = StringIO()
+    pairs = [(ProbeConfig.model_validate(result.config), result.model_copy(update={"metrics": metrics}))]
+    print_probes("digits_cnn", pairs, Console(file=text, width=140))
+    beyond = [line.strip() for line in text.getvalue().splitlines() if "beyond the largest" in line]
+    assert [line.partition(" beyond")[0] for line in beyond] == ([said] if said else [])
+
+
 @pytest.mark.parametrize(
     ("workers", "lines"),
     [
-        ((2,), ["a + c(2) = 7 ms", "knee: half of the highest throughput at batch 700", "on 2 workers"]),
+        (
+            (2,),
+            [
+                "a + c(2) = 7 ms",
+                "knee: half of what the line tends to, 100,000 examples/s, at batch 700",
+                "on 2 workers",
+            ],
+        ),
         ((2, 4), ["a + c(2) = 7 ms", "c(4) - c(2) = 6 ms (6 to 6) for the exchange between 4 workers", "on 2 workers"]),
     ],
 )
