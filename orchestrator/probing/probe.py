@@ -120,7 +120,7 @@ def _task(name: str, options: Sequence[str]) -> tuple[TaskConfig, tuple[str, ...
     choice = TaskChoice(name=name, options=given)
     node = Node({"name": name, "options": given}, ("task",), findings)
     facts = look_up(node, choice, Path.cwd(), import_task=":" in name)
-    if facts is None:
+    if facts is None or findings.problems:
         raise ValueError(str(SweepError(findings.in_file_order(), "the command line")))
     return TaskConfig(name=name, options=given, data=facts.data[0], code=facts.code), facts.search_path
 

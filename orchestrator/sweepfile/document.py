@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_args
@@ -21,6 +22,9 @@ from orchestrator.sweepfile.schema import MAX_AXIS_VALUES, UNKNOWN_KEY, explain,
 T = TypeVar("T")
 C = TypeVar("C", bound=str)
 M = TypeVar("M", bound=BaseModel)
+
+_NUMERAL = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE)
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 
 
 @dataclass
@@ -92,6 +96,10 @@ class Node:
         for part in at:
             value = value[part]
         return Node(value, (*self.path, *at), self.findings)
+
+    def has_problems(self) -> bool:
+        """Whether anything has been noted of this value, or of one within it."""
+        return any(path[: len(self.path)] == self.path for path, _ in self.findings.problems)
 
     def mapping(self, allowed: Iterable[str], required: Iterable[str] = ()) -> dict[str, Node] | None:
         """The keys of a mapping that are known; unknown and missing ones are noted. None if it is no mapping."""
@@ -180,17 +188,42 @@ def read_axis(node: Node, read: Callable[[Node], T | None]) -> list[Given[T]]:
     if isinstance(node.value, list):
         node.fail("must be one value or a mapping; several values are written {values: [...]}")
         return []
-    if not (isinstance(node.value, dict) and "values" in node.value):
-        value = read(node)
-        return [] if value is None else [Given(value, node)]
+    if not is_axis(node.value):
+        return _read_one(node, read)
     keys = node.mapping(["values"])
-    items = keys["values"].items() if keys else None
+    items = keys["values"].items() if keys and "values" in keys else None
     if items and len(items) > MAX_AXIS_VALUES:
         node.fail(f"has {len(items)} values", allowed=f"at most {MAX_AXIS_VALUES}")
         return []
     given = [Given(value, item) for item in items or () if (value := read(item)) is not None]
     refuse_duplicates(given)
     return given
+
+
+def is_axis(value: Any, other_keys: Iterable[str] = ()) -> bool:
+    """Whether this is `{values: [...]}`, or was meant to be: a key is closer to `values` than to the other keys."""
+    names = ["values", *other_keys]
+    return isinstance(value, dict) and ("values" in value or "values" in (nearest(key, names) for key in value))
+
+
+def _read_one(node: Node, read: Callable[[Node], T | None]) -> list[Given[T]]:
+    """A single value. Where it cannot be read and is several, written otherwise, that is all that is noted."""
+    aside = Findings(node.findings.lines)
+    value = read(Node(node.value, node.path, aside))
+    if value is None and (several := _several(node.value)):
+        node.fail(f"is not one value; several are written {{values: [{', '.join(several)}]}}")
+    else:
+        node.findings.problems += aside.problems
+    return [] if value is None else [Given(value, node)]
+
+
+def _several(value: Any) -> list[str]:
+    """The values of `16, 32`, which is text in YAML, or of `{16, 32}`, which is a mapping; none of anything else."""
+    if isinstance(value, str) and "," in value and not _THOUSANDS.fullmatch(value):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, dict) and value and all(content is None for content in value.values()):
+        return [str(key) for key in value]
+    return []
 
 
 def refuse_duplicates(given: Iterable[Given[Any]]) -> None:
@@ -227,7 +260,8 @@ def _is_number(value: Any) -> bool:
 def _not_in_range(value: Any, *, whole_number: bool) -> str:
     kind = "a whole number" if whole_number else "a number"
     if isinstance(value, str) and value.strip():
-        return f"is text and must be {kind}; write it without quotes" if value[0].isdigit() else f"must be {kind}"
+        without = "commas" if _THOUSANDS.fullmatch(value) else "quotes" if _NUMERAL.fullmatch(value.strip()) else ""
+        return f"is text and must be {kind}; write it without {without}" if without else f"must be {kind}"
     if isinstance(value, float) and whole_number:
         return "must be a whole number"
     return "is out of range" if _is_number(value) else f"must be {kind}"

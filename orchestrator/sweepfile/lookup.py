@@ -36,8 +36,9 @@ def look_up(
     import_task: bool = False,
     student_widths: Sequence[float] | None = None,
 ) -> TaskFacts | None:
-    """What is known about a task; None if it cannot be used: the reasons are noted at `node`, the value of `task`.
+    """What is known about a task; None if that is nothing: the reasons are noted at `node`, the value of `task`.
 
+    Wrong options and data that cannot be read are noted too, and hide nothing that is known in spite of them.
     `folder` is the sweep file's: a user's module is looked for there first, then in the current folder, then wherever
     Python looks. With `import_task` the task is also imported and made with every combination of its options, and a
     user's task is taken at its own word and tried on a few rows; where there are `student_widths` (even none), its
@@ -45,19 +46,20 @@ def look_up(
     """
     name = node.child("name") if isinstance(node.value, dict) else node
     if ":" in task.name:
-        facts = _user_facts(node, name, task, tuple(dict.fromkeys((str(folder.absolute()), str(Path.cwd())))))
+        facts = _user_facts(node, name, task.name, tuple(dict.fromkeys((str(folder.absolute()), str(Path.cwd())))))
     elif task.name in BUILTIN:
-        facts = _builtin_facts(node, task, BUILTIN[task.name])
+        facts = _builtin_facts(node, BUILTIN[task.name])
     else:
         name.fail("is not a built-in task", allowed=f"{listing(BUILTIN)}, or package.module:Class", close_to=BUILTIN)
         return None
-    return _imported_facts(name, task, facts, student_widths) if facts and import_task else facts
+    if facts is None or not import_task or node.has_problems():
+        return facts
+    return _imported_facts(name, task, facts, student_widths)
 
 
-def _builtin_facts(node: Node, task: TaskChoice, builtin: Builtin) -> TaskFacts | None:
-    fits = [_option_fits(node.child(*at), at[1], value, builtin) for at, value in _options(node, task)]
-    if not all(fits):
-        return None
+def _builtin_facts(node: Node, builtin: Builtin) -> TaskFacts | None:
+    for option in _options(node):
+        _check_option(option, builtin)
     try:
         data = builtin.fingerprint()
     except DataError as error:
@@ -68,21 +70,26 @@ def _builtin_facts(node: Node, task: TaskChoice, builtin: Builtin) -> TaskFacts 
     )
 
 
-def _options(node: Node, task: TaskChoice) -> Iterator[tuple[tuple[Any, ...], Scalar]]:
-    """Every value of every option with its place below the task."""
-    for key, value in task.options.items():
-        if isinstance(node.child("options", key).value, dict):
-            for index, one in enumerate(task.swept.get(key, (value,))):
-                yield ("options", key, "values", index), one
-        else:
-            yield ("options", key), value
+def _options(node: Node) -> Iterator[Node]:
+    """Every value of every option that can be one; what cannot has been noted."""
+    for key in _option_names(node):
+        option = node.child("options", key)
+        values = option.value.get("values") if isinstance(option.value, dict) else None
+        places = [("values", index) for index in range(len(values))] if isinstance(values, list) else [()]
+        yield from (one for at in places if isinstance((one := option.child(*at)).value, Scalar))
 
 
-def _option_fits(option: Node, key: str, value: Scalar, builtin: Builtin) -> bool:
-    defaults = builtin.options
+def _option_names(node: Node) -> list[str]:
+    """As the file has them, whether their values are right or not."""
+    options = node.value.get("options") if isinstance(node.value, dict) else None
+    return list(options) if isinstance(options, dict) else []
+
+
+def _check_option(option: Node, builtin: Builtin) -> None:
+    key, value, defaults = str(option.path[2]), option.value, builtin.options
     if key not in defaults:
         option.fail("unknown option", allowed=listing(defaults) or "no options", near=nearest(key, defaults))
-        return False
+        return
     wanted = type(defaults[key])
     if not (type(value) is wanted or (wanted is float and type(value) is int)):
         option.fail("has the wrong type", allowed=f"{wanted.__name__}, by default {defaults[key]!r}")
@@ -90,16 +97,13 @@ def _option_fits(option: Node, key: str, value: Scalar, builtin: Builtin) -> boo
         option.fail("is not one of the choices", allowed=listing(builtin.choices[key]), close_to=builtin.choices[key])
     elif not isinstance(value, bool | str) and value <= 0:
         option.fail("must be greater than 0", allowed=f"{wanted.__name__}, by default {defaults[key]!r}")
-    else:
-        return True
-    return False
 
 
 # -- a user's own task ------------------------------------------------------------------------------------------------
 
 
-def _user_facts(node: Node, name: Node, task: TaskChoice, search_path: tuple[str, ...]) -> TaskFacts | None:
-    module_name, _, class_name = task.name.partition(":")
+def _user_facts(node: Node, name: Node, task: str, search_path: tuple[str, ...]) -> TaskFacts | None:
+    module_name, _, class_name = task.partition(":")
     folders = [*search_path, *(entry or "." for entry in sys.path)]
     try:
         file = find_module(module_name, folders)
@@ -113,7 +117,8 @@ def _user_facts(node: Node, name: Node, task: TaskChoice, search_path: tuple[str
     )
     if file is None or found is None:
         return unknown
-    if not (_class_is_whole(name, class_name, found) and _options_fit(node, task, found)):
+    _check_options(node, found)
+    if not _class_is_whole(name, class_name, found):
         return None
     return _literal_facts(name, class_name, found, file.parent, unknown)
 
@@ -133,25 +138,22 @@ def _class_is_whole(name: Node, class_name: str, found: FoundClass) -> bool:
     return found.is_task and not lacks
 
 
-def _options_fit(node: Node, task: TaskChoice, found: FoundClass) -> bool:
-    """Whether the options are arguments of the constructor, and none that it needs is missing."""
+def _check_options(node: Node, found: FoundClass) -> None:
+    """The options are arguments of the constructor, and none that it needs is missing."""
     if found.open_ended:
-        return True
+        return
     init = found.init or ast.arguments([], [ast.arg("self")], None, [], [], None, [])
     positional = [argument.arg for argument in (*init.posonlyargs, *init.args)][1:]
     needed = positional[: len(positional) - len(init.defaults)] if init.defaults else positional
     needed += [arg.arg for arg, default in zip(init.kwonlyargs, init.kw_defaults, strict=True) if default is None]
     names = [*positional, *(argument.arg for argument in init.kwonlyargs)]
-    fits = True
-    for key in task.options:
+    given = _option_names(node)
+    for key in given:
         if key not in names and init.kwarg is None:
             allowed = listing(names) or "no options: the class has no __init__ that takes any"
             node.child("options", key).fail("unknown option", allowed=allowed, near=nearest(key, names))
-            fits = False
-    if missing := [key for key in needed if key not in task.options]:
+    if missing := [key for key in needed if key not in given]:
         node.fail(f"needs the option{'s' if len(missing) > 1 else ''} {', '.join(missing)}", allowed=listing(names))
-        fits = False
-    return fits
 
 
 def _literal_facts(
@@ -169,11 +171,11 @@ def _literal_facts(
         return unknown
     if wrong := [split for split, source in sources.items() if not isinstance(source, str) or not source]:
         name.fail(f"{class_name}.{wrong[0]} must be a path or a URI, not {sources[wrong[0]]!r}")
-        return None
+        return unknown
     paths = {split: resolve(source, folder) for split, source in sources.items()}
     read = _read_data(name, class_name, paths)
     if read is None:
-        return None
+        return unknown
     data, train_rows = read
     complete = metrics is not NOT_LITERAL and not found.open_ended
     update = {"data": (data,), "train_rows": train_rows, "complete": complete}

@@ -73,10 +73,10 @@ def _goal_is_known(draft: Draft, goal: GoalDraft) -> None:
     metrics = draft.facts.metrics if draft.facts else {}
     measure = draft.measure.value if draft.measure else Measure()
     known = known_metrics(metrics, measure)
-    names = variant_metrics(metrics or {"loss": "min"}, measure) if _compresses(draft) else known
+    names = variant_metrics(metrics or {"loss": "min"}, measure) if _compresses(draft) else training_metrics(metrics)
     if goal.metric and metrics and goal.metric not in known:
         message = "is not a metric"
-        if goal.metric.startswith("latency_"):
+        if goal.metric.startswith("latency_") and _compresses(draft):
             message += f" of this sweep: latency is measured at batch sizes {listing(map(str, measure.batch_sizes))}"
         goal.node.fail(message, allowed=listing(names), close_to=names, at=("metric",))
     elif goal.metric and _compresses(draft) and is_of_training(goal.metric):

@@ -21,7 +21,7 @@ from orchestrator.spec import (
     TaskChoice,
 )
 from orchestrator.sweepfile.chains import read_compression, union_members
-from orchestrator.sweepfile.document import Given, Node, read_axis, refuse_duplicates
+from orchestrator.sweepfile.document import Given, Node, is_axis, read_axis, refuse_duplicates
 from orchestrator.sweepfile.draft import Axes, Draft, GoalDraft, ObjectiveDraft
 from orchestrator.sweepfile.lookup import look_up
 from orchestrator.sweepfile.schema import (
@@ -143,24 +143,21 @@ def _read_task(node: Node) -> TaskChoice | None:
         return TaskChoice(name=node.value) if node.text() else None
     keys = node.mapping(["name", "options"], required=["name"])
     name = keys["name"].text() if keys and "name" in keys else None
-    options = _read_options(keys["options"]) if keys and "options" in keys else ({}, {})
-    if name is None or options is None:
-        return None
-    return TaskChoice(name=name, options=options[0], swept=options[1])
+    axes = _read_options(keys["options"]) if keys and "options" in keys else {}
+    swept = {key: values for key, values in axes.items() if len(values) > 1}
+    options = {key: values[0] for key, values in axes.items()}
+    return None if name is None else TaskChoice(name=name, options=options, swept=swept)
 
 
-def _read_options(node: Node) -> tuple[dict[str, Scalar], dict[str, tuple[Scalar, ...]]] | None:
-    """Every option with its value, or the first of several; and those with several. None if any is wrong."""
+def _read_options(node: Node) -> dict[str, tuple[Scalar, ...]]:
+    """The values of every option of which any is right."""
     if node.value is None:
-        return {}, {}
+        return {}
     if not isinstance(node.value, dict):
         node.fail("must be a mapping of the task's options to their values")
-        return None
+        return {}
     axes: dict[str, list[Given[Scalar]]] = {key: read_axis(node.child(key), _read_option) for key in node.value}
-    if not all(axes.values()):
-        return None
-    swept = {key: tuple(given.value for given in values) for key, values in axes.items() if len(values) > 1}
-    return {key: values[0].value for key, values in axes.items()}, swept
+    return {key: tuple(given.value for given in values) for key, values in axes.items() if values}
 
 
 def _read_option(node: Node) -> Scalar | None:
@@ -255,7 +252,7 @@ def _read_batch_size(node: Node, axes: Axes) -> None:
 
 
 def _read_learning_rate(node: Node, axes: Axes) -> None:
-    if not isinstance(node.value, dict) or "values" in node.value:
+    if not isinstance(node.value, dict) or is_axis(node.value, ScaledLearningRate.model_fields):
         axes.learning_rate = read_axis(node, lambda item: item.number(0, MAX_LEARNING_RATE))
         return
     scaled = node.model(ScaledLearningRate)
