@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydantic import JsonValue
-
+from orchestrator.leaves import leaves
 from orchestrator.metrics import mlflow_key
 from orchestrator.plan import Stage
 from orchestrator.recording.journal import TrialLog
@@ -112,28 +110,13 @@ def end_tags(result: TrialResult) -> dict[str, str]:
 def params(log: TrialLog) -> dict[str, str]:
     """The resolved configuration, one entry per leaf; `training.` is left out, as most of a table's columns have it."""
     config = log.started.config
-    flat = dict(_leaves(config.model_dump(mode="json"), ()))
+    known = ((key, value) for key, value in leaves(config.model_dump(mode="json")) if value is not None)
+    flat = {key: value if isinstance(value, str) else json.dumps(value) for key, value in known}
     del flat["kind"]
     flat["compression"] = describe_chain(config.chain) if config.kind == "variant" else "none"
     if log.started.learning_rate_source:
         flat["learning_rate_source"] = log.started.learning_rate_source
     return {mlflow_key(key.removeprefix("training.")): value[:PARAM_CHARACTERS] for key, value in flat.items()}
-
-
-def _leaves(value: JsonValue, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    match value:
-        case dict():
-            for key, inner in value.items():
-                yield from _leaves(inner, (*path, key))
-        case list():
-            for index, inner in enumerate(value):
-                yield from _leaves(inner, (*path, str(index)))
-        case str():
-            yield ".".join(path), value
-        case None:
-            pass
-        case _:
-            yield ".".join(path), json.dumps(value)
 
 
 def first_readings(log: TrialLog) -> list[Reading]:

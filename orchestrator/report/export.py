@@ -21,11 +21,10 @@ from orchestrator.analysis.explain import label
 from orchestrator.analysis.goals import GoalResult
 from orchestrator.analysis.recommend import Recommendation
 from orchestrator.analysis.table import Configuration, ProbeRow, Row
+from orchestrator.leaves import Leaf, leaves
 from orchestrator.report.batch_export import batch_dict, equal_readings
 from trainables.config import TaskConfig
 from trainables.results import Estimate
-
-Value = bool | int | float | str | None
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
@@ -85,11 +84,11 @@ def to_parquet(comparison: Comparison) -> bytes:
     return content
 
 
-def to_records(comparison: Comparison) -> list[dict[str, Value]]:
+def to_records(comparison: Comparison) -> list[dict[str, Leaf]]:
     """One flat record per trial: what it is, its settings, its figures, and whether it is on the front."""
     recommended = comparison.recommendation.row
     front = set(comparison.pareto)
-    probes: list[dict[str, Value]] = [
+    probes: list[dict[str, Leaf]] = [
         {
             "id": row.id,
             "kind": row.config.kind,
@@ -118,25 +117,25 @@ def to_records(comparison: Comparison) -> list[dict[str, Value]]:
     ]
 
 
-def params(row: Row, configuration: Configuration) -> dict[str, Value]:
+def params(row: Row, configuration: Configuration) -> dict[str, Leaf]:
     """The settings of a trial, flat: an optimiser's own as `optimizer.momentum`, the budget as `budget.examples`."""
     flat = _task_params(row.config.task)
     for name, value in row.config.training.model_dump(mode="json").items():
         match value:
-            case {"name": _}:
-                flat[name] = value["name"]
-                flat.update({f"{name}.{key}": setting for key, setting in value.items() if key != "name"})
+            case {"name": choice}:
+                flat[name] = choice
+                flat |= leaves({key: setting for key, setting in value.items() if key != "name"}, (name,))
             case {"unit": unit, "amount": amount}:
                 flat[f"{name}.{unit}"] = amount
             case _:
-                flat[name] = value
+                flat |= leaves(value, (name,))
     flat["learning_rate_source"] = row.learning_rate_source
     flat["compression"] = row.compression or None
     flat["configuration"] = configuration.key
     return flat
 
 
-def _task_params(task: TaskConfig) -> dict[str, Value]:
+def _task_params(task: TaskConfig) -> dict[str, Leaf]:
     """As they are called in MLflow."""
     return {"task": task.name, **{f"task.options.{name}": value for name, value in task.options.items()}}
 
@@ -171,7 +170,7 @@ def _probe_dict(row: ProbeRow) -> dict[str, Any]:
     }
 
 
-def _probe_params(row: ProbeRow) -> dict[str, Value]:
+def _probe_params(row: ProbeRow) -> dict[str, Leaf]:
     config = row.config
     return {
         **_task_params(config.task),
@@ -241,11 +240,11 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _columns(records: list[dict[str, Value]]) -> list[str]:
+def _columns(records: list[dict[str, Leaf]]) -> list[str]:
     return list(dict.fromkeys(name for record in records for name in record))
 
 
-def _typed(values: list[Value]) -> pa.Array:
+def _typed(values: list[Leaf]) -> pa.Array:
     """One column. Where a setting is here a number and there a word, all become words."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float} and kinds != {int}:

@@ -8,6 +8,7 @@ import json
 import math
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,7 +19,7 @@ from orchestrator.spec import Goal
 from tests.sample_sweep import sample_plan, sample_results
 from trainables.config import trial_id
 from trainables.results import Estimate
-from trainables.training_config import AdamW
+from trainables.training_config import AdamW, GrowAt
 
 
 def comparison_of(**options: object) -> Comparison:
@@ -118,6 +119,30 @@ def test_settings_of_every_kind_are_flat() -> None:
     assert settings["optimizer.weight_decay"] == 0.1
     assert settings["budget.examples"] == 40_000
     assert settings["learning_rate_source"] == "linear from 0.05 at 64, x 0.5"
+
+
+def test_a_nested_setting_is_one_column_per_value_and_a_figure_has_its_name_for_itself() -> None:
+    """`noise_scale` is a section of settings, and a figure; the fractions of a schedule are a list."""
+    plan = sample_plan(chains=(), seeds=(0,))
+    first = plan.trials[0]
+    training = first.config.training.model_copy(update={"batch_schedule": GrowAt(fractions=(0.25, 0.5))})
+    config = first.config.model_copy(update={"training": training})
+    grown = first.model_copy(update={"id": trial_id(config), "config": config})
+    plan = plan.model_copy(update={"trials": (grown, *plan.trials[1:])})
+    results = {result.id: result for result in sample_results(plan)}
+    figure = {"noise_scale": Estimate(value=64.0, low=32.0, high=96.0)}
+    last = plan.trials[-1].id
+    results[last] = results[last].model_copy(update={"metrics": results[last].metrics | figure})
+    found = compare(make_table(plan, results))
+    table = pq.read_table(io.BytesIO(to_parquet(found)))
+    assert not any(pa.types.is_nested(kind) for kind in table.schema.types)
+    assert table.schema.field("noise_scale").type == pa.float64()
+    records = {record["id"]: record for record in table.to_pylist()}
+    assert records[last]["noise_scale"] == 64.0
+    assert {record["noise_scale.every_steps"] for record in records.values()} == {32}
+    assert records[grown.id]["batch_schedule.fractions.1"] == 0.5
+    assert records[last]["batch_schedule.fractions.1"] is None
+    assert "{" not in to_csv(found)
 
 
 def test_the_options_of_the_task_are_settings_too() -> None:
