@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -93,7 +93,7 @@ def batch_lines(comparison: Comparison) -> list[RenderableType]:
         target = target_words(comparison.table.plan.objective)
         title = f"To {target}, between readings: each at the rate with the fewest steps"
         parts += ["", Text(title, "bold"), _rich(target_grid(comparison.targets))]
-    return [Group(*parts)]
+    return parts
 
 
 def _curve_lines(comparison: Comparison) -> list[str]:

@@ -17,7 +17,8 @@ from trainables.storage import Storage
 FORMATS = ("table", "json", "csv", "parquet")
 DEFAULT_STORAGE = "paretune-results"
 ASCII: dict[str, str | int | None] = {"★": "*", "→": ">", "±": "+-", "✓": "y", "✗": "n"}
-PLAIN_WIDTH = 120  # columns, where the output is no terminal
+PLAIN_WIDTH = 120  # columns of the sentences, where the output is no terminal
+WHOLE = 10_000  # columns: no table is wider
 
 
 def compare_command(sweep: str, storage: str | None, format: str) -> int:
@@ -50,23 +51,27 @@ def report_command(sweep: str, storage: str | None, output: str | None) -> int:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """To the terminal in its width and with its colours; to a file or a pipe as plain text."""
+    """To the terminal in its width and with its colours; to a file or a pipe as plain text, with whole tables.
+
+    COLUMNS is the width everywhere.
+    """
     from orchestrator.report import terminal
 
     console = Console()
     if console.is_terminal and console.encoding.startswith("utf"):
         terminal.print_comparison(comparison, console)
     else:
-        _print(plain_text(comparison, console.width if console.is_terminal else PLAIN_WIDTH))
+        has_width = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+        _print(plain_text(comparison, console.width if has_width else None))
 
 
-def plain_text(comparison: Comparison, width: int = PLAIN_WIDTH) -> str:
-    """The table as text without colours, for files, pipes and logs."""
+def plain_text(comparison: Comparison, width: int | None = None) -> str:
+    """The comparison without colours, for files, pipes and logs; without a width, no column of a table is left out."""
     from orchestrator.report import terminal
 
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
+    console = Console(file=io.StringIO(), width=width or WHOLE, color_system=None, force_terminal=False)
     with console.capture() as captured:
-        terminal.print_comparison(comparison, console)
+        terminal.print_comparison(comparison, console, width or PLAIN_WIDTH)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 

@@ -37,9 +37,10 @@ MAX_BROKEN = 8
 MAX_WARNINGS = 6
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print all sections, fitted to the console's width; below about 80 columns cells wrap."""
-    console.print(Group(*sections(comparison, console.width)), highlight=False)
+def print_comparison(comparison: Comparison, console: Console, sentence_width: int | None = None) -> None:
+    """Print all sections, fitted to the console's width, or but for the tables to a smaller one."""
+    for part in sections(comparison, console.width):
+        console.print(part, highlight=False, width=None if isinstance(part, Table) else sentence_width)
 
 
 def sections(comparison: Comparison, width: int) -> list[RenderableType]:
@@ -48,13 +49,14 @@ def sections(comparison: Comparison, width: int) -> list[RenderableType]:
     if table.probes:
         parts += ["", "Memory and throughput, probed in fresh processes", *map(Text, probe_lines(table))]
     if table.baselines:
-        parts += ["", _grid(training_title(comparison), training_columns(comparison), trainings(comparison), width)]
+        title, columns = training_title(comparison), training_columns(comparison)
+        parts += ["", *_grid(title, columns, trainings(comparison), width)]
     if lines := batch_lines(comparison):
         parts += ["", *lines]
     if table.variants:
         title = f"Compression: exported, loaded in a fresh process, measured there{measured_on(table.variants)}"
         shown = _that_matter(comparison, [c for c in table.variants if c.measured])
-        parts += ["", _grid(title, variant_columns(comparison), shown, width)]
+        parts += ["", *_grid(title, variant_columns(comparison), shown, width)]
         if hidden := sum(bool(c.measured) for c in table.variants) - len(shown):
             parts.append(Text(f"  and {hidden} more: --format csv has all", "dim"))
         parts += [Text(f"  {line}", "dim") for line in warnings(comparison)]
@@ -210,10 +212,10 @@ def _chosen(comparison: Comparison) -> list[Configuration]:
 # -- layout -----------------------------------------------------------------------------------------------------------
 
 
-def _grid(title: str, columns: Sequence[Column], rows: Sequence[Configuration], width: int) -> RenderableType:
+def _grid(title: str, columns: Sequence[Column], rows: Sequence[Configuration], width: int) -> list[RenderableType]:
     """A table that fits: first without the dispensable columns, then with short cells, close together."""
     if not rows:
-        return Text.assemble((f"{title}\n", "bold"), "  nothing has been measured yet")
+        return [Text(title, "bold"), "  nothing has been measured yet"]
     needed = [column for column in columns if not column.dispensable]
     short = [replace(column, cell=column.short or column.cell) for column in needed]
     for kept, gap in ((columns, 2), (needed, 2), (short, 1)):
@@ -228,7 +230,7 @@ def _grid(title: str, columns: Sequence[Column], rows: Sequence[Configuration], 
         grid.add_column(column.title, justify="left" if column.left else "right", no_wrap=True)
     for texts in cells:
         grid.add_row(*map(Text, texts))
-    return Group(Text(title, "bold"), grid)
+    return [Text(title, "bold"), grid]
 
 
 def _doubts(sentences: Sequence[str]) -> list[RenderableType]:
