@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.plan import Plan, Trial
+from orchestrator.problems import plural
 from orchestrator.progress import Clock, Progress, Running, describe
 from orchestrator.running.ledger import Observer
 from trainables.config import VariantConfig
@@ -263,7 +264,8 @@ def closing_words(progress: Progress) -> str:
     failures = "".join(f", {count} {_status(status)}" for status, count in progress.failures.most_common())
     missing = progress.total - len(progress.results)
     unfinished = f", {missing} not done" if missing > 0 else ""
-    return f"{progress.total} trials in {duration(progress.elapsed)}: {completed} completed{failures}{unfinished}"
+    took = f"{plural(progress.total, 'trial')} in {duration(progress.elapsed)}"
+    return f"{took}: {completed} completed{failures}{unfinished}"
 
 
 def duration(seconds: float) -> str:

@@ -102,6 +102,11 @@ def nearest(name: object, names: Iterable[str]) -> str | None:
     return by_folded[found[0]] if found else None
 
 
+def plural(count: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def listing(names: Iterable[str]) -> str:
     """Names for a message, in their own order; a long list is cut."""
     names = list(names)

@@ -80,8 +80,12 @@ def goals_met(table: SweepTable, results: Sequence[GoalResult], within: int, can
         return [f"No goal limits the choice among {plural(candidates, 'configuration')}."]
     every = {1: "the goal", 2: "both goals"}.get(len(results), f"all {len(results)} goals")
     sentences = [f"{result_words(r, table.plan.direction(r.goal.metric))}." for r in results]
-    return [f"{within} of {candidates} configurations are within {every}; this is one of them." if within > 1 else
-            f"It is the only one of {candidates} within {every}.", *sentences]  # fmt: skip
+    head = f"{within} of {candidates} configurations are within {every}; this is one of them."
+    if within == 1:
+        head = f"It is the only one of {candidates} within {every}."
+    if candidates == 1:
+        head = f"It is the only configuration, and is within {every}."
+    return [head, *sentences]
 
 
 def set_aside(table: SweepTable, meeting: Sequence[Configuration], within: Sequence[Configuration]) -> list[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.analysis.statistics import Summary
+from orchestrator.problems import plural as plural
 from orchestrator.spec import Objective
 from trainables.config import TrainedConfig
 from trainables.training_config import BatchSchedule, DataOrder, Optimizer, Schedule, Training
@@ -72,7 +73,9 @@ def with_interval(value: float, half_width: float | None, divisor: float = 1.0) 
     exponent = math.floor(math.log10(half_width))
     leading = half_width / 10**exponent
     decimals = max(0, (1 if leading < 3.55 else 0) - exponent)
-    return f"{value:,.{decimals}f} ± {half_width:,.{decimals}f}" if decimals < 7 else f"{value:.3e} ± {half_width:.1e}"
+    if decimals >= 7:
+        return f"{value:.3e} ± {half_width:.1e}"
+    return f"{value:z,.{decimals}f} ± {half_width:,.{decimals}f}"  # z: what rounds to zero has no sign
 
 
 def summary_words(metric: str, summary: Summary | None, *, unit: bool = True) -> str:
@@ -92,10 +95,6 @@ def signed(metric: str, value: float) -> str:
 def target_words(objective: Objective) -> str:
     """`val_accuracy 0.95`; without a target the metric alone."""
     return objective.metric if objective.target is None else f"{objective.metric} {objective.target:g}"
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def listing(items: Sequence[str]) -> str:

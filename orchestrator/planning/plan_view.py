@@ -11,6 +11,7 @@ from orchestrator.plan import PendingVariant, Plan, Stage, StageBound, Trial
 from orchestrator.planning.expand import variant_trial
 from orchestrator.planning.scaling import rule_words
 from orchestrator.planning.workload import Work, chain_work, work_of
+from orchestrator.problems import plural
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate, TopParents
 from orchestrator.stages.design import MAX_CONFIRMED
 from trainables.config import AnyTrialConfig, ProbeConfig, VariantConfig, describe_chain
@@ -69,9 +70,9 @@ def baseline_table(plan: Plan) -> PlanTable:
         )
         for trial in _trained(plan)
     )
-    what = "baselines" if _has_grid(plan) else "short run"
+    what = plural(len(rows), "baseline") if _has_grid(plan) else f"{len(rows)} short run"
     budget = _trained(plan)[0].training.budget if plan.trials else plan.sweep.budget
-    title = f"{len(rows)} {what} of {plan.sweep.task.name}, budget {budget.amount:,g} {budget.unit} each"
+    title = f"{what} of {plan.sweep.task.name}, budget {budget.amount:,g} {budget.unit} each"
     return PlanTable(title, (*columns, *options, *varied, "steps", "examples"), rows)
 
 
@@ -122,7 +123,9 @@ def variant_table(plan: Plan) -> PlanTable:
         )
     settings = ("batch_size", "learning_rate", "rule", "precision", "workers", "seed")
     columns = ("id", "parent", *settings, "chain", "steps", "examples")
-    return PlanTable(f"{len(rows)} variants, each exported and measured in a fresh process", columns, tuple(rows))
+    return PlanTable(
+        f"{plural(len(rows), 'variant')}, each exported and measured in a fresh process", columns, tuple(rows)
+    )
 
 
 def summary_lines(plan: Plan) -> list[str]:
@@ -131,8 +134,9 @@ def summary_lines(plan: Plan) -> list[str]:
     variants = variants_at_most(plan)
     trials = len(plan.trials) + later + variants
     most = "at most " if later else ""
-    first = "baselines" if _has_grid(plan) else "before compression"
-    parts = [f"{most}{trials} trials ({len(plan.trials) + later} {first}, {variants} variants)"]
+    before = len(plan.trials) + later
+    first = plural(before, "baseline") if _has_grid(plan) else f"{before} before compression"
+    parts = [f"{most}{plural(trials, 'trial')} ({first}, {plural(variants, 'variant')})"]
     if work.examples:
         steps = "" if later else f" in {work.steps:,} steps"  # of batch sizes that are not known yet
         parts.append(f"at most {work.examples:,} examples{steps}")

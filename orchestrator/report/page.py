@@ -172,8 +172,9 @@ def _trials(comparison: Comparison) -> list[str]:
         f'<th class="left">{escape(head)}</th>'
         for head in ("trial", "kind", "what", "seed", "status", metric, "reason")
     )
+    trials = f"All {count} trials" if (count := len(comparison.table.rows)) > 1 else "The one trial"
     return [
-        f"<details><summary>All {len(comparison.table.rows)} trials</summary>",
+        f"<details><summary>{trials}</summary>",
         f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>',
         "</details>",
     ]

@@ -35,5 +35,5 @@ def test_a_sweep_makes_a_cluster_without_machines_start_some(tmp_path: Path) -> 
         script = [sys.executable, str(Path(__file__).with_name("grow_cluster.py")), str(tmp_path), ray_folder]
         done = isolated(*script, env=environment, timeout=380)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "1 trials in" in done.stdout
+    assert "1 trial in" in done.stdout
     assert "1 completed" in done.stdout

@@ -18,6 +18,7 @@ from orchestrator.analysis.table import make_table
 from orchestrator.analysis.words import number, quantity, settings_words, unit_of, varying_settings, with_interval
 from orchestrator.report.command import compare_command, plain_text, report_command
 from orchestrator.report.export import to_dict
+from orchestrator.report.page import to_page
 from orchestrator.report.terminal import print_comparison, training_title, trainings, warnings
 from orchestrator.spec import Goal
 from tests.sample_sweep import sample_plan, sample_results, write_sample
@@ -108,6 +109,7 @@ def test_numbers(value: float, words: str) -> None:
         (0.5, 0.0, "0.500 ± 0"),
         (1.0, float("inf"), "1.00"),
         (0.12, 0.0996, "0.12 ± 0.10"),
+        (-0.004, 0.0996, "0.00 ± 0.10"),
     ],
 )
 def test_a_figure_has_as_many_digits_as_its_interval_deserves(
@@ -170,6 +172,16 @@ def test_the_tables_fit(width: int, variant_seeds: tuple[int, ...]) -> None:
     assert "…" not in text
 
 
+def test_without_a_width_every_column_is_there_and_sentences_are_fitted(comparison: Comparison) -> None:
+    lines = plain_text(comparison_of(variant_seeds=(0, 1, 2))).splitlines()
+    (head,) = [line for line in lines if "compression" in line and "size" in line]
+    table = lines[lines.index(head) + 1 :][:15]
+    assert head.endswith("goals  trial")
+    assert len(head) > 100
+    assert all("±" in line and "x" in line and "%" in line for line in table)
+    assert max(len(line) for line in lines if line not in (head, *table)) <= 120
+
+
 def test_the_marks_are_where_they_belong(comparison: Comparison) -> None:
     lines = plain_text(comparison).splitlines()
     recommended = comparison.recommendation.row
@@ -187,6 +199,15 @@ def test_a_missed_goal_is_marked_and_nothing_is_recommended() -> None:
     assert "Nearest: " in text
     assert "missed, 91 % lower" in text
     assert "✗" in text
+
+
+def test_one_of_a_kind_is_said_in_the_singular() -> None:
+    goal = Goal(metric="val_accuracy", type="threshold", value=0.9)
+    one = comparison_of(batch_sizes=(8,), multipliers=(1.0,), seeds=(0,), chains=(), goals=(goal,))
+    text = plain_text(one)
+    assert "\n1 baseline: 1 completed" in text
+    assert "It is the only configuration, and is within the goal." in text
+    assert "The one trial" in to_page(one)
 
 
 def test_a_sweep_that_has_not_begun_is_shown_too() -> None:
@@ -270,17 +291,23 @@ def test_what_a_user_can_mend_is_one_sentence_and_exit_code_2(
     assert captured.out == ""
 
 
-def run_compare(*arguments: str) -> bytes:
+def run_compare(*arguments: str, columns: str | None = None) -> bytes:
     """The command in a process of its own, its output going to a pipe."""
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    environment |= {} if columns is None else {"COLUMNS": columns}
     code = "import sys; from orchestrator.report.command import compare_command as c; sys.exit(c(*sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=True)
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
     return done.stdout
 
 
 def test_a_pipe_gets_plain_text_and_parquet_gets_through_it(storage: Storage) -> None:
     text = run_compare("sample", storage.uri, "table").decode()
     assert "→ Recommended" in text
+    assert "goals  trial" in text
     assert "\x1b" not in text
+    narrow = run_compare("sample", storage.uri, "table", columns="80").decode().splitlines()
+    assert max(map(len, narrow)) <= 80
     assert not any(line != line.rstrip() for line in text.splitlines())
     assert pq.read_table(io.BytesIO(run_compare("sample", storage.uri, "parquet"))).num_rows == 42
 
