@@ -221,7 +221,7 @@ def _several(value: Any) -> list[str]:
     """The values of `16, 32`, which is text in YAML, or of `{16, 32}`, which is a mapping; none of anything else."""
     if isinstance(value, str) and "," in value and not _THOUSANDS.fullmatch(value):
         return [part.strip() for part in value.split(",") if part.strip()]
-    if isinstance(value, dict) and value and all(content is None for content in value.values()):
+    if isinstance(value, dict) and len(value) > 1 and all(content is None for content in value.values()):
         return [str(key) for key in value]
     return []
 
