@@ -134,7 +134,7 @@ def _objective_step(table: SweepTable, choice: Choice, by_key: Mapping[str, Conf
     if chosen is leader or math.isclose(choice.chosen.mean, choice.leader.mean, rel_tol=ROUNDING):
         which = "" if of_these and len(by_key) == 1 else f" the best{of_these}:"
         text = f"Its {metric} is{which} {summary_words(metric, own)} ({basis_words(own)})" if own else ""
-        return f"{text}; {equal} more count as equal to it." if equal else f"{text}."
+        return f"{text}; {equal} more {'counts' if equal == 1 else 'count'} as equal to it." if equal else f"{text}."
     allowed = "the goal allows" if choice.margin_is_goal else "the validation rows can tell apart"
     return (
         f"Its {metric} is {summary_words(metric, own)}. The best{of_these} is {summary_words(metric, best)} "
