@@ -7,8 +7,10 @@ other modules, and the number of torch's inter-op threads, which torch lets nobo
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 import gc
+import importlib
 import locale
 import logging
 import os
@@ -17,7 +19,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,8 +30,6 @@ from torch.backends import cudnn, mkldnn, opt_einsum, quantized
 from torch.nn.modules import module as nn_module
 from torch.utils import deterministic
 from torch.utils._config_module import ConfigModule
-
-from trainables.words import is_own
 
 matmul = torch.backends.cuda.matmul
 sdp = torch.backends.cuda
@@ -48,21 +48,16 @@ class Snapshot:
     """The global state of this process, in the thread that takes it; it is put back from the same thread."""
 
     values: dict[str, Any]
-    modules: frozenset[str]
+    set_by_modules: dict[str, dict[str, Any]] = field(default_factory=dict)  # while they were imported
 
     @classmethod
     def take(cls) -> Snapshot:
         gc.collect()
         gc.freeze()  # what is here now stays for good: looking through it again would take most of `restore`
-        return cls({name: read() for name, (read, _) in SETTINGS.items()}, frozenset(sys.modules))
+        return cls({name: read() for name, (read, _) in SETTINGS.items()})
 
     def restore(self) -> None:
-        """Put every setting back, forget what torch.compile made, and give unused memory back to the system.
-
-        The user's own modules are forgotten too: what one sets while it is imported holds for every trial then.
-        """
-        for name in [name for name in sys.modules if name not in self.modules and _is_own(name)]:
-            del sys.modules[name]
+        """Put every setting back, forget what torch.compile made, and give unused memory back to the system."""
         for name, (_, write) in SETTINGS.items():
             write(self.values[name])
         torch.compiler.reset()
@@ -72,10 +67,18 @@ class Snapshot:
             torch._C._host_emptyCache()  # pinned memory, through which batches go to the device
             torch.cuda.reset_peak_memory_stats()
 
+    def import_module(self, name: str) -> None:
+        """After `restore`: import a user's module; what it sets meanwhile is set anew at each later call.
 
-def _is_own(module: str) -> bool:
-    file = getattr(sys.modules[module], "__file__", None)
-    return isinstance(file, str) and is_own(file)
+        So it holds for every trial, as in a process of its own. An import that fails is for `load_task` to tell.
+        """
+        if name not in self.set_by_modules:
+            with contextlib.suppress(Exception, SystemExit):
+                importlib.import_module(name)
+            now = {key: read() for key, (read, _) in SETTINGS.items() if not key.endswith("random")}
+            self.set_by_modules[name] = {key: value for key, value in now.items() if value != self.values[key]}
+        for key, value in self.set_by_modules[name].items():
+            SETTINGS[key][1](value)
 
 
 # -- settings that are more than one function to read and one to write -------------------------------------------------

@@ -68,6 +68,9 @@ class Runner:
         self.let_go()
         self._trial = command.trial  # first: that the process cannot be cleaned is this trial's failure too
         self._snapshot.restore()
+        module, is_a_users, _ = command.config.task.name.partition(":")
+        if is_a_users:
+            self._snapshot.import_module(module)
         self._running = self._run_trial(command.trial, command.config, self._place)
 
     def _next(self) -> Answer:

@@ -18,15 +18,13 @@ def first_line(error: BaseException) -> str:
 def own_place(error: BaseException) -> str:
     """` (wine.py, line 12, in losses)`: the innermost place that is neither ours nor a library's; empty if none is."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if is_own(frame.filename)]
+    own = [frame for frame in frames if not _is_installed(Path(frame.filename).resolve())]
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
 
 
-def is_own(file: str) -> bool:
-    """Whether this source file is the user's: neither ours nor a library's."""
-    path = Path(file).resolve()
-    return not (
-        path.is_relative_to(OURS / "orchestrator")
-        or path.is_relative_to(OURS / "trainables")
-        or ("site-packages" in path.parts or path.is_relative_to(Path(sys.base_prefix) / "lib"))
+def _is_installed(file: Path) -> bool:
+    return (
+        file.is_relative_to(OURS / "orchestrator")
+        or file.is_relative_to(OURS / "trainables")
+        or ("site-packages" in file.parts or file.is_relative_to(Path(sys.base_prefix) / "lib"))
     )

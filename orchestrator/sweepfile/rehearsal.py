@@ -77,9 +77,11 @@ def respond(text: str) -> str:
 
     request = Request.model_validate_json(text)
     before = Snapshot.take()
+    sys.path[:0] = request.search_path
     look = functools.cache(preview)
     problems: list[str | None] = []
     for options in request.options:
+        before.import_module(request.task.partition(":")[0])
         try:
             _try(request, options, look)
             problems.append(None)

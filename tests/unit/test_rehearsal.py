@@ -252,6 +252,22 @@ def test_what_trials_can_do_is_not_refused(folder: Path, case: str) -> None:
     assert torch.get_default_dtype() == torch.float32
 
 
+def test_what_the_module_sets_while_it_is_imported_holds_for_every_combination(folder: Path) -> None:
+    options = "    def __init__(self, hidden=8):\n        self.hidden = hidden\n\n    def build_model"
+    needs = "assert torch.get_default_dtype() == torch.float64\n        return nn.Sequential"
+    module = WINE.replace("    def build_model", options, 1).replace("return nn.Sequential", needs)
+    module = module.replace("class Wine", "torch.set_default_dtype(torch.float64)\n\n\nclass Wine", 1)
+    module += "\n    def forward(self, model, batch):\n        return model(batch['features'].double())\n"
+    (folder / "wine.py").write_text(module)
+    task = "{name: 'wine:Wine', options: {hidden: {values: [8, 16]}}}"
+    (folder / "sweep.yaml").write_text(sweep_text(task=task, compression=None, goals=None))
+    before = torch.get_default_dtype()
+    try:
+        assert rehearsed(folder) == ""
+    finally:
+        torch.set_default_dtype(before)  # the driver has imported it too
+
+
 def test_a_column_to_sort_by_is_looked_for(folder: Path) -> None:
     for column, words in (("label", ""), ("lable", "it has label"), ("features", "it has label")):
         order = f"{{batch_size: 16, learning_rate: 0.1, data_order: {{name: sorted, column: {column}}}}}"

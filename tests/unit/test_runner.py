@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
-import sys
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -177,21 +175,28 @@ def test_settings_and_seeds_are_put_back_before_each_trial(place: Place) -> None
     assert drawn[0][1:] == (torch.float32, True)
 
 
-def test_what_a_users_module_sets_while_it_is_imported_holds_for_every_trial(place: Place, tmp_path: Path) -> None:
-    (tmp_path / "sets_things.py").write_text("import torch\ntorch.set_default_dtype(torch.float64)\n")
+def test_what_a_users_module_sets_while_it_is_imported_holds_for_every_trial(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sets_things.py").write_text(
+        "import os, torch\ntorch.set_default_dtype(torch.float64)\nos.environ['SET_BY_IT'] = '1'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
     found = []
 
     def trial(place: Place) -> Iterator[Any]:
-        sys.path.insert(0, str(tmp_path))
-        importlib.import_module("sets_things")
-        found.append(torch.get_default_dtype())
+        found.append((torch.get_default_dtype(), os.environ["SET_BY_IT"]))
+        torch.set_default_dtype(torch.float16)
         yield result_of(TRIAL, 0.5)
 
     runner = runner_of(trial, place)
-    answers(runner, START, START)
+    task = TRIAL.config.task.model_copy(update={"name": "sets_things:Task"})
+    start = Start(trial=TRIAL.id, config=TRIAL.config.model_copy(update={"task": task}))
+    answers(runner, start, start)
     runner._snapshot.restore()
-    assert found == [torch.float64, torch.float64]
-    assert "sets_things" not in sys.modules
+    assert found == 2 * [(torch.float64, "1")]
+    assert torch.get_default_dtype() == torch.float32
+    assert "SET_BY_IT" not in os.environ
 
 
 CASES: list[tuple[BaseException, int, Cause]] = [
