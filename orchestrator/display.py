@@ -23,7 +23,7 @@ from rich.text import Text
 
 from orchestrator.plan import Plan, Trial
 from orchestrator.problems import plural
-from orchestrator.progress import Clock, Progress, Running, describe
+from orchestrator.progress import Clock, Progress, Running
 from orchestrator.running.ledger import Observer
 from trainables.config import VariantConfig
 from trainables.results import Report, Status, TrialResult
@@ -35,11 +35,13 @@ GONE = (errno.EPIPE, errno.EIO)  # a pipe, a terminal without a reader
 
 
 @contextmanager
-def display(plan: Plan, *, plain: bool = False, console: Console | None = None) -> Iterator[Observer]:
+def display(
+    plan: Plan, *, plain: bool = False, console: Console | None = None, earlier: str = ""
+) -> Iterator[Observer]:
     """An observer that shows the sweep. Leaves the terminal as it was, whatever ends the block."""
     console = console or Console()
     live = console.is_terminal and not console.is_dumb_terminal and not plain
-    shown = LiveDisplay(plan, console) if live else PlainDisplay(plan, console)
+    shown = LiveDisplay(plan, console, earlier=earlier) if live else PlainDisplay(plan, console, earlier=earlier)
     try:
         yield shown
     finally:
@@ -103,8 +105,8 @@ class _Patient:
 class LiveDisplay:
     """A bar, the totals, and one line per running trial; those that end otherwise than completed are named above it."""
 
-    def __init__(self, plan: Plan, console: Console, clock: Clock = time.monotonic) -> None:
-        self._progress = Progress(plan, clock)
+    def __init__(self, plan: Plan, console: Console, clock: Clock = time.monotonic, earlier: str = "") -> None:
+        self._progress = Progress(plan, clock, earlier)
         self._lock = threading.RLock()  # the picture is drawn by a thread of its own
         console.file = patient(console.file)
         self._live = Live(
@@ -117,7 +119,10 @@ class LiveDisplay:
 
     def started(self, trial: Trial) -> None:
         with self._lock:
+            opening = "" if self._progress.has_started else self._progress.opening_words
             self._progress.started(trial)
+        if opening:
+            self._live.console.print(opening, highlight=False)
 
     def report(self, trial_id: str, report: Report) -> None:
         with self._lock:
@@ -160,13 +165,13 @@ class PlainDisplay:
         console: Console,
         clock: Clock = time.monotonic,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        earlier: str = "",
     ) -> None:
-        self._progress = Progress(plan, clock)
+        self._progress = Progress(plan, clock, earlier)
         self._file = patient(console.file)
         self._clock = clock
         self._heartbeat_seconds = heartbeat_seconds
         self._spoke = clock()
-        self._said_found = False
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -174,9 +179,10 @@ class PlainDisplay:
 
     def started(self, trial: Trial) -> None:
         with self._lock:
-            self._say_found()
+            if not self._progress.has_started and (opening := self._progress.opening_words):
+                self._say(opening)
             self._progress.started(trial)
-            self._say(f"started  {trial.id}  {describe(trial)}")
+            self._say(f"started  {trial.id}  {self._progress.describe(trial)}")
 
     def report(self, trial_id: str, report: Report) -> None:
         with self._lock:
@@ -209,11 +215,6 @@ class PlainDisplay:
         while not self._closed.wait(min(1.0, self._heartbeat_seconds / 4)):
             self.beat()
 
-    def _say_found(self) -> None:
-        if self._progress.found and not self._said_found:
-            self._said_found = True
-            self._say(f"{self._progress.found} of {self._progress.total} trials were done before")
-
     def _say(self, text: str) -> None:
         self._spoke = self._clock()
         print(f"[{duration(self._progress.elapsed):>9}] {text}", file=self._file, flush=True)
@@ -235,7 +236,7 @@ def running_words(progress: Progress) -> str:
         return ""
     (running,) = progress.running.values()
     made = ", made and measured" if isinstance(running.trial.config, VariantConfig) else ""
-    return f"; for {duration(progress.seconds_of(running))} now: {describe(running.trial)}{made}"
+    return f"; for {duration(progress.seconds_of(running))} now: {progress.describe(running.trial)}{made}"
 
 
 def pace_words(progress: Progress) -> str:
@@ -247,7 +248,7 @@ def pace_words(progress: Progress) -> str:
         words.append(f"{speed:,.0f} examples/s")
     if progress.best is not None:
         value = progress.objective_of(progress.best)
-        words.append(f"best {progress.plan.sweep.objective.metric} {value:.4g} ({describe(progress.best)})")
+        words.append(f"best {progress.plan.sweep.objective.metric} {value:.4g} ({progress.describe(progress.best)})")
     return "; ".join(words) or "no reading yet"
 
 
@@ -256,7 +257,7 @@ def ended_words(progress: Progress, result: TrialResult) -> str:
     value = progress.objective_of(result)
     figure = "" if value is None else f", {progress.plan.sweep.objective.metric} {value:.4g}"
     reason = f", {result.reason}" if result.reason else ""
-    return f"{result.id}  {describe(result)}: {_status(result.status)}{figure}{reason}"
+    return f"{result.id}  {progress.describe(result)}: {_status(result.status)}{figure}{reason}"
 
 
 def closing_words(progress: Progress) -> str:
@@ -294,7 +295,7 @@ def _running_line(progress: Progress, running: Running) -> Table:
     grid.add_column(no_wrap=True, justify="right")
     grid.add_row(
         Text(f"  {running.trial.id}", "dim"),
-        Text(describe(running.trial)),
+        Text(progress.describe(running.trial)),
         "" if fraction is None else f"{100 * fraction:.0f} %",
         "" if value is None else f"{metric} {value:.4f}",
     )

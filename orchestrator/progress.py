@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from orchestrator.analysis.table import MEASURED
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.resolve import outlook
+from orchestrator.settings import setting_words, swept_settings
 from orchestrator.stages.growth import grown
 from trainables.config import BaselineConfig, ProbeConfig, VariantConfig, describe_chain
 from trainables.results import Report, Status, TrialResult
@@ -57,6 +58,7 @@ class Progress:
         self.best: TrialResult | None = None
         self.began = clock()
         self._clock = clock
+        self._settings = swept_settings(plan.sweep)
         self._seconds: dict[tuple[str, int], list[float]] = defaultdict(list)  # (kind, batch size) -> seconds per trial
         self._known = plan  # with the trials that results have asked for
         self._total: int | None = None  # counted anew when asked for after a trial has ended
@@ -112,6 +114,10 @@ class Progress:
     def failures(self) -> Counter[Status]:
         """Endings other than completed, counted."""
         return Counter(r.status for r in self.results.values() if r.status is not Status.COMPLETED)
+
+    def describe(self, trial: TrialResult | Trial) -> str:
+        """A trial in the words that tell it from all others of its sweep."""
+        return describe(trial, self._settings)
 
     def objective_of(self, result: TrialResult) -> float | None:
         estimate = result.metrics.get(self.plan.sweep.objective.metric)
@@ -171,12 +177,13 @@ class Progress:
             self.best = result
 
 
-def describe(config: TrialResult | Trial) -> str:
-    """A trial in a few words: `batch 32, rate 0.025, int8, seed 0`."""
+def describe(config: TrialResult | Trial, settings: Iterable[str] = ()) -> str:
+    """A trial in a few words, these settings among them: `batch 32, rate 0.025, dropout 0.1, int8, seed 0`."""
     inner = config.config
     if isinstance(inner, ProbeConfig):
         return probe_words(inner)
     words = [f"batch {inner.training.batch_size}", f"rate {inner.training.learning_rate:.4g}"]
+    words += [setting_words(inner, name) for name in settings]
     if isinstance(inner, VariantConfig):
         words.append(describe_chain(inner.chain))
     return ", ".join([*words, f"seed {inner.training.seed}"])

@@ -17,12 +17,12 @@ from orchestrator.analysis.words import (
     listing,
     plural,
     quantity,
-    settings_words,
     signed,
     summary_words,
     unit_of,
     with_interval,
 )
+from orchestrator.settings import settings_words
 
 PERCENT_SAME = f"{100 * (SAME - 1):.0f} %"
 ASIDE_TOLD = 3  # of those set aside

@@ -28,7 +28,7 @@ from orchestrator.analysis.statistics import Difference, Verdict, corrected, pai
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import Tuned, tuned
 from orchestrator.analysis.verdict import contenders
-from orchestrator.analysis.words import settings_words
+from orchestrator.settings import settings_words
 from orchestrator.spec import Mode
 from trainables.results import Report
 

@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from orchestrator.analysis.crossing import Crossing, target_crossing
 from orchestrator.analysis.statistics import Summary, mean_over_seeds, of_one
 from orchestrator.analysis.stored import StoredPlan, StoredTrial, load_plan
-from orchestrator.analysis.words import varying_settings
 from orchestrator.plan import Stage
+from orchestrator.settings import varying_settings
 from orchestrator.spec import Objective
 from trainables.config import ProbeConfig, TrainedConfig, describe_chain
 from trainables.results import Status, TrialResult
@@ -177,7 +177,7 @@ class SweepTable:
 
     @cached_property
     def settings(self) -> tuple[str, ...]:
-        """What the sweep varies beside batch size and learning rate: names that `words.settings_words` knows.
+        """What the sweep varies beside batch size and learning rate: names that `settings.settings_words` knows.
 
         What is carried from one batch size to another (see orchestrator.planning.scaling) belongs to the batch size: a
         setting is varied if it differs within one.

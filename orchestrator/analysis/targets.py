@@ -23,7 +23,8 @@ from orchestrator.analysis.critical_batch import MIN_SIZES, CriticalBatch, fit_c
 from orchestrator.analysis.crossing import Crossing, target_crossing
 from orchestrator.analysis.statistics import Summary, mean_over_seeds
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
-from orchestrator.analysis.words import listing, settings_words
+from orchestrator.analysis.words import listing
+from orchestrator.settings import settings_words
 from orchestrator.spec import Objective
 
 Found = tuple[Configuration, Mapping[int, Crossing]]  # a configuration, and seed -> where it reached the target

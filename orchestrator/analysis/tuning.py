@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from orchestrator.analysis.statistics import Summary, mean_over_seeds
 from orchestrator.analysis.table import Configuration, SweepTable
-from orchestrator.analysis.words import settings_words
+from orchestrator.settings import settings_words
 
 
 @dataclass(frozen=True)

@@ -4,29 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 from orchestrator.analysis.statistics import Summary
 from orchestrator.problems import plural as plural
 from orchestrator.spec import Objective
-from trainables.config import TrainedConfig
-from trainables.training_config import BatchSchedule, DataOrder, Optimizer, Schedule, Training
-
-OPTION = "task."
-
-# What a table says beside batch size and learning rate, where a sweep varies it: name -> the words for one training
-SETTINGS: dict[str, Callable[[Training], str]] = {
-    "precision": lambda t: t.precision,
-    "workers": lambda t: plural(t.num_workers, "worker"),
-    "optimizer": lambda t: _options(t.optimizer),
-    "schedule": lambda t: _options(t.schedule),
-    "sharding": lambda t: t.sharding,
-    "data order": lambda t: _options(t.data_order),
-    "batch schedule": lambda t: _options(t.batch_schedule),
-    "synchronisation": lambda t: "every step" if t.sync_every_steps is None else f"every {t.sync_every_steps} steps",
-    "clipping": lambda t: "no clipping" if t.gradient_clip_norm is None else f"clip {t.gradient_clip_norm:g}",
-    "budget": lambda t: f"{t.budget.amount:g} {t.budget.unit}",
-}
 
 
 def unit_of(metric: str) -> tuple[float, str]:
@@ -100,37 +82,3 @@ def target_words(objective: Objective) -> str:
 def listing(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
-
-
-def varying_settings(configs: Iterable[TrainedConfig]) -> list[str]:
-    """Names of the `SETTINGS`, and of the task's options as `task.<option>`, that differ between these trials."""
-    configs = list(configs)
-    options = dict.fromkeys(f"{OPTION}{key}" for config in configs for key in config.task.options)
-    names = [*options, *SETTINGS]
-    return [name for name in names if len({_setting_words(config, name) for config in configs}) > 1]
-
-
-def settings_words(config: TrainedConfig, names: Iterable[str]) -> str:
-    """The named settings of one trial: `group, bfloat16, 2 workers`."""
-    return ", ".join(_setting_words(config, name) for name in names)
-
-
-def _setting_words(config: TrainedConfig, name: str) -> str:
-    """A word stands for itself; a number needs the name of its option: `channels 32`."""
-    if not name.startswith(OPTION):
-        return SETTINGS[name](config.training)
-    key = name.removeprefix(OPTION)
-    value = config.task.options.get(key, "by default")
-    return f"{key} {value}" if key not in config.task.options or not isinstance(value, str) else value
-
-
-def _options(choice: Optimizer | Schedule | BatchSchedule | DataOrder) -> str:
-    """A choice and what is set otherwise than by default: `adamw weight_decay=0.1`."""
-    changed = choice.model_dump(exclude={"name"}, exclude_defaults=True)
-    return " ".join([choice.name, *(f"{key}={_plain(value)}" for key, value in changed.items())])
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(_plain, value))
-    return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -12,6 +12,7 @@ from orchestrator.planning.expand import variant_trial
 from orchestrator.planning.scaling import rule_words
 from orchestrator.planning.workload import Work, chain_work, work_of
 from orchestrator.problems import plural
+from orchestrator.settings import SETTINGS
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate, TopParents
 from orchestrator.stages.design import MAX_CONFIRMED
 from trainables.config import AnyTrialConfig, ProbeConfig, VariantConfig, describe_chain
@@ -65,7 +66,7 @@ def baseline_table(plan: Plan) -> PlanTable:
             str(trial.training.num_workers),
             str(trial.training.seed),
             *(str(trial.config.task.options[option]) for option in options),
-            *(_axis_words(getattr(trial.training, axis)) for axis in varied),
+            *(SETTINGS[axis](trial.training) for axis in varied),
             *_work_words([work_of(trial.config, plan.sweep.facts.train_rows)]),
         )
         for trial in _trained(plan)
@@ -299,13 +300,6 @@ def _pending_work(plan: Plan, pending: PendingVariant, parent: Trial) -> Work:
 
 def _seed_words(plan: Plan, pending: PendingVariant) -> str:
     return "first" if pending.seed_index is None else str(plan.sweep.parameters.seed[pending.seed_index])
-
-
-def _axis_words(value: Any) -> str:
-    if value is None:
-        return "-"
-    parts = value.model_dump().values() if hasattr(value, "model_dump") else [value]
-    return " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
 
 
 def _work_words(works: Iterable[Work]) -> tuple[str, str]:

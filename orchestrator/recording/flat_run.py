@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.leaves import leaves
 from orchestrator.metrics import mlflow_key
 from orchestrator.plan import Stage
 from orchestrator.recording.journal import TrialLog
-from trainables.config import AnyTrialConfig, ProbeConfig, describe_chain
+from orchestrator.settings import setting_words
+from trainables.config import AnyTrialConfig, ProbeConfig, TrainedConfig, describe_chain
 from trainables.results import Report, Status, TrialResult
-from trainables.training_config import Training
 
 PARAM_CHARACTERS = 6000  # MLflow's limit of a parameter's value
 TAG_CHARACTERS = 5000  # and that of a tag, in the older servers
@@ -24,6 +25,7 @@ TRIAL_TAG = "paretune.trial"
 SWEEP_TAG = "paretune.sweep"
 RECORDING_TAG = "paretune.recording"  # tells two sweeps of one name on one server apart
 STATUS_TAG = "paretune.status"
+RECOMMENDED_TAG, YES = "paretune.recommended", "yes"  # of one run at most
 RUNNING, INTERRUPTED = "running", "interrupted"  # the values of the status tag before the trial has ended
 
 # Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that is lost on white: one for
@@ -52,24 +54,28 @@ class Reading:
     step: int  # optimiser steps
 
 
-def run_name(config: AnyTrialConfig) -> str:
-    """Says what was chosen: `B=64 lr=0.05 seed 0`, `int8 of B=64 lr=0.05 seed 0`, `probe of sgd float32`."""
+def run_name(config: AnyTrialConfig, settings: Iterable[str] = ()) -> str:
+    """Says what was chosen: `B=64 lr=0.05 seed 0`, `int8 of B=64 lr=0.05 seed 0`, `probe of sgd float32`.
+
+    `settings`: names of what the sweep varies (see orchestrator.settings), which are said whatever they are.
+    """
     if isinstance(config, ProbeConfig):
         workers = f" {config.num_workers} workers" if config.num_workers > 1 else ""
         return f"probe of {config.optimizer.name} {config.precision}{workers}"
-    name = _training_name(config.training)
+    name = _training_name(config, settings)
     return name if config.kind == "baseline" else f"{describe_chain(config.chain)} of {name}"
 
 
-def _training_name(training: Training) -> str:
+def _training_name(config: TrainedConfig, settings: Iterable[str]) -> str:
+    training = config.training
+    said_if = {
+        "optimizer": training.optimizer.name != "sgd",
+        "precision": training.precision != "float32",
+        "num_workers": training.num_workers > 1,
+    }
+    names = dict.fromkeys([*settings, *(name for name, is_said in said_if.items() if is_said)])
     words = [f"B={training.batch_size}", f"lr={training.learning_rate:.4g}"]
-    if training.optimizer.name != "sgd":
-        words.append(training.optimizer.name)
-    if training.precision != "float32":
-        words.append(training.precision)
-    if training.num_workers > 1:
-        words.append(f"{training.num_workers} workers")
-    return " ".join([*words, f"seed {training.seed}"])
+    return " ".join([*words, *(setting_words(config, name) for name in names), f"seed {training.seed}"])
 
 
 def mlflow_status(status: Status) -> str:
@@ -110,13 +116,21 @@ def end_tags(result: TrialResult) -> dict[str, str]:
 def params(log: TrialLog) -> dict[str, str]:
     """The resolved configuration, one entry per leaf; `training.` is left out, as most of a table's columns have it."""
     config = log.started.config
-    known = ((key, value) for key, value in leaves(config.model_dump(mode="json")) if value is not None)
-    flat = {key: value if isinstance(value, str) else json.dumps(value) for key, value in known}
-    del flat["kind"]
+    flat = flat_config(config)
     flat["compression"] = describe_chain(config.chain) if config.kind == "variant" else "none"
     if log.started.learning_rate_source:
         flat["learning_rate_source"] = log.started.learning_rate_source
-    return {mlflow_key(key.removeprefix("training.")): value[:PARAM_CHARACTERS] for key, value in flat.items()}
+    return {mlflow_key(key): value[:PARAM_CHARACTERS] for key, value in flat.items()}
+
+
+def flat_config(config: AnyTrialConfig) -> dict[str, str]:
+    """The leaves of a configuration: `{"batch_size": "64", "optimizer.name": "sgd", "task.options.width": "2"}`."""
+    known = (
+        (key, value) for key, value in leaves(config.model_dump(mode="json", exclude={"kind"})) if value is not None
+    )
+    return {
+        key.removeprefix("training."): value if isinstance(value, str) else json.dumps(value) for key, value in known
+    }
 
 
 def first_readings(log: TrialLog) -> list[Reading]:

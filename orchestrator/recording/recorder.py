@@ -20,6 +20,7 @@ from orchestrator.plan import Plan
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.shipper import ENVIRONMENT, Shipper, default_tracking_uri
 from orchestrator.recording.views import experiment_tags
+from orchestrator.settings import swept_settings
 from trainables.credentials import without_credentials
 
 GATHER_SECONDS = 0.5  # reports that come close together go in one request
@@ -54,7 +55,7 @@ class Recorder:
         importlib.import_module("mlflow.tracking")
         self._journal, self._plan = journal, plan
         self.tracking_uri = tracking_uri or default_tracking_uri(journal.storage)
-        self._shipper = Shipper(journal, self.tracking_uri)
+        self._shipper = Shipper(journal, self.tracking_uri, swept_settings(plan.sweep) if plan else ())
         self._waiting: dict[str, None] = {}  # trials, in order
         self._wake = threading.Condition()
         self._queue_unsent()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,8 +64,9 @@ def sqlite_file(tracking_uri: str) -> Path | None:
 class Shipper:
     """Any call may raise anything: the network, the server and the disk are all in it. What is done stays done."""
 
-    def __init__(self, journal: Journal, tracking_uri: str) -> None:
-        self._journal, self.tracking_uri = journal, tracking_uri
+    def __init__(self, journal: Journal, tracking_uri: str, settings: Sequence[str] = ()) -> None:
+        """`settings`: what the sweep varies, for the names of its runs."""
+        self._journal, self.tracking_uri, self._settings = journal, tracking_uri, settings
         self._cursor = Cursor(journal.storage, journal.sweep)
         self._client: MlflowClient | None = None
         self._runs: dict[str, str] = {}  # runs that were found by their tags: trial -> run
@@ -231,7 +232,7 @@ class Shipper:
                 self._deleted_by_hand.add(trial)
 
     def _find_or_create(self, log: TrialLog) -> str:
-        trial, config = log.started.trial, log.started.config
+        trial = log.started.trial
         if trial in self._unsure:
             condition = f"tags.`{flat_run.TRIAL_TAG}` = '{trial}' and {self._is_ours()}"
             for run in search(self._mlflow, self._experiment, condition):
@@ -240,7 +241,8 @@ class Shipper:
         if trial not in self._runs:
             self._unsure.add(trial)
             tags = flat_run.tags(self._journal.sweep, self._cursor.recording, log)
-            run = self._mlflow.create_run(self._experiment, log.start_ms, tags, flat_run.run_name(config))
+            name = flat_run.run_name(log.started.config, self._settings)
+            run = self._mlflow.create_run(self._experiment, log.start_ms, tags, name)
             self._runs[trial], self._status[run.info.run_id] = run.info.run_id, "RUNNING"
         self._unsure.discard(trial)
         return self._runs[trial]

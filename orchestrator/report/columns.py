@@ -10,7 +10,8 @@ from orchestrator.analysis.goals import GoalResult, GoalVerdict
 from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import to_target, tuned
-from orchestrator.analysis.words import number, quantity, settings_words, summary_words
+from orchestrator.analysis.words import number, quantity, summary_words
+from orchestrator.settings import settings_words
 
 STAR, ARROW, EDGE, NOISE = "★", "→", "!", "~"
 VERDICT_SYMBOLS = {GoalVerdict.MET: "✓", GoalVerdict.MISSED: "✗", GoalVerdict.NOT_DETERMINED: "?"}

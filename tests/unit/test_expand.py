@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.analysis.words import settings_words, varying_settings
 from orchestrator.plan import Plan
 from orchestrator.planning.expand import expand
 from orchestrator.planning.plan_view import baseline_table
 from orchestrator.planning.resolve import Dropped, Ready, Waiting, decide, outlook, resolve, settled
 from orchestrator.planning.scaling import linear, none, scaled_rates, sqrt, usual_rule
 from orchestrator.planning.workload import Work, budget_fractions, chain_work, work_of
+from orchestrator.settings import settings_words, varying_settings
 from orchestrator.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config import Distill, FineTune, Int8, Prune, VariantConfig, trial_id

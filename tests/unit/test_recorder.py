@@ -62,7 +62,7 @@ def close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def close(sending, timeout, **settings):
         for name, value in settings.items():
             monkeypatch.setattr(recording, name, value)
-        monkeypatch.setattr(recording, "Shipper", lambda journal, _: ScriptedShipper(journal, sending))
+        monkeypatch.setattr(recording, "Shipper", lambda journal, *_: ScriptedShipper(journal, sending))
         with Journal(Storage(str(tmp_path)), "s") as journal:
             for seed in range(6):
                 journal.started(make_trial(seed))
@@ -131,7 +131,7 @@ class CompleteShipper(ScriptedShipper):
 
 @pytest.mark.parametrize("silence", [away, lambda _: time.sleep(9)], ids=["away", "hanging"])
 def test_a_server_that_does_not_answer_does_not_hold_up_a_finished_sweep(tmp_path, monkeypatch, silence):
-    monkeypatch.setattr(recording, "Shipper", lambda journal, _: CompleteShipper(journal, silence))
+    monkeypatch.setattr(recording, "Shipper", lambda journal, *_: CompleteShipper(journal, silence))
     monkeypatch.setattr(recording, "QUIET_SECONDS", 0.5)
     trial = make_trial(0)
     with Journal(Storage(str(tmp_path)), "s") as journal:

@@ -15,11 +15,12 @@ from rich.console import Console
 
 from orchestrator.analysis.comparison import Comparison, TestReading, compare
 from orchestrator.analysis.table import make_table
-from orchestrator.analysis.words import number, quantity, settings_words, unit_of, varying_settings, with_interval
+from orchestrator.analysis.words import number, quantity, unit_of, with_interval
 from orchestrator.report.command import compare_command, plain_text, report_command
 from orchestrator.report.export import to_dict
 from orchestrator.report.page import to_page
 from orchestrator.report.terminal import print_comparison, training_title, trainings, warnings
+from orchestrator.settings import settings_words, varying_settings
 from orchestrator.spec import Goal
 from tests.sample_sweep import sample_plan, sample_results, write_sample
 from trainables.config import BaselineConfig, TaskConfig
