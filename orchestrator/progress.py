@@ -50,11 +50,14 @@ class TimeLeft:
 class Progress:
     """An observer (see ledger.py) that counts. `total` follows the plan as trials are asked for."""
 
-    def __init__(self, plan: Plan, clock: Clock = time.monotonic) -> None:
+    def __init__(self, plan: Plan, clock: Clock = time.monotonic, earlier: str = "") -> None:
+        """`earlier`: what became of the sweep's earlier trials, if they are no longer its trials (see stored.py)."""
         self.plan = plan
         self.running: dict[str, Running] = {}
         self.results: dict[str, TrialResult] = {}
         self.found = 0  # ended before this run
+        self.has_started = False
+        self._earlier = earlier
         self.best: TrialResult | None = None
         self.began = clock()
         self._clock = clock
@@ -66,6 +69,7 @@ class Progress:
     # -- told by the driver -------------------------------------------------------------------------------------------
 
     def started(self, trial: Trial) -> None:
+        self.has_started = True
         self.running[trial.id] = Running(trial, self._clock())
 
     def report(self, trial_id: str, report: Report) -> None:
@@ -114,6 +118,14 @@ class Progress:
     def failures(self) -> Counter[Status]:
         """Endings other than completed, counted."""
         return Counter(r.status for r in self.results.values() if r.status is not Status.COMPLETED)
+
+    @property
+    def opening_words(self) -> str:
+        """How much was there before the first trial started: `3 of 12 trials have results already`. Often empty."""
+        if not self.found and not self._earlier:
+            return ""
+        words = f"{self.found} of {self.total} trials have results already"
+        return f"{words}; {self._earlier}" if self._earlier else words
 
     def describe(self, trial: TrialResult | Trial) -> str:
         """A trial in the words that tell it from all others of its sweep."""

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from orchestrator.analysis.comparison import Comparison, load_comparison
-from orchestrator.analysis.stored import PLAN, save_plan, stored_plan
+from orchestrator.analysis.stored import PLAN, earlier_words, save_plan, stored_plan
 from orchestrator.display import display, outliving_its_readers
 from orchestrator.final_reading import read_test_data
 from orchestrator.judging import Judged
@@ -91,11 +91,12 @@ def _run(
     plan: Plan, storage: Storage, journal: Journal, ray_settings: RaySettings, *, retry_failed: bool, plain: bool
 ) -> SweepOutcome:
     """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
+    earlier = earlier_words(storage, plan)  # before the keeper writes another plan
     keeper = PlanKeeper(plan, storage)
     recorder = Recorder(journal, plan=plan)
     comparison: Comparison | None = None
     try:
-        with display(plan, plain=plain) as shown:
+        with display(plan, plain=plain, earlier=earlier) as shown:
             outcome = run_sweep(
                 plan,
                 storage,

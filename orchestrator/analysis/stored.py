@@ -6,14 +6,15 @@ sweeps/<name>/plan.json     written by the driver when it starts, and again when
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.metrics import RELATIVE_SUFFIX
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.spec import Goal, Mode, Objective
-from trainables.config import TrialConfig
+from trainables.config import AnyTrialConfig, TaskConfig, TrialConfig
 from trainables.storage import Storage, sweep_file
 
 PLAN = "plan.json"
@@ -78,6 +79,41 @@ def stored_plan(plan: Plan, variants: Iterable[Trial] = ()) -> StoredPlan:
 def save_plan(storage: Storage, plan: StoredPlan) -> None:
     """Replace the sweep's stored plan, atomically."""
     storage.write(sweep_file(plan.name, PLAN), plan.model_dump_json(indent=1).encode())
+
+
+def earlier_words(storage: Storage, plan: Plan) -> str:
+    """Which trials of the sweep's stored plan are none of this one's: `... do not count: 12 had other data`.
+
+    Empty where there are none, or no readable plan. A trial that results may still ask for is not among them.
+    """
+    try:
+        stored = load_plan(storage, plan.sweep.name)
+    except TableError:
+        return ""
+    tasks = {_model(trial.config): trial.config.task for trial in plan.trials}
+    others: dict[str, str] = {}
+    for trial in stored.trials:
+        if trial.id not in plan.by_id and (what := _what_differs(trial, tasks, others)):
+            others[trial.id] = what
+    counts = [f"{count} had other {what}" for what, count in Counter(others.values()).items()]
+    return f"earlier trials of this sweep do not count: {', '.join(counts)}" if counts else ""
+
+
+def _what_differs(trial: StoredTrial, tasks: Mapping[str, TaskConfig], others: Mapping[str, str]) -> str | None:
+    """Between a stored trial and all of a plan's; None where the plan may still come to it."""
+    config, now = trial.config, tasks.get(_model(trial.config))
+    if now is None:
+        return "settings"
+    if changed := [name for name in ("data", "code") if getattr(now, name) != getattr(config.task, name)]:
+        return " and ".join(changed)
+    if config.kind == "variant":
+        return others.get(config.parent)
+    return "settings" if trial.stage is Stage.GRID else None
+
+
+def _model(config: AnyTrialConfig) -> str:
+    """Which model of the task is trained, whatever the data and the code."""
+    return repr((config.task.name, sorted(config.task.options.items())))
 
 
 def load_plan(storage: Storage, sweep: str) -> StoredPlan:
