@@ -109,8 +109,9 @@ def _run(
         comparison = read_test_data(plan, storage, default_cache())
         return outcome
     finally:
-        note = "" if comparison is None else comparison.recommendation.headline
-        if (unsent := recorder.close(note=note)) is not None:
+        found = None if comparison is None else comparison.recommendation
+        chosen = None if found is None or found.row is None else found.row.id
+        if (unsent := recorder.close(note="" if found is None else found.headline, recommended=chosen)) is not None:
             print(f"paretune: {unsent}", file=sys.stderr)
 
 

@@ -63,6 +63,7 @@ class Recorder:
         self._closing, self._halted = threading.Event(), threading.Event()
         self._problem: str | None = None
         self._note = ""
+        self._recommended: str | None = None
         self._opened = False
         self._thread = threading.Thread(target=self._run, name="paretune-recorder", daemon=True)
         journal.subscribe(self._notice)
@@ -73,14 +74,14 @@ class Recorder:
         """Why the last attempt failed; None while all is well."""
         return self._problem
 
-    def close(self, timeout: float = 60.0, note: str = "") -> Unsent | None:
+    def close(self, timeout: float = 60.0, note: str = "", recommended: str | None = None) -> Unsent | None:
         """Send what is left, as long as it gets on. None if MLflow has everything. Called once, at the end.
 
         Gives up after `timeout` seconds in which nothing arrived; while a model is on its way, which is one request
         that begins anew when it is cut off, after `LONGEST_UPLOAD_SECONDS`. The upload fails by itself when its server
-        is gone. `note`: Markdown for the head of the experiment's page, as the recommendation.
+        is gone. `note`: Markdown for the head of the experiment's page, as why the trial `recommended` is.
         """
-        self._note = note
+        self._note, self._recommended = note, recommended
         with self._wake:
             self._closing.set()
             self._wake.notify()
@@ -185,6 +186,8 @@ class Recorder:
         self._open()
         self._shipper.interrupt()
         self._shipper.tidy()
+        if self._plan:
+            self._shipper.recommend(self._recommended)
         self._write_view()
 
     def _write_view(self) -> None:

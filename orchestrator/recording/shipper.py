@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.recording import flat_run
 from orchestrator.recording.cursor import Cursor, Sent, records_unsent
+from orchestrator.recording.flat_run import RECOMMENDED_TAG, YES
 from orchestrator.recording.journal import Journal, TrialLog
 from orchestrator.recording.mlflow_calls import experiment_with, log_params, log_readings, open_client, search
 from trainables.results import TrialResult
@@ -183,6 +184,17 @@ class Shipper:
             if self._mlflow.get_run(sent.run).info.lifecycle_stage == "active":
                 raise
             self._deleted_by_hand.add(trial)
+
+    def recommend(self, trial: str | None) -> None:
+        """Tag this trial's run as the recommended one, and no other; none without a trial."""
+        for run in search(self._mlflow, self._experiment, f"tags.`{RECOMMENDED_TAG}` = '{YES}' and {self._is_ours()}"):
+            if run.data.tags[flat_run.TRIAL_TAG] != trial and run.info.lifecycle_stage == "active":
+                self._mlflow.delete_tag(run.info.run_id, RECOMMENDED_TAG)
+        if trial is not None and trial in self._cursor.sent:
+            self._unless_deleted(trial, self._recommend)
+
+    def _recommend(self, trial: str) -> None:
+        self._mlflow.set_tag(self._cursor.sent[trial].run, RECOMMENDED_TAG, YES)
 
     def tag_experiment(self, tags: dict[str, str]) -> None:
         for key, value in tags.items():

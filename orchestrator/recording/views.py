@@ -10,14 +10,16 @@ import base64
 import json
 import time
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.metrics import mlflow_key
 from orchestrator.plan import Plan
-from orchestrator.recording.flat_run import STATUS_TAG
+from orchestrator.planning.resolve import outlook
+from orchestrator.recording.flat_run import RECOMMENDED_TAG, STATUS_TAG, TRIAL_TAG, flat_config
 from orchestrator.recording.journal import TrialLog
+from orchestrator.settings import OPTION, swept_settings
 
 VIEW_KEY = "paretune"
 TAG_CHARACTERS = 20_000  # MLflow's limit of an experiment's tag
@@ -76,8 +78,8 @@ def view_state(plan: Plan) -> Json:
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
         "selectedColumns": [
-            *(f"tags.`{name}`" for name in ("paretune.kind", STATUS_TAG)),
-            *(f"params.`{name}`" for name in ("batch_size", "learning_rate", "compression")),
+            *(f"tags.`{name}`" for name in (TRIAL_TAG, RECOMMENDED_TAG, "paretune.kind", STATUS_TAG)),
+            *(f"params.`{name}`" for name in ("batch_size", "learning_rate", *_swept(plan), "compression", "seed")),
             *(f"metrics.`{name}`" for name in figures),
         ],
         "runsHiddenMode": "SHOW_ALL",  # by default, charts show ten runs
@@ -86,6 +88,21 @@ def view_state(plan: Plan) -> Json:
         "compareRunSections": [*sections, _section("metrics", "Model metrics", is_open=False)],
         "compareRunCharts": charts,
     }
+
+
+def _swept(plan: Plan) -> list[str]:
+    """The parameters of what the file varies; of a choice that has options, as an optimizer, those that differ."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for trial in plan.trials:
+        for key, value in flat_config(trial.config).items():
+            values[key].add(value)
+    names = [name.replace(OPTION, "task.options.", 1) for name in swept_settings(plan.sweep)]
+    return [
+        mlflow_key(key)
+        for name in names
+        for key, found in values.items()
+        if key == name or (key.startswith(f"{name}.") and len(found) > 1)
+    ]
 
 
 def _chart(kind: str, section: str, **settings: object) -> Json:
@@ -115,8 +132,12 @@ def _packed(name: str, state: Json) -> str:
 
 
 def _note(plan: Plan, trials: Mapping[str, TrialLog], first: str) -> str:
-    sweep = plan.sweep
-    endings = Counter(log.ended.result.status.value if log.ended else "not ended" for log in trials.values())
+    sweep, trials = plan.sweep, dict(trials)  # which go on while this is written
+    results = {trial: result for trial, log in trials.items() if (result := log.result()) is not None}
+    known = {trial.id for trial in (*plan.trials, *outlook(plan, results).known)}
+    own = [log for trial, log in trials.items() if trial in known]
+    endings = Counter(log.ended.result.status.value if log.ended else "not ended" for log in own)
+    others = len(trials) - len(own)
     objective = f"{sweep.objective.metric} ({sweep.objective.mode})"
     goals = "; ".join(f"{goal.metric} {goal.type} {goal.value:g}" for goal in sweep.goals) or "none"
     return "\n".join(
@@ -128,6 +149,7 @@ def _note(plan: Plan, trials: Mapping[str, TrialLog], first: str) -> str:
             f"- objective: {objective}",
             f"- goals: {goals}",
             f"- trials: {', '.join(f'{count} {ending}' for ending, count in sorted(endings.items())) or 'none yet'}",
+            *([f"- other trials here, of earlier versions of the file, its data or code: {others}"] if others else []),
             "",
             f"Open *Views, Paretune* for its charts, or run `paretune compare {sweep.name}`.",
         ]

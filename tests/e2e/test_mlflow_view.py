@@ -7,13 +7,15 @@ import made_up
 import pytest
 from browser import needs_browser, visible_text, visit
 from mlflow.tracking import MlflowClient
-from recorded import MLFLOW_WARNINGS, storage_with_database
+from recorded import MLFLOW_WARNINGS, runs, storage_with_database
 
 from orchestrator.plan import Plan
 from orchestrator.planning.expand import expand
+from orchestrator.recording.flat_run import RECOMMENDED_TAG
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.mlflow_server import mlflow_server
 from orchestrator.recording.recorder import Recorder
+from orchestrator.recording.shipper import Shipper
 from orchestrator.recording.views import experiment_tags, view_state, view_url
 from orchestrator.spec import load_sweep
 from trainables.storage import Storage
@@ -32,7 +34,8 @@ def test_the_view_shows_the_runs_and_the_charts_of_a_sweep(tmp_path, database):
     axes = {"val_accuracy", "latency_p50_ms_batch_1", "artifact_bytes", "log2_batch_size", "examples"}
     words = [
         *("B=16 lr=0.00625 seed 0", "int8 of B=16 lr=0.00625 seed 0", "B=256 lr=0.1 seed 0"),
-        *("Here stands the recommendation.", "trials: 10 completed", "Compressed models", "Batch sizes"),
+        *("Here stands the recommendation.", "trials: 9 completed", "its data or code: 1"),
+        *("Compressed models", "Batch sizes"),
     ]
 
     def missing(page: str) -> set[str]:
@@ -41,18 +44,59 @@ def test_the_view_shows_the_runs_and_the_charts_of_a_sweep(tmp_path, database):
     with mlflow_server(f"sqlite:///{storage.root}/mlflow.db") as (server, _):
         experiment = MlflowClient(server).get_experiment_by_name("digits")
         assert experiment is not None
-        page = visit(view_url(server, experiment.experiment_id), lambda page: not missing(page))
+        url = view_url(server, experiment.experiment_id)
+        page = visit(url, lambda page: not missing(page))
+        columns = {plan.trials[0].id, "paretune.trial"}  # of the tags, the first: what is out of sight is not drawn
+        table = visit(url.replace("=CHART", "=TABLE"), lambda page: all(word in page for word in columns))
     assert missing(page) == set(), visible_text(page)[:2000]
+    assert [word for word in columns if word not in table] == [], visible_text(table)[:2000]
 
 
 def record(storage: Storage, plan: Plan) -> None:
     baselines = [trial for trial in plan.trials if trial.config.training.seed == 0]
     with Journal(storage, plan.sweep.name) as journal:
         recorder = Recorder(journal, f"sqlite:///{storage.root}/mlflow.db", plan)
-        for trial in [*baselines, made_up.variant(baselines[0])]:
+        for trial in [*baselines, made_up.variant(baselines[0])]:  # which the plan does not know: 18 trials decide
             journal.started(trial)
             journal.ended(made_up.result(trial))
-        assert recorder.close(note="Here stands the recommendation.") is None
+        assert recorder.close(note="Here stands the recommendation.", recommended=baselines[0].id) is None
+
+
+def test_one_run_is_marked_as_recommended_whatever_came_before(tmp_path, database, monkeypatch):
+    storage = storage_with_database(tmp_path / "storage", database)
+    uri = f"sqlite:///{storage.root}/mlflow.db"
+    client, (first, second) = MlflowClient(uri), (made_up.baseline(8), made_up.baseline(16))
+
+    def marked() -> list[str]:
+        return [trial for trial, run in runs(client, "s").items() if RECOMMENDED_TAG in run.data.tags]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with Journal(storage, "s") as journal:
+        for trial in (first, second):
+            journal.started(trial)
+            journal.ended(made_up.result(trial))
+        shipper = Shipper(journal, uri)
+        shipper.connect()
+        for trial in (first, second):
+            shipper.ship(trial.id)
+        for chosen in (first.id, first.id, second.id):
+            shipper.recommend(chosen)
+            assert marked() == [chosen]
+        with monkeypatch.context() as patch:
+            patch.setattr(MlflowClient, "set_tag", killed)
+            with pytest.raises(KeyboardInterrupt):
+                shipper.recommend(first.id)
+        assert marked() == []  # never two
+        again = Shipper(journal, uri)
+        again.connect()
+        again.recommend(first.id)
+        assert marked() == [first.id]
+        client.delete_run(runs(client, "s")[second.id].info.run_id)
+        again.recommend(second.id)  # a person did not want to see it
+        again.recommend(None)
+        assert marked() == []
 
 
 @pytest.mark.parametrize("example", ["digits.yaml", "stdlib_gpt.yaml"])
