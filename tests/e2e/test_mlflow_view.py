@@ -31,6 +31,8 @@ def test_the_view_shows_the_runs_and_the_charts_of_a_sweep(tmp_path, database):
     storage = storage_with_database(tmp_path / "storage", database)
     plan = expand(load_sweep(EXAMPLES / "digits.yaml"))
     record(storage, plan)
+    recorded = runs(MlflowClient(f"sqlite:///{storage.root}/mlflow.db"), "digits").items()
+    assert [trial for trial, run in recorded if RECOMMENDED_TAG in run.data.tags] == [plan.trials[0].id]
     axes = {"val_accuracy", "latency_p50_ms_batch_1", "artifact_bytes", "log2_batch_size", "examples"}
     words = [
         *("B=16 lr=0.00625 seed 0", "int8 of B=16 lr=0.00625 seed 0", "B=256 lr=0.1 seed 0"),
