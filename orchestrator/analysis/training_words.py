@@ -8,8 +8,9 @@ from orchestrator.analysis.predict import fit_part
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.targets import TargetRow, steps_to_target
 from orchestrator.analysis.tuning import tuned
-from orchestrator.analysis.words import plural, quantity, settings_words, target_words
+from orchestrator.analysis.words import plural, quantity, target_words
 from orchestrator.plan import Stage
+from orchestrator.settings import settings_words
 
 MOST_TOLD, FASTEST_TOLD = 6, 3  # with more settings than that only the fastest are told: the table has them all
 

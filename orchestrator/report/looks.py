@@ -16,8 +16,8 @@ from plotly.colors import qualitative
 
 from orchestrator.analysis.fair import choices
 from orchestrator.analysis.table import Configuration, SweepTable
-from orchestrator.analysis.words import settings_words
 from orchestrator.report.plots import HEIGHT, INK
+from orchestrator.settings import settings_words
 
 COLORS = qualitative.D3
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,6px")  # with COLORS: 70 pairs

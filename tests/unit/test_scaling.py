@@ -110,7 +110,7 @@ def test_the_plan_shows_what_is_carried_and_by_which_rule(tmp_path: Path) -> Non
     plan = expand(load_text(tmp_path, sweep_text(parameters=CARRYING, compression=None, goals=None)))
     table = baseline_table(plan)
     small = dict(zip(table.columns, table.rows[0], strict=True))
-    assert small["optimizer"] == "adamw 0.974004 0.99975 1e-08 0.05"
+    assert small["optimizer"] == "adamw beta1=0.974004 beta2=0.99975 weight_decay=0.05"
     assert small["schedule"] == "warmup_cosine 0.05 0"
     rules = plan_as_dict(plan)["rules"]
     assert [line.partition(":")[0] for line in rules] == ["learning_rate", "beta1", "beta2", "weight_decay", "warmup"]
