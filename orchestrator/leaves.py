@@ -1,4 +1,4 @@
-"""Nested settings as flat ones, under the same names in MLflow and in a table: `noise_scale.every_steps`."""
+"""Nested settings as flat ones, for MLflow and for the columns of a table: `noise_scale.every_steps`."""
 
 from __future__ import annotations
 

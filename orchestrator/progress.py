@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from orchestrator.analysis.table import MEASURED
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.resolve import outlook
+from orchestrator.problems import plural
 from orchestrator.settings import setting_words, swept_settings
 from orchestrator.stages.growth import grown
 from trainables.config import BaselineConfig, ProbeConfig, VariantConfig, describe_chain
@@ -121,10 +122,10 @@ class Progress:
 
     @property
     def opening_words(self) -> str:
-        """How much was there before the first trial started: `3 of 12 trials have results already`. Often empty."""
+        """How much was there before the first trial started: `3 of 12 trials had a result already`. Often empty."""
         if not self.found and not self._earlier:
             return ""
-        words = f"{self.found} of {self.total} trials have results already"
+        words = f"{self.found} of {plural(self.total, 'trial')} had a result already"
         return f"{words}; {self._earlier}" if self._earlier else words
 
     def describe(self, trial: TrialResult | Trial) -> str:

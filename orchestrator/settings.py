@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from orchestrator.problems import plural
 from orchestrator.spec import Sweep
 from trainables.config import TrainedConfig
 from trainables.training_config import BatchSchedule, DataOrder, Optimizer, Schedule, Training
@@ -13,7 +14,7 @@ OPTION = "task."
 # What may vary, by its name in a sweep file and in a training -> the words for one training
 SETTINGS: dict[str, Callable[[Training], str]] = {
     "precision": lambda t: t.precision,
-    "num_workers": lambda t: f"{t.num_workers} worker{'s' if t.num_workers > 1 else ''}",
+    "num_workers": lambda t: plural(t.num_workers, "worker"),
     "optimizer": lambda t: _options(t.optimizer),
     "schedule": lambda t: _options(t.schedule),
     "sharding": lambda t: t.sharding,

@@ -7,7 +7,6 @@ other modules, and the number of torch's inter-op threads, which torch lets nobo
 
 from __future__ import annotations
 
-import contextlib
 import decimal
 import gc
 import importlib
@@ -73,8 +72,10 @@ class Snapshot:
         So it holds for every trial, as in a process of its own. An import that fails is for `load_task` to tell.
         """
         if name not in self.set_by_modules:
-            with contextlib.suppress(Exception, SystemExit):
+            try:
                 importlib.import_module(name)
+            except (Exception, SystemExit):
+                return
             now = {key: read() for key, (read, _) in SETTINGS.items() if not key.endswith("random")}
             self.set_by_modules[name] = {key: value for key, value in now.items() if value != self.values[key]}
         for key, value in self.set_by_modules[name].items():

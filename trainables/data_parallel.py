@@ -11,10 +11,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import is_lazy
 from torch.optim import SGD, Optimizer
 
-from trainables.evaluate import autocast
+from trainables.evaluate import autocast, in_eval_mode
 from trainables.gradient_noise import without_trace
 from trainables.memory import out_of_memory, release_memory
 from trainables.place import Place
@@ -95,7 +95,7 @@ def _settle(wrapped: DistributedDataParallel, example: Batch, place: Place, prec
 
     More than two workers then add in another order; so a run that is resumed would end with other bits.
     """
-    with _in_eval_mode(wrapped), without_trace(wrapped, place.device):
+    with _still(wrapped, place):
         with autocast(precision, place.device):
             found = wrapped(example)
         found.sum().backward()
@@ -103,21 +103,20 @@ def _settle(wrapped: DistributedDataParallel, example: Batch, place: Place, prec
 
 
 @contextmanager
-def _in_eval_mode(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+def _still(model: nn.Module, place: Place) -> Iterator[None]:
+    """For a backward pass that leaves no trace: in eval mode, but for networks that cuDNN cannot go back through."""
+    with in_eval_mode(model), without_trace(model, place.device):
+        for module in model.modules():
+            if isinstance(module, nn.RNNBase):
+                module.training = True
         yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
-def give_shapes(model: nn.Module, task: Task, table: Table, place: Place) -> None:
-    """Parameters that get their shape from their first input, as `LazyLinear`'s, get it: workers exchange them."""
-    if any(isinstance(parameter, UninitializedParameter) for parameter in model.parameters()):
+def give_shapes(model: nn.Module, task: Task, table: Table, place: Place, precision: Precision) -> None:
+    """What gets its shape from its first input, as the weights of `LazyLinear`, gets it: workers exchange it."""
+    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         batch = {name: column.to(place.device) for name, column in table.gather(np.arange(1)).items()}
-        with _in_eval_mode(model), torch.no_grad():
+        with in_eval_mode(model), torch.no_grad(), autocast(precision, place.device):
             task.forward(model, batch)
 
 
@@ -139,7 +138,7 @@ def _kept_of_each(optimizer: Optimizer) -> int:
 
 def _has_unused_parameters(losses: _Losses, example: Batch, place: Place, precision: Precision) -> bool:
     """Looks at a backward pass in eval mode. It leaves no trace: a run that is resumed looks once more than others."""
-    with _in_eval_mode(losses), without_trace(losses, place.device):
+    with _still(losses, place):
         trained = [parameter for parameter in losses.parameters() if parameter.requires_grad]
         with autocast(precision, place.device):
             found = losses(example)

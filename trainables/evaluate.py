@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +43,18 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, dtype=AUTOCAST[precision])
 
 
+@contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Every module is left in the mode in which it was found."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def evaluate(
     model: nn.Module,
     task: Task,
@@ -61,19 +73,13 @@ def evaluate(
     names = ["loss", *task.metrics]
     sums = torch.zeros(len(names), len(SUMS), dtype=torch.float64, device=place.device)
     ratios = torch.full((len(names), 2), math.inf, dtype=torch.float64)  # items per row: least, and minus the most
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad(), autocast(precision, place.device):
-            for rows in _batches(_own_rows(table.n_rows, limit, place), batch_rows):
-                batch = {name: tensor.to(place.device) for name, tensor in table.gather(rows).items()}
-                values = item_values(task, task.forward(model, batch), batch).values()
-                sums += torch.stack([_sums(value.to(place.device, torch.float64), len(rows)) for value in values])
-                ratio = torch.tensor([value.numel() / len(rows) for value in values], dtype=torch.float64)
-                ratios = torch.minimum(ratios, torch.stack([ratio, -ratio], dim=1))
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with in_eval_mode(model), torch.no_grad(), autocast(precision, place.device):
+        for rows in _batches(_own_rows(table.n_rows, limit, place), batch_rows):
+            batch = {name: tensor.to(place.device) for name, tensor in table.gather(rows).items()}
+            values = item_values(task, task.forward(model, batch), batch).values()
+            sums += torch.stack([_sums(value.to(place.device, torch.float64), len(rows)) for value in values])
+            ratio = torch.tensor([value.numel() / len(rows) for value in values], dtype=torch.float64)
+            ratios = torch.minimum(ratios, torch.stack([ratio, -ratio], dim=1))
     if place.num_workers > 1:
         ratios = ratios.to(place.device)
         dist.all_reduce(sums)
@@ -106,18 +112,12 @@ def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Traini
     micro = training.micro_batch_size
     spread = np.unique(np.linspace(0, table.n_rows - 1, LOOKED_AT_ROWS, dtype=np.int64))
     small = min(MOST_ROWS, SMALL_BATCH_BYTES // row_bytes(table))
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with without_trace(model, place.device):  # a run that is resumed looks once more than others
-            for rows in (np.arange(1), *_batches(spread, micro)):
-                if small <= micro:
-                    break
-                taken = _bytes_per_row(model, task, table, rows, training.precision, place)
-                small = min(small, SMALL_OUTPUTS_BYTES // max(1, taken))
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with in_eval_mode(model), without_trace(model, place.device):  # a run that is resumed looks once more than others
+        for rows in (np.arange(1), *_batches(spread, micro)):
+            if small <= micro:
+                break
+            taken = _bytes_per_row(model, task, table, rows, training.precision, place)
+            small = min(small, SMALL_OUTPUTS_BYTES // max(1, taken))
     return min(MOST_ROWS, max(micro, small))
 
 

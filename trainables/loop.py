@@ -81,7 +81,7 @@ def train(
         raise ValueError("sync_every_steps cannot be used with a task that skips_parameters; leave one of them out")
     claim_workspaces(place.device)
     model.to(place.device).train()
-    give_shapes(model, task, data.train, place)
+    give_shapes(model, task, data.train, place, training.precision)
     optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
     alone = place if training.sync_every_steps is None else replace(place, rank=0, num_workers=1)
     objective = objective or task_objective(task)

@@ -32,7 +32,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Found:
-    """The largest micro-batch that was seen to fit within `FILL` of the capacity; 0 when not even one row fits."""
+    """The largest micro-batch that was seen to fit within `FILL` of the capacity; 0 when not even `least_rows` fit."""
 
     micro_batch_size: int
     why: str

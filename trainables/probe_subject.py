@@ -42,7 +42,7 @@ class Subject:
         data = open_data(task, place.cache, planned=config.task.data)
         seed_everything(config.seed, 0, 0)
         model = task.build_model().to(place.device).train()
-        give_shapes(model, task, data.train, place)
+        give_shapes(model, task, data.train, place, training.precision)
         optimizer = build_optimizer(training.optimizer, model.parameters(), RATE)
         skips = task.skips_parameters
         update = OptimizerStep(model, optimizer, task_objective(task), training, place, skips_parameters=skips)

@@ -20,7 +20,7 @@ Names of metrics (the keys of `TrialResult.metrics` and `Report.metrics`):
                                   device computes in it
     test_<m>, test_<m>_change     on the test data, for the recommendation alone
 of a probe:
-    largest_micro_batch_size      seen to fit, the same on every worker; 0: not even one row fits
+    largest_micro_batch_size      seen to fit, the same on every worker; 0: not even the smallest fits
     memory_capacity_bytes         of one worker: what may be used at the peak of a step
     memory_fixed_bytes, memory_bytes_per_example    the line through the peaks: what does not grow, and its slope
     probes, probe_out_of_memory_errors              steps tried in fresh processes, and those for which memory ran out

@@ -15,7 +15,7 @@ from orchestrator.metrics import RELATIVE_SUFFIX
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.spec import Goal, Mode, Objective
 from trainables.config import AnyTrialConfig, TaskConfig, TrialConfig
-from trainables.storage import Storage, sweep_file
+from trainables.storage import Storage, sweep_file, trial_file
 
 PLAN = "plan.json"
 
@@ -84,7 +84,8 @@ def save_plan(storage: Storage, plan: StoredPlan) -> None:
 def earlier_words(storage: Storage, plan: Plan) -> str:
     """Which trials of the sweep's stored plan are none of this one's: `... do not count: 12 had other data`.
 
-    Empty where there are none, or no readable plan. A trial that results may still ask for is not among them.
+    Empty where there are none with a result, or no readable plan. A trial that results may still ask for is not among
+    them.
     """
     try:
         stored = load_plan(storage, plan.sweep.name)
@@ -95,7 +96,8 @@ def earlier_words(storage: Storage, plan: Plan) -> str:
     for trial in stored.trials:
         if trial.id not in plan.by_id and (what := _what_differs(trial, tasks, others)):
             others[trial.id] = what
-    counts = [f"{count} had other {what}" for what, count in Counter(others.values()).items()]
+    ended = [what for id, what in others.items() if storage.exists(trial_file(id, "result.json"))]
+    counts = [f"{count} had other {what}" for what, count in Counter(ended).items()]
     return f"earlier trials of this sweep do not count: {', '.join(counts)}" if counts else ""
 
 

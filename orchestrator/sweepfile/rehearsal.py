@@ -188,7 +188,8 @@ def _problem(name: str, doing: str, error: Exception, columns: Collection[str]) 
     told = f"{said} {frames[-1].line or ''}".lower()  # an assert may say nothing but its own line
     if isinstance(error, MemoryError) or any(word in told for word in NOT_HERE):
         return None
-    lacks = isinstance(error, KeyError) and error.args and error.args[0] not in columns
+    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    lacks = isinstance(key, str) and key not in columns
     known = f"; columns are {', '.join(columns)}" if lacks else ""
     return f"{name}{doing}: {type(error).__name__}: {said}{own_place(error)}{known}"
 

@@ -166,6 +166,8 @@ def test_several_numbers_per_row_are_distilled_as_numbers_and_not_as_classes() -
     as_classes = task.distillation_losses(student, teacher, {task.inputs[0]: column}, 9.0)
     torch.testing.assert_close(as_classes, task.distillation_losses(student, teacher, {}, 9.0))
     assert not torch.allclose(as_classes, differences)
+    smoothed = task.distillation_losses(student, teacher, {"targets": torch.softmax(column, 1)}, 9.0)
+    torch.testing.assert_close(smoothed, as_classes)
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_transformer", "diabetes_mlp", "stdlib_gpt"])

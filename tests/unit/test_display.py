@@ -212,7 +212,7 @@ def test_trials_that_were_done_before_are_counted_in_one_line(plan: Plan) -> Non
         shown.started(plan.trials[3])
     lines = text.getvalue().splitlines()
     assert len(lines) == 3
-    assert "3 of 8 trials have results already" in lines[0]
+    assert "3 of 8 trials had a result already" in lines[0]
     assert lines[-1].endswith("3 completed, 5 not done")
 
 
@@ -225,7 +225,7 @@ def test_why_nothing_was_done_before_is_said_once(plan: Plan, is_terminal: bool)
     ) as shown:
         for _ in feed(shown, plan):
             pass
-    words = "0 of 8 trials have results already; earlier trials of this sweep do not count: 12 had other data"
+    words = "0 of 8 trials had a result already; earlier trials of this sweep do not count: 12 had other data"
     assert text.getvalue().count(words) == 1
 
 

@@ -14,7 +14,7 @@ from orchestrator.planning.resolve import outlook
 from orchestrator.run import PlanKeeper
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.results import Estimate, Status, TrialResult
-from trainables.storage import Storage, sweep_file
+from trainables.storage import Storage, sweep_file, trial_file
 
 
 def test_a_sweep_that_is_run_again_keeps_its_variants_while_results_are_read(tmp_path: Path) -> None:
@@ -91,7 +91,11 @@ def test_what_of_the_stored_plan_is_out_is_said_with_the_reason(
     results = {
         t.id: TrialResult(id=t.id, config=t.config, status=Status.COMPLETED, metrics=metrics) for t in plan.trials
     }
-    save_plan(storage, stored_plan(plan, outlook(plan, results).known))
+    known = stored_plan(plan, outlook(plan, results).known)
+    save_plan(storage, known)
+    assert earlier_words(storage, change(plan)) == ""  # none of them has come to a result
+    for trial in known.trials:
+        storage.write(trial_file(trial.id, "result.json"), b"{}")
     said = earlier_words(storage, change(plan))
     assert said == (f"earlier trials of this sweep do not count: {words}" if words else "")
 

@@ -74,9 +74,9 @@ class Task(ABC):
         With a last dimension of at least two, outputs are taken for unnormalised class scores [..., classes], and the
         result is T^2 KL(softmax(teacher / T) || softmax(student / T)) with T = `temperature` (Hinton et al. 2015,
         arXiv:1503.02531; T^2 keeps the gradient's size). Other outputs are taken for numbers: the squared difference.
-        So are outputs of the shape of a column that is no input (several numbers per row, or several labels): its mean
-        over the last dimension. Override it where that is wrong: classes in another dimension, outputs that are
-        several tensors. Raises TypeError for those.
+        So are outputs of the shape of a column that is no input (several numbers per row, or several labels), unless
+        its rows are shares that add up to 1: the mean over the last dimension. Override it where that is wrong:
+        classes in another dimension, outputs that are several tensors. Raises TypeError for those.
         """
         if not isinstance(student, Tensor):
             raise TypeError(
@@ -84,10 +84,17 @@ class Task(ABC):
             )
         if student.ndim < 2 or student.shape[-1] < 2:
             return (student.float() - teacher.float()).square().flatten()
-        if any(column.shape == student.shape for name, column in batch.items() if name not in self.inputs):
+        targets = [column for name, column in batch.items() if name not in self.inputs]
+        if any(column.shape == student.shape and not _are_shares(column) for column in targets):
             return (student.float() - teacher.float()).square().mean(dim=-1).flatten()
         student_log, teacher_log = (
             F.log_softmax(outputs.float() / temperature, dim=-1).flatten(0, -2) for outputs in (student, teacher)
         )
         divergence = F.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=-1)
         return divergence * temperature**2
+
+
+def _are_shares(column: Tensor) -> bool:
+    """Whether every row is a distribution over classes, as with one-hot or smoothed labels."""
+    sums = column.double().sum(dim=-1)
+    return bool((column >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all())
