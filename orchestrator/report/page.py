@@ -122,9 +122,11 @@ def _compression(comparison: Comparison) -> list[str]:
         f"<span>{SYMBOL_SIGNS[symbol]} {escape(chain)}</span>"
         for chain, symbol in compression_symbols(comparison).items()
     )
+    compressed = {c.training.batch_size for c in table.variants}
     colors = "".join(
         f'<span><i class="dot" style="background:{color}"></i>batch {size}</span>'
         for size, color in batch_colors(comparison).items()
+        if size in compressed
     )
     shown = [c for c in table.variants if c.measured]
     return [
