@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
 from trainables.data_parallel import data_parallel
@@ -79,10 +80,27 @@ def nccl(cuda: torch.device) -> Iterator[None]:
     dist.destroy_process_group()
 
 
+class Recurrent(Regression):
+    """The three features of a row as a sequence: cuDNN goes back through a recurrent network in training mode alone."""
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        return LastOfSequence()
+
+
+class LastOfSequence(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.predict = nn.LSTM(1, 8, batch_first=True), nn.Linear(8, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        prediction: Tensor = self.predict(self.read(features.unsqueeze(2))[0][:, -1])
+        return prediction
+
+
+@pytest.mark.parametrize("task", [Regression(dropout=0.0), Recurrent()], ids=["batch norm", "recurrent"])
 def test_gradients_that_travel_through_nccl_are_those_of_the_model(
-    nccl: None, tmp_path: Path, cuda: torch.device
+    nccl: None, tmp_path: Path, cuda: torch.device, task: Regression
 ) -> None:
-    task = Regression(dropout=0.0)
     plain, model = build(task).to(cuda), build(task).to(cuda)
     batch = {name: column.to(cuda) for name, column in tables().train.gather(torch.arange(24).numpy()).items()}
     objective = lambda model, batch: task.losses(task.forward(model, batch), batch)  # noqa: E731 - as the loop has it
