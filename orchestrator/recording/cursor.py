@@ -48,6 +48,15 @@ class Sent(Frozen):
         return self.ended_ms is not None and (log.ended is None or log.ended.time_ms != self.ended_ms)
 
 
+class Page(Frozen):
+    """What the experiment's page was told at the end of a run of the sweep."""
+
+    about: Literal["page"] = "page"
+    note: str
+    recommended: str | None  # the trial whose run has the mark
+    recording: str | None = None
+
+
 def records_unsent(log: TrialLog, sent: Sent | None) -> int:
     """How many of a trial's records MLflow lacks."""
     if sent is None or sent.is_superseded(log):
@@ -56,7 +65,7 @@ def records_unsent(log: TrialLog, sent: Sent | None) -> int:
     return (not sent.configured) + len(log.reports) - sent.reports + ended
 
 
-_LINE: TypeAdapter[Target | Sent] = TypeAdapter(Annotated[Target | Sent, Field(discriminator="about")])
+_LINE: TypeAdapter[Target | Sent | Page] = TypeAdapter(Annotated[Target | Sent | Page, Field(discriminator="about")])
 
 
 class Cursor:
@@ -64,6 +73,7 @@ class Cursor:
         self._storage, self._name = storage, sweep_file(sweep, "mlflow.jsonl")
         self.target: Target | None = None
         self.sent: dict[str, Sent] = {}
+        self.page: Page | None = None
         self.recording = uuid.uuid4().hex[:12]
         for line in storage.read_lines(self._name):
             with contextlib.suppress(ValidationError):
@@ -83,23 +93,31 @@ class Cursor:
         self._save(sent := sent.model_copy(update={"recording": self.recording}))
         return sent
 
+    def conclude(self, page: Page) -> None:
+        self._save(page.model_copy(update={"recording": self.recording}))
+
+    def has_concluded(self, page: Page) -> bool:
+        return self.page == page.model_copy(update={"recording": self.recording})
+
     def forget(self, trial: str) -> None:
         """The trial's run is gone. Not written down: the next line about the trial says it."""
         self.sent.pop(trial, None)
 
     def forget_all(self) -> None:
         """The experiment is gone, or never was where all is sent from now on. Written down by the next `aim`."""
-        self.target, self.sent = None, {}
+        self.target, self.sent, self.page = None, {}, None
 
-    def _save(self, line: Target | Sent) -> None:
+    def _save(self, line: Target | Sent | Page) -> None:
         self._storage.append_lines(self._name, [line.model_dump_json()])
         self._take(line)
 
-    def _take(self, line: Target | Sent) -> None:
+    def _take(self, line: Target | Sent | Page) -> None:
         self.recording = line.recording or self.recording
         match line:
             case Target():  # written with its password, by an earlier version
                 where = without_credentials(line.tracking_uri)
-                self.target, self.sent = line.model_copy(update={"tracking_uri": where}), {}
+                self.target, self.sent, self.page = line.model_copy(update={"tracking_uri": where}), {}, None
             case Sent():
                 self.sent[line.trial] = line
+            case Page():
+                self.page = line

@@ -25,6 +25,7 @@ TRIAL_TAG = "paretune.trial"
 SWEEP_TAG = "paretune.sweep"
 RECORDING_TAG = "paretune.recording"  # tells two sweeps of one name on one server apart
 STATUS_TAG = "paretune.status"
+NOTE_TAG = "mlflow.note.content"  # what MLflow shows at the head of a run or an experiment
 RECOMMENDED_TAG, YES = "paretune.recommended", "yes"  # of one run at most
 RUNNING, INTERRUPTED = "running", "interrupted"  # the values of the status tag before the trial has ended
 
@@ -109,7 +110,7 @@ def end_tags(result: TrialResult) -> dict[str, str]:
     """The tags that a trial's end adds or changes."""
     notes = [*([result.reason] if result.reason else []), *result.warnings]
     reason = {"paretune.reason": result.reason[:TAG_CHARACTERS]} if result.reason else {}
-    note = {"mlflow.note.content": "\n\n".join(notes)[:TAG_CHARACTERS]} if notes else {}
+    note = {NOTE_TAG: "\n\n".join(notes)[:TAG_CHARACTERS]} if notes else {}
     return {STATUS_TAG: result.status.value, **reason, **note}
 
 

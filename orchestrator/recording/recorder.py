@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from orchestrator.plan import Plan
+from orchestrator.recording.cursor import Page
+from orchestrator.recording.flat_run import NOTE_TAG
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.shipper import ENVIRONMENT, Shipper, default_tracking_uri
 from orchestrator.recording.views import experiment_tags
@@ -40,8 +42,9 @@ class Unsent:
 
     def __str__(self) -> str:
         why = self.problem or "there was not enough time"
+        what = f"{self.records} records have" if self.records else "What the experiment's page says has"
         return (
-            f"{self.records} records have not reached MLflow at {self.tracking_uri} ({why}). "
+            f"{what} not reached MLflow at {self.tracking_uri} ({why}). "
             "Nothing is lost: the same command sends them when it is run again."
         )
 
@@ -179,20 +182,27 @@ class Recorder:
             self._write_view()
 
     def _has_nothing_to_mend(self) -> bool:
-        """All was sent before this process began, and a driver that was killed left no run open."""
-        return not self._opened and all(log.ended for log in self._journal.trials.values())
+        """All was sent before this process began, no driver that was killed left a run open, and the page is right."""
+        if self._opened or not all(log.ended for log in self._journal.trials.values()):
+            return False
+        return self._plan is None or self._shipper.has_concluded(self._page(self._plan))
 
     def _finish(self) -> None:
         self._open()
         self._shipper.interrupt()
         self._shipper.tidy()
+        self._write_view()
         if self._plan:
             self._shipper.recommend(self._recommended)
-        self._write_view()
+            self._shipper.conclude(self._page(self._plan))
 
     def _write_view(self) -> None:
         if self._plan:
             self._shipper.tag_experiment(experiment_tags(self._plan, self._journal.trials, self._note))
+
+    def _page(self, plan: Plan) -> Page:
+        note = experiment_tags(plan, self._journal.trials, self._note)[NOTE_TAG]
+        return Page(note=note, recommended=self._recommended)
 
     def _attempt(self, action: Callable[[], None]) -> bool:
         try:

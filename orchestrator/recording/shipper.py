@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from orchestrator.recording import flat_run
-from orchestrator.recording.cursor import Cursor, Sent, records_unsent
+from orchestrator.recording.cursor import Cursor, Page, Sent, records_unsent
 from orchestrator.recording.flat_run import RECOMMENDED_TAG, YES
 from orchestrator.recording.journal import Journal, TrialLog
 from orchestrator.recording.mlflow_calls import experiment_with, log_params, log_readings, open_client, search
@@ -199,6 +199,13 @@ class Shipper:
     def tag_experiment(self, tags: dict[str, str]) -> None:
         for key, value in tags.items():
             self._mlflow.set_experiment_tag(self._experiment, key, value)
+
+    def conclude(self, page: Page) -> None:
+        """Remember what the experiment's page was told, so that a run of the sweep that changes nothing leaves it."""
+        self._cursor.conclude(page)
+
+    def has_concluded(self, page: Page) -> bool:
+        return self._cursor.has_concluded(page)
 
     def tidy(self) -> None:
         """Let SQLite look at what its tables hold: ordering thousands of runs by a metric is far faster after it."""

@@ -17,7 +17,7 @@ from typing import Any
 from orchestrator.metrics import mlflow_key
 from orchestrator.plan import Plan
 from orchestrator.planning.resolve import outlook
-from orchestrator.recording.flat_run import RECOMMENDED_TAG, STATUS_TAG, TRIAL_TAG, flat_config
+from orchestrator.recording.flat_run import NOTE_TAG, RECOMMENDED_TAG, STATUS_TAG, TRIAL_TAG, flat_config
 from orchestrator.recording.journal import TrialLog
 from orchestrator.settings import OPTION, swept_settings
 
@@ -38,7 +38,7 @@ def experiment_tags(plan: Plan, trials: Mapping[str, TrialLog], note: str = "") 
     return {
         f"mlflow.sharedViewState.{VIEW_KEY}": _packed("Paretune", view_state(plan)),
         "mlflow.experimentKind": "custom_model_development",  # else MLflow asks whether this is about language models
-        "mlflow.note.content": _note(plan, trials, note)[:TAG_CHARACTERS],
+        NOTE_TAG: _note(plan, trials, note)[:TAG_CHARACTERS],
     }
 
 

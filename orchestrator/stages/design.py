@@ -125,7 +125,7 @@ def _short_run(sweep: Sweep) -> Trial:
     middle = middle_of(ladder(sweep))
     axes = sweep.parameters
     workers = axes.num_workers[0]
-    part = max(2, middle // max(NOISE_PARTS, workers))
+    part = _part_of_a_step(middle, workers)
     budget = part_of(sweep.budget, SHORT_RUN_FRACTION)
     (trial,) = baselines(
         sweep.model_copy(update={"budget": budget, "evaluations": 4, "noise_scale": SHORT_RUN_NOISE}),
@@ -138,6 +138,16 @@ def _short_run(sweep: Sweep) -> Trial:
         micro_batch_limit=min(part, axes.micro_batch_size or part),
     )
     return trial
+
+
+def _part_of_a_step(batch_size: int, num_workers: int) -> int:
+    """Rows of a short run's micro-batch: a divisor of a worker's share, and not one row, which batch norm refuses.
+
+    Unless a step would then be of one part, which shows no noise.
+    """
+    share, wanted = batch_size // num_workers, batch_size // max(NOISE_PARTS, num_workers)
+    divisors = [part for part in range(2, share + 1) if share % part == 0 and part < batch_size]
+    return max((part for part in divisors if part <= wanted), default=min(divisors, default=1))
 
 
 def bounds(sweep: Sweep, first: Sequence[Trial]) -> tuple[StageBound, ...]:

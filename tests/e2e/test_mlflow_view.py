@@ -9,9 +9,9 @@ from browser import needs_browser, visible_text, visit
 from mlflow.tracking import MlflowClient
 from recorded import MLFLOW_WARNINGS, runs, storage_with_database
 
-from orchestrator.plan import Plan
+from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
-from orchestrator.recording.flat_run import RECOMMENDED_TAG
+from orchestrator.recording.flat_run import NOTE_TAG, RECOMMENDED_TAG
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.mlflow_server import mlflow_server
 from orchestrator.recording.recorder import Recorder
@@ -99,6 +99,38 @@ def test_one_run_is_marked_as_recommended_whatever_came_before(tmp_path, databas
         again.recommend(second.id)  # a person did not want to see it
         again.recommend(None)
         assert marked() == []
+
+
+def test_a_finished_sweep_that_chooses_otherwise_says_so_in_mlflow_and_one_that_does_not_is_left(tmp_path, database):
+    storage = storage_with_database(tmp_path / "storage", database)
+    file, uri = tmp_path / "storage" / "mlflow.db", f"sqlite:///{storage.root}/mlflow.db"
+    plan = expand(load_sweep(EXAMPLES / "digits.yaml"))
+    first, second = plan.trials[:2]
+
+    def conclude(note: str, recommended: str | None, *ended: Trial) -> bytes:
+        with Journal(storage, "digits") as journal:
+            recorder = Recorder(journal, uri, plan)
+            for trial in ended:
+                journal.started(trial)
+                journal.ended(made_up.result(trial))
+            assert recorder.close(note=note, recommended=recommended) is None
+        return file.read_bytes()
+
+    def shown() -> tuple[str, list[str]]:
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name("digits")
+        assert experiment is not None
+        marked = [trial for trial, run in runs(client, "digits").items() if RECOMMENDED_TAG in run.data.tags]
+        return experiment.tags[NOTE_TAG].splitlines()[0], marked
+
+    before = conclude("The first.", first.id, first, second)
+    assert shown() == ("The first.", [first.id])
+    assert conclude("The first.", first.id) == before
+    after = conclude("The second.", second.id)  # another goal in the file, say: no trial is to be run
+    assert shown() == ("The second.", [second.id])
+    assert conclude("The second.", second.id) == after
+    conclude("None meets the goals.", None)
+    assert shown() == ("None meets the goals.", [])
 
 
 @pytest.mark.parametrize("example", ["digits.yaml", "stdlib_gpt.yaml"])

@@ -212,6 +212,19 @@ def test_the_first_trials_are_probes_and_a_short_run_in_parts(tmp_path: Path) ->
     assert not plan.trials[-1].may_stop_early
 
 
+@pytest.mark.parametrize(
+    ("num_workers", "largest", "batch_size", "parts"),
+    [(1, 8, 4, 2), (1, 48, 8, 4), (1, 384, 24, 8), (2, 32, 8, 4), (3, 96, 18, 9), (4, 32, 12, 4), (8, 64, 24, 8)],
+)
+def test_the_parts_of_a_short_run_are_several_and_of_several_rows(
+    tmp_path: Path, num_workers: int, largest: int, batch_size: int, parts: int
+) -> None:
+    sizes = f"{{batch_size: {{auto: {{smallest: 2, largest: {largest}}}}}, num_workers: {num_workers}, "
+    short = expand(sweep_of(tmp_path, PARAMETERS.replace("{batch_size: auto, ", sizes))).trials[-1].training
+    assert (short.batch_size, short.accumulation_steps * num_workers) == (batch_size, parts)
+    assert short.micro_batch_size * parts == batch_size
+
+
 def test_confirmations_have_fresh_seeds_and_are_never_cut_short(sweep: Sweep) -> None:
     trials, _ = play(expand(sweep), LAW)
     fit = {t.training.seed for t in trials.values() if t.stage in (Stage.FIT, Stage.EDGE)}
