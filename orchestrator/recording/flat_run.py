@@ -84,6 +84,11 @@ def mlflow_status(status: Status) -> str:
     return _MLFLOW_STATUS[status]
 
 
+def of_recording(recording: str) -> str:
+    """MLflow's condition for the runs of one recording of a sweep."""
+    return f"tags.`{RECORDING_TAG}` = '{recording}'"
+
+
 def tags(sweep: str, recording: str, log: TrialLog) -> dict[str, str]:
     """The tags of a run at its start."""
     config = log.started.config

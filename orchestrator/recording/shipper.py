@@ -267,7 +267,7 @@ class Shipper:
         return self._runs[trial]
 
     def _is_ours(self) -> str:
-        return f"tags.`{flat_run.RECORDING_TAG}` = '{self._cursor.recording}'"
+        return flat_run.of_recording(self._cursor.recording)
 
     def _set_running(self, run: str) -> None:
         if self._status[run] != "RUNNING":

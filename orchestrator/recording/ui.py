@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from orchestrator.recording.cursor import Cursor
+from orchestrator.recording.flat_run import of_recording
+from orchestrator.recording.mlflow_calls import experiment_with
 from orchestrator.recording.mlflow_server import PortInUseError, ServerError, mlflow_server
 from orchestrator.recording.shipper import ENVIRONMENT, default_tracking_uri, sqlite_file
 from orchestrator.recording.views import view_url
 from orchestrator.report.command import DEFAULT_STORAGE
 from trainables.credentials import without_credentials
 from trainables.storage import Storage
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+    from mlflow.tracking import MlflowClient
 
 DONE, FAILED, INPUT_IS_WRONG = 0, 1, 2
 
@@ -26,7 +33,7 @@ def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:
     try:
         place = Storage(storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE)
         tracking_uri = default_tracking_uri(place)
-        page = _page(sweep, tracking_uri)
+        page = _page(sweep, place, tracking_uri)
     except ValueError as error:  # a storage that is none, a sweep file that is wrong, or nothing to be seen
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
@@ -46,7 +53,7 @@ class _Page:
         return view_url(server, self._experiment) if self._experiment else server
 
 
-def _page(sweep: str | None, tracking_uri: str) -> _Page:
+def _page(sweep: str | None, storage: Storage, tracking_uri: str) -> _Page:
     """Raises ValueError if nothing was recorded there, or nothing of this sweep, or if the server does not answer."""
     file = sqlite_file(tracking_uri)
     if file is not None and not file.exists():
@@ -59,7 +66,7 @@ def _page(sweep: str | None, tracking_uri: str) -> _Page:
     name = _name_of(sweep)
     try:
         client = MlflowClient(tracking_uri)
-        experiment = client.get_experiment_by_name(name)
+        experiment = _experiment(client, name, storage, tracking_uri)
         others = [] if experiment else client.search_experiments(max_results=20)
     except MlflowException as error:
         what = without_credentials(str(error).splitlines()[0])
@@ -68,6 +75,17 @@ def _page(sweep: str | None, tracking_uri: str) -> _Page:
         known = ", ".join(found.name for found in others) or "none"
         raise ValueError(f"no sweep {name!r} is recorded in {without_credentials(tracking_uri)}; there are: {known}")
     return _Page(str(experiment.experiment_id))
+
+
+def _experiment(client: MlflowClient, sweep: str, storage: Storage, tracking_uri: str) -> Experiment | None:
+    """The one in which this storage's sweep was recorded, whatever a person calls it now; else one of its name."""
+    try:
+        cursor = Cursor(storage, sweep)
+    except OSError:  # a bucket that cannot be read: MLflow can be looked at all the same
+        return client.get_experiment_by_name(sweep)
+    target = cursor.target if cursor.is_aimed_at(tracking_uri) else None
+    known = experiment_with(client, target.experiment, of_recording(cursor.recording)) if target else None
+    return known or client.get_experiment_by_name(sweep)
 
 
 def _name_of(sweep: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,7 +10,15 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import made_up
 import pytest
+from mlflow.tracking import MlflowClient
+from recorded import MLFLOW_WARNINGS, quiet_environment, storage_with_database
+
+from orchestrator.recording.journal import Journal
+from orchestrator.recording.recorder import Recorder
+
+pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 
 def free_port() -> int:
@@ -23,10 +32,9 @@ def command(storage: Path, *arguments: str) -> list[str]:
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Path:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    code = f"from mlflow.tracking import MlflowClient; MlflowClient({uri!r}).create_experiment('digits')"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+def storage(tmp_path: Path, database: Path) -> Path:
+    shutil.copy(database, tmp_path / "mlflow.db")
+    MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").create_experiment("digits")
     return tmp_path
 
 
@@ -49,6 +57,27 @@ def test_the_view_of_a_sweep_is_served_until_interrupted(storage: Path) -> None:
     assert ui.returncode == 0
     with pytest.raises(OSError, match="refused"):
         fetch(page)
+
+
+def test_an_experiment_that_a_person_renamed_is_found(tmp_path: Path, database: Path) -> None:
+    storage, trial = storage_with_database(tmp_path / "storage", database), made_up.baseline(16)
+    uri = f"sqlite:///{storage.root}/mlflow.db"
+    with Journal(storage, "digits") as journal:
+        recorder = Recorder(journal, uri)
+        journal.started(trial)
+        journal.ended(made_up.result(trial))
+        assert recorder.close() is None
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    client.rename_experiment(experiment.experiment_id, "digits of may")
+    port = free_port()
+    asked = command(tmp_path / "storage", "digits", "--port", str(port))
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True, env=quiet_environment()) as ui:
+        assert ui.stdout is not None
+        page = ui.stdout.readline().strip()
+        ui.send_signal(signal.SIGINT)
+    assert page.startswith(f"http://127.0.0.1:{port}/#/experiments/{experiment.experiment_id}/runs?")
 
 
 def test_what_is_not_there_is_named(storage: Path) -> None:
