@@ -124,7 +124,7 @@ def load_plan(storage: Storage, sweep: str) -> StoredPlan:
         return StoredPlan.model_validate_json(storage.read(sweep_file(sweep, PLAN)))
     except FileNotFoundError:
         names = storage.names("sweeps")
-        there = f"there are {', '.join(names)}" if names else "it holds no sweep yet"
+        there = f"it holds {', '.join(names)}" if names else "it holds no sweep yet"
         nearest = difflib.get_close_matches(sweep, names, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
         raise TableError(

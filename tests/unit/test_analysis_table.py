@@ -174,7 +174,7 @@ def test_an_unknown_sweep_is_answered_with_those_that_are_there(tmp_path: Path) 
     with pytest.raises(TableError, match="holds no sweep yet"):
         load(storage, "sample")
     write_sample(storage)
-    with pytest.raises(TableError, match=r"there are sample \(did you mean 'sample'\?\)"):
+    with pytest.raises(TableError, match=r"it holds sample \(did you mean 'sample'\?\)"):
         load(storage, "sampel")
 
 
