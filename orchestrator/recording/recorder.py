@@ -42,10 +42,10 @@ class Unsent:
 
     def __str__(self) -> str:
         why = self.problem or "there was not enough time"
-        what = f"{self.records} records have" if self.records else "What the experiment's page says has"
+        what, them = (f"{self.records} records have", "them") if self.records else ("the experiment's page has", "it")
         return (
             f"{what} not reached MLflow at {self.tracking_uri} ({why}). "
-            "Nothing is lost: the same command sends them when it is run again."
+            f"Nothing is lost: the same command sends {them} when it is run again."
         )
 
 

@@ -16,7 +16,7 @@ from orchestrator.plan import Trial
 from orchestrator.recording import recorder as recording
 from orchestrator.recording.cursor import Cursor, Sent, Target
 from orchestrator.recording.journal import Journal
-from orchestrator.recording.recorder import Recorder
+from orchestrator.recording.recorder import Recorder, Unsent
 from orchestrator.recording.shipper import Shipper, default_tracking_uri
 from trainables.config import BaselineConfig, TaskConfig, trial_id
 from trainables.credentials import without_credentials
@@ -107,6 +107,15 @@ def test_a_server_that_is_away_is_given_up_and_no_password_is_printed(close, cap
     told = f"trying ({unsent.problem}) to send 6 records to MLflow at http://mlflow:5000"
     assert (output, errors) == ("", f"paretune: {told}; Ctrl-C leaves it to the next run\n")
     assert "hunter2" not in str(unsent)
+
+
+def test_what_is_missing_is_told_in_its_own_words():
+    assert str(Unsent(2, "http://here", "refused")).startswith(
+        "2 records have not reached MLflow at http://here (refused)"
+    )
+    assert str(Unsent(0, "http://here", None)).startswith(
+        "the experiment's page has not reached MLflow at http://here ("
+    )
 
 
 def test_control_c_leaves_the_rest_to_the_next_run(close, capsys):
