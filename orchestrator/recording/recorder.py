@@ -18,10 +18,9 @@ from functools import partial
 
 from orchestrator.plan import Plan
 from orchestrator.recording.cursor import Page
-from orchestrator.recording.flat_run import NOTE_TAG
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.shipper import ENVIRONMENT, Shipper, default_tracking_uri
-from orchestrator.recording.views import experiment_tags
+from orchestrator.recording.views import experiment_note, experiment_tags
 from orchestrator.settings import swept_settings
 from trainables.credentials import without_credentials
 
@@ -201,7 +200,7 @@ class Recorder:
             self._shipper.tag_experiment(experiment_tags(self._plan, self._journal.trials, self._note))
 
     def _page(self, plan: Plan) -> Page:
-        note = experiment_tags(plan, self._journal.trials, self._note)[NOTE_TAG]
+        note = experiment_note(plan, self._journal.trials, self._note)
         return Page(note=note, recommended=self._recommended)
 
     def _attempt(self, action: Callable[[], None]) -> bool:

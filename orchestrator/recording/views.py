@@ -38,7 +38,7 @@ def experiment_tags(plan: Plan, trials: Mapping[str, TrialLog], note: str = "") 
     return {
         f"mlflow.sharedViewState.{VIEW_KEY}": _packed("Paretune", view_state(plan)),
         "mlflow.experimentKind": "custom_model_development",  # else MLflow asks whether this is about language models
-        NOTE_TAG: _note(plan, trials, note)[:TAG_CHARACTERS],
+        NOTE_TAG: experiment_note(plan, trials, note),
     }
 
 
@@ -131,7 +131,8 @@ def _packed(name: str, state: Json) -> str:
     return json.dumps({"name": name, "createdAt": now_ms, "updatedAt": now_ms, "state": f"deflate;{packed}"})
 
 
-def _note(plan: Plan, trials: Mapping[str, TrialLog], first: str) -> str:
+def experiment_note(plan: Plan, trials: Mapping[str, TrialLog], first: str) -> str:
+    """What the sweep's experiment says at its head, in Markdown; `first`, if it is not empty, comes first."""
     sweep, trials = plan.sweep, dict(trials)  # which go on while this is written
     results = {trial: result for trial, log in trials.items() if (result := log.result()) is not None}
     known = {trial.id for trial in (*plan.trials, *outlook(plan, results).known)}
@@ -140,7 +141,7 @@ def _note(plan: Plan, trials: Mapping[str, TrialLog], first: str) -> str:
     others = len(trials) - len(own)
     objective = f"{sweep.objective.metric} ({sweep.objective.mode})"
     goals = "; ".join(f"{goal.metric} {goal.type} {goal.value:g}" for goal in sweep.goals) or "none"
-    return "\n".join(
+    note = "\n".join(
         [
             *([first, ""] if first else []),
             f"Paretune sweep **{sweep.name}** on task `{sweep.task.name}`, "
@@ -154,3 +155,4 @@ def _note(plan: Plan, trials: Mapping[str, TrialLog], first: str) -> str:
             f"Open *Views, Paretune* for its charts, or run `paretune compare {sweep.name}`.",
         ]
     )
+    return note[:TAG_CHARACTERS]

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.plan import Stage, StageBound, Trial
 from orchestrator.planning.workload import work_of
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate, Sweep
-from trainables.batching import part_of, steps_for
+from trainables.batching import part_of, split_batch, steps_for
 from trainables.config import ProbeConfig, Scalar, TaskConfig, Throughput, trial_id
 from trainables.training_config import Budget, NoiseScale
 
@@ -141,13 +141,12 @@ def _short_run(sweep: Sweep) -> Trial:
 
 
 def _part_of_a_step(batch_size: int, num_workers: int) -> int:
-    """Rows of a short run's micro-batch: a divisor of a worker's share, and not one row, which batch norm refuses.
+    """The limit of a short run's micro-batch: the least that gives more than one row, which batch norm refuses.
 
-    Unless a step would then be of one part, which shows no noise.
+    One row, if a step would else be of one part, which shows no noise.
     """
-    share, wanted = batch_size // num_workers, batch_size // max(NOISE_PARTS, num_workers)
-    divisors = [part for part in range(2, share + 1) if share % part == 0 and part < batch_size]
-    return max((part for part in divisors if part <= wanted), default=min(divisors, default=1))
+    limits = range(max(2, batch_size // max(NOISE_PARTS, num_workers)), batch_size)
+    return next((limit for limit in limits if split_batch(batch_size, num_workers, limit)[0] > 1), 1)
 
 
 def bounds(sweep: Sweep, first: Sequence[Trial]) -> tuple[StageBound, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -33,7 +32,7 @@ def command(storage: Path, *arguments: str) -> list[str]:
 
 @pytest.fixture
 def storage(tmp_path: Path, database: Path) -> Path:
-    shutil.copy(database, tmp_path / "mlflow.db")
+    storage_with_database(tmp_path, database)
     MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").create_experiment("digits")
     return tmp_path
 
