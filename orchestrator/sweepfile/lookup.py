@@ -19,9 +19,8 @@ from orchestrator.sweepfile.document import Node
 from orchestrator.sweepfile.rehearsal import rehearse
 from orchestrator.sweepfile.source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from trainables.config import Scalar
-from trainables.data import builtin
 from trainables.data.fingerprint import fingerprint, overlap, together
-from trainables.data.sources import DataError, list_files, open_file, resolve
+from trainables.data.sources import DataError, resolve
 from trainables.tasks.catalog import BUILTIN, Builtin
 
 SPLITS = ("train", "validation", "test")
@@ -203,6 +202,8 @@ def _read_data(name: Node, task: str, paths: dict[str, str]) -> tuple[str, int] 
             prints[split] = fingerprint(path)
         except (DataError, OSError) as error:
             errors.append(f"{task}.{split}: {error}")
+    from trainables.data.formats import count_rows  # brings in pyarrow, which a built-in task's plan need not wait for
+
     try:
         shared = None if errors else overlap(paths, prints)
         rows = 0 if errors else count_rows(paths["train"])
@@ -213,26 +214,6 @@ def _read_data(name: Node, task: str, paths: dict[str, str]) -> tuple[str, int] 
     if not errors and shared:
         name.fail(f"{task}.{shared}", allowed="three sets of data that have no file and no content in common")
     return None if errors or shared else (together(prints), rows)
-
-
-def count_rows(source: str) -> int:
-    """Rows of a source, from its files' metadata. Raises DataError, OSError or ArrowException."""
-    if source.startswith(builtin.SCHEME):
-        return builtin.n_rows(source)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from pyarrow import ipc
-
-    rows = 0
-    for file in list_files(source):
-        with open_file(source, file) as stream:
-            if stream.read(4) == b"PAR1":
-                rows += pq.read_metadata(stream).num_rows
-            else:
-                first_column = ipc.IpcReadOptions(included_fields=[0])
-                reader: Any = pa.ipc.open_file(stream, options=first_column)
-                rows += sum(reader.get_batch(index).num_rows for index in range(reader.num_record_batches))
-    return rows
 
 
 def _imported_facts(

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import torch
 
 from trainables.data import builtin
-from trainables.data.convert import dense, name_of, opened, same_columns
+from trainables.data.convert import dense, same_columns
+from trainables.data.formats import batches, name_of, opened
 from trainables.data.sources import DataError, list_files
 from trainables.data.table import Table
 
@@ -30,7 +31,7 @@ def preview(source: str, cache: Path) -> Table:
     first: Any = None
     for file in list_files(source):
         where = name_of(source, file)
-        with opened(source, file, where, whole=False) as reader:
+        with opened(source, file, whole=False) as reader:
             is_parquet = isinstance(reader, pq.ParquetFile)
             if is_parquet and reader.metadata.num_rows == 0:
                 continue  # of an empty file, the types of its columns may mean nothing
@@ -49,8 +50,7 @@ def _first_rows(reader: Any) -> Any:
     """A record batch of at least one row; None if the file has none."""
     if isinstance(reader, pq.ParquetFile):
         return next((batch for batch in reader.iter_batches(batch_size=PREVIEW_ROWS) if batch.num_rows), None)
-    batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
-    return next((batch.slice(0, PREVIEW_ROWS) for batch in batches if batch.num_rows), None)
+    return next((batch.slice(0, PREVIEW_ROWS) for batch in batches(reader) if batch.num_rows), None)
 
 
 def _columns(rows: Any, names: Sequence[str], where: str, problems: dict[str, str]) -> dict[str, Any]:

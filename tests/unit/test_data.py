@@ -1,6 +1,8 @@
 """Parquet and Arrow IPC -> mapped tables -> tensors: nothing changes on the way, and what cannot be used says so."""
 
 import datetime
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc
 
-from trainables.data import DataError, Table, convert, open_table
+from trainables.data import DataError, Table, formats, open_table
+from trainables.data.formats import count_rows
 
 DTYPES = ["int8", "int16", "int32", "int64", "uint8", "float16", "float32", "float64", "bool"]
 
@@ -28,8 +31,8 @@ def column(values: np.ndarray) -> pa.Array:
     return pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(flat.type, values.shape[1:]), storage)
 
 
-def write_ipc(table: pa.Table, path: Path, batch_rows: int | None = None) -> None:
-    with ipc.new_file(path, table.schema) as writer:
+def write_ipc(table: pa.Table, path: Path, batch_rows: int | None = None, *, stream: bool = False) -> None:
+    with (ipc.new_stream if stream else ipc.new_file)(path, table.schema) as writer:
         writer.write_table(table, max_chunksize=batch_rows)
 
 
@@ -45,7 +48,7 @@ def tables(draw):
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
-@given(tables(), st.sampled_from(["parquet", "ipc"]), st.integers(1, 60), st.integers(1, 3))
+@given(tables(), st.sampled_from(["parquet", "ipc", "stream"]), st.integers(1, 60), st.integers(1, 3))
 def test_tensors_equal_what_was_written(tmp_path_factory, columns, form, chunk, n_files):
     folder = tmp_path_factory.mktemp("data")
     table = pa.table({name: column(values) for name, values in columns.items()})
@@ -55,7 +58,7 @@ def test_tensors_equal_what_was_written(tmp_path_factory, columns, form, chunk, 
         if form == "parquet":
             pq.write_table(part, folder / f"{index}.parquet", row_group_size=chunk)
         else:
-            write_ipc(part, folder / f"{index}.arrow", chunk)
+            write_ipc(part, folder / f"{index}.arrow", chunk, stream=form == "stream")
     mapped = open_table(str(folder), folder / "cache")
     assert mapped.n_rows == rows
     order = np.random.default_rng(0).permutation(rows)
@@ -231,8 +234,37 @@ def test_large_batches_and_types_that_numpy_lacks_are_gathered_alike():
 
 
 def test_rows_stream_through_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(convert, "BATCH_BYTES", 1000)
+    monkeypatch.setattr(formats, "BATCH_BYTES", 1000)
     values = np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32)
     pq.write_table(pa.table({"x": column(values)}), tmp_path / "x.parquet")
     table = open_table(str(tmp_path / "x.parquet"), tmp_path / "cache")
     assert torch.equal(table.column("x"), torch.from_numpy(values))
+
+
+def test_a_table_may_have_more_columns_than_a_process_may_have_open_files(tmp_path):
+    wide = {f"g{number}": [float(number), 0.0] for number in range(60)}
+    pq.write_table(pa.table(wide), tmp_path / "x.parquet")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 20, hard))
+    try:
+        table = open_table(str(tmp_path / "x.parquet"), tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert table.column("g59").tolist() == [59.0, 0.0]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "file", "stream"])
+def test_rows_are_counted_in_every_form_of_a_file(tmp_path, kind):
+    table = pa.table({"x": range(5), "y": range(5)})
+    if kind == "parquet":
+        pq.write_table(table, tmp_path / "x.parquet", row_group_size=2)
+    else:
+        write_ipc(table, tmp_path / "x.arrow", batch_rows=2, stream=kind == "stream")
+    assert count_rows(str(next(tmp_path.iterdir()))) == 5
+
+
+def test_what_is_no_data_file_is_told_with_its_path_and_the_way_out(tmp_path):
+    (tmp_path / "x.parquet").write_text("a,b\n1,2\n")
+    for read in (count_rows, lambda source: open_table(source, tmp_path / "cache")):
+        with pytest.raises(DataError, match=r"x.parquet' is neither a Parquet nor an Arrow IPC file; write it with"):
+            read(str(tmp_path / "x.parquet"))

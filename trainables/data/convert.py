@@ -1,7 +1,8 @@
 """Parquet or Arrow IPC files -> one Arrow IPC file with one record batch, to be mapped into memory.
 
 One record batch, so that every column is one contiguous piece and its tensor a view. The rows stream through: each
-column is appended to a raw file of its own, and the raw files are mapped and joined, so memory stays small.
+column is appended to a raw file of its own, and the raw files are mapped and joined, so memory stays small. A raw file
+is open only while it is written to: a table may have more columns than a process may have open files.
 """
 
 from __future__ import annotations
@@ -9,24 +10,22 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import ipc
 
 from trainables.data import builtin
 from trainables.data.fingerprint import fingerprint
+from trainables.data.formats import batches, name_of, opened
 from trainables.data.lock import locked
-from trainables.data.sources import DataError, SourceFile, list_files, open_file
+from trainables.data.sources import DataError, list_files
 
 FORMAT = 1  # of the mapped files; raise it when something else is written below
-BATCH_BYTES = 32 << 20  # of rows in memory at a time, where the files allow it
 WIDENED: dict[Any, np.dtype[Any]] = {
     np.dtype(np.uint16): np.dtype(np.int32),
     np.dtype(np.uint32): np.dtype(np.int64),
@@ -38,7 +37,6 @@ BOOLEAN = b"boolean"  # Arrow packs booleans into bits; the mapped file holds by
 class _Column:
     dtype: np.dtype[Any]
     row_shape: tuple[int, ...]
-    file: IO[bytes]
     path: Path
 
     @property
@@ -68,8 +66,7 @@ def _convert(source: str, target: Path, is_unchanged: Callable[[], bool]) -> Non
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     partial.mkdir(parents=True)
     try:
-        with ExitStack() as stack:
-            columns, n_rows = _spool(source, partial, stack)
+        columns, n_rows = _spool(source, partial)
         _join(columns, n_rows, partial / "joined")
         if not is_unchanged():  # the copy is named after what was there before
             raise DataError(f"data {source!r} was changed while it was read; run again when it is complete")
@@ -80,23 +77,23 @@ def _convert(source: str, target: Path, is_unchanged: Callable[[], bool]) -> Non
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _spool(source: str, folder: Path, stack: ExitStack) -> tuple[dict[str, _Column], int]:
+def _spool(source: str, folder: Path) -> tuple[dict[str, _Column], int]:
     columns: dict[str, _Column] = {}
     types: dict[str, Any] | None = None
     n_rows = 0
     for file in list_files(source):
         where = name_of(source, file)
-        for batch in _batches(source, file, where):
-            types = same_columns(types, batch.schema, where)
-            if not batch.num_rows:  # of a list without rows nobody knows the length
-                continue
-            for name in types:
-                values = dense(batch.column(name), f"column {name!r} of {where}")
-                if name not in columns:
-                    path = folder / f"{len(columns)}.raw"
-                    columns[name] = _Column(values.dtype, values.shape[1:], stack.enter_context(path.open("wb")), path)
-                _append(columns[name], values, f"column {name!r} of {where}")
-            n_rows += batch.num_rows
+        with opened(source, file) as reader:
+            for batch in batches(reader):
+                types = same_columns(types, batch.schema, where)
+                if not batch.num_rows:  # of a list without rows nobody knows the length
+                    continue
+                for name in types:
+                    values = dense(batch.column(name), f"column {name!r} of {where}")
+                    if name not in columns:
+                        columns[name] = _Column(values.dtype, values.shape[1:], folder / f"{len(columns)}.raw")
+                    _append(columns[name], values, f"column {name!r} of {where}")
+                n_rows += batch.num_rows
     if n_rows == 0:
         raise DataError(f"data {source!r} has no rows")
     return columns, n_rows
@@ -108,12 +105,8 @@ def _append(column: _Column, values: np.ndarray[Any, Any], what: str) -> None:
             f"{what} holds rows of shape {list(values.shape[1:])} after rows of shape {list(column.row_shape)}; "
             f"pad or cut them to one shape"
         )
-    values.tofile(column.file)
-
-
-def name_of(source: str, file: SourceFile) -> str:
-    """What messages call a file of a source."""
-    return f"{source} ({file.name})" if file.name != os.path.basename(source) else source
+    with column.path.open("ab") as file:
+        values.tofile(file)
 
 
 def same_columns(types: Mapping[str, Any] | None, schema: Any, where: str) -> dict[str, Any]:
@@ -128,40 +121,6 @@ def same_columns(types: Mapping[str, Any] | None, schema: Any, where: str) -> di
     if own != types or len(own) < len(schema.names):
         raise DataError(f"data {where!r} has columns {_names(own)}, the files before it {_names(types)}")
     return dict(types)
-
-
-def _batches(source: str, file: SourceFile, where: str) -> Iterator[Any]:
-    with opened(source, file, where) as reader:
-        if isinstance(reader, pq.ParquetFile):
-            yield from _parquet_batches(reader)
-        else:
-            yield from (reader.get_batch(index) for index in range(reader.num_record_batches))
-
-
-@contextmanager
-def opened(source: str, file: SourceFile, where: str, *, whole: bool = True) -> Iterator[Any]:
-    """A `pq.ParquetFile` or an Arrow IPC reader, as the first bytes of the file tell. Raises DataError.
-
-    `whole`: it is going to be read from beginning to end; if not, no more of a Parquet file is read than is asked for.
-    """
-    try:
-        with open_file(source, file) as stream:
-            magic = stream.read(6)
-            stream.seek(0)
-            if magic.startswith(b"PAR1"):
-                yield pq.ParquetFile(stream) if whole else pq.ParquetFile(stream, buffer_size=1 << 16, pre_buffer=False)
-            elif magic == b"ARROW1":
-                yield ipc.open_file(stream)
-            else:
-                raise DataError(f"data {where!r} is neither a Parquet nor an Arrow IPC file")
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"data {where!r} cannot be read: {error}") from error
-
-
-def _parquet_batches(file: Any) -> Iterator[Any]:
-    size = sum(file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups))
-    rows = BATCH_BYTES * file.metadata.num_rows // max(size, 1)
-    yield from file.iter_batches(batch_size=min(max(rows, 1), 1 << 16))
 
 
 def dense(array: Any, what: str) -> np.ndarray[Any, Any]:
