@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind
 from torch.export.passes import move_to_device_pass
+from torch.export.pt2_archive._package import load_pt2
 
+from trainables.archive import ArchiveError, check_archive, description
 from trainables.memory import out_of_memory
 from trainables.words import first_line
 
@@ -138,20 +140,18 @@ def _tidy(program: ExportedProgram) -> None:
 
 
 def load_program(path: Path) -> ExportedProgram:
-    """Read a file of `export_model`. Raises ArtifactError if it is none."""
+    """Read a file of `export_model`. Raises ArtifactError if it is none, or holds what could run code."""
     try:
-        if _is_quantized(path):
-            import_torchao()
-        return torch.export.load(path)
+        described = description(path)
+        if b"quantized_decomposed" in described or b"torchao" in described:
+            import_torchao()  # which registers the operators, and takes seconds
+        check_archive(path)
+        # Not torch.export.load: what this cannot read, that would try to read by older, unchecked ways.
+        return load_pt2(path).exported_programs["model"]
+    except ArchiveError as error:
+        raise ArtifactError(f"{path} was not loaded: {error}") from error
     except Exception as error:
         raise ArtifactError(f"{path} is not an exported model that this version reads: {first_line(error)}") from error
-
-
-def _is_quantized(path: Path) -> bool:
-    """Whether the program uses operators that torchao registers. Importing it takes seconds, so only then."""
-    with zipfile.ZipFile(path) as archive:
-        graphs = [archive.read(name) for name in archive.namelist() if name.endswith("models/model.json")]
-    return any(b"quantized_decomposed" in graph or b"torchao" in graph for graph in graphs)
 
 
 def import_torchao() -> None:
