@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint types unit bench soak clean
+.PHONY: setup demo test lint types unit bench soak nightly clean
 
 setup: $(READY)
 
-unit test soak: export PATH := $(CURDIR)/$(BIN):$(PATH)
+unit test soak nightly: export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # setuptools warns of every editable installation, in ten lines: a newcomer would look for what is wrong.
 $(READY): pyproject.toml constraints.txt
@@ -37,6 +37,10 @@ test: lint types
 
 soak: $(READY)
 	PARETUNE_SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kill.py tests/e2e/test_mlflow.py tests/e2e/test_demo.py
+
+# What takes too long for every change: the kills of `soak`, and three hosts of which two are lost.
+nightly: soak
+	PARETUNE_NIGHTLY=1 $(BIN)/python -m pytest tests/e2e/test_three_hosts.py
 
 clean:
 	rm -rf $(VENV) paretune-results .mypy_cache .ruff_cache .pytest_cache

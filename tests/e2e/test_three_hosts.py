@@ -1,0 +1,49 @@
+"""A cluster of three hosts, token on: one is cut off for half a minute and comes back, another is lost for good."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from loopback import CLONE, clean_environment
+from test_autoscaling import isolated
+
+LOST_S = 60.0  # within which a host that is gone is said to be
+
+pytestmark = [
+    pytest.mark.skipif(
+        os.environ.get("PARETUNE_NIGHTLY") != "1", reason="takes many minutes: `make nightly`, or PARETUNE_NIGHTLY=1"
+    ),
+    pytest.mark.timeout(1500),
+]
+
+
+def test_a_sweep_outlives_a_host_that_is_cut_off_and_one_that_is_lost(tmp_path: Path) -> None:
+    tools = all(map(shutil.which, ("unshare", "ip", "hostname")))
+    try_out = "ip link add b type bridge && mount -t tmpfs tmpfs /mnt && unshare --pid --fork --mount --uts --net true"
+    if not tools or isolated("sh", "-c", try_out).returncode:
+        pytest.skip("needs unshare, ip and hostname, and to make namespaces with a bridge and mounts in them")
+    if any(str(path).startswith("/tmp/") for path in (CLONE, sys.executable)):  # noqa: S108
+        pytest.skip("needs a clone outside of /tmp, which each host has of its own")
+    script = [sys.executable, str(Path(__file__).with_name("three_hosts.py")), str(tmp_path)]
+    done = isolated(*script, env=clean_environment(), timeout=1400)
+    logs = "".join(f"\n{path.name}:\n{path.read_text()[-1500:]}" for path in sorted(tmp_path.glob("*.log")))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:] + logs
+    happened = json.loads(done.stdout.splitlines()[-1])
+    said = "\n".join(line for _, line in happened["lines"])
+
+    code, doctor = happened["doctor"]
+    assert code == 0, doctor
+    assert "is the same place for all 3 nodes" in doctor
+    at_work = json.loads(happened["at_work"][1])
+    assert at_work["status"] == "RUNNING"
+    assert at_work["trials"]["total"] == 8
+    assert sum(at_work["trials"]["ended"].values()) >= 2
+
+    assert happened["exit_code"] == 0, said
+    end = json.loads(happened["status"][1])
+    assert (end["status"], end["trials"]["ended"]) == ("SUCCEEDED", {"completed": 8}), said
