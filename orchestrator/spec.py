@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from trainables.config import Compression, Measure, Scalar
 from trainables.frozen import Frozen
@@ -137,10 +138,25 @@ class Goal(Frozen):
     value: float
 
 
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?", text):
+        raise ValueError("must be letters and digits, with '.', '_', '-' and '/' between them")
+    return text
+
+
+Label = Annotated[str, AfterValidator(_label)]
+
+
 class Resources(Frozen):
-    """What one worker of a trial takes of its node."""
+    """What one worker of a trial takes of its node, on which nodes, and how many trials run at a time.
+
+    Where a sweep runs decides nothing of what it finds, but seconds: none of this is in a trial's identity.
+    """
 
     cpus_per_worker: PositiveInt = 1
+    accelerator_type: Label | None = None  # by Ray's name: L4, A100, H100; None: any GPU, or none where there is none
+    node_labels: dict[Label, Label] = Field(default_factory=dict)  # that a node must have: `ray start --labels`
+    max_concurrent_trials: PositiveInt | None = None  # None: as many as there is room for
 
 
 class Sweep(Frozen):

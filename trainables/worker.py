@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.train
 import ray.train.collective
+from pydantic import Field
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -48,6 +49,8 @@ class WorkerGroupConfig(Frozen):
     num_workers: int
     cpus_per_worker: int
     gpus_per_worker: int
+    accelerator_type: str | None = None  # of its nodes' GPUs, by Ray's name
+    node_labels: dict[str, str] = Field(default_factory=dict)  # that its nodes have
     storage: str  # URI of the sweep's storage
     runner: str = "trainables.trial:run_trial"  # what runs a trial; another one for tests
     scratch: str  # a folder that every node reaches, for Ray Train's own files
@@ -99,6 +102,8 @@ def make_trainer(config: WorkerGroupConfig, mailbox: Any) -> DataParallelTrainer
             num_workers=config.num_workers,
             use_gpu=config.gpus_per_worker > 0,
             resources_per_worker=resources,
+            accelerator_type=config.accelerator_type,
+            label_selector=config.node_labels or None,
         ),
         run_config=run_config,
     )

@@ -12,7 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.running.failures import Loss
 from orchestrator.running.mailbox import LostGroup, Mailbox
-from orchestrator.running.resources import Shape, cluster_nodes, fits, remove_reservation, reservations
+from orchestrator.running.resources import Shape, cluster_nodes, fits, remove_reservation, reservations, suits
 from trainables.commands import ANSWER, Advance, Answer, Failure, Start
 from trainables.worker import WorkerGroupConfig, make_trainer
 
@@ -101,7 +101,8 @@ class Group:
     def _check_room(self) -> None:
         """Where others hold what is wanted, it will be free again; a node that was lost for good will not."""
         shape = Shape(self.config.num_workers, self.config.cpus_per_worker, self.config.gpus_per_worker)
-        if not fits([shape], cluster_nodes()):
+        wanted = self.config.accelerator_type, self.config.node_labels
+        if not fits([shape], [node for node in cluster_nodes() if suits(node, *wanted)]):
             raise GroupGoneError(f"the cluster no longer has room for {shape}: a node is gone")
 
     def _check(self) -> None:

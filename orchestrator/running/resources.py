@@ -7,6 +7,7 @@
 Where there is one node only, a variant has it to itself because no other trial is admitted beside it; its worker can
 then be one that is there already. Where there are several, its worker reserves all CPUs of one, wherever that is.
 Gangs themselves take no CPU (they hold a sliver of their node's own resource), so reservations are whole numbers.
+A sweep that asks for a kind of GPU, or for labels, has the nodes that have them, and no others count.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from typing import Any
 
 import yaml
 
+from orchestrator.spec import Resources
 from trainables.config import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
 
 MAX_FUTURE_NODES = 1000  # of one kind
 DEFAULT_MAX_WORKERS = 2  # Ray's, of a file that sets no limit
 NODE_GROUP = "ray.io/node-group"  # Ray's own label: a node's type in the file of `ray up`
+NODE_ID = "ray.io/node-id"  # likewise: another one at each start of a node
 HEAD_CONFIG = Path("~/ray_bootstrap_config.yaml")  # where `ray up` puts it
 
 
@@ -30,6 +33,8 @@ HEAD_CONFIG = Path("~/ray_bootstrap_config.yaml")  # where `ray up` puts it
 class Node:
     cpus: int
     gpus: int
+    accelerators: frozenset[str] = frozenset()  # kinds of GPU, by Ray's names: L4
+    labels: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,36 @@ def check(wanted: Iterable[tuple[str, Shape]], nodes: Sequence[Node]) -> None:
             raise NeverFitsError(f"trial {trial} wants {shape}, but the cluster's nodes have {has}: {way_out}")
 
 
+def suits(node: Node, accelerator_type: str | None, labels: Mapping[str, str]) -> bool:
+    """Whether it has the kind of GPU, and all of the labels."""
+    return (accelerator_type is None or accelerator_type in node.accelerators) and node.labels >= set(labels.items())
+
+
+def eligible(nodes: Sequence[Node], resources: Resources) -> tuple[Node, ...]:
+    """The nodes that a sweep may use. Raises NeverFitsError where it asks for such as there are not."""
+    kind, labels = resources.accelerator_type, resources.node_labels
+    found = tuple(node for node in nodes if suits(node, kind, labels))
+    if found or not nodes:
+        return found
+    if kind is not None and not any(kind in node.accelerators for node in nodes):
+        there = _listed(kind for node in nodes for kind in node.accelerators)
+        raise NeverFitsError(
+            f"resources.accelerator_type is {kind}, and no node of the cluster has such a GPU; "
+            f"the kinds there are: {there}. Name one of them, or leave it out"
+        )
+    wanted = _listed(f"{name}: {value}" for name, value in labels.items())
+    there = _listed(f"{name}: {value}" for node in nodes for name, value in node.labels if name != NODE_ID)
+    beside = "" if kind is None else f" beside a GPU of type {kind}"
+    raise NeverFitsError(
+        f"resources.node_labels is {{{wanted}}}, and no node of the cluster has all of that{beside}; the labels there "
+        f"are: {there}. Start nodes with `ray start --labels`, or leave it out"
+    )
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(set(words))) or "none"
+
+
 def check_precision(trials: Iterable[tuple[str, AnyTrialConfig]], nodes: Sequence[Node]) -> None:
     """Raises NeverFitsError for the first trial (id, configuration) in float16, if the cluster has no GPU."""
     if any(node.gpus for node in nodes):
@@ -133,7 +168,7 @@ def cluster_nodes() -> tuple[Node, ...]:
     import ray
 
     alive: list[dict[str, Any]] = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    present = tuple(Node(int(n["Resources"].get("CPU", 0)), int(n["Resources"].get("GPU", 0))) for n in alive)
+    present = tuple(_node(node["Resources"], node["Labels"]) for node in alive)
     growth, kinds = growth_of_head(), {node["Labels"].get(NODE_GROUP) for node in alive}
     if growth is None or kinds.isdisjoint(growth["available_node_types"]):
         return present
@@ -159,7 +194,7 @@ def future_nodes(growth: Mapping[str, Any]) -> tuple[Node, ...]:
     head = growth.get("head_node_type")
     most = growth.get("max_workers", DEFAULT_MAX_WORKERS)
     counts = {name: int(kind.get("max_workers", 0 if name == head else most)) for name, kind in types.items()}
-    nodes = {name: _node(types[name]) for name, count in counts.items() if count or name == head}
+    nodes = {name: _kind_of_node(types[name]) for name, count in counts.items() if count or name == head}
     if None in nodes.values():
         return ()
     workers = [node for name, node in nodes.items() if node for _ in range(min(counts[name], most, MAX_FUTURE_NODES))]
@@ -167,9 +202,16 @@ def future_nodes(growth: Mapping[str, Any]) -> tuple[Node, ...]:
     return (*filter(None, [nodes.get(head or "")]), *workers[:most])
 
 
-def _node(kind: Mapping[str, Any]) -> Node | None:
+def _kind_of_node(kind: Mapping[str, Any]) -> Node | None:
     resources = kind.get("resources") or {}
-    return Node(int(resources["CPU"]), int(resources.get("GPU", 0))) if "CPU" in resources else None
+    return _node(resources, kind.get("labels") or {}) if "CPU" in resources else None
+
+
+def _node(resources: Mapping[str, Any], labels: Mapping[str, str]) -> Node:
+    """In Ray's terms: a kind of GPU is a resource of its own, `accelerator_type:L4`."""
+    kinds = frozenset(name.partition(":")[2] for name in resources if name.startswith("accelerator_type:"))
+    has = {key: int(resources.get(key, 0)) for key in ("CPU", "GPU")}
+    return Node(has["CPU"], has["GPU"], kinds, frozenset(labels.items()))
 
 
 def reservations(*, orphaned: bool = False) -> list[str]:

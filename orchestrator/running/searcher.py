@@ -37,12 +37,18 @@ def choose(waiting: Sequence[Need], running: Sequence[Need], latest: Shape | Non
 class Admission(Searcher):
     """What Tune asks for its next trial. It gives None while there is nothing to admit, and FINISHED at the end."""
 
-    def __init__(self, ledger: Ledger, nodes: Sequence[Node], template: WorkerGroupConfig) -> None:
-        """`template`: the workers' configuration; its numbers are replaced by those of each trial's shape."""
+    def __init__(
+        self, ledger: Ledger, nodes: Sequence[Node], template: WorkerGroupConfig, at_a_time: int | None = None
+    ) -> None:
+        """`template`: the workers' configuration; its numbers are replaced by those of each trial's shape.
+
+        `at_a_time`: how many trials run at most, whatever room there is.
+        """
         super().__init__()
         self._ledger = ledger
         self._nodes = nodes
         self._template = template
+        self._at_a_time = at_a_time
         self._running: dict[str, tuple[str, Need]] = {}  # Tune's trial id -> our trial and what it takes
         self._latest: Shape | None = None
 
@@ -50,6 +56,8 @@ class Admission(Searcher):
         if self._ledger.is_complete:
             finished: Any = Searcher.FINISHED
             return cast("dict[str, Any]", finished)
+        if self._at_a_time is not None and len(self._running) >= self._at_a_time:
+            return None
         taken = {trial for trial, _ in self._running.values()}
         waiting = [trial for trial in self._ledger.open_trials() if trial.id not in taken]
         needs = [self._need(trial) for trial in waiting]

@@ -23,6 +23,7 @@ from orchestrator.running.resources import (
     check,
     check_precision,
     cluster_nodes,
+    eligible,
     need_of,
     remove_reservation,
     reservations,
@@ -74,19 +75,21 @@ def run_sweep(
         settings = ray_settings or RaySettings()
         search_path = plan.sweep.facts.search_path
         with connected(settings, search_path), tempfile.TemporaryDirectory(prefix="paretune-") as scratch:
-            nodes = cluster_nodes()
-            cpus = plan.sweep.resources.cpus_per_worker
+            resources = plan.sweep.resources
+            nodes, cpus = eligible(cluster_nodes(), resources), resources.cpus_per_worker
             check_precision(((trial.id, trial.config) for trial in ledger.open_trials()), nodes)
             check(((trial.id, need_of(trial.config, nodes, cpus).claim) for trial in ledger.open_trials()), nodes)
             template = WorkerGroupConfig(
                 num_workers=1,
                 cpus_per_worker=cpus,
                 gpus_per_worker=0,
+                accelerator_type=resources.accelerator_type,
+                node_labels=resources.node_labels,
                 storage=storage.uri,
                 runner=runner,
                 scratch=scratch if storage.is_local else within(storage.uri, f"sweeps/{plan.sweep.name}/ray"),
             )
-            _tune(ledger, Admission(ledger, nodes, template), scratch)
+            _tune(ledger, Admission(ledger, nodes, template, resources.max_concurrent_trials), scratch)
     return SweepOutcome(ledger.results, tuple(ledger.found))
 
 

@@ -18,12 +18,14 @@ from orchestrator.running.resources import (
     Shape,
     check,
     check_precision,
+    eligible,
     fits,
     future_nodes,
     growth_of_head,
     need_of,
 )
 from orchestrator.running.resources import side_by_side as count
+from orchestrator.spec import Resources
 from trainables.config import BaselineConfig, Device, Measure, ProbeConfig, TaskConfig, VariantConfig
 from trainables.training_config import Budget, Training
 
@@ -121,6 +123,46 @@ def test_float16_without_a_gpu_is_refused_before_anything_runs() -> None:
         check_precision(trials, LAPTOP)
     check_precision(trials, GPU_BOX)
     check_precision(trials[:1], LAPTOP)
+
+
+MIXED = (
+    Node(8, 1, frozenset({"L4"}), frozenset({("zone", "a")})),
+    Node(8, 4, frozenset({"A100"}), frozenset({("zone", "b"), ("kind", "spot")})),
+    Node(16, 0, labels=frozenset({("zone", "b")})),
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "which"),
+    [
+        ({}, [0, 1, 2]),
+        ({"accelerator_type": "A100"}, [1]),
+        ({"node_labels": {"zone": "b"}}, [1, 2]),
+        ({"node_labels": {"zone": "b"}, "accelerator_type": "A100"}, [1]),
+    ],
+)
+def test_a_sweep_has_the_nodes_it_asks_for(asked: dict[str, Any], which: list[int]) -> None:
+    assert eligible(MIXED, Resources(**asked)) == tuple(MIXED[index] for index in which)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"accelerator_type": "H100"}, "accelerator_type is H100, and no node .* the kinds there are: A100, L4. Name"),
+        ({"node_labels": {"zone": "c"}}, r"node_labels is \{zone: c\}.*labels there are: kind: spot, zone: a, zone: b"),
+        ({"node_labels": {"zone": "a", "kind": "spot"}}, r"is \{kind: spot, zone: a\}, and no node .* all of that;"),
+        ({"node_labels": {"zone": "a"}, "accelerator_type": "A100"}, "all of that beside a GPU of type A100"),
+    ],
+)
+def test_nodes_that_there_are_not_are_refused_with_those_there_are(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(NeverFitsError, match=words):
+        eligible(MIXED, Resources(**asked))
+
+
+def test_the_nodes_an_autoscaler_may_start_tell_their_gpu_and_labels() -> None:
+    growth = grows(4, head=(0, {"CPU": 0}), gpu=(1, {"CPU": 8, "GPU": 1, "accelerator_type:L4": 1}))
+    growth["available_node_types"]["gpu"]["labels"] = {"zone": "a"}
+    assert eligible(future_nodes(growth), Resources(accelerator_type="L4")) == (MIXED[0],)
 
 
 def grows(most: int, **kinds: tuple[int, dict[str, int]]) -> dict[str, Any]:

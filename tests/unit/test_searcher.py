@@ -29,14 +29,16 @@ LAPTOP = (Node(2, 0),)
 class Play:
     """Stands in for Tune: asks for trials, and ends them as it is told."""
 
-    def __init__(self, plan: Plan, folder: Path, nodes: tuple[Node, ...] = LAPTOP) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, nodes: tuple[Node, ...] = LAPTOP, at_a_time: int | None = None
+    ) -> None:
         self.ledger = Ledger(plan, Storage(str(folder)), Told())
         self.ledger.load()
         cpus = plan.sweep.resources.cpus_per_worker
         template = WorkerGroupConfig(
             num_workers=1, cpus_per_worker=cpus, gpus_per_worker=0, storage=str(folder), scratch=""
         )
-        self.admission = Admission(self.ledger, nodes, template)
+        self.admission = Admission(self.ledger, nodes, template, at_a_time)
         self.nodes = nodes
         self.running: dict[str, Assignment] = {}  # Tune's id -> what was assigned
         self.order: list[str] = []
@@ -68,6 +70,13 @@ def test_as_many_trials_run_as_the_cluster_has_room_for(tmp_path: Path) -> None:
     play = Play(sweep_of(*(scripted(seed) for seed in range(5))), tmp_path)
     assert [play.admit() for _ in range(3)] == [True, True, False]
     play.end("tune-0")
+    assert [play.admit() for _ in range(2)] == [True, False]
+
+
+def test_no_more_trials_run_at_a_time_than_the_sweep_allows(tmp_path: Path) -> None:
+    play = Play(sweep_of(*(scripted(seed) for seed in range(4))), tmp_path, (Node(8, 0),), at_a_time=2)
+    assert [play.admit() for _ in range(3)] == [True, True, False]
+    play.end("tune-1")
     assert [play.admit() for _ in range(2)] == [True, False]
 
 
