@@ -1,6 +1,6 @@
 """The command line. Each command imports what it needs when it runs, so that help and plans come at once.
 
-Exit codes: 0 the work was done; 1 it was not; 2 the input is wrong; 130 interrupted.
+Exit codes are in `orchestrator.exit_codes`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
+from orchestrator.exit_codes import INPUT_IS_WRONG
 from orchestrator.probing.probe import probe_command
 from orchestrator.remote.cluster import doctor_command, submit_command
+from orchestrator.remote.job_commands import jobs_command, logs_command, status_command, stop_command
+from orchestrator.run_options import RetryFailed, RunOptions
 
 if TYPE_CHECKING:
     from orchestrator.plan import Plan
-
-INPUT_IS_WRONG = 2
 
 app = typer.Typer(
     name="paretune",
@@ -90,7 +91,7 @@ def run(
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster; 'auto' finds the one of this machine.")
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
+    retry_failed: RetryFailed = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines of progress, also in a terminal.")] = False,
 ) -> None:
     """Run a sweep, or what is left of it, then compare. Finished trials are never run twice.
@@ -101,7 +102,8 @@ def run(
     """
     from orchestrator.run import run_command
 
-    raise typer.Exit(run_command(sweep_file, storage, address=address, retry_failed=retry_failed, plain=plain))
+    options = RunOptions(retry_failed=retry_failed)
+    raise typer.Exit(run_command(sweep_file, storage, address=address, options=options, plain=plain))
 
 
 @app.command()
@@ -155,6 +157,10 @@ def ui(
 
 app.command("probe")(probe_command)
 app.command("submit")(submit_command)
+app.command("jobs")(jobs_command)
+app.command("status")(status_command)
+app.command("logs")(logs_command)
+app.command("stop")(stop_command)
 app.command("doctor")(doctor_command)
 
 

@@ -7,13 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from orchestrator.analysis.stored import StoredTrial
 from orchestrator.analysis.table import MEASURED
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.resolve import outlook
 from orchestrator.problems import plural
 from orchestrator.settings import setting_words, swept_settings
 from orchestrator.stages.growth import grown
-from trainables.config import BaselineConfig, ProbeConfig, VariantConfig, describe_chain
+from trainables.config import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig, describe_chain
 from trainables.results import Report, Status, TrialResult
 
 Clock = Callable[[], float]  # seconds, never going back
@@ -27,19 +28,18 @@ class Running:
 
     @property
     def fraction(self) -> float | None:
-        """Share of the budget that is done; None for variants, whose steps are of several kinds."""
-        config = self.trial.config
-        if not isinstance(config, BaselineConfig):
-            return None
-        if self.last is None:
-            return 0.0
-        budget = config.training.budget
-        done = {
-            "examples": self.last.examples,
-            "steps": self.last.step,
-            "seconds": self.last.seconds,
-        }.get(budget.unit)
-        return None if done is None else min(1.0, done / budget.amount)
+        return budget_fraction(self.trial.config, self.last)
+
+
+def budget_fraction(config: AnyTrialConfig, last: Report | None) -> float | None:
+    """Share of the budget that is done at a reading; None for variants, whose steps are of several kinds."""
+    if not isinstance(config, BaselineConfig):
+        return None
+    if last is None:
+        return 0.0
+    budget = config.training.budget
+    done = {"examples": last.examples, "steps": last.step, "seconds": last.seconds}.get(budget.unit)
+    return None if done is None else min(1.0, done / budget.amount)
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Progress:
             self.best = result
 
 
-def describe(config: TrialResult | Trial, settings: Iterable[str] = ()) -> str:
+def describe(config: TrialResult | Trial | StoredTrial, settings: Iterable[str] = ()) -> str:
     """A trial in a few words, these settings among them: `batch 32, rate 0.025, dropout 0.1, int8, seed 0`."""
     inner = config.config
     if isinstance(inner, ProbeConfig):

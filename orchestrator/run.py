@@ -15,6 +15,7 @@ from pathlib import Path
 from orchestrator.analysis.comparison import Comparison, load_comparison
 from orchestrator.analysis.stored import PLAN, earlier_words, save_plan, stored_plan
 from orchestrator.display import display, outliving_its_readers
+from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED, RUNNING_ELSEWHERE
 from orchestrator.final_reading import read_test_data
 from orchestrator.judging import Judged
 from orchestrator.plan import Plan, Trial
@@ -24,6 +25,7 @@ from orchestrator.problems import SweepError
 from orchestrator.recording.journal import Journal, JournalError, SweepIsRunningError
 from orchestrator.recording.recorder import Recorder
 from orchestrator.report.command import DEFAULT_STORAGE, print_comparison
+from orchestrator.run_options import RunOptions
 from orchestrator.running.ledger import Observers
 from orchestrator.running.local_ray import RaySettings, RayStartError
 from orchestrator.running.resources import NeverFitsError
@@ -35,24 +37,22 @@ from trainables.data.fingerprint import default_cache
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file, trial_file, within
 
-DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED = 0, 1, 2, 130
-
 
 def run_command(
     sweep_file: Path,
     storage: str | None,
     *,
     address: str | None = None,
-    retry_failed: bool = False,
+    options: RunOptions | None = None,
     plain: bool = False,
 ) -> int:
     """Run a sweep, or what is left of it, and print what came out. Returns the exit code."""
     with outliving_its_readers():
-        return _run_and_print(sweep_file, storage, RaySettings(address=address), retry_failed, plain)
+        return _run_and_print(sweep_file, storage, RaySettings(address=address), options or RunOptions(), plain)
 
 
 def _run_and_print(
-    sweep_file: Path, storage: str | None, ray_settings: RaySettings, retry_failed: bool, plain: bool
+    sweep_file: Path, storage: str | None, ray_settings: RaySettings, options: RunOptions, plain: bool
 ) -> int:
     where = storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE
     try:
@@ -67,9 +67,12 @@ def _run_and_print(
         return INPUT_IS_WRONG
     try:
         with Journal(place, plan.sweep.name) as journal:
-            outcome = _run(plan, place, journal, ray_settings, retry_failed=retry_failed, plain=plain)
+            outcome = _run(plan, place, journal, ray_settings, options=options, plain=plain)
             comparison = load_comparison(place, plan.sweep.name)
-    except (NeverFitsError, SweepIsRunningError, JournalError) as error:
+    except SweepIsRunningError as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return RUNNING_ELSEWHERE
+    except (NeverFitsError, JournalError) as error:
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
     except (RayStartError, OSError) as error:  # OSError: a storage that cannot be written, a full disk
@@ -77,8 +80,7 @@ def _run_and_print(
         return FAILED
     except (Interrupted, KeyboardInterrupt) as interrupt:
         print(f"\nparetune: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        switches = {"--retry-failed": retry_failed, "--plain": plain}
-        again = [*_options(storage, ray_settings.address), *(switch for switch, is_on in switches.items() if is_on)]
+        again = [*_options(storage, ray_settings.address), *options.words(), *(["--plain"] if plain else [])]
         print(f"Go on with: {shlex.join([_program(), 'run', str(sweep_file), *again])}", file=sys.stderr)
         print(_left_out(storage), end="", file=sys.stderr)
         return INTERRUPTED
@@ -88,7 +90,7 @@ def _run_and_print(
 
 
 def _run(
-    plan: Plan, storage: Storage, journal: Journal, ray_settings: RaySettings, *, retry_failed: bool, plain: bool
+    plan: Plan, storage: Storage, journal: Journal, ray_settings: RaySettings, *, options: RunOptions, plain: bool
 ) -> SweepOutcome:
     """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
     earlier = earlier_words(storage, plan)  # before the keeper writes another plan
@@ -103,7 +105,7 @@ def _run(
                 Judged(plan, Observers((journal, keeper, shown))),
                 ray_settings=ray_settings,
                 earlier=journal.readings_of_open_trials(),
-                retry_failed=retry_failed,
+                retry_failed=options.retry_failed,
             )
         keeper.save()
         comparison = read_test_data(plan, storage, default_cache())
@@ -124,12 +126,12 @@ class PlanKeeper:
     def __init__(self, plan: Plan, storage: Storage) -> None:
         self._plan, self._storage = plan, storage
         self._results: dict[str, TrialResult] = {}
-        self._variants: tuple[Trial, ...] | None = None  # as stored by this run
+        self._stored: tuple[tuple[Trial, ...], int] | None = None  # by this run: variants, and how many are to come
         if not storage.exists(sweep_file(plan.sweep.name, PLAN)):
             self.save()
 
     def started(self, trial: Trial) -> None:
-        if self._variants is None:
+        if self._stored is None:
             self.save()
 
     def report(self, trial_id: str, report: Report) -> None:
@@ -137,15 +139,15 @@ class PlanKeeper:
 
     def ended(self, result: TrialResult) -> None:
         self._results[result.id] = result
-        if self._variants is not None:
+        if self._stored is not None:
             self.save()
 
     def save(self) -> None:
         """What is known now."""
-        variants = outlook(self._plan, self._results).known
-        if variants != self._variants:
-            self._variants = variants
-            save_plan(self._storage, stored_plan(self._plan, variants))
+        ahead = outlook(self._plan, self._results)
+        if self._stored != (ahead.known, ahead.waiting):
+            self._stored = ahead.known, ahead.waiting
+            save_plan(self._storage, stored_plan(self._plan, *self._stored))
 
 
 def _say_what_next(comparison: Comparison, storage: str | None, where: str) -> None:

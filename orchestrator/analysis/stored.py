@@ -46,6 +46,7 @@ class StoredPlan(Stored):
     goals: tuple[Goal, ...] = ()
     directions: dict[str, Mode] = {}  # of the task's metrics, without val_ or train_: {"accuracy": "max"}
     trials: tuple[StoredTrial, ...] = ()
+    to_come: int = 0  # variants whose baseline was not chosen yet
 
     def direction(self, metric: str) -> Mode:
         """Which way `metric` is better. Unknown names count as better when smaller: most figures are costs."""
@@ -59,8 +60,8 @@ class StoredPlan(Stored):
         return "max" if metric in ("examples_per_second", "converted_fraction") else "min"
 
 
-def stored_plan(plan: Plan, variants: Iterable[Trial] = ()) -> StoredPlan:
-    """What comparing needs of a plan, with the variants that have been made concrete so far."""
+def stored_plan(plan: Plan, variants: Iterable[Trial] = (), to_come: int = 0) -> StoredPlan:
+    """What comparing needs of a plan, with the variants that have been made concrete so far, and how many are not."""
     sweep = plan.sweep
     trials = {trial.id: trial for trial in (*plan.trials, *variants)}.values()  # a variant may be asked for twice
     return StoredPlan(
@@ -73,6 +74,7 @@ def stored_plan(plan: Plan, variants: Iterable[Trial] = ()) -> StoredPlan:
             StoredTrial(id=t.id, config=t.config, learning_rate_source=t.learning_rate_source, stage=t.stage)
             for t in trials
         ),
+        to_come=to_come,
     )
 
 

@@ -6,7 +6,7 @@
 The journal is the truth that MLflow is filled from. A record's time is frozen when it is first written, so sending it
 again is the same sending. A driver that was killed and started again may be told things a second time: the journal
 keeps the first report of every (trial, step), and of a trial's end only what is new. A start after an end says that the
-trial is run again.
+trial is run again; one after a start, that another driver goes on with it.
 """
 
 from __future__ import annotations
@@ -79,6 +79,10 @@ class TrialLog:
     reports: list[Reported] = field(default_factory=list)  # in the order of arrival, each step once
     ended: Ended | None = None
     steps: set[int] = field(default_factory=set)  # of the reports
+    last_started_ms: int = 0  # by the driver that went on with it last
+
+    def __post_init__(self) -> None:
+        self.last_started_ms = self.started.time_ms
 
     @property
     def has_failed(self) -> bool:
@@ -87,6 +91,12 @@ class TrialLog:
     @property
     def start_ms(self) -> int:
         return min([self.started.time_ms, *(reported.time_ms for reported in self.reports)])
+
+    @property
+    def last_ms(self) -> int:
+        """When the trial was last told of."""
+        end = [] if self.ended is None else [self.ended.time_ms]
+        return max([self.last_started_ms, *(reported.time_ms for reported in self.reports), *end])
 
     def result(self) -> TrialResult | None:
         """How the trial ended, with its whole history; None while it has not."""
@@ -122,6 +132,7 @@ class JournalView:
             self.trials[record.trial] = TrialLog(record)
         else:
             log.ended = None
+            log.last_started_ms = record.time_ms
 
 
 def read(storage: Storage, sweep: str) -> JournalView:
@@ -176,6 +187,7 @@ class Journal:
             raise
         self._listeners: list[Callable[[str], None]] = []
         self._writing = threading.Lock()
+        self._started: set[str] = set()  # by this driver, and not ended since
 
     @property
     def trials(self) -> dict[str, TrialLog]:
@@ -199,8 +211,9 @@ class Journal:
             learning_rate_source=trial.learning_rate_source,
             stage=trial.stage,
         )
-        known = self.trials.get(trial.id)
-        self._append(trial.id, [record] if known is None or known.ended is not None else [])
+        is_told = trial.id in self._started
+        self._started.add(trial.id)
+        self._append(trial.id, [] if is_told else [record])
 
     def report(self, trial_id: str, report: Report) -> None:
         """Raises KeyError unless the trial was started: a report does not say what was run."""
@@ -219,6 +232,7 @@ class Journal:
         records += _untold(log, result.history, end.time_ms)
         if log.ended is None or _canonical(log.ended.result) != _canonical(end.result):
             records.append(end)
+        self._started.discard(result.id)
         self._append(result.id, records)
 
     def close(self) -> None:

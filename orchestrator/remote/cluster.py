@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
-import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.remote.job_request import LARGEST_FILE_BYTES, JobRequest, request_for_doctor, request_for_sweep
-from orchestrator.remote.token import ClusterError, auth_token
+from orchestrator.exit_codes import INPUT_IS_WRONG, RUNNING_ELSEWHERE
+from orchestrator.remote.job_request import LARGEST_FILE_BYTES, request_for_doctor, request_for_sweep
+from orchestrator.remote.session import (
+    DEFAULT_ADDRESS,
+    Address,
+    command,
+    connect,
+    ended_words,
+    exit_code,
+    fail,
+    follow,
+    say,
+    send,
+)
+from orchestrator.remote.token import ClusterError
+from orchestrator.run_options import RetryFailed, RunOptions
 
 if TYPE_CHECKING:
-    from orchestrator.remote.jobs import JobEnd, JobServer
+    from orchestrator.remote.doctor import Check
+    from orchestrator.remote.jobs import JobServer
     from orchestrator.spec import Sweep
-
-DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard cluster.yaml` opens its tunnel
-INPUT_IS_WRONG, CLUSTER_IS_WRONG, LEFT_RUNNING = 2, 1, 130
-
-Address = Annotated[
-    str,
-    typer.Option(help="The cluster's job server.", envvar="RAY_API_SERVER_ADDRESS", metavar="http://HOST:8265"),
-]
 
 
 def submit_command(
@@ -45,6 +54,7 @@ def submit_command(
         typer.Option(metavar="KEY=VALUE", help="For the job's environment; may be repeated. Never a secret."),
     ] = None,
     submission_id: Annotated[str | None, typer.Option(help="The job's name; by default the sweep's and more.")] = None,
+    retry_failed: RetryFailed = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log until the job ends.")] = True,
 ) -> None:
     """Run a sweep on a cluster, as a Ray job, and follow its log.
@@ -65,23 +75,49 @@ def submit_command(
             env=env or (),
             tracking_uri=os.environ.get("MLFLOW_TRACKING_URI"),
             submission_id=submission_id,
+            options=RunOptions(retry_failed=retry_failed),
         )
     except ValueError as error:
-        _fail(str(error), INPUT_IS_WRONG)
+        fail(str(error), INPUT_IS_WRONG)
     for name in request.left_out:
-        _say(f"left out: {name} is larger than {LARGEST_FILE_BYTES >> 20} MiB; put it where all nodes reach it")
-    server = _connect(address)
-    _submit(server, request)
+        say(f"left out: {name} is larger than {LARGEST_FILE_BYTES >> 20} MiB; put it where all nodes reach it")
+    server = connect(address)
+    send(server, request)
     if not wait:
         typer.echo(request.submission_id)
         return
-    end = _follow(server, request.submission_id)
+    end = follow(server, request.submission_id)
     if end.state == "SUCCEEDED":
-        _say(f"done; compare with: paretune compare {sweep.name} --storage {shlex.quote(str(storage))}")
+        say(f"done; compare with: paretune compare {sweep.name} --storage {shlex.quote(str(storage))}")
+    elif end.exit_code == RUNNING_ELSEWHERE:
+        say(f"{request.submission_id} has not run anything: {_at_work_words(server, sweep.name, str(storage))}")
     else:
-        why = f": {end.message}" if end.exit_code is None and end.message else ""  # else its log has told
-        _say(f"{request.submission_id} ended as {end.state}{why}; the same command again resumes the sweep")
+        say(ended_words(request.submission_id, end))
     raise typer.Exit(exit_code(end))
+
+
+def _checks(address: str | None, storage: str | None, client: str | None) -> Iterator[Check]:
+    """Of this machine alone, or of the cluster that it is a node of."""
+    if address is None:
+        from orchestrator.remote.doctor import check_here
+
+        return check_here(storage)
+    from orchestrator.remote.doctor_nodes import check_cluster
+    from orchestrator.remote.versions import Versions
+
+    return check_cluster(storage, Versions(**json.loads(client)) if client else None)
+
+
+def _at_work_words(server: JobServer, sweep: str, storage: str) -> str:
+    """Who runs the sweep already: the job, if it is one that was submitted to this cluster."""
+    try:
+        jobs = server.sweeps()
+    except ClusterError:
+        jobs = []
+    others = [job.id for job in jobs if (job.sweep, job.storage, job.state) == (sweep, storage, "RUNNING")]
+    if not others:
+        return f"sweep {sweep} is being run already, by what the line above names"
+    return f"{others[0]} is running sweep {sweep} already; follow it: {command('logs --follow', server, others[0])}"
 
 
 def doctor_command(
@@ -95,6 +131,7 @@ def doctor_command(
     storage: Annotated[
         str | None, typer.Option(help="Check that this storage can be written.", envvar="PARETUNE_STORAGE")
     ] = None,
+    client: Annotated[str | None, typer.Option(hidden=True, help="The versions of who asks, as JSON.")] = None,
 ) -> None:
     """Say what is wrong with this machine, or with a cluster, and what to do about it.
 
@@ -103,27 +140,22 @@ def doctor_command(
     Exit code 1 if there is a problem.
     """
     if address is None or address == "auto":
-        if address is None:
-            from orchestrator.remote.doctor import check_here as look
-        else:
-            from orchestrator.remote.doctor_nodes import check_cluster as look
         has_problem = False
-        for check in look(storage):
+        for check in _checks(address, storage, client):
             typer.echo(str(check))
             has_problem |= check.is_problem
         raise typer.Exit(int(has_problem))
+    from orchestrator.remote.versions import installed_versions
+
     try:
-        request = request_for_doctor(storage, os.environ.get("MLFLOW_TRACKING_URI"))
+        request = request_for_doctor(
+            storage, os.environ.get("MLFLOW_TRACKING_URI"), client=json.dumps(asdict(installed_versions()))
+        )
     except ValueError as error:
-        _fail(str(error), INPUT_IS_WRONG)
-    server = _connect(address)
-    _submit(server, request)
-    raise typer.Exit(exit_code(_follow(server, request.submission_id)))
-
-
-def exit_code(end: JobEnd) -> int:
-    """0 if the job succeeded; else its driver's exit code, or 1 if that is not known."""
-    return 0 if end.state == "SUCCEEDED" else (end.exit_code or CLUSTER_IS_WRONG)
+        fail(str(error), INPUT_IS_WRONG)
+    server = connect(address)
+    send(server, request)
+    raise typer.Exit(exit_code(follow(server, request.submission_id, is_sweep=False)))
 
 
 def _validated(sweep_file: Path) -> Sweep:
@@ -135,55 +167,6 @@ def _validated(sweep_file: Path) -> Sweep:
         sweep = load_sweep(sweep_file)
         expand(sweep)
     except SweepError as error:
-        _say(str(error))
+        say(str(error))
         raise typer.Exit(INPUT_IS_WRONG) from None
     return sweep
-
-
-def _connect(address: str) -> JobServer:
-    from orchestrator.remote import jobs
-
-    try:
-        is_private = jobs.check_address(address)
-    except ValueError as error:
-        _fail(str(error), INPUT_IS_WRONG)
-    if not is_private:
-        _say(f"note: the token goes to {address} unencrypted; a tunnel (`ray dashboard cluster.yaml`) keeps it private")
-    try:
-        return jobs.JobServer(address, auth_token())
-    except ClusterError as error:
-        _fail(str(error), CLUSTER_IS_WRONG)
-
-
-def _submit(server: JobServer, request: JobRequest) -> None:
-    for note in request.notes:
-        _say(f"note: {note}")
-    try:
-        server.submit(request)
-    except ClusterError as error:
-        _fail(str(error), CLUSTER_IS_WRONG)
-    _say(f"submitted as {request.submission_id} to {server.address}")
-
-
-def _follow(server: JobServer, name: str) -> JobEnd:
-    def write(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-    ray_job = f"RAY_AUTH_MODE=token ray job {{}} {name} --address {server.address}"
-    try:
-        return server.follow(name, write)
-    except ClusterError as error:
-        _fail(f"{error}; the job may still run, see: {ray_job.format('status')}", CLUSTER_IS_WRONG)
-    except KeyboardInterrupt:
-        _say(f"\nleft {name} running; follow it: {ray_job.format('logs --follow')}; stop it: {ray_job.format('stop')}")
-        raise typer.Exit(LEFT_RUNNING) from None
-
-
-def _say(message: str) -> None:
-    typer.echo(message, err=True)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    _say(f"error: {message}")
-    raise typer.Exit(code)

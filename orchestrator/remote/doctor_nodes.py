@@ -13,20 +13,23 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.remote.doctor import Check, check_machine, check_mlflow, check_storage, check_token
+from orchestrator.remote.versions import Versions, check_client, check_node, installed_versions
 from trainables.storage import Storage
 from trainables.words import first_line
 
 NODE_TIMEOUT_S = 180.0  # a node's first task starts a process that imports torch
 
 
-def check_cluster(storage: str | None) -> Iterator[Check]:
-    """The cluster that this machine is a node of; for a job, or on the head itself."""
+def check_cluster(storage: str | None, client: Versions | None = None) -> Iterator[Check]:
+    """The cluster that this machine is a node of; for a job, or on the head itself. `client`: who sent the job."""
     try:
         ray.init(address="auto", logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         yield Check("problem", "ray", first_line(error), "start Ray here, or give the address of the job server")
         return
     try:
+        if client is not None:
+            yield check_client(client, installed_versions())
         yield check_token()
         yield check_mlflow(os.environ.get("MLFLOW_TRACKING_URI"))
         yield from check_nodes(storage)
@@ -50,32 +53,35 @@ def check_nodes(storage: str | None) -> Iterator[Check]:
         for node in alive
     }
     seen: dict[str, bytes] = {}
+    head = installed_versions()
     for address, answer in pending.items():
         try:
-            checks, probe = ray.get(answer, timeout=NODE_TIMEOUT_S)
+            checks, probe, versions = ray.get(answer, timeout=NODE_TIMEOUT_S)
         except ray.exceptions.RayError as error:
             way_out = "is Paretune installed there, and the node well?"
             yield Check("problem", "node", first_line(error), way_out, address)
             continue
         yield from (replace(check, node=address) for check in checks)
+        if (other := check_node(versions, head, address)) is not None:
+            yield other
         if probe:
             seen[address] = probe
     if storage is not None and seen:
         yield check_shared(storage, seen)
 
 
-def look_from_node(storage: str | None) -> tuple[list[Check], bytes]:
-    """Run on a node: its checks, and the name of the file that it left in the storage (empty if it could not)."""
+def look_from_node(storage: str | None) -> tuple[list[Check], bytes, Versions]:
+    """Run on a node: its checks, the file that it left in the storage (empty: it could not), its versions."""
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides the GPUs from a task that asked for none
-    checks = check_machine()
+    checks, versions = check_machine(), installed_versions()
     if storage is None:
-        return checks, b""
+        return checks, b"", versions
     checks.append(check_storage(storage))
     if checks[-1].is_problem:
-        return checks, b""
+        return checks, b"", versions
     name = f"doctor-{socket.gethostname()}-{uuid.uuid4().hex}"
     Storage(storage).write(name, name.encode())
-    return checks, name.encode()
+    return checks, name.encode(), versions
 
 
 def check_shared(storage: str, seen: dict[str, bytes]) -> Check:

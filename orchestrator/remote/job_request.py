@@ -11,11 +11,13 @@ import re
 import secrets
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from orchestrator.remote.submitted import STORAGE, SWEEP
+from orchestrator.run_options import RunOptions
 from trainables.credentials import has_secret, without_credentials
 
 LARGEST_FILE_BYTES = 50 * 2**20  # every node unpacks the folder: data belongs where all nodes reach it
@@ -23,6 +25,7 @@ SKIPPED_FOLDERS = (
     *(".git", ".venv", "venv", "__pycache__", "node_modules", "paretune-results"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"),
 )
+STOP_PATIENCE_S = 60  # from the signal to the kill when a job is stopped; Ray's own 3 s are too few for a farewell
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SECRET_WORDS = {"PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "CREDENTIAL", "CREDENTIALS", "KEY", "APIKEY"}
 
@@ -31,7 +34,7 @@ SECRET_WORDS = {"PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "CREDENTIAL", "
 class JobRequest:
     """One job. `left_out` are files of the folder, relative to it, that are too large to be sent.
 
-    `notes`: what a person should know before it is sent, a sentence each.
+    `notes`: what a person should know before it is sent, a sentence each. `metadata`: kept by the job server with it.
     """
 
     submission_id: str
@@ -40,6 +43,7 @@ class JobRequest:
     working_dir: Path | None = None
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def entrypoint(self) -> str:
@@ -48,7 +52,11 @@ class JobRequest:
     @property
     def runtime_env(self) -> dict[str, Any]:
         """The same in Ray's terms. What the folder's own .gitignore names is left out too, by Ray."""
-        environment = {"PYTHONUNBUFFERED": "1", **self.environment}  # or the log arrives in lumps
+        environment = {
+            "PYTHONUNBUFFERED": "1",  # or the log arrives in lumps
+            "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_PATIENCE_S),
+            **self.environment,
+        }
         if self.working_dir is None:
             return {"env_vars": environment}
         excludes = [f"{name}/" for name in SKIPPED_FOLDERS] + [f"/{name}" for name in self.left_out]
@@ -64,6 +72,7 @@ def request_for_sweep(
     env: Iterable[str] = (),
     tracking_uri: str | None = None,
     submission_id: str | None = None,
+    options: RunOptions | None = None,
 ) -> JobRequest:
     """`paretune run` of the file, as the cluster will start it. Raises ValueError with a sentence for a person.
 
@@ -74,27 +83,40 @@ def request_for_sweep(
         relative = sweep_file.resolve().relative_to(folder)
     except ValueError as error:
         raise ValueError(f"{sweep_file} is not inside the working directory {folder}") from error
+    place = _cluster_storage(storage)
     return JobRequest(
         submission_id=_checked_id(submission_id or f"{sweep}-{secrets.token_hex(4)}"),
         command=(
             *("python", "-m", "orchestrator", "run", relative.as_posix()),
-            *("--storage", _cluster_storage(storage), "--address", "auto", "--plain"),
+            *("--storage", place, "--address", "auto", *(options or RunOptions()).words(), "--plain"),
         ),
         environment=_environment(env, tracking_uri),
         working_dir=folder,
         left_out=tuple(_large_files(folder)),
         notes=_notes(tracking_uri, env),
+        metadata={SWEEP: sweep, STORAGE: place},
     )
 
 
-def request_for_doctor(storage: str | None, tracking_uri: str | None = None) -> JobRequest:
-    """`paretune doctor`, from inside the cluster. Raises ValueError with a sentence for a person."""
+def request_for_doctor(storage: str | None, tracking_uri: str | None = None, client: str | None = None) -> JobRequest:
+    """`paretune doctor`, from inside the cluster. Raises ValueError with a sentence for a person.
+
+    `client`: the versions of this machine, to be compared there.
+    """
     command: tuple[str, ...] = ("python", "-m", "orchestrator", "doctor", "--address", "auto")
     if storage is not None:
         command += ("--storage", _cluster_storage(storage))
+    if client is not None:
+        command += ("--client", client)
     name = f"doctor-{secrets.token_hex(4)}"
     environment = _environment((), tracking_uri)
     return JobRequest(submission_id=name, command=command, environment=environment, notes=_notes(tracking_uri))
+
+
+def request_for_progress(sweep: str, storage: str) -> JobRequest:
+    """How far a sweep is, asked where its storage is reached."""
+    command = ("python", "-m", "orchestrator.recording.how_far", sweep, storage)
+    return JobRequest(submission_id=f"progress-{secrets.token_hex(4)}", command=command, environment={})
 
 
 def _cluster_storage(storage: str | None) -> str:

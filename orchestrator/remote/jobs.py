@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -17,6 +18,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from orchestrator.remote.job_request import JobRequest
+from orchestrator.remote.submitted import JobState, SubmittedSweep, submitted_sweeps
 from orchestrator.remote.token import ClusterError
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it reports every closed connection
@@ -24,7 +26,7 @@ logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # 
 REQUEST_TIMEOUT_S = (5, 20)  # to connect, to answer
 STATUS_INTERVAL_S = 10.0  # a silent job is asked for its status this often, in case its log ended unseen
 OUTAGE_LIMIT_S = 120.0  # how long a server that stopped answering is waited for
-JobState = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
+POLL_S = 0.5  # how often a job that is over in seconds is asked for
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ class JobServer:
         """Upload the working directory and start the job. Raises ClusterError."""
         try:
             self._client.submit_job(
-                entrypoint=request.entrypoint, submission_id=request.submission_id, runtime_env=request.runtime_env
+                entrypoint=request.entrypoint,
+                submission_id=request.submission_id,
+                runtime_env=request.runtime_env,
+                metadata=dict(request.metadata),
             )
         except (requests.RequestException, AuthenticationError, RuntimeError, ValueError, OSError) as error:
             raise ClusterError(f"the job was not accepted: {_last_line(error)}") from error
@@ -64,6 +69,49 @@ class JobServer:
         """How the job stands now. Raises ClusterError."""
         job = self._get(f"/api/jobs/{submission_id}")
         return JobEnd(job["status"], job.get("driver_exit_code"), job.get("message") or "")
+
+    def sweeps(self) -> list[SubmittedSweep]:
+        """The sweeps that were submitted since the cluster was started, the newest first. Raises ClusterError."""
+        return submitted_sweeps(self._get("/api/jobs/"))
+
+    def log(self, submission_id: str) -> str:
+        """All that a job has said so far. Raises ClusterError."""
+        text: str = self._get(f"/api/jobs/{submission_id}/logs").get("logs") or ""
+        return text
+
+    def stop(self, submission_id: str, patience_s: float) -> JobEnd:
+        """Ask a job to end, and wait so long for it to have ended. Raises ClusterError; a job that is over stays so."""
+        self._request("POST", f"/api/jobs/{submission_id}/stop")
+        return self._end_of(submission_id, patience_s)
+
+    def answer_of(self, request: JobRequest, patience_s: float) -> str:
+        """The last line that a short job says, which is then forgotten by the server. Raises ClusterError if it fails.
+
+        One that is not over in time is stopped.
+        """
+        name = request.submission_id
+        self.submit(request)
+        try:
+            end = self._end_of(name, patience_s)
+            lines = self.log(name).strip().splitlines()
+        except ClusterError:
+            with contextlib.suppress(ClusterError):
+                self._request("POST", f"/api/jobs/{name}/stop")
+            raise
+        with contextlib.suppress(ClusterError):
+            self._request("DELETE", f"/api/jobs/{name}")
+        last = lines[-1] if lines else end.message
+        if end.state != "SUCCEEDED":
+            raise ClusterError(last or f"{name} ended as {end.state}")
+        return last
+
+    def _end_of(self, submission_id: str, patience_s: float) -> JobEnd:
+        deadline = time.monotonic() + patience_s
+        while not (end := self.status(submission_id)).is_final:
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{submission_id} has not ended in {patience_s:.0f} s: it is {end.state}")
+            time.sleep(POLL_S)
+        return end
 
     def follow(self, submission_id: str, write: Callable[[str], object]) -> JobEnd:
         """Hand the job's log to `write` as it grows, until the job has ended.
@@ -85,7 +133,7 @@ class JobServer:
             try:
                 end = self.status(submission_id)
                 if end.is_final:
-                    write(self._get(f"/api/jobs/{submission_id}/logs")["logs"][written:])
+                    write(self.log(submission_id)[written:])
                     return end
                 last_answer = loop.time()
             except ClusterError as error:
@@ -118,9 +166,12 @@ class JobServer:
             with contextlib.suppress(RuntimeError):
                 await chunks.aclose()  # type: ignore[attr-defined]
 
-    def _get(self, path: str) -> dict[str, Any]:
+    def _get(self, path: str) -> Any:
+        return self._request("GET", path)
+
+    def _request(self, verb: str, path: str) -> Any:
         try:
-            answer = requests.get(self.address + path, headers=self._headers, timeout=REQUEST_TIMEOUT_S)
+            answer = requests.request(verb, self.address + path, headers=self._headers, timeout=REQUEST_TIMEOUT_S)
         except requests.RequestException as error:
             raise ClusterError(
                 f"no job server answers at {self.address} ({type(error).__name__}); is the cluster up, "
@@ -138,12 +189,11 @@ class JobServer:
             )
         try:
             answer.raise_for_status()
-            content: dict[str, Any] = answer.json()
+            return answer.json()
         except requests.RequestException as error:
             raise ClusterError(
                 f"{self.address} is not a Ray job server, or has trouble: {path} gave status {answer.status_code}"
             ) from error
-        return content
 
 
 def check_address(address: str) -> bool:

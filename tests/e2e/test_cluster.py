@@ -20,9 +20,12 @@ from loopback import CLONE, Head, clean_environment, mlflow_server, ray_head
 from ray.job_submission import JobSubmissionClient
 from severed import severing_proxy
 
+from orchestrator.exit_codes import RUNNING_ELSEWHERE
+from orchestrator.recording.journal import Journal
 from orchestrator.remote.job_request import JobRequest
 from orchestrator.remote.jobs import JobEnd, JobServer
 from orchestrator.remote.token import auth_token
+from trainables.storage import Storage
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray's client gives it
 
@@ -76,7 +79,9 @@ def test_a_sweep_is_submitted_recorded_and_compared(
 ) -> None:
     storage = str(tmp_path / "shared")
     environment = {**head.environment, "MLFLOW_TRACKING_URI": tracking_uri}
-    submit = ["submit", str(DIGITS), "--address", head.address, "--storage", storage]
+    file = tmp_path / "digits.yaml"
+    file.write_text(DIGITS.read_text() + "\nresources: {node_labels: {zone: here}, max_concurrent_trials: 2}\n")
+    submit = ["submit", str(file), "--address", head.address, "--storage", storage]
     submit += ["--env", f"PARETUNE_CACHE={tmp_path / 'cache'}", "--env", f"PYTHONPATH={tmp_path}"]
     submitted = paretune(*submit, "--submission-id", "digits-1", environment=environment, cwd=tmp_path, timeout=1500)
     assert submitted.returncode == 0, submitted.stdout[-3000:] + submitted.stderr[-3000:]
@@ -90,6 +95,20 @@ def test_a_sweep_is_submitted_recorded_and_compared(
     assert {trial["status"] for trial in trials.values() if trial["kind"] == "baseline"} == {"completed"}
     assert {trial["status"] for trial in trials.values() if trial["kind"] == "variant"} <= {"completed", "goal_missed"}
     assert comparison["recommendation"]["trial"] in trials
+
+    status = ["status", "digits", "--address", head.address, "--format", "json"]
+    told = paretune(*status, environment=head.environment, cwd=tmp_path)
+    assert told.returncode == 0, told.stdout + told.stderr
+    far = json.loads(told.stdout)
+    assert (far["id"], far["status"], far["trials"]["running"], far["trials"]["waiting"]) == (
+        "digits-1",
+        "SUCCEEDED",
+        [],
+        0,
+    )
+    assert sum(far["trials"]["ended"].values()) == far["trials"]["total"] == len(trials)
+    log = paretune("logs", "digits-1", "--address", head.address, environment=head.environment, cwd=tmp_path)
+    assert log.stdout == submitted.stdout, "what was followed is what is kept"
 
     runs = recorded_runs(tracking_uri)
     assert len(runs) == len(trials)
@@ -119,6 +138,7 @@ def test_doctor_looks_at_every_node(head: Head, tracking_uri: str, tmp_path: Pat
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"ok       mlflow      {tracking_uri}" in done.stdout
     assert "1 alive" in done.stdout
+    assert "ok       versions    client and cluster have the same: paretune 0.1.0 (" in done.stdout
     assert "is the same place for all 1 nodes" in done.stdout
 
     (tmp_path / "a-file").touch()
@@ -197,6 +217,26 @@ def test_a_bad_sweep_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
 # -- following a job --------------------------------------------------------------------------------------------------
 
 
+def test_a_sweep_whose_nodes_there_are_not_is_refused(head: Head, tmp_path: Path) -> None:
+    file = tmp_path / "digits.yaml"
+    file.write_text(DIGITS.read_text() + "\nresources: {node_labels: {zone: there}}\n")
+    submit = ["submit", str(file), "--address", head.address, "--storage", str(tmp_path / "shared")]
+    done = paretune(*submit, environment=head.environment, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "resources.node_labels is {zone: there}, and no node of the cluster has all of that" in done.stdout
+    assert "zone: here" in done.stdout
+
+
+def test_a_sweep_that_another_driver_runs_has_not_failed(head: Head, tmp_path: Path) -> None:
+    submit = ["submit", str(DIGITS), "--address", head.address, "--storage", str(tmp_path), "--submission-id", "second"]
+    with Journal(Storage(str(tmp_path)), "digits"):
+        done = paretune(*submit, environment=head.environment, cwd=tmp_path)
+    assert done.returncode == RUNNING_ELSEWHERE
+    assert f"is being run by process {os.getpid()}" in done.stdout
+    assert "second has not run anything: sweep digits is being run already" in done.stderr
+    assert "FAILED" not in done.stderr
+
+
 def test_the_job_decides_the_exit_code_and_knows_no_token(
     head: Head, server: JobServer, ray_jobs: JobSubmissionClient
 ) -> None:
@@ -228,9 +268,7 @@ def test_a_broken_connection_loses_and_repeats_nothing(head: Head, server: JobSe
     assert lines == [f"line {number}" for number in range(1, count + 1)]
 
 
-def test_interrupting_leaves_the_job_running(
-    head: Head, server: JobServer, ray_jobs: JobSubmissionClient, tmp_path: Path
-) -> None:
+def test_interrupting_leaves_the_job_running_until_it_is_stopped(head: Head, server: JobServer, tmp_path: Path) -> None:
     submit = [
         "submit",
         str(DIGITS),
@@ -260,12 +298,17 @@ def test_interrupting_leaves_the_job_running(
         process.kill()
         process.wait()
     assert process.returncode == 130
-    assert f"ray job stop goes-on --address {head.address}" in stderr
+    assert f"paretune stop goes-on --address {head.address}" in stderr
     assert "Traceback" not in stderr
     assert not server.status("goes-on").is_final
-    ray_jobs.stop_job("goes-on")
-    while not server.status("goes-on").is_final:
-        time.sleep(0.5)
+    jobs = ["jobs", "--address", head.address, "--format", "json"]
+    listed = json.loads(paretune(*jobs, environment=head.environment, cwd=tmp_path).stdout)
+    (job,) = (job for job in listed if job["id"] == "goes-on")
+    assert (job["sweep"], job["storage"], job["status"]) == ("digits", str(tmp_path), "RUNNING")
+    stopped = paretune("stop", "digits", "--address", head.address, environment=head.environment, cwd=tmp_path)
+    assert stopped.returncode == 0, stopped.stderr
+    assert "goes-on was stopped; the same submit again goes on" in stopped.stderr
+    assert server.status("goes-on").state == "STOPPED"
 
 
 def test_not_waiting_prints_the_name_alone(head: Head, ray_jobs: JobSubmissionClient, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_the_environment_is_passed_on(sweep_file: Path) -> None:
     )
     assert request.runtime_env["env_vars"] == {
         "PYTHONUNBUFFERED": "1",
+        "RAY_JOB_STOP_WAIT_TIME_S": "60",
         "MLFLOW_TRACKING_URI": "http://mlflow:5000",
         "A": "1",
         "B": "x=y",

@@ -76,19 +76,21 @@ EVENTS = st.lists(st.tuples(st.sampled_from(["start", "report", "end", "kill"]),
 def test_whatever_is_told_twice_is_kept_once(tmp_path_factory, events):
     """Against a model: sets of what was told, through any number of deaths of the driver.
 
-    A start after an end begins the trial again, so it is told anew, and so are the reports and the end that follow.
+    A start after an end begins the trial again, so it is told anew, and so are the reports and the end that follow. A
+    start by another driver than before is told too: it goes on with the trial.
     """
     storage = Storage(str(tmp_path_factory.mktemp("sweep")))
     journal = Journal(storage, "s")
     steps: dict[str, list[int]] = {}
-    ended = set[str]()
+    ended, begun = set[str](), set[str]()  # begun: by the driver that is alive
     starts_and_ends = dropped = 0
     for event, number, step in events:
         trial = TRIALS[number]
         match event:
             case "start":
                 journal.started(trial)
-                starts_and_ends += trial.id not in steps or trial.id in ended
+                starts_and_ends += trial.id not in begun
+                begun.add(trial.id)
                 if trial.id in ended:
                     dropped += len(steps.pop(trial.id))
                 ended.discard(trial.id)
@@ -101,7 +103,9 @@ def test_whatever_is_told_twice_is_kept_once(tmp_path_factory, events):
                 starts_and_ends += (trial.id not in steps) + (trial.id not in ended)
                 journal.ended(make_result(trial, sorted(steps.setdefault(trial.id, []))))
                 ended.add(trial.id)
+                begun.discard(trial.id)
             case "kill":
+                begun.clear()
                 before = lines(storage)
                 journal.close()  # all that a death does: the kernel drops the lock
                 journal = Journal(storage, "s")
@@ -141,7 +145,10 @@ def test_a_journal_torn_at_any_byte_can_be_continued(storage):
             journal.started(trial)
             journal.ended(make_result(trial, [1, 2, 3]))
         assert read(storage, "s").trials[trial.id].result() == make_result(trial, [1, 2, 3])
-        assert path.read_bytes().count(b"\n") == 5
+        content = path.read_bytes()
+        starts = content.count(b'"event":"started"')
+        assert content.count(b"\n") - starts == 4
+        assert starts == 1 + (0 < whole[:size].count(b"\n") < 5), "a trial that was left open is begun again"
 
 
 def test_a_trial_of_another_sweep_is_recorded_with_its_history(storage):
@@ -345,3 +352,21 @@ def test_only_a_lock_that_is_held_means_that_the_sweep_is_running(storage, monke
     refuse_locks(monkeypatch, number)
     with pytest.raises(raised):
         Journal(storage, "s")
+
+
+def test_a_trial_that_another_driver_goes_on_with_is_seen_to_run(storage):
+    trial = make_trial()
+    with Journal(storage, "s") as journal:
+        journal.started(trial)
+        journal.started(trial)
+        journal.report(trial.id, make_report(1))
+    first = read(storage, "s").trials[trial.id]
+    assert first.last_started_ms == first.started.time_ms
+    assert first.last_ms == first.reports[0].time_ms
+    time.sleep(0.002)
+    with Journal(storage, "s") as journal:
+        journal.started(trial)
+    again = read(storage, "s").trials[trial.id]
+    assert again.started == first.started
+    assert again.last_ms == again.last_started_ms > first.last_ms
+    assert len(lines(storage)) == 3

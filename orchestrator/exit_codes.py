@@ -1,0 +1,7 @@
+"""How a command tells a script, or whoever submitted it, what became of its work."""
+
+DONE = 0  # the work was done
+FAILED = 1  # it was not
+INPUT_IS_WRONG = 2
+RUNNING_ELSEWHERE = 3  # another run of the same sweep is at work: nothing was done, and nothing is wrong
+INTERRUPTED = 130  # Ctrl-C, as shells have it

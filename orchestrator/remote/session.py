@@ -1,0 +1,98 @@
+"""What the commands for a cluster share: its address, how they reach it, and how they end with a sentence."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from orchestrator.exit_codes import FAILED, INPUT_IS_WRONG, INTERRUPTED
+from orchestrator.remote.job_request import JobRequest
+from orchestrator.remote.token import ClusterError, auth_token
+
+if TYPE_CHECKING:
+    from orchestrator.remote.jobs import JobEnd, JobServer
+
+DEFAULT_ADDRESS = "http://127.0.0.1:8265"  # where `ray dashboard cluster.yaml` opens its tunnel
+
+Address = Annotated[
+    str,
+    typer.Option(help="The cluster's job server.", envvar="RAY_API_SERVER_ADDRESS", metavar="http://HOST:8265"),
+]
+
+
+def connect(address: str) -> JobServer:
+    """The job server there, reached and authenticated; or the command ends and says why not."""
+    from orchestrator.remote import jobs
+
+    try:
+        is_private = jobs.check_address(address)
+    except ValueError as error:
+        fail(str(error), INPUT_IS_WRONG)
+    if not is_private:
+        say(f"note: the token goes to {address} unencrypted; a tunnel (`ray dashboard cluster.yaml`) keeps it private")
+    try:
+        return jobs.JobServer(address, auth_token())
+    except ClusterError as error:
+        fail(str(error), FAILED)
+
+
+def send(server: JobServer, request: JobRequest) -> None:
+    for note in request.notes:
+        say(f"note: {note}")
+    try:
+        server.submit(request)
+    except ClusterError as error:
+        fail(str(error), FAILED)
+    say(f"submitted as {request.submission_id} to {server.address}")
+
+
+def follow(server: JobServer, name: str, *, is_sweep: bool = True) -> JobEnd:
+    """Print a job's log until it has ended. Ctrl-C leaves a sweep running and says how to go on; else it ends it."""
+    try:
+        return server.follow(name, write)
+    except ClusterError as error:
+        more = f"; the job may still run, see: {command('status', server, name)}" if is_sweep else ""
+        fail(f"{error}{more}", FAILED)
+    except KeyboardInterrupt:
+        if is_sweep:
+            logs, stop = command("logs --follow", server, name), command("stop", server, name)
+            say(f"\nleft {name} running; follow it: {logs}; stop it: {stop}")
+        else:
+            with suppress(ClusterError):
+                server.stop(name, patience_s=0.0)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def command(verb: str, server: JobServer, name: str) -> str:
+    """A command about a job, as it can be typed."""
+    return f"paretune {verb} {name} --address {server.address}"
+
+
+def exit_code(end: JobEnd) -> int:
+    """0 if the job succeeded; else its driver's exit code, or 1 if that is not known."""
+    return 0 if end.state == "SUCCEEDED" else (end.exit_code or FAILED)
+
+
+def ended_words(name: str, end: JobEnd) -> str:
+    """How a job ended that did not do its work."""
+    if end.state == "STOPPED":
+        return f"{name} was stopped; the same submit again goes on with the sweep"
+    why = f": {end.message}" if end.exit_code is None and end.message else ""  # else its log has told
+    return f"{name} ended as {end.state}{why}; the same command again resumes the sweep"
+
+
+def write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def say(message: str) -> None:
+    typer.echo(message, err=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    say(f"error: {message}")
+    raise typer.Exit(code)

@@ -1,0 +1,98 @@
+"""The sweeps that were submitted to a cluster, as its job server tells of them, and how a person names one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from orchestrator.remote.token import ClusterError
+
+SWEEP, STORAGE = "paretune_sweep", "paretune_storage"  # what `submit` has the job server keep with a job
+SHOWN = 20  # of the newest, where a name was not found
+
+JobState = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
+
+
+@dataclass(frozen=True)
+class SubmittedSweep:
+    """One job. Times are milliseconds since 1970, by the clock of the cluster's head."""
+
+    id: str
+    sweep: str
+    storage: str
+    state: JobState
+    started_ms: int | None
+    ended_ms: int | None
+
+    @property
+    def is_at_work(self) -> bool:
+        return self.state in ("PENDING", "RUNNING")
+
+    @property
+    def since_ms(self) -> int | None:
+        """When it came into its state."""
+        return self.started_ms if self.is_at_work else self.ended_ms
+
+    def as_json(self) -> dict[str, Any]:
+        """For a script: times are ISO 8601, UTC."""
+        return {
+            "id": self.id,
+            "sweep": self.sweep,
+            "storage": self.storage,
+            "status": self.state,
+            "started": iso(self.started_ms),
+            "ended": iso(self.ended_ms),
+        }
+
+
+def submitted_sweeps(jobs: Iterable[Mapping[str, Any]]) -> list[SubmittedSweep]:
+    """Those of a job server's jobs that `submit` has sent for a sweep, the newest first."""
+    sweeps = [
+        SubmittedSweep(
+            id=job["submission_id"],
+            sweep=job["metadata"][SWEEP],
+            storage=job["metadata"][STORAGE],
+            state=job["status"],
+            started_ms=job.get("start_time"),
+            ended_ms=job.get("end_time"),
+        )
+        for job in jobs
+        if SWEEP in (job.get("metadata") or {}) and job.get("submission_id")
+    ]
+    return sorted(sweeps, key=lambda sweep: sweep.started_ms or 0, reverse=True)
+
+
+def find(sweeps: Sequence[SubmittedSweep], name: str) -> SubmittedSweep:
+    """By the job's id, or by the sweep's name: then the one at work, else the newest. Raises ClusterError.
+
+    Two at work under one name (in two storages) are told by their ids alone.
+    """
+    if exact := [sweep for sweep in sweeps if sweep.id == name]:
+        return exact[0]
+    named = [sweep for sweep in sweeps if sweep.sweep == name]
+    at_work = [sweep for sweep in named if sweep.is_at_work]
+    if len(at_work) > 1:
+        raise ClusterError(f"several jobs run a sweep {name!r}: name one of {', '.join(job.id for job in at_work)}")
+    if named:
+        return (at_work or named)[0]
+    if not sweeps:
+        raise ClusterError(f"no job {name!r}: no sweep was submitted to this cluster since it was started")
+    names = list(dict.fromkeys(word for sweep in sweeps for word in (sweep.id, sweep.sweep)))
+    nearest = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    raise ClusterError(
+        f"no job {name!r}, and no sweep of that name was submitted; jobs: "
+        f"{', '.join(sweep.id for sweep in sweeps[:SHOWN])}{hint}"
+    )
+
+
+def iso(time_ms: int | None) -> str | None:
+    return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")
+
+
+def clock(time_ms: int | None) -> str:
+    """A time for a person, in this machine's time zone."""
+    return "?" if time_ms is None else f"{datetime.fromtimestamp(time_ms / 1000):%Y-%m-%d %H:%M:%S}"
