@@ -11,7 +11,7 @@ from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.targets import TargetRow
 from orchestrator.analysis.verdict import AS_FAST, BatchVerdict, Contender, Slower
-from orchestrator.analysis.words import listing, number, plural, signed, target_words, with_interval
+from orchestrator.analysis.words import listing, number, paired_words, plural, signed, target_words, with_interval
 
 
 def headline(table: SweepTable, verdict: BatchVerdict) -> str:
@@ -85,7 +85,7 @@ def slower_words(other: Slower) -> str:
     if other.interval is None:
         return f"{least}{number(other.ratio)} times the fastest's seconds: {words}"
     low, high = other.interval
-    pairs = f"paired over {other.difference.pairs} seeds, after Holm p = {other.difference.p_value:.2g}"
+    pairs = f"{paired_words(other.difference)}, after Holm p = {other.difference.p_value:.2g}"
     return (
         f"{least}{number(other.ratio)} times the fastest's seconds ({number(low)} to {number(high)}, {pairs}): {words}"
     )
@@ -176,6 +176,8 @@ def behind_words(table: SweepTable, found: Behind) -> str:
     figures = [f"{listing(parts)} after {found.examples:,} examples"] if parts else []
     if found.at_equal_steps is not None and found.steps is not None:
         figures.append(f"{metric} {signed(metric, found.at_equal_steps.mean)} after {found.steps:,} steps")
+    if found.validation is not None and found.validation.spread is not None:
+        figures.append(paired_words(found.validation))
     shown = f" ({'; '.join(figures)})" if figures else ""
     return f"{_compared(found)}: {found.reason}{shown}."
 

@@ -3,11 +3,12 @@
 Among the candidates (those within the goals), six steps, each keeping a part of what the one before left:
 
     objective  The leader has the best mean objective. Kept: whatever is not detectably worse than it (paired by seed,
-               t-test at 5 %, Holm over all candidates; the sign test where all seeds differ by the same) and whose mean
-               is no further from it than the validation data can resolve: the half-width of the leader's own interval
-               over validation rows, or the value of a max-degradation goal on the objective where that is smaller. The
-               second condition is there because few seeds detect nothing, and "not detected" alone would let a clearly
-               poorer model through.
+               t-test at 5 % with the variance pooled over other trainings, Holm over all candidates; the sign test
+               where all seeds differ by the same and no other training tells) and whose mean is no further from it
+               than the validation data can resolve: the half-width of the leader's own interval over validation rows,
+               or the value of a max-degradation goal on the objective where that is smaller. The second condition is
+               there because few seeds detect little, and "not detected" alone would let a clearly poorer model
+               through.
     latency    Kept: at most 5 % slower than the fastest. Speed is the geometric mean, over the two measured batch
                sizes, of the latency over the parent's compiled latency, taken in alternation.
     size       Kept: at most 5 % larger on disk than the smallest.
@@ -26,12 +27,14 @@ When not to trust it: 5 % is a convention for "the same to a user", not a test; 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from orchestrator.analysis.statistics import ROUNDING, Difference, Verdict, corrected, paired_difference
+from orchestrator.analysis.pooling import ROUNDING, Values
+from orchestrator.analysis.statistics import Difference, Verdict, corrected, on_rows, paired_difference
 from orchestrator.spec import Mode
+from trainables.results import Estimate
 
 SAME = 1.05  # a ratio up to this counts as equal
 
@@ -61,13 +64,14 @@ class Candidate:
     """One configuration, as far as the rule needs it. A figure that was not measured is None."""
 
     key: str
-    objective: dict[int, float]  # seed -> value, at least one
+    objective: Values  # seed -> value, at least one
     resolution: float  # what the validation rows can tell apart, in the objective's unit
     speed: float | None = None  # latency over the parent's; lower is faster
     artifact_bytes: float | None = None
     cost_seconds: float | None = None  # infinite when the target was never reached
     on_front: bool = False  # nobody beats it in the objective, size and latencies
     batch_size: int | None = None
+    rows: Mapping[int, Estimate] = field(default_factory=dict)  # seed -> the objective with its interval over rows
 
     @property
     def mean(self) -> float:
@@ -89,17 +93,23 @@ class Choice:
     settled: dict[str, Tie] = field(default_factory=dict)  # what decided against those dropped at the last step
 
 
-def choose(candidates: Sequence[Candidate], mode: Mode, tolerance: float | None = None) -> Choice:
+def choose(
+    candidates: Sequence[Candidate],
+    mode: Mode,
+    tolerance: float | None = None,
+    beside: Callable[[str, str], Sequence[Values]] | None = None,
+) -> Choice:
     """Apply the rule. `tolerance`: the value of a max-degradation goal on the objective, if there is one.
 
-    Raises ValueError for no candidates.
+    `beside`: of two candidates' keys, the objectives (seed -> value) that may tell how far seeds spread; by default the
+    other candidates', which must then be trainings of their own. Raises ValueError for no candidates.
     """
     sign = 1.0 if mode == "max" else -1.0
     leader = max(
         candidates, key=lambda c: (sign * c.mean, c.on_front, -(math.inf if c.speed is None else c.speed), c.key)
     )
     others = [c for c in candidates if c is not leader]
-    differences = corrected([paired_difference(c.objective, leader.objective, mode) for c in others])
+    differences = corrected([_difference(c, leader, candidates, mode, beside) for c in others])
     margin_is_goal = tolerance is not None and tolerance < leader.resolution
     margin = tolerance if tolerance is not None and margin_is_goal else leader.resolution
     by_key = {c.key: d for c, d in zip(others, differences, strict=True)}
@@ -132,6 +142,21 @@ def choose(candidates: Sequence[Candidate], mode: Mode, tolerance: float | None 
     chosen = _break_tie(remaining, sign, choice.settled)
     keep(Step.TIE, lambda c: c is chosen)
     return replace(choice, chosen=chosen)
+
+
+def _difference(
+    one: Candidate,
+    leader: Candidate,
+    candidates: Sequence[Candidate],
+    mode: Mode,
+    beside: Callable[[str, str], Sequence[Values]] | None,
+) -> Difference | None:
+    """Over seeds; with one seed, over the validation rows."""
+    others = [c.objective for c in candidates if c is not one and c is not leader]
+    pool = others if beside is None else beside(one.key, leader.key)
+    difference = paired_difference(one.objective, leader.objective, mode, pool)
+    seed = next(iter(one.objective.keys() & leader.objective.keys()), None)
+    return difference if seed is None else on_rows(difference, one.rows.get(seed), leader.rows.get(seed))
 
 
 def _break_tie(remaining: Sequence[Candidate], sign: float, settled: dict[str, Tie]) -> Candidate:

@@ -73,7 +73,10 @@ def advice(table: SweepTable, chosen: Configuration, second: Configuration | Non
             else "three or more values of `seed` tell"
         )
         return [f"It rests on one seed: whether another seed would give the same order is not determined; {way}."]
-    difference = paired_difference(values, second.values(objective.metric), objective.mode) if second else None
+    difference = None
+    if second is not None:
+        beside = table.beside(chosen, second, objective.metric)
+        difference = paired_difference(values, second.values(objective.metric), objective.mode, beside)
     if difference is None or difference.deviation is None or not difference.mean:
         return []
     if difference.verdict is not Verdict.NO_DIFFERENCE:

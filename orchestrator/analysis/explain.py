@@ -15,6 +15,8 @@ from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.training_words import cost_words
 from orchestrator.analysis.words import (
     listing,
+    one_seed_words,
+    paired_words,
     plural,
     quantity,
     signed,
@@ -161,13 +163,14 @@ def difference_words(metric: str, difference: Difference | None) -> str:
     if difference is None:
         return "not determined (no seed in common)"
     if difference.p_value is None:
-        return f"the difference, {signed(metric, difference.mean)}, is not determined (one seed)"
+        return f"a difference of {signed(metric, difference.mean)}, {one_seed_words(difference)}"
     if difference.low is None or difference.high is None:
-        text = f"{signed(metric, difference.mean)} with each of {difference.pairs} seeds"
+        alike = not difference.deviation
+        text = f"{signed(metric, difference.mean)} {'with each of' if alike else 'over'} {difference.pairs} seeds"
     else:
         divisor, unit = unit_of(metric)
         text = with_interval(difference.mean, (difference.high - difference.low) / 2, divisor)
-        text = f"{f'{text} {unit}'.rstrip()}, paired over {difference.pairs} seeds"
+        text = f"{f'{text} {unit}'.rstrip()}, {paired_words(difference)}"
     return f"{difference.verdict} ({text}, after Holm p = {difference.p_value:.2g})"
 
 

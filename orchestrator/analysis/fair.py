@@ -17,100 +17,25 @@ one is called worse in 10 to 19 % of sweeps (simulated, normal errors), of 4 in 
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
-from orchestrator.analysis.statistics import Difference, Verdict, corrected, paired_difference
-from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.common_readings import Axis, by_seed, checkpoints, history, on_line, train_metric
+from orchestrator.analysis.pooling import Scale
+from orchestrator.analysis.statistics import Difference, Verdict, corrected, on_rows, paired_difference
+from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.analysis.tuning import Tuned, tuned
 from orchestrator.analysis.verdict import contenders
+from orchestrator.analysis.words import one_seed_words
 from orchestrator.settings import settings_words
-from orchestrator.spec import Mode
-from trainables.results import Report
+from trainables.results import Estimate
 
-Axis = Literal["examples", "steps"]
 Read = Callable[[Configuration, int], dict[int, float]]  # at so many examples or steps: seed -> value
 
-EXAMPLE_CHECKPOINTS = 10
 CARRIED = {"optimizer", "schedule"}  # settings that `carry` may change with the batch size
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """Where all runs of a sweep are read."""
-
-    examples: tuple[int, ...]
-    steps: tuple[int, ...]
-
-    def of(self, axis: Axis) -> tuple[int, ...]:
-        return self.examples if axis == "examples" else self.steps
-
-
-def checkpoints(table: SweepTable) -> Checkpoints:
-    """Over the baselines that ran to their end. A number of steps is kept if runs of two batch sizes can be read there.
-
-    With one batch size, if any run can.
-    """
-    rows = [row for c in table.baselines for row in c.measured if row.result is not None and row.result.history]
-    if not rows:
-        return Checkpoints((), ())
-    end = min(_history(row)[-1].examples for row in rows)
-    examples = tuple(end * i // EXAMPLE_CHECKPOINTS for i in range(1, EXAMPLE_CHECKPOINTS + 1))
-    spans = [(row.config.training.batch_size, _history(row)[0].step, _history(row)[-1].step) for row in rows]
-    enough = min(2, len({size for size, _, _ in spans}))
-    doublings = (2**i for i in range(max(last for _, _, last in spans).bit_length()))
-    steps = tuple(at for at in doublings if len({size for size, first, last in spans if first <= at <= last}) >= enough)
-    return Checkpoints(tuple(dict.fromkeys(examples)), steps)
-
-
-def value_at(history: Sequence[Report], axis: Axis, at: float, metric: str) -> float | None:
-    """A metric after so many examples or steps; None before the first reading of it and after the last."""
-    readings = [(_position(report, axis), report.metrics[metric]) for report in history if metric in report.metrics]
-    return _on_line([(x, y) for x, y in readings if math.isfinite(y)], at)
-
-
-def _on_line(points: Sequence[tuple[float, float]], at: float) -> float | None:
-    """Between two points, on the straight line between them; None outside of all."""
-    for (x0, y0), (x1, y1) in itertools.pairwise(points):
-        if x0 <= at <= x1:
-            return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
-    return next((y for x, y in points if x == at), None)
-
-
-def metrics_read(table: SweepTable) -> tuple[str, ...]:
-    """The objective and the loss, each on validation and on training data, as far as runs report them."""
-    objective = table.plan.objective.metric.removeprefix("best_")
-    names = (objective, train_metric(objective), "val_loss", "train_loss")
-    known = {name for row in table.rows if row.result for report in row.result.history for name in report.metrics}
-    return tuple(name for name in dict.fromkeys(names) if name in known)
-
-
-def train_metric(metric: str) -> str:
-    return metric.removeprefix("best_").replace("val_", "train_", 1)
-
-
-def readings(row: Row, axis: Axis, at: Iterable[int], metrics: Sequence[str]) -> list[dict[str, float | None]]:
-    """One record per checkpoint: `{"examples": 4000, "val_accuracy": 0.91, "train_accuracy": 0.93}`."""
-    history = _history(row)
-    return [{axis: place, **{name: value_at(history, axis, place, name) for name in metrics}} for place in at]
-
-
-def mean_at(configuration: Configuration, axis: Axis, at: int, metric: str) -> float | None:
-    """Over the seeds that can be read there."""
-    values = list(by_seed(configuration, axis, at, metric).values())
-    return sum(values) / len(values) if values else None
-
-
-def by_seed(configuration: Configuration, axis: Axis, at: int, metric: str) -> dict[int, float]:
-    found = ((row.seed, value_at(_history(row), axis, at, metric)) for row in configuration.measured)
-    return {seed: value for seed, value in found if value is not None}
-
-
-# -- what it says -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -140,7 +65,7 @@ class Behind:
         if self.validation is None:
             return "not determined (no seed in common)"
         if self.validation.verdict is Verdict.NOT_DETERMINED:
-            return "not determined (one seed)"
+            return one_seed_words(self.validation)
         if not _is_worse(self.validation):
             return "no detectable difference at equal examples"
         if not _is_worse(self.training):
@@ -178,11 +103,12 @@ def behind(table: SweepTable) -> list[Behind]:
         return []
     end = places.examples[-1]
     ends: list[int | None] = [end] * len(pairs)
-    validation = _differences(pairs, ends, _reader("examples", metric), objective.mode)
-    training = _differences(pairs, ends, _reader("examples", train_metric(metric)), objective.mode)
-    gaps = _differences(pairs, ends, _gap_reader(metric), objective.mode)
+    compare = partial(_differences, table, pairs)
+    validation = compare(ends, _reader("examples", metric), rows_of=metric)
+    training = compare(ends, _reader("examples", train_metric(metric)))
+    gaps = compare(ends, _gap_reader(metric), scale=Scale.PLAIN)
     last = [_last_common(pair, metric) for pair in pairs]
-    steps = _differences(pairs, last, _reader("steps", metric), objective.mode)
+    steps = compare(last, _reader("steps", metric))
     return [
         Behind(
             batch_size=one.batch_size,
@@ -247,12 +173,41 @@ def _against_best(table: SweepTable, entries: Sequence[Tuned]) -> Iterator[Pair]
     yield from ((entry, best) for entry in entries if entry is not best)
 
 
-def _differences(pairs: Sequence[Pair], at: Sequence[int | None], read: Read, mode: Mode) -> list[Difference | None]:
-    raw = [
-        None if place is None else paired_difference(read(one.best, place), read(best.best, place), mode)
-        for (one, best), place in zip(pairs, at, strict=True)
-    ]
-    return corrected(raw)
+def _differences(
+    table: SweepTable,
+    pairs: Sequence[Pair],
+    at: Sequence[int | None],
+    read: Read,
+    *,
+    scale: Scale | None = None,
+    rows_of: str | None = None,
+) -> list[Difference | None]:
+    """Of each pair at its place, the variance pooled over all baselines there; of one seed, over the metric's rows."""
+    there: dict[int, dict[str, dict[int, float]]] = {}  # place -> configuration -> seed -> value
+
+    def difference(one: Configuration, best: Configuration, place: int) -> Difference | None:
+        if place not in there:
+            there[place] = {c.key: read(c, place) for c in table.baselines}
+        own, other = read(one, place), read(best, place)
+        pool = [values for key, values in there[place].items() if key not in {one.key, best.key}]
+        found = paired_difference(own, other, table.plan.objective.mode, pool, scale)
+        if rows_of is None:
+            return found
+        return on_rows(found, _over_rows(one, rows_of, own), _over_rows(best, rows_of, other))
+
+    places = zip(pairs, at, strict=True)
+    return corrected([None if p is None else difference(one.best, best.best, p) for (one, best), p in places])
+
+
+def _over_rows(configuration: Configuration, metric: str, read: Mapping[int, float]) -> Estimate | None:
+    """What was read of one seed, with the interval over rows that its end has, if that was near."""
+    for row in configuration.measured:
+        end, value = row.result.metrics.get(metric) if row.result else None, read.get(row.seed)
+        if end is None or value is None or end.low is None or end.high is None or not end.low <= value <= end.high:
+            continue
+        moved = value - end.value
+        return end.model_copy(update={"value": value, "low": end.low + moved, "high": end.high + moved})
+    return None
 
 
 def _reader(axis: Axis, metric: str) -> Read:
@@ -273,7 +228,7 @@ def _gap_reader(metric: str) -> Read:
 def _took_fewer_steps(one: Configuration, best: Configuration, examples: int) -> bool:
     """Over so many examples, by the seeds of both: batches may grow, so that their sizes at the start do not tell."""
     taken = [
-        {row.seed: _on_line([(0, 0), *((r.examples, r.step) for r in _history(row))], examples) for row in c.measured}
+        {row.seed: on_line([(0, 0), *((r.examples, r.step) for r in history(row))], examples) for row in c.measured}
         for c in (one, best)
     ]
     few, many = (sum(steps[seed] or 0.0 for seed in taken[0].keys() & taken[1].keys()) for steps in taken)
@@ -283,13 +238,13 @@ def _took_fewer_steps(one: Configuration, best: Configuration, examples: int) ->
 def _in_phase(one: Configuration, best: Configuration) -> bool:
     if one.training.schedule.name == best.training.schedule.name == "constant":
         return True
-    ends = [{_history(row)[-1].step for row in c.measured if _history(row)} for c in (one, best)]
+    ends = [{history(row)[-1].step for row in c.measured if history(row)} for c in (one, best)]
     return one.training.schedule == best.training.schedule and ends[0] == ends[1]
 
 
 def _last_common(pair: Pair, metric: str) -> int | None:
     """Where the first of their runs ends, if both can be read there."""
-    ends = [_history(row)[-1].step for entry in pair for row in entry.best.measured if _history(row)]
+    ends = [history(row)[-1].step for entry in pair for row in entry.best.measured if history(row)]
     at = min(ends, default=0)
     return at if all(by_seed(entry.best, "steps", at, metric) for entry in pair) else None
 
@@ -297,11 +252,3 @@ def _last_common(pair: Pair, metric: str) -> int | None:
 def _final(entry: Tuned, metric: str) -> float:
     summary = entry.best.summary(metric)
     return summary.mean if summary else math.nan
-
-
-def _position(report: Report, axis: Axis) -> int:
-    return report.examples if axis == "examples" else report.step
-
-
-def _history(row: Row) -> tuple[Report, ...]:
-    return row.result.history if row.result is not None else ()

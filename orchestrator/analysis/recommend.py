@@ -137,8 +137,9 @@ def best_row(table: SweepTable, configuration: Configuration, goals: Sequence[Go
 def candidate(table: SweepTable, configuration: Configuration, front: Collection[str]) -> Candidate:
     """The figures of a configuration that the rule looks at. `front`: the keys of those that nobody beats."""
     metric = table.plan.objective.metric
-    estimates = [row.result.metrics.get(metric) for row in configuration.measured if row.result is not None]
-    halves = [half for e in estimates if e is not None and (half := of_one(e).half_width) is not None]
+    results = {row.seed: row.result for row in configuration.measured if row.result is not None}
+    rows = {seed: result.metrics[metric] for seed, result in results.items() if metric in result.metrics}
+    halves = [half for estimate in rows.values() if (half := of_one(estimate).half_width) is not None]
     size = configuration.summary("artifact_bytes")
     return Candidate(
         key=configuration.key,
@@ -149,6 +150,7 @@ def candidate(table: SweepTable, configuration: Configuration, front: Collection
         cost_seconds=seconds_to_target(table, table.parent_of(configuration)),
         on_front=configuration.key in front,
         batch_size=configuration.training.batch_size,
+        rows=rows,
     )
 
 
@@ -181,7 +183,12 @@ def _choose(table: SweepTable, configurations: Sequence[Configuration]) -> Choic
     tolerances = [g.value for g in table.plan.goals if g.metric == objective.metric and g.type == "max-degradation"]
     front = deployment_front(table) if configurations[0].kind == "variant" else training_front(table)
     candidates = [candidate(table, c, front) for c in configurations]
-    return choose(candidates, objective.mode, min(tolerances, default=None))
+    by_key = {c.key: c for c in configurations}
+
+    def beside(one: str, other: str) -> list[dict[int, float]]:
+        return table.beside(by_key[one], by_key[other], objective.metric)
+
+    return choose(candidates, objective.mode, min(tolerances, default=None), beside)
 
 
 def _runner_up(

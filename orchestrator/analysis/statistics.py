@@ -2,31 +2,34 @@
 
 Trials with the same seed share their data order and initial weights as far as their configurations allow, so two
 configurations are compared seed by seed: what the seed does to both cancels out. Intervals are Student's t at 95 %.
+How far seeds spread is told from the other configurations too, where they are given (`pooling.py`).
 
-When not to trust it: with two or three seeds the interval is wide (t = 12.7 and 4.3), so "no detectable difference"
-mostly says that there were few seeds; `pairs_needed` says how many it would take. A t-interval also believes that the
-figures over seeds are roughly normal; a diverging seed is not. Nor are those that are all the same, as accuracies over
-few rows may be: they do not tell how far others would lie, so there is no interval, and a difference has the sign
-test's p-value.
+When not to trust it: where there are no others, two or three seeds give a wide interval (t = 12.7 and 4.3), so "no
+detectable difference" mostly says that there were few seeds; `pairs_needed` says how many it would take. A t-interval
+also believes that the figures over seeds are roughly normal; a diverging seed is not. Nor are those that are all the
+same, as accuracies over few rows may be: they do not tell how far others would lie, so there is no interval, and a
+difference has the sign test's p-value, unless others tell.
+
+One seed tells nothing about seeds. Its validation rows may yet tell that the two models it gave differ.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtr, stdtr, stdtrit
 
+from orchestrator.analysis.pooling import ALPHA, Scale, Spread, Values, scale_of, spread_of
+from orchestrator.analysis.pooling import ROUNDING as ROUNDING
 from orchestrator.spec import Mode
-from trainables.results import Estimate
+from trainables.results import Z_95, Estimate
 
-ROUNDING = 1e-9  # 0.98 - 0.97 is more than 0.01 to a computer, not to a person
 SAME_SIGN = 6  # pairs that all differ by the same, for the sign test: 2^(1 - 6) < 5 %
-ALPHA = 0.05  # all intervals are 95 %, all verdicts hold at 5 %
 
 
 class Basis(StrEnum):
@@ -93,44 +96,80 @@ class Difference:
     pairs: int
     deviation: float | None  # sample standard deviation of the differences: what more seeds would have to beat
     mode: Mode
+    spread: Spread | None = None  # what the p-value over seeds rests on; None where it rests on no variance
+    p_rows: float | None = None  # of one seed: whether its two models differ on the validation rows
 
     @property
     def verdict(self) -> Verdict:
-        """Of the first against the second. With fewer than two pairs nothing is determined."""
-        if self.p_value is None:
+        """Of the first against the second, over seeds. With fewer than two pairs nothing is determined."""
+        return self._verdict(self.p_value)
+
+    @property
+    def rows_verdict(self) -> Verdict:
+        """Of one trained model against another, on the validation rows: says nothing of other seeds."""
+        return self._verdict(self.p_rows)
+
+    def _verdict(self, p_value: float | None) -> Verdict:
+        if p_value is None:
             return Verdict.NOT_DETERMINED
-        if self.p_value >= ALPHA:
+        if p_value >= ALPHA:
             return Verdict.NO_DIFFERENCE
         return Verdict.BETTER if (self.mean > 0) == (self.mode == "max") else Verdict.WORSE
 
 
-def paired_difference(first: Mapping[int, float], second: Mapping[int, float], mode: Mode) -> Difference | None:
+def paired_difference(
+    first: Values, second: Values, mode: Mode, others: Sequence[Values] = (), scale: Scale | None = None
+) -> Difference | None:
     """`first` - `second` by seed (seed -> value), with a t-interval. None when they share no seed.
 
-    Where all pairs differ by the same, the exact sign test: a p-value of 2^(1 - pairs), and no interval.
+    `others`: configurations that share no training with these two, nor with each other. Their spread over seeds is
+    pooled with that of the two, on `scale`: by default the one that suits the figures, where there are others. The mean
+    stays in the metric's unit, and so do the interval's ends. Without others, where all pairs differ by the same: the
+    exact sign test, a p-value of 2^(1 - pairs), and no interval.
     """
-    seeds = sorted(first.keys() & second.keys())
+    seeds = [seed for seed in sorted(first.keys() & second.keys()) if math.isfinite(first[seed] - second[seed])]
     deltas = np.array([first[seed] - second[seed] for seed in seeds])
-    deltas = deltas[np.isfinite(deltas)]
     n = len(deltas)
     if n == 0:
         return None
     mean = float(deltas.mean())
     if n == 1:
         return Difference(mean, None, None, None, 1, None, mode)
-    if _all_alike(deltas):
-        return Difference(mean, None, None, 2.0 ** (1 - n) if deltas.any() else 1.0, n, 0.0, mode)
-    deviation = float(deltas.std(ddof=1))
-    half = float(stdtrit(n - 1, 1 - ALPHA / 2)) * deviation / math.sqrt(n)
-    return Difference(mean, mean - half, mean + half, _p_value(mean, deviation, n), n, deviation, mode)
+    deviation = 0.0 if _all_alike(deltas) else float(deltas.std(ddof=1))
+    if scale is None:
+        scale = scale_of([v for one in (first, second, *others) for v in one.values()], mode) if others else Scale.PLAIN
+    spread = spread_of({seed: first[seed] for seed in seeds}, second, others, scale)
+    if (deviation == 0 and spread.configurations == 2) or spread.variance <= 0:
+        return Difference(mean, None, None, 2.0 ** (1 - n) if deltas.any() else 1.0, n, deviation, mode)
+    one, other = (float(scale.of(np.array([each[seed] for seed in seeds], float)).mean()) for each in (first, second))
+    error = math.sqrt(spread.variance / n)
+    p_value = float(2 * stdtr(spread.degrees, -abs(one - other) / error))
+    half = float(stdtrit(spread.degrees, 1 - ALPHA / 2)) * error
+    low, high = (scale.back(place) - scale.back(other) for place in (one - half, one + half))
+    if mean * (one - other) < 0:  # the scale and the plain mean disagree on which is larger: nothing is told
+        p_value = 1.0
+    return Difference(mean, min(low, mean), max(high, mean), p_value, n, deviation, mode, spread)
+
+
+def on_rows(difference: Difference | None, first: Estimate | None, second: Estimate | None) -> Difference | None:
+    """The same difference of one seed, with what the validation rows say of its two models. Others: unchanged.
+
+    From the two intervals over rows (Newcombe 1998, Stat. Med. 17(8), method 10). Both models were read on the same
+    rows, which makes them more alike than this believes: it errs towards "no difference".
+    """
+    if difference is None or difference.pairs > 1 or first is None or second is None:
+        return difference
+    upper, lower = (first, second) if first.value >= second.value else (second, first)
+    if upper.low is None or lower.high is None:
+        return difference
+    error = math.hypot(upper.value - upper.low, lower.high - lower.value) / Z_95
+    if error <= 0:
+        return difference
+    return replace(difference, p_rows=float(2 * ndtr(-(upper.value - lower.value) / error)))
 
 
 def _all_alike(values: np.ndarray[Any, Any]) -> bool:
     return bool(np.ptp(values) <= ROUNDING * np.abs(values).max())
-
-
-def _p_value(mean: float, deviation: float, n: int) -> float:
-    return float(2 * stdtr(n - 1, -abs(mean) / (deviation / math.sqrt(n))))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -149,8 +188,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def corrected(differences: Sequence[Difference | None]) -> list[Difference | None]:
     """The same differences with Holm's p-values, as one family. What is not determined stays so, and costs nothing."""
-    adjusted = iter(holm([d.p_value for d in differences if d is not None and d.p_value is not None]))
-    return [d if d is None or d.p_value is None else replace(d, p_value=next(adjusted)) for d in differences]
+    over_seeds = _adjusted([d.p_value if d else None for d in differences])
+    over_rows = _adjusted([d.p_rows if d else None for d in differences])
+    return [
+        d if d is None or p_value is p_rows is None else replace(d, p_value=p_value, p_rows=p_rows)
+        for d, p_value, p_rows in zip(differences, over_seeds, over_rows, strict=True)
+    ]
+
+
+def _adjusted(p_values: Sequence[float | None]) -> list[float | None]:
+    adjusted = iter(holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(adjusted) for p in p_values]
 
 
 def pairs_needed(deviation: float, delta: float) -> int:

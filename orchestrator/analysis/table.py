@@ -218,6 +218,21 @@ class SweepTable:
         found = (self._baseline_of.get(row.parent) for row in configuration.rows if row.parent)
         return next((parent for parent in found if parent is not None), configuration)
 
+    def beside(self, one: Configuration, other: Configuration, metric: str) -> list[dict[int, float]]:
+        """What may tell how far seeds spread, beside two configurations: a metric of others, seed -> value.
+
+        Variants of one training share what its seeds did. So two of different trainings are held against every other
+        training, and two of one training against its other variants.
+        """
+        parents = {self.parent_of(one).key, self.parent_of(other).key}
+        if len(parents) == 2:
+            return [c.values(metric) for c in self.baselines if c.key not in parents]
+        return [
+            c.values(metric)
+            for c in self.variants
+            if c.key not in {one.key, other.key} and self.parent_of(c).key in parents
+        ]
+
     def lost_seeds(self, configuration: Configuration) -> int:
         """Seeds without a figure: of variants of several seeds, also those that broke before they could be compressed.
 

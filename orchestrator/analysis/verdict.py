@@ -6,7 +6,8 @@ smallest    the smallest batch that is not detectably slower than the fastest, n
             second condition is there because few seeds detect nothing
 no detectable difference    no other is detectably slower than the fastest: take any, the figures say which you like
 
-Differences are of log seconds, paired by seed: a ratio with Student's 95 % interval; verdicts hold at 5 % after Holm's
+Differences are of log seconds, paired by seed: a ratio with Student's 95 % interval, its variance pooled over all that
+were confirmed (`pooling.py`); verdicts hold at 5 % after Holm's
 correction over all that are compared with the fastest. Only configurations of which every seed reached the target take
 part. Where the first reading was at the target already, the time is an upper bound; there is no verdict if that holds
 for any but the fastest. When not to trust it: the fastest was chosen by the figures that it is then compared on, which
@@ -22,6 +23,7 @@ from functools import cached_property
 from statistics import fmean
 
 from orchestrator.analysis.crossing import Crossing
+from orchestrator.analysis.pooling import Scale
 from orchestrator.analysis.predict import (
     Fit,
     Prediction,
@@ -193,7 +195,7 @@ def decided(verdict: BatchVerdict, whole: Sequence[Contender]) -> BatchVerdict:
     fastest = min(whole, key=lambda c: (c.mean_log_seconds, c.configuration.key))
     cheapest = min(whole, key=lambda c: (c.mean_log_cost, c.configuration.key))
     rest = [contender for contender in whole if contender is not fastest]
-    differences = corrected([paired_difference(c.log_seconds, fastest.log_seconds, "min") for c in rest])
+    differences = corrected([_difference(c, fastest, whole) for c in rest])
     others = tuple(
         Slower(contender, difference, fastest.is_bound) for contender, difference in zip(rest, differences, strict=True)
     )
@@ -204,6 +206,11 @@ def decided(verdict: BatchVerdict, whole: Sequence[Contender]) -> BatchVerdict:
     ]
     smallest = min([fastest, *as_fast], key=lambda c: (c.batch_size, c.mean_log_seconds))
     return replace(verdict, fastest=fastest, cheapest=cheapest, smallest=smallest, others=others)
+
+
+def _difference(contender: Contender, fastest: Contender, whole: Sequence[Contender]) -> Difference | None:
+    others = [c.log_seconds for c in whole if c is not contender and c is not fastest]
+    return paired_difference(contender.log_seconds, fastest.log_seconds, "min", others, Scale.PLAIN)
 
 
 def _why_none(table: SweepTable, tuned: Fit, found: Sequence[Contender]) -> str | None:

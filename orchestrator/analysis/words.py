@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Sequence
 
-from orchestrator.analysis.statistics import Summary
+from orchestrator.analysis.pooling import Scale
+from orchestrator.analysis.statistics import Difference, Summary, Verdict
 from orchestrator.problems import plural as plural
 from orchestrator.spec import Objective
 
@@ -72,6 +73,33 @@ def summary_words(metric: str, summary: Summary | None, *, unit: bool = True) ->
 def signed(metric: str, value: float) -> str:
     """A difference, with its sign: `+0.003`, `-12 kB`."""
     return ("+" if value >= 0 else "") + quantity(metric, value, 2)
+
+
+def paired_words(difference: Difference) -> str:
+    """What a verdict over seeds rests on: `paired over 2 seeds, variance pooled over 8 configurations (...)`."""
+    pairs, spread = f"paired over {difference.pairs} seeds", difference.spread
+    if spread is None:
+        return pairs
+    if spread.outlying:
+        return f"{pairs}; variance not pooled, as one of the two varies far more over seeds than the others"
+    if spread.configurations == 2:
+        return pairs
+    scale = "" if spread.scale is Scale.PLAIN else f" on the {spread.scale} scale"
+    return (
+        f"{pairs}, variance pooled over {spread.configurations} configurations{scale} "
+        f"({spread.degrees:g} degrees of freedom)"
+    )
+
+
+def one_seed_words(difference: Difference) -> str:
+    """What is known, and what is not, of two configurations with one seed each."""
+    if difference.p_rows is None:
+        return "not determined (one seed)"
+    unknown = "whether the settings differ over seeds is not known from one seed"
+    p_value = f"(p = {difference.p_rows:.2g})"
+    if difference.rows_verdict is Verdict.NO_DIFFERENCE:
+        return f"not determined (one seed): the validation rows do not tell these two trained models apart {p_value}"
+    return f"these two trained models differ on the validation rows {p_value}; {unknown}"
 
 
 def target_words(objective: Objective) -> str:

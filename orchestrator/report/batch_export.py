@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from orchestrator.analysis.batch_words import behind_words, headline, slower_words, verdict_sentences
+from orchestrator.analysis.common_readings import checkpoints, metrics_read, readings
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.critical_batch import CriticalBatch
-from orchestrator.analysis.fair import checkpoints, metrics_read, readings
 from orchestrator.analysis.predict import Prediction
 from orchestrator.analysis.statistics import Difference, Summary
 from orchestrator.analysis.table import Row

@@ -16,9 +16,10 @@ from orchestrator.analysis.batch_words import (
     headline,
     verdict_sentences,
 )
+from orchestrator.analysis.common_readings import Axis, checkpoints, mean_at, train_metric
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.critical_batch import MIN_SIZES
-from orchestrator.analysis.fair import Axis, checkpoints, mean_at, settings_of, train_metric
+from orchestrator.analysis.fair import settings_of
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.targets import TargetRow
 from orchestrator.analysis.tuning import tuned

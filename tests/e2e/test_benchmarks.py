@@ -51,6 +51,10 @@ def test_trial_overhead() -> None:
         assert row in text
 
 
+def test_seed_verdicts() -> None:
+    assert len(printed("seed_verdicts", "--draws", "1").splitlines()) == 1 + 3 * 4 * 6
+
+
 def test_auto_vs_grid() -> None:
     text = printed("auto_vs_grid", "--tasks", "digits_cnn", "--short", "--judge-seeds", "2")
     assert "seconds to the target, auto over grid" in text

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sample_sweep import baseline_config, sample_plan, sample_results
 
+from orchestrator.analysis.common_readings import checkpoints, value_at
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.fair import Behind, behind, checkpoints, choices, value_at
+from orchestrator.analysis.fair import Behind, behind, choices
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.stored import StoredTrial
 from orchestrator.analysis.table import SweepTable, make_table

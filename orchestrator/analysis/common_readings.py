@@ -1,0 +1,98 @@
+"""Runs read at common places: after equal examples, and after equal steps.
+
+Between two readings of a run the value is on the straight line between them; outside of its readings it has none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.analysis.table import Configuration, Row, SweepTable
+from trainables.results import Report
+
+Axis = Literal["examples", "steps"]
+
+EXAMPLE_CHECKPOINTS = 10
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where all runs of a sweep are read."""
+
+    examples: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    def of(self, axis: Axis) -> tuple[int, ...]:
+        return self.examples if axis == "examples" else self.steps
+
+
+def checkpoints(table: SweepTable) -> Checkpoints:
+    """Over the baselines that ran to their end. A number of steps is kept if runs of two batch sizes can be read there.
+
+    With one batch size, if any run can.
+    """
+    rows = [row for c in table.baselines for row in c.measured if row.result is not None and row.result.history]
+    if not rows:
+        return Checkpoints((), ())
+    end = min(history(row)[-1].examples for row in rows)
+    examples = tuple(end * i // EXAMPLE_CHECKPOINTS for i in range(1, EXAMPLE_CHECKPOINTS + 1))
+    spans = [(row.config.training.batch_size, history(row)[0].step, history(row)[-1].step) for row in rows]
+    enough = min(2, len({size for size, _, _ in spans}))
+    doublings = (2**i for i in range(max(last for _, _, last in spans).bit_length()))
+    steps = tuple(at for at in doublings if len({size for size, first, last in spans if first <= at <= last}) >= enough)
+    return Checkpoints(tuple(dict.fromkeys(examples)), steps)
+
+
+def value_at(reports: Sequence[Report], axis: Axis, at: float, metric: str) -> float | None:
+    """A metric after so many examples or steps; None before the first reading of it and after the last."""
+    readings = [(position(report, axis), report.metrics[metric]) for report in reports if metric in report.metrics]
+    return on_line([(x, y) for x, y in readings if math.isfinite(y)], at)
+
+
+def on_line(points: Sequence[tuple[float, float]], at: float) -> float | None:
+    """Between two points, on the straight line between them; None outside of all."""
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        if x0 <= at <= x1:
+            return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
+    return next((y for x, y in points if x == at), None)
+
+
+def metrics_read(table: SweepTable) -> tuple[str, ...]:
+    """The objective and the loss, each on validation and on training data, as far as runs report them."""
+    objective = table.plan.objective.metric.removeprefix("best_")
+    names = (objective, train_metric(objective), "val_loss", "train_loss")
+    known = {name for row in table.rows if row.result for report in row.result.history for name in report.metrics}
+    return tuple(name for name in dict.fromkeys(names) if name in known)
+
+
+def train_metric(metric: str) -> str:
+    return metric.removeprefix("best_").replace("val_", "train_", 1)
+
+
+def readings(row: Row, axis: Axis, at: Iterable[int], metrics: Sequence[str]) -> list[dict[str, float | None]]:
+    """One record per checkpoint: `{"examples": 4000, "val_accuracy": 0.91, "train_accuracy": 0.93}`."""
+    reports = history(row)
+    return [{axis: place, **{name: value_at(reports, axis, place, name) for name in metrics}} for place in at]
+
+
+def mean_at(configuration: Configuration, axis: Axis, at: int, metric: str) -> float | None:
+    """Over the seeds that can be read there."""
+    values = list(by_seed(configuration, axis, at, metric).values())
+    return sum(values) / len(values) if values else None
+
+
+def by_seed(configuration: Configuration, axis: Axis, at: int, metric: str) -> dict[int, float]:
+    found = ((row.seed, value_at(history(row), axis, at, metric)) for row in configuration.measured)
+    return {seed: value for seed, value in found if value is not None}
+
+
+def position(report: Report, axis: Axis) -> int:
+    return report.examples if axis == "examples" else report.step
+
+
+def history(row: Row) -> tuple[Report, ...]:
+    return row.result.history if row.result is not None else ()
