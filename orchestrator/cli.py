@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 import typer
 
 from orchestrator.exit_codes import INPUT_IS_WRONG
+from orchestrator.host import home, settle_in
 from orchestrator.probing.probe import probe_command
 from orchestrator.remote.cluster import doctor_command, submit_command
 from orchestrator.remote.job_commands import jobs_command, logs_command, status_command, stop_command
@@ -42,6 +43,7 @@ def _say_version(wanted: bool) -> None:
 
 @app.callback()
 def everywhere(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -50,6 +52,11 @@ def everywhere(
 
     Example: paretune run examples/digits.yaml
     """
+    if home() is None and context.invoked_subcommand != "doctor":
+        from trainables.data.fingerprint import NO_HOME
+
+        print(f"paretune: {NO_HOME}", file=sys.stderr)
+        raise typer.Exit(INPUT_IS_WRONG)
 
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.", show_default=False)]
@@ -197,6 +204,7 @@ def main() -> None:
     """The entry point of the `paretune` command."""
     atexit.register(gc.freeze)  # for seconds, Python's end would search half a million objects of the libraries
     _make_everything_printable()
+    settle_in()
     app()
 
 

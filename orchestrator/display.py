@@ -26,7 +26,9 @@ from orchestrator.problems import plural
 from orchestrator.progress import Clock, Progress, Running
 from orchestrator.running.ledger import Observer
 from trainables.config import VariantConfig
+from trainables.credentials import without_credentials
 from trainables.results import Report, Status, TrialResult
+from trainables.words import first_line
 
 HEARTBEAT_SECONDS = 30.0  # the longest silence of the plain lines
 MAX_RUNNING_LINES = 8
@@ -42,10 +44,14 @@ def display(
     console = console or Console()
     live = console.is_terminal and not console.is_dumb_terminal and not plain
     shown = LiveDisplay(plan, console, earlier=earlier) if live else PlainDisplay(plan, console, earlier=earlier)
+    why = ""
     try:
         yield shown
+    except (OSError, RuntimeError, ValueError) as error:  # an interruption is none of them, and needs no reason
+        why = without_credentials(first_line(error))
+        raise
     finally:
-        shown.close()
+        shown.close(why)
 
 
 @contextmanager
@@ -135,10 +141,10 @@ class LiveDisplay:
         if was_running and result.status is not Status.COMPLETED:
             self._live.console.print(Text(ended_words(self._progress, result), "yellow"), highlight=False)
 
-    def close(self) -> None:
+    def close(self, why: str = "") -> None:
         """Take the picture away and leave one line of totals."""
         self._live.stop()
-        self._live.console.print(closing_words(self._progress), highlight=False)
+        self._live.console.print(closing_words(self._progress, why), highlight=False, markup=False)
 
     def picture(self) -> RenderableType:
         with self._lock:
@@ -198,11 +204,11 @@ class PlainDisplay:
                     f"ended    {ended_words(progress, result)} ({len(progress.results)} of {progress.total} done)"
                 )
 
-    def close(self) -> None:
+    def close(self, why: str = "") -> None:
         self._closed.set()
         self._heart.join()
         with self._lock:
-            self._say(closing_words(self._progress))
+            self._say(closing_words(self._progress, why))
 
     def beat(self) -> None:
         """Say where the sweep stands, if nothing was said for a while."""
@@ -260,11 +266,12 @@ def ended_words(progress: Progress, result: TrialResult) -> str:
     return f"{result.id}  {progress.describe(result)}: {_status(result.status)}{figure}{reason}"
 
 
-def closing_words(progress: Progress) -> str:
+def closing_words(progress: Progress, why: str = "") -> str:
+    """`why`: the reason for which trials were left undone."""
     completed = len(progress.results) - sum(progress.failures.values())
     failures = "".join(f", {count} {_status(status)}" for status, count in progress.failures.most_common())
     missing = progress.total - len(progress.results)
-    unfinished = f", {missing} not done" if missing > 0 else ""
+    unfinished = f", {missing} not done{f': {why}' if why else ''}" if missing > 0 else ""
     took = f"{plural(progress.total, 'trial')} in {duration(progress.elapsed)}"
     return f"{took}: {completed} completed{failures}{unfinished}"
 

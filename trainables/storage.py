@@ -44,6 +44,11 @@ class Storage:
         """What messages call it: its URI without names and passwords."""
         return without_credentials(self.uri)
 
+    @property
+    def filesystem(self) -> fs.FileSystem:
+        """What reaches it, credentials and all; `path` names the files in it."""
+        return self._fs
+
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
 

@@ -33,6 +33,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from trainables.commands import COMMAND, Raised, Shutdown
 from trainables.data.fingerprint import default_cache
+from trainables.handover import reached
 from trainables.malloc import give_back_large_blocks
 from trainables.results import Frozen
 from trainables.storage import Storage
@@ -51,9 +52,13 @@ class WorkerGroupConfig(Frozen):
     gpus_per_worker: int
     accelerator_type: str | None = None  # of its nodes' GPUs, by Ray's name
     node_labels: dict[str, str] = Field(default_factory=dict)  # that its nodes have
-    storage: str  # URI of the sweep's storage
+    storage: str  # where the sweep's storage is, without credentials
+    handover: str = ""  # the key to its whole address, which is written nowhere; "" if there is no more to know
     runner: str = "trainables.trial:run_trial"  # what runs a trial; another one for tests
-    scratch: str  # a folder that every node reaches, for Ray Train's own files
+    scratch: str  # a folder for Ray Train's own files: its path, or its name in a storage that is not local
+
+    def open_storage(self) -> Storage:
+        return reached(self.handover) if self.handover else Storage(self.storage)
 
 
 class WorkerLostError(RuntimeError):
@@ -88,9 +93,11 @@ def make_trainer(config: WorkerGroupConfig, mailbox: Any) -> DataParallelTrainer
     if config.gpus_per_worker:
         resources["GPU"] = config.gpus_per_worker
     callbacks: list[Any] = [Liaison(mailbox)]
+    storage = config.open_storage()
     run_config: Any = RunConfig(
         name=f"gang-{uuid.uuid4().hex}",
-        storage_path=config.scratch,
+        storage_path=config.scratch if storage.is_local else storage.path(config.scratch),
+        storage_filesystem=None if storage.is_local else storage.filesystem,
         failure_config=FailureConfig(max_failures=-1),
         callbacks=callbacks,
     )
@@ -202,7 +209,7 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
             world_size=num_workers,
             timeout=COLLECTIVE_TIMEOUT,
         )
-    storage, together = Storage(config.storage), _cpus_of_this_node() // config.cpus_per_worker
+    storage, together = config.open_storage(), _cpus_of_this_node() // config.cpus_per_worker
     return meeting["life"], Place(storage, default_cache(), rank, num_workers, device, max(1, together))
 
 

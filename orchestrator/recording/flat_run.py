@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from orchestrator.host import OUTER_RUN, OUTER_RUN_TAG
 from orchestrator.leaves import leaves
 from orchestrator.metrics import mlflow_key
 from orchestrator.plan import Stage
@@ -101,6 +103,7 @@ def tags(sweep: str, recording: str, log: TrialLog) -> dict[str, str]:
         "paretune.task": config.task.name,
         **({"paretune.parent": config.parent} if config.kind == "variant" else {}),
         **({"paretune.stage": log.started.stage.value} if log.started.stage is not Stage.GRID else {}),
+        **({OUTER_RUN_TAG: outer} if (outer := os.environ.get(OUTER_RUN)) else {}),  # no parent: MLflow would hide it
         "mlflow.runColor": _colour(config),
     }
 

@@ -52,6 +52,9 @@ class Check:
 
 def check_here(storage: str | None) -> Iterator[Check]:
     """This machine alone: what `paretune run` would meet."""
+    from orchestrator.remote.doctor_host import check_surroundings
+
+    yield from check_surroundings()
     yield from check_machine()
     yield check_token()
     yield _checked("mlflow", lambda: check_mlflow(os.environ.get("MLFLOW_TRACKING_URI")))
@@ -77,14 +80,19 @@ def check_machine() -> list[Check]:
         _checked("packages", check_packages),
         check_compiler(),
         _checked("accelerator", check_accelerator),
-        _checked("disk", lambda: check_disk(_cache())),
+        _checked("disk", check_cache),
     ]
 
 
-def _cache() -> Path:
-    from trainables.data.fingerprint import default_cache
+def check_cache() -> Check:
+    """Where this machine keeps converted data."""
+    from trainables.data.fingerprint import NoHomeError, default_cache
 
-    return default_cache()
+    try:
+        return check_disk(default_cache())
+    except NoHomeError:
+        way_out = "set PARETUNE_CACHE, or HOME, to a folder that can be written"
+        return Check("problem", "disk", "no folder for converted data, as nobody knows this user's home", way_out)
 
 
 def check_python() -> Check:

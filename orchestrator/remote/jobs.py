@@ -17,6 +17,7 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
+from orchestrator.host import never_through_a_proxy
 from orchestrator.remote.job_request import JobRequest
 from orchestrator.remote.submitted import JobState, SubmittedSweep, submitted_sweeps
 from orchestrator.remote.token import ClusterError
@@ -48,6 +49,7 @@ class JobServer:
     def __init__(self, address: str, token: str | None) -> None:
         """Raises ClusterError if nothing answers there within seconds, or the token is missing or wrong."""
         self.address = address.rstrip("/")
+        never_through_a_proxy(urlsplit(address).hostname or "")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.ray_version: str = self._get("/api/version").get("ray_version", "unknown")
         with _without("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # Ray lets these two override its own argument

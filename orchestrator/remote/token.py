@@ -21,13 +21,14 @@ def auth_token(environment: Mapping[str, str] = os.environ) -> str | None:
     if token := environment.get("RAY_AUTH_TOKEN", "").strip():
         return token
     named = environment.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
     try:
+        path = Path(named or "~/.ray/auth_token").expanduser()
         token = path.read_text().strip()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows where this user's home is
         if named is None:
             return None
-        raise ClusterError(f"the token file {named} (RAY_AUTH_TOKEN_PATH) cannot be read: {error.strerror}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ClusterError(f"the token file {named} (RAY_AUTH_TOKEN_PATH) cannot be read: {why}") from error
     if named and not token:
         raise ClusterError(f"the token file {named} (RAY_AUTH_TOKEN_PATH) is empty")
     return token or None

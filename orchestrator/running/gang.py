@@ -18,7 +18,7 @@ from trainables.commands import Answer, Finished, Raised, Reading, Start
 from trainables.config import BaselineConfig, TrialConfig
 from trainables.division import division_of, next_division, write_down
 from trainables.results import Frozen, Status
-from trainables.storage import Storage, checkpoint_file
+from trainables.storage import checkpoint_file
 from trainables.worker import WorkerGroupConfig
 
 IDLE_S = 3.0  # after a trial's end
@@ -48,7 +48,7 @@ def divide(job: Assignment) -> Retry | None:
     """Write down a smaller micro-batch for the next attempt; None if the trial is no training or has single rows."""
     if not isinstance(job.config, BaselineConfig):
         return None
-    storage, checkpoint = Storage(job.group.storage), checkpoint_file(job.trial)
+    storage, checkpoint = job.group.open_storage(), checkpoint_file(job.trial)
     smaller = next_division(division_of(job.config.training, storage, checkpoint))
     if smaller is None:
         return None

@@ -1,6 +1,7 @@
 """Ray, started or joined, and quiet.
 
-Started locally it listens on this machine alone, and dies with the driver, also when that is killed.
+Started locally it listens on this machine alone, and dies with the driver, also when that is killed. Its workers
+inherit the driver's environment: what is secret in there need not be written down for them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import contextlib
 import gc
 import logging
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+from orchestrator.host import never_through_a_proxy
+from orchestrator.ray_folder import ray_folder
+from orchestrator.remote.token import auth_token
 
 _DRIVER_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the only way to have Tune print nothing
@@ -76,11 +83,12 @@ def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterato
         return
     # What Ray's daemons have to say of workers that died is told by the trials' results.
     ray._private.worker._worker_logs_enabled = settings.show_worker_output
-    start(settings, search_path)
-    try:
-        yield
-    finally:
-        _shut_down()
+    with contextlib.nullcontext() if _address(settings) else ray_folder() as folder:
+        start(settings, search_path, folder)
+        try:
+            yield
+        finally:
+            _shut_down()
 
 
 def _shut_down() -> None:
@@ -99,16 +107,23 @@ def _shut_down() -> None:
             gc.enable()
 
 
-def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
-    """Connect to the cluster at the address, or start a local one. Raises RayStartError if there is none to be had."""
+def _address(settings: RaySettings) -> str | None:
+    return settings.address or os.environ.get("RAY_ADDRESS")
+
+
+def start(settings: RaySettings, search_path: Sequence[str] = (), folder: str | None = None) -> None:
+    """Connect to the cluster at the address, or start a local one, which keeps its files in `folder`.
+
+    Raises RayStartError if there is none to be had.
+    """
     environment = dict(_CLUSTER_ENVIRONMENT)
     if cache := os.environ.get("PARETUNE_CACHE"):  # else each node's own
         environment["PARETUNE_CACHE"] = cache
     if search_path:
         environment["PYTHONPATH"] = os.pathsep.join([*search_path, *filter(None, [os.environ.get("PYTHONPATH")])])
     quiet: dict[str, Any] = {"log_to_driver": settings.show_worker_output, "logging_level": logging.ERROR}
-    address = settings.address or os.environ.get("RAY_ADDRESS")
-    if address:
+    if address := _address(settings):
+        never_through_a_proxy(address.rpartition(":")[0].strip("[]"))
         _check_listens(_last_started() if address == "auto" else address)
         # Within a job, what is said here may have been said to the job too (`submit --env`): then this holds.
         os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
@@ -119,7 +134,15 @@ def start(settings: RaySettings, search_path: Sequence[str] = ()) -> None:
         return
     cpus = settings.num_cpus or usable_cpus()
     environment |= _LOCAL_ENVIRONMENT
-    patiently(lambda: _start_local(cpus, environment, settings.include_dashboard, quiet))
+    _provide_token()
+    patiently(lambda: _start_local(cpus, environment, settings.include_dashboard, {**quiet, "_temp_dir": folder}))
+
+
+def _provide_token() -> None:
+    """Ray's daemons and workers inherit it. Without one, Ray would make it, in a file that others can read."""
+    if auth_token() is None:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    AuthenticationTokenLoader.instance().reset_cache()  # this process may have looked for it before
 
 
 def patiently(start: Callable[[], object]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 
 from orchestrator.plan import Plan
 from orchestrator.running.gang import Ending, Gang
@@ -31,8 +32,9 @@ from orchestrator.running.resources import (
 from orchestrator.running.schedule import PerBatchSize
 from orchestrator.running.searcher import Admission
 from orchestrator.stages import answered
+from trainables.handover import AWS_CREDENTIALS, handed_over
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage, within
+from trainables.storage import Storage, sweep_file
 from trainables.worker import WorkerGroupConfig
 
 BEHIND = "behind the others of its batch size"
@@ -74,7 +76,11 @@ def run_sweep(
     if not ledger.is_complete:
         settings = ray_settings or RaySettings()
         search_path = plan.sweep.facts.search_path
-        with connected(settings, search_path), tempfile.TemporaryDirectory(prefix="paretune-") as scratch:
+        with (
+            connected(settings, search_path),
+            handed_over(storage) as handover,
+            tempfile.TemporaryDirectory(prefix="paretune-") as scratch,
+        ):
             resources = plan.sweep.resources
             nodes, cpus = eligible(cluster_nodes(), resources), resources.cpus_per_worker
             check_precision(((trial.id, trial.config) for trial in ledger.open_trials()), nodes)
@@ -85,15 +91,17 @@ def run_sweep(
                 gpus_per_worker=0,
                 accelerator_type=resources.accelerator_type,
                 node_labels=resources.node_labels,
-                storage=storage.uri,
+                storage=storage.uri if storage.is_local else storage.label,
+                handover=handover,
                 runner=runner,
-                scratch=scratch if storage.is_local else within(storage.uri, f"sweeps/{plan.sweep.name}/ray"),
+                scratch=scratch if storage.is_local else sweep_file(plan.sweep.name, "ray"),
             )
             _tune(ledger, Admission(ledger, nodes, template, resources.max_concurrent_trials), scratch)
     return SweepOutcome(ledger.results, tuple(ledger.found))
 
 
 def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(AWS_CREDENTIALS)  # Ray's agent would log them
     sweep = ledger.plan.sweep
     driver = Driver(ledger)
     stopping = sweep.early_stopping

@@ -364,3 +364,16 @@ def test_a_full_disk_stops_no_sweep_and_is_no_success_of_what_it_found() -> None
     finally:
         with suppress(OSError):
             full.close()
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_what_was_left_undone_has_its_reason(plan: Plan, plain: bool) -> None:
+    text = io.StringIO()
+
+    def no_sockets() -> None:
+        with display(plan, plain=plain, console=Console(file=text, force_terminal=True, width=200)):
+            raise OSError("Ray's sockets fit into none of /tmp\nand more")
+
+    with pytest.raises(OSError, match="Ray's sockets"):
+        no_sockets()
+    assert text.getvalue().rstrip().splitlines()[-1].endswith("8 not done: Ray's sockets fit into none of /tmp")

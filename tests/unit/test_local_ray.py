@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -77,3 +78,16 @@ def test_the_command_says_so_without_a_traceback(
     sweep = Path(__file__).parents[2] / "examples/digits.yaml"
     assert run.run_command(sweep, str(tmp_path)) == run.FAILED
     assert capsys.readouterr().err == "paretune: Ray did not start here\n"
+
+
+def test_a_local_ray_has_a_token_that_is_written_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    slow_for(monkeypatch, 0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "")
+    start(RaySettings(num_cpus=1))
+    made = os.environ["RAY_AUTH_TOKEN"]
+    assert len(made) == 64
+    start(RaySettings(num_cpus=1))
+    assert os.environ["RAY_AUTH_TOKEN"] == made
+    assert list(tmp_path.iterdir()) == []

@@ -19,9 +19,22 @@ SETTLED_SECONDS = 2.0  # a file touched more recently may change again without i
 __all__ = ["DataError", "check_unchanged", "default_cache", "fingerprint", "overlap", "together"]
 
 
+NO_HOME = (
+    "there is no home folder: HOME is not set, and this machine knows nobody with this user's number. Set "
+    "PARETUNE_CACHE, or HOME, to a folder that can be written"
+)
+
+
+class NoHomeError(OSError):
+    """Nobody knows where this user's files belong."""
+
+
 def default_cache() -> Path:
-    """This node's cache: PARETUNE_CACHE, or ~/.cache/paretune."""
-    return Path(os.environ.get("PARETUNE_CACHE") or "~/.cache/paretune").expanduser().absolute()
+    """This node's cache: PARETUNE_CACHE, or ~/.cache/paretune. Raises NoHomeError."""
+    try:
+        return Path(os.environ.get("PARETUNE_CACHE") or "~/.cache/paretune").expanduser().absolute()
+    except RuntimeError as error:
+        raise NoHomeError(NO_HOME) from error
 
 
 def fingerprint(source: str | Path, cache: Path | None = None) -> str:

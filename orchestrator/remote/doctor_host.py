@@ -1,0 +1,63 @@
+"""What around this machine may lead a sweep astray: no home, a long TMPDIR, proxies, an outer MLflow run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
+
+from orchestrator.host import has_name, home, outer_run_note, proxies
+from orchestrator.ray_folder import NoFolderError, ray_folder
+from orchestrator.remote.doctor import Check
+from trainables.credentials import without_credentials
+from trainables.data.fingerprint import NO_HOME
+
+
+def check_surroundings() -> Iterator[Check]:
+    yield check_home()
+    yield check_sockets()
+    yield from check_proxies(os.environ.get("MLFLOW_TRACKING_URI"))
+    if note := outer_run_note():
+        yield Check("note", "mlflow", note)
+
+
+def check_home() -> Check:
+    folder = home()
+    if folder is None:
+        return Check("problem", "home", *NO_HOME.split(". ", 1))
+    if not os.access(next(path for path in (folder, *folder.parents) if path.exists()), os.W_OK):
+        way_out = "set HOME to a folder that can"
+        return Check("problem", "home", f"{folder} cannot be written", way_out)
+    if not has_name():
+        return Check("note", "home", f"{folder}; this machine knows no name for user {os.getuid()}")
+    return Check("ok", "home", str(folder))
+
+
+def check_sockets() -> Check:
+    """Where a local Ray would keep its files."""
+    try:
+        with ray_folder() as folder:
+            place = os.path.dirname(os.path.dirname(folder))
+    except NoFolderError as error:
+        return Check("problem", "sockets", *str(error).split(": ", 1))
+    wanted = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if place != wanted:
+        return Check(
+            "note", "sockets", f"{wanted} is too long for Ray's, or no place for them; {place} is taken instead"
+        )
+    return Check("ok", "sockets", f"Ray's fit into {place}")
+
+
+def check_proxies(tracking_uri: str | None) -> Iterator[Check]:
+    """Loopback and the addresses of a cluster never go through a proxy; what does, and may not be meant to, is told."""
+    found = proxies()
+    if not found:
+        return
+    named = ", ".join(f"{protocol} through {without_credentials(proxy)}" for protocol, proxy in sorted(found.items()))
+    yield Check("ok", "proxies", f"{named}; not for this machine's own addresses, nor a cluster's")
+    parts = urlsplit(tracking_uri or "")
+    if parts.scheme in found and parts.hostname and not proxy_bypass(parts.hostname):
+        way_out = f"if it is to be asked directly, add {parts.hostname} to no_proxy"
+        yield Check("note", "proxies", f"MLflow at {parts.hostname} is asked through the proxy", way_out)
