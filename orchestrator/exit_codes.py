@@ -5,3 +5,4 @@ FAILED = 1  # it was not
 INPUT_IS_WRONG = 2
 RUNNING_ELSEWHERE = 3  # another run of the same sweep is at work: nothing was done, and nothing is wrong
 INTERRUPTED = 130  # Ctrl-C, as shells have it
+TERMINATED = 143  # SIGTERM, likewise

@@ -15,9 +15,10 @@ from pathlib import Path
 from orchestrator.analysis.comparison import Comparison, load_comparison
 from orchestrator.analysis.stored import PLAN, earlier_words, save_plan, stored_plan
 from orchestrator.display import display, outliving_its_readers
-from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED, RUNNING_ELSEWHERE
+from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG, RUNNING_ELSEWHERE
 from orchestrator.final_reading import read_test_data
 from orchestrator.host import outer_run_note
+from orchestrator.interrupts import Interrupts, heeding_signals
 from orchestrator.judging import Judged
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
@@ -48,12 +49,25 @@ def run_command(
     plain: bool = False,
 ) -> int:
     """Run a sweep, or what is left of it, and print what came out. Returns the exit code."""
-    with outliving_its_readers():
-        return _run_and_print(sweep_file, storage, RaySettings(address=address), options or RunOptions(), plain)
+    with outliving_its_readers(), heeding_signals() as interrupts:
+        options = options or RunOptions()
+        try:
+            return _run_and_print(sweep_file, storage, RaySettings(address=address), options, plain, interrupts)
+        except (Interrupted, KeyboardInterrupt) as interrupt:
+            print(f"\nparetune: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+            again = [*_options(storage, address), *options.words(), *(["--plain"] if plain else [])]
+            print(f"Go on with: {shlex.join([_program(), 'run', str(sweep_file), *again])}", file=sys.stderr)
+            print(_left_out(storage), end="", file=sys.stderr)
+            return interrupts.exit_code
 
 
 def _run_and_print(
-    sweep_file: Path, storage: str | None, ray_settings: RaySettings, options: RunOptions, plain: bool
+    sweep_file: Path,
+    storage: str | None,
+    ray_settings: RaySettings,
+    options: RunOptions,
+    plain: bool,
+    interrupts: Interrupts,
 ) -> int:
     where = storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE
     try:
@@ -68,7 +82,7 @@ def _run_and_print(
         return INPUT_IS_WRONG
     try:
         with Journal(place, plan.sweep.name) as journal:
-            outcome = _run(plan, place, journal, ray_settings, options=options, plain=plain)
+            outcome = _run(plan, place, journal, ray_settings, interrupts, options=options, plain=plain)
             comparison = load_comparison(place, plan.sweep.name)
     except SweepIsRunningError as error:
         print(f"paretune: {error}", file=sys.stderr)
@@ -79,19 +93,20 @@ def _run_and_print(
     except (RayStartError, OSError) as error:  # OSError: a storage that cannot be written, a full disk
         print(f"paretune: {error}", file=sys.stderr)
         return FAILED
-    except (Interrupted, KeyboardInterrupt) as interrupt:
-        print(f"\nparetune: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        again = [*_options(storage, ray_settings.address), *options.words(), *(["--plain"] if plain else [])]
-        print(f"Go on with: {shlex.join([_program(), 'run', str(sweep_file), *again])}", file=sys.stderr)
-        print(_left_out(storage), end="", file=sys.stderr)
-        return INTERRUPTED
     print_comparison(comparison)
     _say_what_next(comparison, storage, where)
     return DONE if any(result.status is Status.COMPLETED for result in outcome.results.values()) else FAILED
 
 
 def _run(
-    plan: Plan, storage: Storage, journal: Journal, ray_settings: RaySettings, *, options: RunOptions, plain: bool
+    plan: Plan,
+    storage: Storage,
+    journal: Journal,
+    ray_settings: RaySettings,
+    interrupts: Interrupts,
+    *,
+    options: RunOptions,
+    plain: bool,
 ) -> SweepOutcome:
     """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
     earlier = earlier_words(storage, plan)  # before the keeper writes another plan
@@ -116,7 +131,8 @@ def _run(
     finally:
         found = None if comparison is None else comparison.recommendation
         chosen = None if found is None or found.row is None else found.row.id
-        if (unsent := recorder.close(note="" if found is None else found.headline, recommended=chosen)) is not None:
+        note = "" if found is None else found.headline
+        if (unsent := recorder.close(note=note, recommended=chosen, interrupts=interrupts)) is not None:
             print(f"paretune: {unsent}", file=sys.stderr)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from orchestrator.interrupts import Interrupts
 from orchestrator.plan import Plan
 from orchestrator.recording.cursor import Page
 from orchestrator.recording.journal import Journal
@@ -28,6 +29,8 @@ GATHER_SECONDS = 0.5  # reports that come close together go in one request
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0  # between attempts
 LONGEST_UPLOAD_SECONDS = 3600.0  # of one model, at the end: at 1 Mbit/s, 450 MB
 QUIET_SECONDS = 5.0  # of waiting at the end; then a person is told for what
+HURRIED_SECONDS = 3.0  # at the end, to send what is left, where this process is about to be killed
+LAST_WORD_SECONDS = 3.0  # to say that nothing runs any more
 FAILURES_IN_A_ROW = 3  # then the server is taken to be away; fewer may be the fault of single trials
 
 
@@ -76,26 +79,36 @@ class Recorder:
         """Why the last attempt failed; None while all is well."""
         return self._problem
 
-    def close(self, timeout: float = 60.0, note: str = "", recommended: str | None = None) -> Unsent | None:
+    def close(
+        self,
+        timeout: float = 60.0,
+        note: str = "",
+        recommended: str | None = None,
+        interrupts: Interrupts | None = None,
+    ) -> Unsent | None:
         """Send what is left, as long as it gets on. None if MLflow has everything. Called once, at the end.
 
         Gives up after `timeout` seconds in which nothing arrived; while a model is on its way, which is one request
         that begins anew when it is cut off, after `LONGEST_UPLOAD_SECONDS`. The upload fails by itself when its server
         is gone. `note`: Markdown for the head of the experiment's page, as why the trial `recommended` is.
+        `interrupts`: where they are hurried, a few seconds are all, and the last word is that nothing runs any more.
         """
+        interrupts = interrupts or Interrupts()
         self._note, self._recommended = note, recommended
         with self._wake:
             self._closing.set()
             self._wake.notify()
         with contextlib.suppress(KeyboardInterrupt):  # as `_wait` offers: what the sweep found is still to be printed
-            self._wait(timeout)
+            self._wait(timeout, interrupts)
         self._halted.set()
+        if interrupts.is_hurried and self._thread.is_alive():
+            self._say_the_last_word()
         unsent = self._unsent()
         if not unsent and (self._is_only_looking() or not self._thread.is_alive()):
             return None
         return Unsent(unsent, without_credentials(self.tracking_uri), self._problem)
 
-    def _wait(self, timeout: float) -> None:
+    def _wait(self, timeout: float, interrupts: Interrupts) -> None:
         """Until all is sent, or nothing has arrived for too long."""
         started = last_progress = time.monotonic()
         arrived: tuple[int, int] | None = None  # what is left, and how many models went through
@@ -108,10 +121,23 @@ class Recorder:
                 last_progress = now
             elif now - last_progress > patience:
                 return
+            if interrupts.is_hurried and now - started > HURRIED_SECONDS:
+                return
             if not is_told and now - started > QUIET_SECONDS:
                 is_told = True
                 print(f"paretune: {self._doing()}; Ctrl-C leaves it to the next run", file=sys.stderr)
             self._thread.join(0.1)
+
+    def _say_the_last_word(self) -> None:
+        """MLflow hears that nothing runs any more, whatever else it lacks; from a thread, since it may not answer."""
+
+        def say() -> None:
+            self._thread.join(LAST_WORD_SECONDS / 2)  # it goes after the request that it is at, if that ever ends
+            self._attempt(partial(self._shipper.interrupt, in_a_hurry=True))
+
+        last = threading.Thread(target=say, name="paretune-last-word", daemon=True)
+        last.start()
+        last.join(LAST_WORD_SECONDS)
 
     def _doing(self) -> str:
         what = f"{unsent} records" if (unsent := self._unsent()) else "the experiment's page"

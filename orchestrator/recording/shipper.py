@@ -157,10 +157,14 @@ class Shipper:
             self._end(sent.run, log, result, ended.time_ms)
             self._cursor.move(sent.model_copy(update={"ended_ms": ended.time_ms}))
 
-    def interrupt(self) -> None:
-        """Nothing runs any more: runs of trials without an end become KILLED, until the trial goes on."""
-        for trial, sent in self._cursor.sent.items():
-            if self._journal.trials[trial].ended is None and self._status.get(sent.run) == "RUNNING":
+    def interrupt(self, *, in_a_hurry: bool = False) -> None:
+        """Nothing runs any more: runs of trials without an end become KILLED, until the trial goes on.
+
+        `in_a_hurry`: also those whose end is known, and will be sent by the next run of the sweep.
+        """
+        for trial, sent in list(self._cursor.sent.items()):
+            has_ended = self._journal.trials[trial].ended is not None
+            if self._status.get(sent.run) == "RUNNING" and (in_a_hurry or not has_ended):
                 self._unless_deleted(trial, self._kill)
 
     def _kill(self, trial: str) -> None:

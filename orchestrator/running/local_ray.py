@@ -84,11 +84,26 @@ def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterato
     # What Ray's daemons have to say of workers that died is told by the trials' results.
     ray._private.worker._worker_logs_enabled = settings.show_worker_output
     with contextlib.nullcontext() if _address(settings) else ray_folder() as folder:
-        start(settings, search_path, folder)
+        with _signals_left_alone():
+            start(settings, search_path, folder)
         try:
             yield
         finally:
             _shut_down()
+
+
+@contextlib.contextmanager
+def _signals_left_alone() -> Iterator[None]:
+    """SIGTERM stays with whoever has it. Ray would install a handler that ends Python with exit code 15, and over it
+    one in C++ that prints its frames and aborts: neither leaves a sweep the time for a farewell.
+    """
+    constants, utils = ray._private.ray_constants, ray._private.utils
+    aborts, installs = constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER, utils.set_sigterm_handler
+    constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER, utils.set_sigterm_handler = True, lambda handler: None
+    try:
+        yield
+    finally:
+        constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER, utils.set_sigterm_handler = aborts, installs
 
 
 def _shut_down() -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment
+from mlflow.tracking import MlflowClient
+from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment, runs
 
 from orchestrator.planning.expand import expand
 from orchestrator.planning.resolve import resolve
@@ -48,6 +49,10 @@ RECORDS = 6 * (1 + 8 + 1) + 3 * 2  # of six baselines and three variants; prunin
 
 def records(storage: Storage) -> int:
     return len(storage.read_lines("sweeps/mortal/journal.jsonl"))
+
+
+def client_of(storage: Storage) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{storage.root}/mlflow.db")
 
 
 def results(storage: Storage) -> dict[str, bytes]:
@@ -106,7 +111,7 @@ def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path):
     assert set(check_complete(storage, "mortal", f"sqlite:///{storage.root}/mlflow.db")) == planned
 
 
-def test_after_control_c_the_command_it_prints_goes_on(tmp_path):
+def test_after_sigterm_and_after_control_c_the_command_that_is_printed_goes_on(tmp_path):
     file, storage = tmp_path / "mortal.yaml", Storage(str(tmp_path / "storage"))
     sweep = yaml.safe_load(SWEEP)
     sweep["parameters"] = {"batch_size": 64, "learning_rate": 0.05, "seed": {"values": [0, 1, 2]}}
@@ -114,18 +119,20 @@ def test_after_control_c_the_command_it_prints_goes_on(tmp_path):
     bin_folder = Path(sys.executable).parent
     environment = quiet_environment(PARETUNE_CACHE=str(tmp_path / "cache"))
     environment["PATH"] = f"{bin_folder}{os.pathsep}{environment['PATH']}"
-    command = ["paretune", "run", str(file), "--storage", storage.uri, "--plain"]
-    driver = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(driver, storage, 3)
-    driver.send_signal(signal.SIGINT)
-    _, errors = driver.communicate(timeout=PATIENCE_S)
-    assert driver.returncode == 130, errors
-    assert "Traceback" not in errors
-    said, advice = errors.strip().splitlines()[-2:]
-    assert said.startswith("paretune: stopped with ")
-    assert advice == f"Go on with: {' '.join(command)}"
-    ended = results(storage)
-    again = advice.removeprefix("Go on with: ").split()
+    command = again = ["paretune", "run", str(file), "--storage", storage.uri, "--plain"]
+    ended = dict[str, bytes]()
+    for number, exit_code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        driver = subprocess.Popen(again, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_for(driver, storage, records(storage) + 3)
+        driver.send_signal(number)
+        _, errors = driver.communicate(timeout=PATIENCE_S)
+        assert driver.returncode == exit_code, errors
+        said, advice = errors.strip().splitlines()  # and nobody else says anything
+        assert said.startswith("paretune: stopped with ")
+        assert advice == f"Go on with: {' '.join(command)}"
+        assert "RUNNING" not in {run.info.status for run in runs(client_of(storage), "mortal").values()}
+        ended |= results(storage)
+        again = advice.removeprefix("Go on with: ").split()
     last = subprocess.run(again, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, cwd=tmp_path)
     assert last.returncode == 0, last.stdout + last.stderr
     after = results(storage)

@@ -3,6 +3,7 @@
 import _thread
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.interrupts import heeding_signals
 from orchestrator.plan import Trial
 from orchestrator.recording import recorder as recording
 from orchestrator.recording.cursor import Cursor, Sent, Target
@@ -39,6 +41,7 @@ class ScriptedShipper:
 
     def __init__(self, journal: Journal, sending: Callable[["ScriptedShipper"], None]) -> None:
         self._missing, self._sending = set(journal.trials), sending
+        self.running = set(journal.trials)  # as MLflow has them
         self.is_uploading = False
         self.uploaded: set[str] = set()
 
@@ -52,7 +55,10 @@ class ScriptedShipper:
     def connect(self) -> None:
         pass
 
-    interrupt = tidy = connect
+    tidy = connect
+
+    def interrupt(self, *, in_a_hurry: bool = False) -> None:
+        self.running.clear()
 
 
 @pytest.fixture
@@ -126,6 +132,21 @@ def test_control_c_leaves_the_rest_to_the_next_run(close, capsys):
     assert time.monotonic() - start < 10
     assert unsent.records == 6
     assert "Ctrl-C leaves it to the next run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sending", [away, lambda _: time.sleep(9)], ids=["away", "hanging"])
+def test_who_is_about_to_be_killed_says_at_least_that_nothing_runs(tmp_path, monkeypatch, sending):
+    shippers: list[ScriptedShipper] = []
+    monkeypatch.setattr(recording, "Shipper", lambda j, *_: shippers.append(ScriptedShipper(j, sending)) or shippers[0])
+    with heeding_signals() as interrupts, Journal(Storage(str(tmp_path)), "s") as journal:
+        for seed in range(6):
+            journal.started(make_trial(seed))
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+        start, recorder = time.monotonic(), Recorder(journal, URI)
+        assert recorder.close(30.0, interrupts=interrupts).records == 6
+    assert time.monotonic() - start < recording.HURRIED_SECONDS + recording.LAST_WORD_SECONDS + 2
+    assert shippers[0].running == set()
 
 
 class CompleteShipper(ScriptedShipper):

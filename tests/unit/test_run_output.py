@@ -42,7 +42,7 @@ def test_the_command_to_go_on_with_has_no_secret_and_says_so(
 
     monkeypatch.setattr(run, "Journal", interrupted)
     address = "abfss://results@account.dfs.core.windows.net/sweeps?sv=1&sig=hunter2"
-    assert run.run_command(SWEEP, address) == run.INTERRUPTED
+    assert run.run_command(SWEEP, address) == 130
     said = capsys.readouterr().err
     assert "--storage 'abfss://results@account.dfs.core.windows.net/sweeps?sv=1&sig=***'" in said
     assert "without its credentials" in said

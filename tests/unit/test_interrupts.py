@@ -1,0 +1,69 @@
+"""Ctrl-C and SIGTERM, really sent: what each raises, which exit code it asks for, and whose farewell is hurried."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import weakref
+
+import pytest
+
+from orchestrator import interrupts as interrupting
+from orchestrator.interrupts import heeding_signals
+
+
+@pytest.mark.parametrize(
+    ("signals", "exit_code", "is_hurried"),
+    [
+        ([signal.SIGINT], 130, False),
+        ([signal.SIGINT, signal.SIGINT], 130, True),
+        ([signal.SIGTERM], 143, True),
+        ([signal.SIGINT, signal.SIGTERM], 143, True),
+    ],
+)
+def test_each_signal_interrupts(signals: list[signal.Signals], exit_code: int, is_hurried: bool) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with heeding_signals() as interrupts:
+        for number in signals:
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+        assert (interrupts.exit_code, interrupts.is_hurried) == (exit_code, is_hurried)
+        if is_hurried:  # the farewell has begun, and has its limit: nothing disturbs it any more
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Node:
+    """Something that a finaliser can be attached to."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_arrives_while_python_tidies_up_is_not_lost(number: signal.Signals) -> None:
+    nodes = [Node()]
+    watched = weakref.ref(nodes[0], lambda _: os.kill(os.getpid(), number))  # what is raised in there goes nowhere
+    with heeding_signals() as interrupts:
+        nodes.clear()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(60)
+    assert watched() is None
+    assert interrupts.exit_code == 128 + number
+
+
+def test_a_farewell_that_gets_nowhere_ends_in_time() -> None:
+    script = f"""
+import os, signal, time
+from orchestrator import interrupts
+interrupts.LIMIT_SECONDS = 0.2
+with interrupts.heeding_signals():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        time.sleep({interrupting.LIMIT_SECONDS * 10})
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 143
+    assert done.stderr.strip() == "paretune: stopped before all was told; the same command goes on from here"
