@@ -1,6 +1,6 @@
 """The rule of the recommendation. It looks at figures and returns a decision; the sentences are made elsewhere.
 
-Among the candidates (those within the goals), six steps, each keeping a part of what the one before left:
+Among the candidates (those within the goals), seven steps, each keeping a part of what the one before left:
 
     objective  The leader has the best mean objective. Kept: whatever is not detectably worse than it (paired by seed,
                t-test at 5 % with the variance pooled over other trainings, Holm over all candidates; the sign test
@@ -13,12 +13,15 @@ Among the candidates (those within the goals), six steps, each keeping a part of
                sizes, of the latency over the parent's compiled latency, taken in alternation.
     size       Kept: at most 5 % larger on disk than the smallest.
     front      Kept: those on the Pareto front, if any is left: within 5 % in every cost, it may yet be beaten in all.
-    cost       Kept: at most 5 % more seconds of training to the objective's target than the cheapest (to the end of
-               training, where there is no target).
-    tie        The best mean objective; of equal ones the lowest latency, the fewest seconds of training, the fewest
-               bytes, the smallest batch size, in this order; then the configuration's key, so that the answer does not
-               depend on order.
+    work       Kept: what no other beats in training to the objective's target (to its end, where there is none): with
+               as few steps and as few examples, and 5 % fewer of one.
+    seconds    Kept: what is not slower to train than the fastest, by an interval and half as many seconds again
+               (`effort.py`).
+    tie        The best mean objective; of equal ones the fewest bytes, the fewest examples and steps of training, the
+               smallest batch size, the lowest latency, in this order; then the configuration's key, so that the answer
+               does not depend on order.
 
+What the clock says comes after what it does not change: the same results on another day give the same recommendation.
 A step on a figure that no candidate has is passed over; a candidate that lacks a figure the others have is dropped.
 With one seed a difference in the objective is not determined, and the first step rests on its second condition alone.
 When not to trust it: 5 % is a convention for "the same to a user", not a test; goals are how a user says otherwise.
@@ -31,12 +34,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from orchestrator.analysis.effort import SAME, Effort
 from orchestrator.analysis.pooling import ROUNDING, Values
 from orchestrator.analysis.statistics import Difference, Verdict, corrected, on_rows, paired_difference
 from orchestrator.spec import Mode
 from trainables.results import Estimate
-
-SAME = 1.05  # a ratio up to this counts as equal
 
 
 class Step(StrEnum):
@@ -44,7 +46,8 @@ class Step(StrEnum):
     LATENCY = "latency"
     SIZE = "size"
     FRONT = "front"
-    COST = "cost"
+    WORK = "work"
+    SECONDS = "seconds"
     TIE = "tie"
 
 
@@ -52,10 +55,11 @@ class Tie(StrEnum):
     """What decides between candidates that every step before left, in this order."""
 
     MEAN = "mean"
-    SPEED = "speed"
-    COST = "cost"
     SIZE = "size"
+    EXAMPLES = "examples"
+    STEPS = "steps"
     BATCH_SIZE = "batch size"
+    SPEED = "speed"
     KEY = "key"  # says nothing of them: they are equal in every figure
 
 
@@ -68,7 +72,7 @@ class Candidate:
     resolution: float  # what the validation rows can tell apart, in the objective's unit
     speed: float | None = None  # latency over the parent's; lower is faster
     artifact_bytes: float | None = None
-    cost_seconds: float | None = None  # infinite when the target was never reached
+    effort: Effort | None = None  # of its training
     on_front: bool = False  # nobody beats it in the objective, size and latencies
     batch_size: int | None = None
     rows: Mapping[int, Estimate] = field(default_factory=dict)  # seed -> the objective with its interval over rows
@@ -106,7 +110,7 @@ def choose(
     """
     sign = 1.0 if mode == "max" else -1.0
     leader = max(
-        candidates, key=lambda c: (sign * c.mean, c.on_front, -(math.inf if c.speed is None else c.speed), c.key)
+        candidates, key=lambda c: (sign * c.mean, -(math.inf if c.artifact_bytes is None else c.artifact_bytes), c.key)
     )
     others = [c for c in candidates if c is not leader]
     differences = corrected([_difference(c, leader, candidates, mode, beside) for c in others])
@@ -138,7 +142,11 @@ def choose(
     keep_lowest(Step.SIZE, lambda c: c.artifact_bytes)
     if any(c.on_front for c in remaining):
         keep(Step.FRONT, lambda c: c.on_front)
-    keep_lowest(Step.COST, lambda c: c.cost_seconds)
+    efforts = {c.key: c.effort for c in remaining if c.effort is not None}
+    if any(math.isfinite(effort.steps) for effort in efforts.values()):
+        keep(Step.WORK, lambda c: c.effort is not None and not any(o.beats(c.effort) for o in efforts.values()))
+        fastest = min((c.effort for c in remaining if c.effort is not None), key=lambda effort: effort.seconds)
+        keep(Step.SECONDS, lambda c: c.effort is not None and not c.effort.is_slower(fastest))
     chosen = _break_tie(remaining, sign, choice.settled)
     keep(Step.TIE, lambda c: c is chosen)
     return replace(choice, chosen=chosen)
@@ -163,10 +171,11 @@ def _break_tie(remaining: Sequence[Candidate], sign: float, settled: dict[str, T
     """The one that is taken; `settled` is filled with what decided against each of the others."""
     figures: dict[Tie, Callable[[Candidate], float | None]] = {  # lower is better
         Tie.MEAN: lambda c: -sign * c.mean,
-        Tie.SPEED: lambda c: c.speed,
-        Tie.COST: lambda c: c.cost_seconds,
         Tie.SIZE: lambda c: c.artifact_bytes,
+        Tie.EXAMPLES: lambda c: c.effort.examples if c.effort else None,
+        Tie.STEPS: lambda c: c.effort.steps if c.effort else None,
         Tie.BATCH_SIZE: lambda c: c.batch_size,
+        Tie.SPEED: lambda c: c.speed,
     }
     equal = list(remaining)
     for tie, figure in figures.items():

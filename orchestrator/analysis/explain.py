@@ -6,13 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from orchestrator.analysis.choose import SAME, Choice, Step, Tie
+from orchestrator.analysis.choose import Choice, Step, Tie
+from orchestrator.analysis.effort import SAME
 from orchestrator.analysis.fronts import seconds_to_target
 from orchestrator.analysis.goals import GoalResult, result_words
 from orchestrator.analysis.latencies import latency_batches, latency_ratio
 from orchestrator.analysis.statistics import ROUNDING, Basis, Difference, Summary
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
-from orchestrator.analysis.training_words import cost_words
+from orchestrator.analysis.training_words import cost_words, effort_words
 from orchestrator.analysis.words import (
     listing,
     one_seed_words,
@@ -183,8 +184,18 @@ def _narrowed(table: SweepTable, step: Step, choice: Choice, chosen: Configurati
         case Step.SIZE:
             size = figures.artifact_bytes or 0.0
             return f"Of these {before} it is the smallest{company}: {quantity('artifact_bytes', size)}."
-        case Step.COST:
-            return f"Of these {before} it is the cheapest to train{company}: {cost_words(table, figures.cost_seconds)}."
+        case Step.WORK:
+            who = "it alone is" if left == 1 else f"{left} are"
+            return (
+                f"Of these {before}, {who} not beaten in steps and examples of training: it takes "
+                f"{effort_words(table, figures.effort)}."
+            )
+        case Step.SECONDS:
+            seconds = cost_words(table, figures.effort.seconds if figures.effort else None)
+            return (
+                f"Of these {before}, {left} {'is' if left == 1 else 'are'} kept by seconds of training: it takes about "
+                f"{seconds}, the others half as many again at least, by the 95 % interval over all timed runs."
+            )
         case Step.FRONT:
             who = "it alone is" if left == 1 else f"{left} are"
             return f"Of these {before}, {who} on the Pareto front."
@@ -196,10 +207,11 @@ def _tie_words(metric: str, choice: Choice) -> str:
     """` the better mean val_accuracy decides, then the cheaper training`."""
     words = {
         Tie.MEAN: f"the better mean {metric}",
-        Tie.SPEED: "the lower latency",
-        Tie.COST: "the cheaper training",
         Tie.SIZE: "the smaller file",
+        Tie.EXAMPLES: "the fewer examples of training",
+        Tie.STEPS: "the fewer steps of training",
         Tie.BATCH_SIZE: "the smaller batch size",
+        Tie.SPEED: "the lower latency",
         Tie.KEY: "an arbitrary order (every figure is the same)",
     }
     decided = set(choice.settled.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from orchestrator.analysis.choose import SAME
+from orchestrator.analysis.effort import SAME
 from orchestrator.analysis.latencies import latencies_ms, latency_batches
 from orchestrator.analysis.pareto import front, levels
 from orchestrator.analysis.statistics import Summary

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from orchestrator.analysis import doubts, explain, training_words
 from orchestrator.analysis.choose import Candidate, Choice, choose
-from orchestrator.analysis.fronts import deployment_front, seconds_to_target, training_front
+from orchestrator.analysis.effort import Effort, efforts
+from orchestrator.analysis.fronts import deployment_front
 from orchestrator.analysis.goals import GoalResult, is_relative, judge, meets, total_shortfall
 from orchestrator.analysis.latencies import latency_batches, latency_ratio
 from orchestrator.analysis.statistics import of_one
@@ -134,7 +135,9 @@ def best_row(table: SweepTable, configuration: Configuration, goals: Sequence[Go
     return max(alone or rows, key=lambda row: (sign * (row.value(metric) or 0.0), -row.seed))
 
 
-def candidate(table: SweepTable, configuration: Configuration, front: Collection[str]) -> Candidate:
+def candidate(
+    table: SweepTable, configuration: Configuration, front: Collection[str], effort: Effort | None
+) -> Candidate:
     """The figures of a configuration that the rule looks at. `front`: the keys of those that nobody beats."""
     metric = table.plan.objective.metric
     results = {row.seed: row.result for row in configuration.measured if row.result is not None}
@@ -147,7 +150,7 @@ def candidate(table: SweepTable, configuration: Configuration, front: Collection
         resolution=sum(halves) / len(halves) if halves else 0.0,
         speed=speed(configuration),
         artifact_bytes=size.mean if size else None,
-        cost_seconds=seconds_to_target(table, table.parent_of(configuration)),
+        effort=effort,
         on_front=configuration.key in front,
         batch_size=configuration.training.batch_size,
         rows=rows,
@@ -181,8 +184,9 @@ def _better_trained(table: SweepTable, chosen: Configuration) -> list[str]:
 def _choose(table: SweepTable, configurations: Sequence[Configuration]) -> Choice:
     objective = table.plan.objective
     tolerances = [g.value for g in table.plan.goals if g.metric == objective.metric and g.type == "max-degradation"]
-    front = deployment_front(table) if configurations[0].kind == "variant" else training_front(table)
-    candidates = [candidate(table, c, front) for c in configurations]
+    front = deployment_front(table) if configurations[0].kind == "variant" else frozenset()
+    known = efforts(table)
+    candidates = [candidate(table, c, front, known.get(table.parent_of(c).key)) for c in configurations]
     by_key = {c.key: c for c in configurations}
 
     def beside(one: str, other: str) -> list[dict[int, float]]:

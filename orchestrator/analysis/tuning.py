@@ -19,7 +19,7 @@ from orchestrator.settings import settings_words
 class Tuned:
     """One batch size (and one choice of the other settings), at the learning rate with the best mean objective.
 
-    Of equal ones (an accuracy is easily the same) the soonest at the target, then the lowest.
+    Of equal ones (an accuracy is easily the same) the one with the fewest steps to the target, then the lowest.
     """
 
     best: Configuration
@@ -64,15 +64,15 @@ def tuned(table: SweepTable) -> list[Tuned]:
         if ended:
             most = max(sign * means[c.key] for c in ended)
             tied = [c for c in ended if sign * means[c.key] == most]
-            best = min(tied, key=lambda c: (_seconds(table, c), c.training.learning_rate)) if len(tied) > 1 else tied[0]
+            best = min(tied, key=lambda c: (_steps(table, c), c.training.learning_rate)) if len(tied) > 1 else tied[0]
             envelope.append(Tuned(best, tuple(sorted(group, key=lambda c: c.training.learning_rate))))
     return envelope
 
 
-def _seconds(table: SweepTable, configuration: Configuration) -> float:
+def _steps(table: SweepTable, configuration: Configuration) -> float:
     """To the target, by every seed; infinite where one was not there, and where there is no target."""
     outcome = to_target(table, configuration)
-    return math.inf if outcome is None or outcome.reached < outcome.seeds else outcome.seconds.mean
+    return math.inf if outcome is None or outcome.reached < outcome.seeds else outcome.steps.mean
 
 
 def to_target(table: SweepTable, configuration: Configuration) -> ToTarget | None:

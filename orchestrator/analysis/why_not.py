@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from orchestrator.analysis.choose import Choice, Step, Tie
@@ -11,7 +10,7 @@ from orchestrator.analysis.goals import GoalResult, GoalVerdict, result_words
 from orchestrator.analysis.latencies import latency_batches, latency_ratio
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, SweepTable
-from orchestrator.analysis.training_words import cost_words
+from orchestrator.analysis.training_words import effort_words
 from orchestrator.analysis.words import quantity, summary_words
 
 
@@ -34,16 +33,16 @@ def why_not(table: SweepTable, choice: Choice, chosen: Configuration, second: Co
                 f"it is larger: {summary_words('artifact_bytes', second.summary('artifact_bytes'))} "
                 f"against {summary_words('artifact_bytes', chosen.summary('artifact_bytes'))}"
             )
-        case Step.COST:
-            cost = choice.candidates[second.key].cost_seconds
-            own = cost_words(table, choice.candidates[chosen.key].cost_seconds)
-            more = f"{quantity('train_seconds', cost)} against " if cost is not None and cost < math.inf else ""
-            return f"its training costs more: {more or 'not every seed reached the target, against '}{own}"
+        case Step.WORK:
+            efforts = (effort_words(table, choice.candidates[c.key].effort) for c in (second, chosen))
+            return f"its training needs more: {', against '.join(efforts)}"
+        case Step.SECONDS:
+            took = [effort.seconds for c in (second, chosen) if (effort := choice.candidates[c.key].effort)]
+            return (
+                f"its training is slower beyond the spread of the timed runs: about {_against('train_seconds', *took)}"
+            )
         case Step.TIE:
             return f"equal in every step; {_tie_loss(metric, choice, second.key)}"
-        case Step.FRONT if second.kind == "baseline":
-            costs = [cost_words(table, choice.candidates[c.key].cost_seconds) for c in (second, chosen)]
-            return f"another has as good a {metric} for less training: it took {costs[0]}, the recommended {costs[1]}"
         case Step.FRONT:
             return "as fast and as small within 5 %, but another is as good in everything and better in one"
 
@@ -67,9 +66,9 @@ def _tie_loss(metric: str, choice: Choice, second: str) -> str:
             return f"its mean {metric} is {_against(metric, other.mean, chosen.mean)}"
         case Tie.SPEED:
             return f"{same}, and its latency is {_against('', other.speed, chosen.speed)} of its parent's"
-        case Tie.COST:
-            took = _against("train_seconds", other.cost_seconds, chosen.cost_seconds)
-            return f"{same}, and its training took {took}"
+        case Tie.EXAMPLES | Tie.STEPS:
+            took = (None if e is None else getattr(e, decided) for e in (other.effort, chosen.effort))
+            return f"{same}, and its training took {_against('', *took)} {decided}"
         case Tie.SIZE:
             return f"{same}, and it has {_against('artifact_bytes', other.artifact_bytes, chosen.artifact_bytes)}"
         case Tie.BATCH_SIZE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from orchestrator.analysis.comparison import (
@@ -14,7 +15,7 @@ from orchestrator.analysis.comparison import (
     save_test_reading,
 )
 from orchestrator.analysis.goals import meets
-from orchestrator.analysis.recommend import speed
+from orchestrator.analysis.recommend import recommend, speed
 from orchestrator.analysis.table import Configuration, make_table
 from orchestrator.spec import Goal
 from tests.sample_sweep import CHAINS, GOALS, sample_plan, sample_results
@@ -349,3 +350,24 @@ def test_what_is_slower_within_the_noise_is_said_to_be() -> None:
         assert found.runner_up is not None
         texts.append(found.runner_up.why_not)
     assert [text.endswith("within the noise of the timing") for text in texts] == [False, True]
+
+
+@pytest.mark.parametrize("target", [0.95, None])
+def test_the_same_results_on_another_day_give_the_same_recommendation(target: float | None) -> None:
+    """Of bit-identical histories only the clock differs, by up to 30 % for every run."""
+    plan = sample_plan(chains=(), goals=(), target=target)
+    results = {result.id: result for result in sample_results(plan)}
+    found = set()
+    for day in range(25):
+        draw = np.random.default_rng(day)
+        timed = {id: on_another_day(result, float(draw.uniform(0.7, 1.3))) for id, result in results.items()}
+        row = recommend(make_table(plan, timed)).row
+        found.add(row.id if row else None)
+    assert len(found) == 1
+
+
+def on_another_day(result: TrialResult, slower: float) -> TrialResult:
+    history = tuple(report.model_copy(update={"seconds": report.seconds * slower}) for report in result.history)
+    took = result.metrics.get("train_seconds")
+    metrics = result.metrics | ({"train_seconds": Estimate.exact(took.value * slower)} if took else {})
+    return result.model_copy(update={"history": history, "metrics": metrics})

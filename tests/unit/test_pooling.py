@@ -174,9 +174,9 @@ def test_variants_of_one_training_are_not_taken_for_trainings_of_their_own() -> 
 
 def test_the_rule_drops_what_two_seeds_tell() -> None:
     wide = 0.5  # what the validation rows can tell apart: nothing here
-    others = [Candidate(str(i), values, wide, 1.0, 1.0, 1.0) for i, values in enumerate(OTHERS)]
-    poor = Candidate("poor", POOR, wide, 0.1, 1.0, 1.0)
-    choice = choose([Candidate("good", GOOD, wide, 1.0, 1.0, 1.0), poor, *others], "max")
+    others = [Candidate(str(i), values, wide, 1.0, 1.0) for i, values in enumerate(OTHERS)]
+    poor = Candidate("poor", POOR, wide, 0.1, 1.0)
+    choice = choose([Candidate("good", GOOD, wide, 1.0, 1.0), poor, *others], "max")
     verdict = choice.differences["poor"]
     assert verdict is not None
     assert verdict.verdict is Verdict.WORSE
