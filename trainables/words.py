@@ -15,6 +15,12 @@ def first_line(error: BaseException) -> str:
     return next((line for line in lines if line), type(error).__name__)
 
 
+def kind_and_line(error: BaseException) -> str:
+    """The type and the first line, to stand in brackets behind a sentence of ours: `KeyError: 'a.weight'`."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"
+
+
 def own_place(error: BaseException) -> str:
     """` (wine.py, line 12, in losses)`: the innermost place that is neither ours nor a library's; empty if none is."""
     frames = traceback.extract_tb(error.__traceback__)

@@ -268,3 +268,113 @@ def test_model_of_nothing_but_tied_weights_says_so(depth: int) -> None:
     model = Tied([16, *[64] * (depth + 1), 5], dict.fromkeys(range(2, depth + 1), 1))
     with pytest.raises(CompressionError, match=r"layers layers\.1 and layers\.2 share a weight"):
         prune(model, Prune(ratio=0.5), (torch.randn(2, 16),))
+
+
+# -- gates: channels that only go in pairs, and layers whose output is cut up ------------------------------------------
+
+
+class Gated(nn.Module):
+    """Gate and value made by one layer, as a linear layer or as a convolution; then another layer reads them."""
+
+    def __init__(self, how: str, dims: int) -> None:
+        super().__init__()
+        self.how, self.dim = how, 1
+        kind = nn.Linear if dims == 2 else lambda before, after: nn.Conv2d(before, after, 1)
+        self.stem, self.both, self.down, self.out = kind(8, 32), kind(32, 128), kind(64, 32), kind(32, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.both(x)
+        half = y.shape[1] // 2
+        match self.how:
+            case "chunk":
+                value, gate = y.chunk(2, dim=1)
+            case "split":
+                value, gate = y.split(half, dim=1)
+            case "slices":
+                value, gate = y[:, :half], y[:, half:]
+            case "every other":
+                value, gate = y[:, ::2], y[:, 1::2]
+            case "unbind":
+                value, gate = y.unflatten(1, (2, -1)).unbind(1)
+            case "fixed":
+                value, gate = y[:, :64], y[:, 64:]
+        z = F.glu(y, dim=1) if self.how == "glu" else value * gate.sigmoid()
+        outputs: Tensor = self.out(x + self.down(z))
+        return outputs
+
+
+PAIRS = ["chunk", "split", "slices", "every other", "glu"]
+
+
+def gated_example(dims: int) -> Tensor:
+    return torch.randn(3, 8, *[4] * (dims - 2))
+
+
+@pytest.mark.parametrize("dims", [2, 4], ids=["linear", "convolution"])
+@pytest.mark.parametrize("how", PAIRS)
+def test_a_gated_layer_loses_the_share_that_is_asked_in_multiples_of_each_half(how: str, dims: int) -> None:
+    torch.manual_seed(0)
+    for ratio, halves in ((0.25, 48), (0.5, 32), (0.75, 16), (0.3, 44)):
+        pruned = prune(Gated(how, dims), Prune(ratio=ratio), (gated_example(dims),))
+        assert pruned.warnings == ()
+        assert widths(pruned.model)[1] == 2 * halves
+        assert pruned.model.down.weight.shape[1] == halves
+        assert pruned.warnings == ()
+
+
+@pytest.mark.parametrize("how", PAIRS)
+def test_the_pairs_that_do_nothing_are_those_that_go(how: str) -> None:
+    torch.manual_seed(0)
+    model, x = Gated(how, 2), gated_example(2)
+    dead = torch.randperm(64)[:32]
+    pairs = torch.stack([2 * dead, 2 * dead + 1] if how == "every other" else [dead, dead + 64]).flatten()
+    with torch.no_grad():
+        model.both.weight[pairs] *= 0.01
+        model.down.weight[:, dead] = 0
+        for layer in (model.stem, model.down):
+            layer.weight[::2], layer.bias[::2] = 0, 0
+        for layer in (model.both, model.out):
+            layer.weight[:, ::2] = 0
+    pruned = prune(model, Prune(ratio=0.5), (x,)).model
+    assert widths(pruned) == [16, 64, 16, 3]
+    assert torch.allclose(pruned(x), model(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"), [("unbind", " both "), ("fixed", "torch-pruning cannot narrow them (RuntimeE")]
+)
+def test_a_gated_layer_that_cannot_be_followed_is_left_whole_and_told(how: str, told: str) -> None:
+    for seed in range(3):
+        torch.manual_seed(seed)
+        pruned = prune(Gated(how, 2), Prune(ratio=0.5), (gated_example(2),))
+        assert widths(pruned.model) == [16, 128, 16, 3]
+        assert told in pruned.warnings[0]
+
+
+def test_the_layer_before_a_pixel_shuffle_is_left_whole_and_the_others_are_pruned() -> None:
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 64, 3, padding=1), nn.PixelShuffle(2)),
+        *(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 1, 3, padding=1)),
+    )
+    pruned = prune(model, Prune(ratio=0.5), (torch.randn(2, 1, 6, 6),))
+    assert widths(pruned.model) == [8, 64, 8, 1]
+    (warning,) = pruned.warnings
+    assert "torch-pruning cannot narrow them (IndexError: index" in warning
+
+
+def test_channels_that_go_together_in_sets_of_unequal_size_are_left_and_told() -> None:
+    class Partly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.both, self.down = nn.Linear(8, 32), nn.Linear(32, 96), nn.Linear(64, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            third = (y := self.both(self.stem(x))).shape[1] // 3
+            outputs: Tensor = self.down(torch.cat([y[:, :third] * y[:, third : 2 * third], y[:, 2 * third :]], 1))
+            return outputs
+
+    torch.manual_seed(0)
+    pruned = prune(Partly(), Prune(ratio=0.5), (torch.randn(2, 8),))
+    assert widths(pruned.model) == [16, 96, 3]
+    assert pruned.warnings[0].startswith("pruned all channels outside layers whose output is cut up or shuffled only")

@@ -18,10 +18,20 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from trainables.artifact import Inputs, copy_of, two_rows
+from trainables.compression.coupling import (
+    Choice,
+    GluInParts,
+    coupled,
+    differ,
+    multiple,
+    outputs_without,
+    places,
+    weakest,
+)
 from trainables.compression.errors import CompressionError
 from trainables.compression.structure import Structure
 from trainables.config import Prune
-from trainables.words import first_line
+from trainables.words import kind_and_line
 
 ROOTS = (nn.Linear, nn.modules.conv._ConvNd, nn.LSTM)
 CLEARLY_DIFFERENT = 0.1
@@ -67,8 +77,11 @@ def prune(model: nn.Module, step: Prune, example: Inputs) -> Pruned:
     for plan in _plans(structure):
         try:
             pruned, cuts = _pruned(model, structure, plan, step, example)
-        except Exception as error:  # whatever torch-pruning or the narrowed model raises, there is a humbler plan
-            reasons.append(f"{plan.name}: {first_line(error)}")
+        except CompressionError as error:
+            reasons.append(f"{plan.name}: {error}")
+            continue
+        except Exception as error:  # whatever torch-pruning raises, there is a humbler plan
+            reasons.append(f"{plan.name}: torch-pruning cannot narrow them ({kind_and_line(error)})")
             continue
         humbler = [f"pruned {plan.name} only; not {reason}" for reason in reasons[-1:]]
         return Pruned(pruned, (*humbler, *_notes(cuts, step)))
@@ -81,9 +94,14 @@ def _plans(structure: Structure) -> Iterator[Plan]:
     if structure.shared:
         kept = kept + structure.shared
         yield Plan("all channels outside shared weights", kept, structure.attention_heads)
+    cut_up = "all channels outside layers whose output is cut up or shuffled"
     if structure.multiplied:
-        kept = kept + structure.multiplied
-        yield Plan("all channels outside attention", kept, {})
+        yield Plan("all channels outside attention", kept + structure.multiplied, {})
+    if structure.rearranged:
+        yield Plan(cut_up, kept + structure.rearranged, structure.attention_heads)
+    kept = kept + structure.multiplied + structure.rearranged
+    if structure.multiplied and structure.rearranged:
+        yield Plan(f"{cut_up}, and outside attention", kept, {})
     hidden = set(structure.hidden) - set(kept)
     yield Plan("hidden layers of perceptrons", [layer for layer in structure.layers if layer not in hidden], {})
 
@@ -101,8 +119,19 @@ def _pruned(
     if after >= before:
         most = max((cut.multiple for cut in cuts), default=step.round_to)
         raise CompressionError(f"no layer is wide enough to lose channels in multiples of {most}")
+    _check_shares(model, pruned, cuts)
     _check_forward(model, pruned, example)
     return pruned, cuts
+
+
+def _check_shares(model: nn.Module, pruned: nn.Module, cuts: list[Cut]) -> None:
+    """Raises if a layer of the pruned model has lost a larger share of its channels than was chosen for any."""
+    most = max((1 - cut.kept / cut.width for cut in cuts), default=0.0)
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
+            width, left = len(layer.weight), len(pruned.get_parameter(f"{name}.weight" if name else "weight"))
+            if 1 - left / width > most + 1e-9:
+                raise CompressionError(f"layer {name} would keep {left} of its {width} channels, far fewer than asked")
 
 
 def _remove_channels(
@@ -115,34 +144,64 @@ def _remove_channels(
     import torch_pruning
 
     names = {module: name for name, module in model.named_modules()}
-    cuts: list[Cut] = []
     # Layers are followed by what autograd records of them, and new weights are made as if all were trained.
     trained = {name: parameter.requires_grad for name, parameter in model.named_parameters(remove_duplicate=False)}
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.requires_grad or parameter.is_floating_point())
     with torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unwrapped parameters detected")  # and treated as we want: last dimension
-        graph = torch_pruning.DependencyGraph().build_dependency(model, example)
+        with GluInParts():
+            graph = torch_pruning.DependencyGraph().build_dependency(model, example)
     importance = torch_pruning.importance.GroupMagnitudeImportance(p=2)
     found = graph.get_all_groups(ignored_layers=kept, root_module_types=list(ROOTS))
     groups = [(names[group[0].dep.layer], _as_read(graph, group, heads)) for group in found]
     # All are judged before any is cut: layers that have lost inputs would look weaker, or like depthwise convolutions.
     judged = [(layer, group, importance(group), _blocks(graph, group, heads)) for layer, group in groups]
+    cuts: list[Cut] = []
+    judged = [each for each in judged if each[2] is not None]  # as of recurrent layers alone
     for layer, group, scores, blocks in judged:
-        if scores is None:  # of recurrent layers alone
-            continue
-        width, size = len(scores), len(scores) // blocks
-        weakest = scores.view(blocks, size).mean(0).argsort()[: int(_ratio(width, step, blocks) * size)]
-        lost = (weakest + size * torch.arange(blocks)[:, None]).flatten().sort().values.tolist()
-        smaller = graph.get_pruning_group(group[0].dep.layer, group[0].dep.pruning_fn, lost)
-        if lost and graph.check_pruning_group(smaller):
+        choice = _choose(graph, group, scores, blocks, step)
+        if choice.lost:
+            smaller = graph.get_pruning_group(group[0].dep.layer, group[0].dep.pruning_fn, choice.lost)
+            expected = outputs_without(model, example, graph, smaller) if choice.coupled else None
             smaller.prune()
-        else:
-            lost = []
-        cuts.append(Cut(layer, width, width - len(lost), math.lcm(step.round_to, blocks)))
+            if expected is not None and differ(expected, model(*example)):
+                raise CompressionError(f"torch-pruning does not follow which channels of layer {layer} go together")
+        cuts.append(Cut(layer, len(scores), len(scores) - len(choice.lost), choice.multiple))
+    for (layer, group, *_), cut in zip(judged, cuts, strict=True):
+        if (left := _width(graph, group)) != cut.kept:
+            raise CompressionError(f"layer {layer} would keep {left} of its {cut.width} channels, not {cut.kept}")
     for name, parameter in model.named_parameters(remove_duplicate=False):
         parameter.requires_grad_(trained[name])
     return cuts[::-1]  # torch-pruning goes from the outputs to the inputs
+
+
+def _choose(graph: Any, group: Any, scores: Tensor, blocks: int, step: Prune) -> Choice:
+    """The weakest channels of a group of layers, those together that only go together."""
+
+    def smaller(channels: list[int]) -> Any:
+        return graph.get_pruning_group(group[0].dep.layer, group[0].dep.pruning_fn, channels)
+
+    def together(channels: list[int]) -> list[int]:
+        return sorted(map(int, smaller(channels)[0].idxs)) if channels else []
+
+    width = len(scores)
+    single = places(width, blocks)
+    lost, rounded = weakest(scores, single, _ratio(width, step, blocks)), math.lcm(step.round_to, blocks)
+    alone = together(lost) == lost
+    if not alone:
+        if (units := coupled(single, together)) is None:
+            return Choice([], width)
+        rounded = multiple(step.round_to, blocks, units)
+        lost = weakest(scores, units, _ratio(width, step, rounded))
+    return Choice(lost if lost and graph.check_pruning_group(smaller(lost)) else [], rounded, coupled=not alone)
+
+
+def _width(graph: Any, group: Any) -> int:
+    """How many channels the first layer of a group has now, as that group counts them."""
+    dep = group[0].dep
+    count = graph.get_out_channels if graph.is_out_channel_pruning_fn(dep.handler) else graph.get_in_channels
+    return int(count(dep.layer))
 
 
 def _as_read(graph: Any, group: Any, heads: dict[nn.Module, int]) -> Any:
@@ -220,7 +279,12 @@ def _check_forward(model: nn.Module, pruned: nn.Module, example: Inputs) -> None
     with torch.no_grad():
         for rows in (1, 2):
             inputs = tuple(value[:rows] for value in example)
-            _compare(_shapes(model(*inputs)), _shapes(pruned(*inputs)))
+            expected = _shapes(model(*inputs))
+            try:
+                got = _shapes(pruned(*inputs))
+            except Exception as error:
+                raise CompressionError(f"the narrowed model does not run ({kind_and_line(error)})") from error
+            _compare(expected, got)
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         try:
             expected = _shapes(copy_of(model).train()(*example))
@@ -229,7 +293,7 @@ def _check_forward(model: nn.Module, pruned: nn.Module, example: Inputs) -> None
         try:
             got = _shapes(copy_of(pruned).train()(*example))
         except Exception as error:
-            raise CompressionError(f"the narrowed model does not run in training: {first_line(error)}") from error
+            raise CompressionError(f"the narrowed model does not run in training ({kind_and_line(error)})") from error
         _compare(expected, got)
 
 

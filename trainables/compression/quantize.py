@@ -27,7 +27,7 @@ from trainables.compression.fine_tune import Context, example_inputs
 from trainables.config import Int8
 from trainables.memory import out_of_memory
 from trainables.model_inputs import model_inputs
-from trainables.words import first_line
+from trainables.words import kind_and_line
 
 CALIBRATION_ROWS = 64  # of one forward pass
 Convolution = nn.modules.conv._ConvNd
@@ -64,7 +64,9 @@ def quantize(model: nn.Module, step: Int8, context: Context) -> Quantized:
         if out_of_memory(error):
             raise
         other = "dynamic" if mode == "static" else "static"
-        raise CompressionError(f"int8 ({mode}) failed: {first_line(error)}; try mode: {other}, or prune") from error
+        raise CompressionError(
+            f"int8 ({mode}): torchao cannot convert this model ({kind_and_line(error)}); try mode: {other}, or prune"
+        ) from error
     if converted == 0:
         layers = "Linear" if mode == "dynamic" else "Conv2d or Linear"
         raise CompressionError(

@@ -16,6 +16,26 @@ from trainables.artifact import ArtifactError, Inputs, copy_of, trace
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 PRODUCTS = (torch.ops.aten.matmul.default, torch.ops.aten.bmm.default, torch.ops.aten.einsum.default)
+# What cuts up a layer's channels at fixed places, or puts them elsewhere.
+REARRANGING = {
+    torch.ops.aten.slice,
+    torch.ops.aten.split,
+    torch.ops.aten.split_with_sizes,
+    torch.ops.aten.chunk,
+    torch.ops.aten.narrow,
+    torch.ops.aten.select,
+    torch.ops.aten.index_select,
+    torch.ops.aten.unbind,
+    torch.ops.aten.unflatten,
+    torch.ops.aten.glu,
+    torch.ops.aten.pixel_shuffle,
+    torch.ops.aten.pixel_unshuffle,
+    torch.ops.aten.channel_shuffle,
+    torch.ops.aten.im2col,
+    torch.ops.aten.col2im,
+    torch.ops.aten.roll,
+    torch.ops.aten.flip,
+}
 SHAPE_KEEPING = {
     torch.ops.aten.relu.default,
     torch.ops.aten.relu_.default,
@@ -65,6 +85,16 @@ class Structure:
         products = [node for node in self._program.graph.nodes if node.target in (ATTENTION, *PRODUCTS)]
         operands = (operand for node in products for operand in node.all_input_nodes)
         return [*self._attentions, *self._feeding(operands)]
+
+    @cached_property
+    def rearranged(self) -> list[nn.Module]:
+        """The layers whose outputs are cut up, reshaped or shuffled: what is left of them may not fit."""
+        return self._feeding(
+            source
+            for node in self._program.graph.nodes
+            if getattr(node.target, "overloadpacket", None) in REARRANGING
+            for source in node.all_input_nodes
+        )
 
     @cached_property
     def feeding_training(self) -> list[nn.Module]:

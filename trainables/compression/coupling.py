@@ -1,0 +1,112 @@
+"""Which channels of a layer can only go together: equal places of heads or groups, and of a gated layer's halves.
+
+A layer that makes gate and value at once (`chunk`, `split`, slices, `F.glu`) has pairs: one channel of each half.
+Chosen one by one, the weakest of either half take their partners with them, and far more is lost than was asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from trainables.artifact import Inputs
+from trainables.compression.structure import LAYERS
+
+Together = Callable[[list[int]], list[int]]  # channels of a layer -> these and all that go with them
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The channels that a layer is to lose, so that a multiple remains, and whether they only go in sets."""
+
+    lost: list[int]
+    multiple: int
+    coupled: bool = False
+
+
+class GluInParts(TorchFunctionMode):
+    """Under it `F.glu` is a chunk and a product, whose halves torch-pruning can follow; of glu itself it cannot."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func is F.glu or func is torch._C._nn.glu:
+            value, gate = self._halves(*args, **kwargs)
+            return value * gate.sigmoid()
+        return func(*args, **kwargs)
+
+    def _halves(self, input: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
+        value, gate = input.chunk(2, dim=dim)
+        return value, gate
+
+
+def places(width: int, blocks: int) -> Tensor:
+    """The units of `blocks` blocks of equal size, shape [units, blocks]: a place of every block, block by block."""
+    return torch.arange(width).view(blocks, width // blocks).T
+
+
+def coupled(units: Tensor, together: Together) -> Tensor | None:
+    """`units` joined where they only go together, shape [fewer units, channels]; None if not all come out as large."""
+    numbers = {channel: number for number, unit in enumerate(units.tolist()) for channel in unit}
+    joined = list(range(len(units)))  # of each unit, one that it belongs to; the first of a set belongs to itself
+
+    def first(number: int) -> int:
+        while joined[number] != number:
+            joined[number] = number = joined[joined[number]]
+        return number
+
+    for number, unit in enumerate(units.tolist()):
+        for channel in together(unit):
+            one, other = sorted((first(number), first(numbers[channel])))
+            joined[other] = one
+    sets: dict[int, list[int]] = {}
+    for number, unit in enumerate(units.tolist()):
+        sets.setdefault(first(number), []).extend(unit)
+    if len({len(channels) for channels in sets.values()}) != 1:
+        return None
+    return torch.tensor([sorted(channels) for channels in sets.values()])
+
+
+def weakest(scores: Tensor, units: Tensor, share: Fraction) -> list[int]:
+    """The channels of that share of the units, of the least importance: the mean over a unit's channels. In order."""
+    order = scores[units].mean(1).argsort()[: int(share * len(units))]
+    return sorted(units[order].flatten().tolist())
+
+
+def multiple(round_to: int, blocks: int, units: Tensor) -> int:
+    """In multiples of what channels must remain: of whole units, and of `round_to` in each half."""
+    return math.lcm(round_to * (units.shape[1] // blocks), units.shape[1])
+
+
+@torch.no_grad()
+def outputs_without(model: nn.Module, example: Inputs, graph: Any, group: Any) -> Any:
+    """The outputs once nothing reads the channels of a group, which are removed next: what must then come out too.
+
+    Works on the weights in place; None if a layer reads them for which this is not known.
+    """
+    for dep, channels in group:
+        if graph.is_in_channel_pruning_fn(dep.handler) and isinstance(dep.layer, LAYERS):
+            plain = isinstance(dep.layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
+            if not plain or getattr(dep.layer, "groups", 1) > 1:
+                return None
+            dep.layer.get_parameter("weight").detach()[:, channels] = 0
+    return model(*example)
+
+
+@torch.no_grad()
+def differ(expected: Any, got: Any) -> bool:
+    """Whether two outputs are others, beyond what rounding explains."""
+    pairs = zip(tree_leaves(expected), tree_leaves(got), strict=True)
+    return any(
+        not torch.allclose(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
+        for one, other in pairs
+        if isinstance(one, Tensor) and one.is_floating_point()
+    )
