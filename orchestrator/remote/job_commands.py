@@ -75,14 +75,10 @@ def status_command(job: Job, address: Address = DEFAULT_ADDRESS, format: Format 
         far, why_not = HowFar.model_validate_json(answer), ""
     except ClusterError as error:
         far, why_not = None, str(error)
-    except ValueError:  # what came is no HowFar: another version of Paretune is at work there
-        far, why_not = (
-            None,
-            "the cluster answers otherwise than this Paretune asks: `paretune doctor` compares versions",
-        )
-    typer.echo(
-        json.dumps(_as_json(found, far, why_not), indent=2) if format == "json" else _as_text(found, far, why_not)
-    )
+    except ValueError:  # what came is no HowFar
+        far, why_not = None, "another version of Paretune answers there; `paretune doctor --address` compares them"
+    show = _as_json if format == "json" else _as_text
+    typer.echo(show(found, far, why_not))
     raise typer.Exit(0 if far is not None else FAILED)
 
 

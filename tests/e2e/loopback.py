@@ -60,15 +60,8 @@ def _attempted_head(environment: dict[str, str], log: Path) -> Iterator[str]:
         ports = {name: free_port() for name in names}
         address = f"http://127.0.0.1:{ports['dashboard-port']}"
         command = [
-            *(
-                str(BIN / "ray"),
-                "start",
-                "--head",
-                "--block",
-                "--disable-usage-stats",
-                "--num-cpus=2",
-                "--labels=zone=here",
-            ),
+            *(str(BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats", "--num-cpus=2"),
+            *("--labels=zone=here", '--resources={"accelerator_type:L4": 1}'),
             *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--temp-dir={temporary}/ray"),
             *("--min-worker-port=0", "--max-worker-port=0"),  # any free one, not from the range that others use
             *(f"--{name}={port}" for name, port in ports.items()),

@@ -80,7 +80,8 @@ def test_a_sweep_is_submitted_recorded_and_compared(
     storage = str(tmp_path / "shared")
     environment = {**head.environment, "MLFLOW_TRACKING_URI": tracking_uri}
     file = tmp_path / "digits.yaml"
-    file.write_text(DIGITS.read_text() + "\nresources: {node_labels: {zone: here}, max_concurrent_trials: 2}\n")
+    where = "{accelerator_type: L4, node_labels: {zone: here}, max_concurrent_trials: 2}"
+    file.write_text(f"{DIGITS.read_text()}\nresources: {where}\n")
     submit = ["submit", str(file), "--address", head.address, "--storage", storage]
     submit += ["--env", f"PARETUNE_CACHE={tmp_path / 'cache'}", "--env", f"PYTHONPATH={tmp_path}"]
     submitted = paretune(*submit, "--submission-id", "digits-1", environment=environment, cwd=tmp_path, timeout=1500)
