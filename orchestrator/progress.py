@@ -10,14 +10,28 @@ from dataclasses import dataclass
 from orchestrator.analysis.stored import StoredTrial
 from orchestrator.analysis.table import MEASURED
 from orchestrator.plan import Plan, Trial
-from orchestrator.planning.resolve import outlook
+from orchestrator.planning.resolve import Outlook
 from orchestrator.problems import plural
 from orchestrator.settings import setting_words, swept_settings
-from orchestrator.stages.growth import grown
 from trainables.config import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig, describe_chain
 from trainables.results import Report, Status, TrialResult
 
 Clock = Callable[[], float]  # seconds, never going back
+Kind = tuple[str, int]  # baseline, variant or probe; batch size
+
+
+@dataclass
+class Mean:
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, value: float) -> None:
+        self.total += value
+        self.count += 1
+
+    @property
+    def value(self) -> float:
+        return self.total / self.count
 
 
 @dataclass
@@ -63,9 +77,11 @@ class Progress:
         self.began = clock()
         self._clock = clock
         self._settings = swept_settings(plan.sweep)
-        self._seconds: dict[tuple[str, int], list[float]] = defaultdict(list)  # (kind, batch size) -> seconds per trial
-        self._known = plan  # with the trials that results have asked for
-        self._total: int | None = None  # counted anew when asked for after a trial has ended
+        self._seconds: dict[Kind, Mean] = defaultdict(Mean)  # of a trial, from its start to its end
+        self._outlook = Outlook(plan)
+        self._outlook.learn(())
+        self._asked = 0  # how many of the trials that results have asked for are counted in _baselines
+        self._baselines = Counter(map(_kind, plan.trials))  # known and not ended, probes among them
 
     # -- told by the driver -------------------------------------------------------------------------------------------
 
@@ -83,9 +99,12 @@ class Progress:
         if running is None:
             self.found += 1
         elif result.status in MEASURED:
-            self._seconds[_kind(running.trial)].append(self._clock() - running.since)
+            self._seconds[_kind(running.trial)].add(self._clock() - running.since)
         self._keep_best(result)
-        self._total = None
+        self._outlook.learn([result])
+        self._baselines.update(_kind(trial) for trial in self._outlook.asked[self._asked :] if not _is_variant(trial))
+        self._asked = len(self._outlook.asked)
+        self._baselines.subtract([] if _is_variant(result) else [_kind(result)])
 
     # -- worked out ---------------------------------------------------------------------------------------------------
 
@@ -100,9 +119,7 @@ class Progress:
     @property
     def total(self) -> int:
         """Trials of the sweep, as far as they are known; variants without a parent yet count as one each."""
-        if self._total is None:
-            self._total = self._count()
-        return self._total
+        return self._outlook.total
 
     @property
     def waiting(self) -> int:
@@ -163,25 +180,20 @@ class Progress:
             return (self._clock() - running.since) / fraction
         return self._mean_seconds(_kind(running.trial))
 
-    def _mean_seconds(self, key: tuple[str, int]) -> float | None:
+    def _mean_seconds(self, key: Kind) -> float | None:
         """Of trials like these; of the same kind at any batch size, if none of these has ended yet."""
-        alike = [second for (kind, _), seconds in self._seconds.items() if kind == key[0] for second in seconds]
-        known = self._seconds.get(key) or alike
-        return sum(known) / len(known) if known else None
+        if key in self._seconds:
+            return self._seconds[key].value
+        alike = [mean for (kind, _), mean in self._seconds.items() if kind == key[0]]
+        return sum(mean.total for mean in alike) / sum(mean.count for mean in alike) if alike else None
 
-    def _waiting_kinds(self) -> Counter[tuple[str, int]]:
-        waiting = self.waiting  # asks for the total, and so for what is known by now
-        waits = [t for t in self._known.trials if t.id not in self.results and t.id not in self.running]
-        kinds = Counter(map(_kind, waits))
-        if (variants := waiting - len(waits)) > 0:
+    def _waiting_kinds(self) -> Counter[Kind]:
+        kinds = self._baselines.copy()
+        kinds.subtract(_kind(r.trial) for r in self.running.values() if not _is_variant(r.trial))
+        kinds = +kinds
+        if (variants := self.waiting - kinds.total()) > 0:
             kinds["variant", 0] = variants
         return kinds
-
-    def _count(self) -> int:
-        """Also learns of the trials that results have asked for."""
-        self._known, _ = grown(self.plan, self.results)
-        ahead = outlook(self.plan, self.results)
-        return len({trial.id for trial in (*self._known.trials, *ahead.known)}) + ahead.waiting
 
     def _keep_best(self, result: TrialResult) -> None:
         value, sign = self.objective_of(result), 1.0 if self.plan.sweep.objective.mode == "max" else -1.0
@@ -208,6 +220,10 @@ def probe_words(config: ProbeConfig) -> str:
     return ", ".join([*words, f"{config.num_workers} workers"] if config.num_workers > 1 else words)
 
 
-def _kind(trial: Trial) -> tuple[str, int]:
+def _is_variant(trial: Trial | TrialResult) -> bool:
+    return isinstance(trial.config, VariantConfig)
+
+
+def _kind(trial: Trial | TrialResult) -> Kind:
     config = trial.config
     return config.kind, 0 if isinstance(config, ProbeConfig) else config.training.batch_size

@@ -22,7 +22,7 @@ from orchestrator.interrupts import Interrupts, heeding_signals
 from orchestrator.judging import Judged
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
-from orchestrator.planning.resolve import outlook
+from orchestrator.planning.resolve import Outlook
 from orchestrator.problems import SweepError
 from orchestrator.recording.journal import Journal, JournalError, SweepIsRunningError
 from orchestrator.recording.recorder import Recorder
@@ -38,6 +38,8 @@ from trainables.credentials import without_credentials
 from trainables.data.fingerprint import default_cache
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file, trial_file, within
+
+GROWTH = 1.02  # of the variants known, before a large plan is written again
 
 
 def run_command(
@@ -140,12 +142,14 @@ class PlanKeeper:
     """An observer that keeps the sweep's stored plan whole: the variants become known while it runs.
 
     What an earlier run has stored stands until this one has seen all results: before, it knows of fewer variants.
+    Writing takes as long as the plan is large, so a large one is written when it has grown by a fiftieth, and at the
+    end; up to fifty variants, each is written at once.
     """
 
     def __init__(self, plan: Plan, storage: Storage) -> None:
         self._plan, self._storage = plan, storage
-        self._results: dict[str, TrialResult] = {}
-        self._stored: tuple[tuple[Trial, ...], int] | None = None  # by this run: variants, and how many are to come
+        self._outlook = Outlook(plan)
+        self._stored: tuple[int, int] | None = None  # by this run: variants known, and how many are to come
         if not storage.exists(sweep_file(plan.sweep.name, PLAN)):
             self.save()
 
@@ -157,16 +161,21 @@ class PlanKeeper:
         pass
 
     def ended(self, result: TrialResult) -> None:
-        self._results[result.id] = result
-        if self._stored is not None:
+        self._outlook.learn([result])
+        if self._stored is None or self._stored == self._size:
+            return
+        if self._outlook.is_settled or self._outlook.beyond > GROWTH * self._stored[0]:
             self.save()
 
     def save(self) -> None:
         """What is known now."""
-        ahead = outlook(self._plan, self._results)
-        if self._stored != (ahead.known, ahead.waiting):
-            self._stored = ahead.known, ahead.waiting
-            save_plan(self._storage, stored_plan(self._plan, *self._stored))
+        if self._stored != self._size:
+            self._stored = self._size
+            save_plan(self._storage, stored_plan(self._plan, self._outlook.known, self._outlook.waiting))
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self._outlook.beyond, self._outlook.waiting
 
 
 def _say_what_next(comparison: Comparison, storage: str | None, where: str) -> None:

@@ -9,15 +9,16 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean
 
-from orchestrator.plan import Choice, PendingVariant, Plan, Trial
+from orchestrator.plan import PendingVariant, Plan, Trial
 from orchestrator.planning.expand import variant_trial
 from orchestrator.spec import Objective
-from orchestrator.stages.growth import grown
+from orchestrator.stages.growth import growth_of
 from trainables.results import Status, TrialResult
 
 Results = Mapping[str, TrialResult]
@@ -25,7 +26,7 @@ Results = Mapping[str, TrialResult]
 
 @dataclass(frozen=True)
 class Waiting:
-    """The parent cannot be chosen yet: these candidates have not ended."""
+    """The parent cannot be chosen yet: these trials have not ended."""
 
     pending: PendingVariant
     missing: tuple[str, ...]
@@ -55,63 +56,155 @@ class Dropped:
 Decision = Waiting | Ready | Dropped
 
 
-def decide(plan: Plan, results: Results) -> tuple[Decision, ...]:
-    """What has become of every pending variant, in the order of the plan.
-
-    While baselines are still to be asked for (see orchestrator.stages), every variant waits for those that run.
-    """
-    return _decide(*grown(plan, results), results)
-
-
-def _decide(plan: Plan, awaited: tuple[str, ...], results: Results) -> tuple[Decision, ...]:
-    ranked: dict[Choice, list[tuple[str, ...]]] = {}
-    decisions: list[Decision] = []
-    for pending in plan.pending:
-        missing = awaited or tuple(trial for trial in pending.candidates if trial not in results)
-        if missing:
-            decisions.append(Waiting(pending, missing))
-            continue
-        choice = pending.choice
-        if choice not in ranked:
-            ranked[choice] = rank_configurations(choice.configurations, results, plan.sweep.objective)
-        parent = _parent(pending, ranked[choice], results)
-        if parent is None:
-            failed = _failed_parent(pending, ranked[choice], results)
-            lost = None if failed is None else variant_trial(plan.by_id[failed], pending.chain, plan)
-            decisions.append(Dropped(pending, _why_none(pending, ranked[choice], results), lost))
-        else:
-            decisions.append(Ready(pending, variant_trial(plan.by_id[parent], pending.chain, plan)))
-    return tuple(decisions)
-
-
-@dataclass(frozen=True)
 class Outlook:
-    """What the results so far make of a plan."""
+    """What the results so far make of a plan, brought up to date by each in the time that what it decides takes.
 
-    trials: tuple[
-        Trial, ...
-    ]  # beyond the plan's own, each once: baselines asked for, variants whose parents have ended
-    dropped: tuple[Dropped, ...]  # the variants that nothing is left for, each with the reason
-    waiting: int  # variants
-    is_settled: bool  # nothing waits any more: there will be no further trials, whatever else happens
+    While baselines are still to be asked for (see orchestrator.stages), every variant waits. Afterwards each waits for
+    the candidates of its own choice alone.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        """`plan` as expanded."""
+        self.plan = plan
+        self.asked: list[Trial] = []  # beyond the plan's own, each once, as they became known; only ever appended to
+        self.dropped: list[Dropped] = []  # the variants that nothing is left for; only ever appended to
+        self._asked_ids: set[str] = set()
+        self._lost_ids: set[str] = set()  # of the variants dropped because their parent failed
+        self._results: dict[str, TrialResult] = {}  # of baselines and probes: those of variants ask for nothing
+        self._by_id = dict(plan.by_id)
+        self._growth = growth_of(plan)
+        self._choices: _Choices | None = None  # once the plan grows no more
+
+    def learn(self, results: Iterable[TrialResult]) -> None:
+        """Results not told of before; others are passed over."""
+        new = [r for r in results if r.config.kind != "variant" and r.id not in self._results]
+        self._results.update((result.id, result) for result in new)
+        if self._choices is None:
+            for trial in self._growth.learn(self._results, [result.id for result in new]):
+                self._ask_for(trial)
+            if self._growth.missing:
+                return
+            self._by_id |= {trial.id: trial for trial in self._growth.added}
+            self._choices = _Choices(self._growth.pending(), self._results)
+        for number in self._choices.complete(result.id for result in new):
+            self._decide(self._choices, number)
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Beyond the plan's own, each once, in the plan's order: baselines asked for, variants whose parents ended."""
+        decided = self._choices.decisions if self._choices else ()
+        ready = (made.trial for made in decided if isinstance(made, Ready))
+        return tuple({trial.id: trial for trial in (*self._growth.added, *ready)}.values())
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What has become of every variant, in the order of the plan."""
+        if self._choices is None:
+            awaited = tuple(self._growth.missing)
+            return tuple(Waiting(pending, awaited) for pending in self._growth.pending())
+        return tuple(
+            made or Waiting(pending, tuple(trial for trial in pending.candidates if trial not in self._results))
+            for pending, made in zip(self._choices.pending, self._choices.decisions, strict=True)
+        )
 
     @property
     def known(self) -> tuple[Trial, ...]:
         """All that is known beyond the plan's own trials: those that can run, and the variants of failed parents."""
         return (*self.trials, *(lost.trial for lost in self.dropped if lost.trial is not None))
 
+    @property
+    def waiting(self) -> int:
+        """Variants whose parent cannot be chosen yet."""
+        return self._choices.waiting if self._choices else len(self._growth.pending())
+
+    @property
+    def total(self) -> int:
+        """Trials of the sweep as far as they are known; a variant that waits counts as one."""
+        return len(self.plan.trials) + self.beyond + self.waiting
+
+    @property
+    def beyond(self) -> int:
+        """Trials known beyond the plan's own."""
+        return len(self.asked) + len(self._lost_ids)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing waits any more: there will be no further trials, whatever else happens."""
+        return self._choices is not None and not self._choices.waiting
+
+    def _ask_for(self, trial: Trial) -> None:
+        if trial.id not in self._asked_ids:
+            self._asked_ids.add(trial.id)
+            self.asked.append(trial)
+
+    def _decide(self, choices: _Choices, number: int) -> None:
+        pending = choices.pending[number]
+        ranked = choices.ranked(number, self._results, self.plan.sweep.objective)
+        parent = _parent(pending, ranked, self._results)
+        decision: Ready | Dropped
+        if parent is not None:
+            decision = Ready(pending, variant_trial(self._by_id[parent], pending.chain, self.plan))
+            self._ask_for(decision.trial)
+        else:
+            failed = _failed_parent(pending, ranked, self._results)
+            lost = None if failed is None else variant_trial(self._by_id[failed], pending.chain, self.plan)
+            decision = Dropped(pending, _why_none(pending, ranked, self._results), lost)
+            self.dropped.append(decision)
+            self._lost_ids |= set() if lost is None else {lost.id}
+        choices.decide(number, decision)
+
+
+class _Choices:
+    """The variants of a plan that grows no more, each with the candidates that it waits for."""
+
+    def __init__(self, pending: tuple[PendingVariant, ...], results: Results) -> None:
+        self.pending = pending
+        self.decisions: list[Ready | Dropped | None] = [None] * len(pending)
+        self.waiting = len(pending)
+        self._ranked: dict[int, list[tuple[str, ...]]] = {}  # by the identity of the choice, which the plan keeps
+        self._numbers: dict[int, list[int]] = defaultdict(list)  # choice -> its variants
+        self._missing: dict[int, set[str]] = {}  # choice -> candidates that have not ended
+        self._choices_of: dict[str, list[int]] = defaultdict(list)  # candidate -> choices
+        for number, variant in enumerate(pending):
+            choice = id(variant.choice)
+            if choice not in self._missing:
+                self._missing[choice] = {trial for trial in variant.candidates if trial not in results}
+                for trial in self._missing[choice]:
+                    self._choices_of[trial].append(choice)
+            self._numbers[choice].append(number)
+        self._complete = [choice for choice, missing in self._missing.items() if not missing]
+
+    def complete(self, ended: Iterable[str]) -> list[int]:
+        """The variants whose candidates have all ended, now that these have, and that were not so before; in order."""
+        complete, self._complete = self._complete, []
+        for trial in ended:
+            for choice in self._choices_of.pop(trial, ()):
+                self._missing[choice].discard(trial)
+                if not self._missing[choice]:
+                    complete.append(choice)
+        return sorted(number for choice in complete for number in self._numbers[choice])
+
+    def ranked(self, number: int, results: Results, objective: Objective) -> list[tuple[str, ...]]:
+        choice = self.pending[number].choice
+        if id(choice) not in self._ranked:
+            self._ranked[id(choice)] = rank_configurations(choice.configurations, results, objective)
+        return self._ranked[id(choice)]
+
+    def decide(self, number: int, decision: Ready | Dropped) -> None:
+        self.decisions[number] = decision
+        self.waiting -= 1
+
 
 def outlook(plan: Plan, results: Results) -> Outlook:
-    larger, awaited = grown(plan, results)
-    decisions = _decide(larger, awaited, results)
-    ready = (made.trial for made in decisions if isinstance(made, Ready))
-    waiting = sum(isinstance(made, Waiting) for made in decisions)
-    return Outlook(
-        trials=tuple({trial.id: trial for trial in (*larger.trials[len(plan.trials) :], *ready)}.values()),
-        dropped=tuple(made for made in decisions if isinstance(made, Dropped)),
-        waiting=waiting,
-        is_settled=not awaited and not waiting,
-    )
+    """What these results make of a plan as expanded."""
+    ahead = Outlook(plan)
+    ahead.learn(results.values())
+    return ahead
+
+
+def decide(plan: Plan, results: Results) -> tuple[Decision, ...]:
+    """What has become of every variant, in the order of the plan."""
+    return outlook(plan, results).decisions
 
 
 def resolve(plan: Plan, results: Results) -> tuple[Trial, ...]:

@@ -14,7 +14,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from orchestrator.plan import Plan, Trial
-from orchestrator.planning.resolve import outlook
+from orchestrator.planning.resolve import Outlook
 from orchestrator.stages.answered import has_answered, may_end
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, remove_checkpoint, trial_file
@@ -77,7 +77,11 @@ class Ledger:
         self._reports = {trial: list(reports) for trial, reports in (earlier or {}).items()}
         self._started: set[str] = set()
         self._stored: set[str] = set()
-        self._is_settled = False
+        self._outlook = Outlook(plan)
+        self._untold: list[TrialResult] = []  # results that the outlook has not learned of
+        self._asked = self._dropped = 0  # how many of the outlook's trials are known here
+        self._open: dict[str, Trial] = {}  # known, without a result
+        self.known: list[Trial] = []  # all trials in the order in which they became known; only ever appended to
 
     def load(self) -> None:
         """Read the results that are there, and tell the observer of each. To be called once, before anything else."""
@@ -99,12 +103,12 @@ class Ledger:
 
     def open_trials(self) -> list[Trial]:
         """Those without a result, in the plan's order."""
-        return [trial for trial in self._trials.values() if trial.id not in self.results]
+        return list(self._open.values())
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to run, and nothing waits for a parent."""
-        return self._is_settled and not self.open_trials()
+        return self._outlook.is_settled and not self._open
 
     def started(self, trial: str) -> None:
         if trial not in self._started:
@@ -141,22 +145,28 @@ class Ledger:
 
     def _settle(self, result: TrialResult) -> None:
         self.results[result.id] = result
+        self._open.pop(result.id, None)
+        self._untold.append(result)
         self._observer.ended(result)
 
     def _resolve(self) -> None:
         """Variants whose parent can be chosen now become trials; those found with a result may free others."""
-        ahead = outlook(self.plan, self.results)
-        while new := [trial for trial in ahead.trials if trial.id not in self._trials]:
-            self._learn(new)
-            ahead = outlook(self.plan, self.results)
-        for lost in ahead.dropped:  # they free nobody
-            if lost.trial is not None and lost.trial.id not in self.results:
-                self._drop(lost.trial, lost.reason)
-        self._is_settled = ahead.is_settled
+        while True:
+            untold, self._untold = self._untold, []
+            self._outlook.learn(untold)
+            asked = self._outlook.asked[self._asked :]
+            if not asked:
+                break
+            self._asked += len(asked)
+            self._learn(asked)
+        lost, self._dropped = self._outlook.dropped[self._dropped :], len(self._outlook.dropped)
+        for variant in lost:  # they free nobody
+            if variant.trial is not None and variant.trial.id not in self.results:
+                self._drop(variant.trial, variant.reason)
 
     def _drop(self, trial: Trial, reason: str) -> None:
         """It ends without having begun. Decided anew in every run: the parent may be tried again, and then so is it."""
-        self._trials[trial.id] = trial
+        self._add(trial)
         result = TrialResult(id=trial.id, config=trial.config, status=Status.PARENT_FAILED, reason=reason)
         if self._read(trial.id) == result:
             self.found.append(trial.id)
@@ -167,11 +177,16 @@ class Ledger:
 
     def _learn(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
-            self._trials[trial.id] = trial
+            self._add(trial)
             result = self._stored_result(trial)
             if result is not None:
                 self.found.append(trial.id)
                 self._settle(result)
+
+    def _add(self, trial: Trial) -> None:
+        if trial.id not in self._trials:
+            self._trials[trial.id] = self._open[trial.id] = trial
+            self.known.append(trial)
 
     def _stored_result(self, trial: Trial) -> TrialResult | None:
         result = self._read(trial.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -49,7 +51,11 @@ class Admission(Searcher):
         self._nodes = nodes
         self._template = template
         self._at_a_time = at_a_time
-        self._running: dict[str, tuple[str, Need]] = {}  # Tune's trial id -> our trial and what it takes
+        self._running: dict[str, tuple[Trial, Need]] = {}  # Tune's trial id -> our trial and what it takes
+        self._places: dict[str, int] = {}  # trial -> its place in the ledger's order
+        # What is wanted -> the places of the trials that want it and do not run, the first on top. Trials that want the
+        # same are admitted in their order, so only the first of each is looked at.
+        self._waiting: dict[Need, list[int]] = defaultdict(list)
         self._latest: Shape | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
@@ -58,14 +64,15 @@ class Admission(Searcher):
             return cast("dict[str, Any]", finished)
         if self._at_a_time is not None and len(self._running) >= self._at_a_time:
             return None
-        taken = {trial for trial, _ in self._running.values()}
-        waiting = [trial for trial in self._ledger.open_trials() if trial.id not in taken]
-        needs = [self._need(trial) for trial in waiting]
+        self._take_in()
+        heads = sorted((places[0], need) for need in self._waiting if (places := self._open(need)))
+        needs = [need for _, need in heads]
         chosen = choose(needs, [need for _, need in self._running.values()], self._latest, self._nodes)
         if chosen < 0:
             return None
-        trial, workers = waiting[chosen], needs[chosen].workers
-        self._running[trial_id] = trial.id, needs[chosen]
+        need, workers = needs[chosen], needs[chosen].workers
+        trial = self._ledger.known[heapq.heappop(self._waiting[need])]
+        self._running[trial_id] = trial, need
         self._latest = workers
         numbers = {"num_workers": workers.num_workers, "cpus_per_worker": workers.cpus, "gpus_per_worker": workers.gpus}
         assignment = Assignment(
@@ -77,6 +84,20 @@ class Admission(Searcher):
         )
         return {"trial": trial.id, "assignment": assignment.model_dump_json()}
 
+    def _take_in(self) -> None:
+        """The trials that have become known since the last time."""
+        for place in range(len(self._places), len(self._ledger.known)):
+            trial = self._ledger.known[place]
+            self._places[trial.id] = place
+            heapq.heappush(self._waiting[self._need(trial)], place)
+
+    def _open(self, need: Need) -> list[int]:
+        """Places of trials that want this, the first of them without a result; what is there already is dropped."""
+        places = self._waiting[need]
+        while places and self._ledger.known[places[0]].id in self._ledger.results:
+            heapq.heappop(places)
+        return places
+
     def _need(self, trial: Trial) -> Need:
         """A confirmation's seconds are the verdict: on the one node there is, nothing runs beside it."""
         need = need_of(trial.config, self._nodes, self._template.cpus_per_worker)
@@ -84,7 +105,9 @@ class Admission(Searcher):
         return replace(need, alone=True) if trial.stage is Stage.CONFIRMATION and shared else need
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._running.pop(trial_id, None)
+        trial, need = self._running.pop(trial_id, (None, None))
+        if trial is not None and need is not None and trial.id not in self._ledger.results:  # it is to be run again
+            heapq.heappush(self._waiting[need], self._places[trial.id])
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a sweep is resumed from its storage, not from Tune's state."""

@@ -10,8 +10,8 @@ reaches it, or there is none, the best mean objective. A rate at which every see
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -40,12 +40,52 @@ class Edges:
 
 def beyond_edges(trials: Sequence[Trial], results: Results, objective: Objective, limit: int) -> Edges:
     """`trials`: baselines. At most `limit` rates are added to each group that differs by rate and seed alone."""
-    groups: dict[str, list[Trial]] = defaultdict(list)
-    for trial in trials:
-        groups[but_for_rate(trial)].append(trial)
-    added = [trial for group in groups.values() for trial in _grown(group, results, objective, limit)]
-    missing = tuple(trial.id for trial in (*trials, *added) if trial.id not in results)
-    return Edges(tuple(added), missing)
+    search = EdgeSearch(trials, objective, limit)
+    search.learn(results, list(results))
+    return Edges(search.added, tuple(search.missing))
+
+
+class EdgeSearch:
+    """The same, told of results as they come: a group is looked at when all of its trials have ended, and then only."""
+
+    def __init__(self, trials: Sequence[Trial], objective: Objective, limit: int) -> None:
+        self._objective, self._limit = objective, limit
+        self._groups: dict[str, list[Trial]] = defaultdict(list)
+        self._added: dict[str, dict[str, Trial]] = {}  # group -> its trials by id, in the order of the groups
+        self._group_of: dict[str, str] = {}  # trial -> group
+        for trial in trials:
+            group = self._group_of[trial.id] = but_for_rate(trial)
+            self._groups[group].append(trial)
+            self._added[group] = {}
+        self._left = Counter(self._group_of.values())  # trials of a group that have not ended
+        self.missing: dict[str, None] = dict.fromkeys(self._group_of)  # trials, given or added, that have not ended
+
+    @property
+    def added(self) -> tuple[Trial, ...]:
+        """What is asked for beyond the edges of each group."""
+        return tuple(trial for group in self._added.values() for trial in group.values())
+
+    def learn(self, results: Results, new: Iterable[str]) -> list[Trial]:
+        """What is asked for now and was not before. `results`: all; `new`: the ids of those not told of before."""
+        touched: dict[str, None] = {}
+        for ended in new:
+            if ended in self.missing:
+                del self.missing[ended]
+                self._left[self._group_of[ended]] -= 1
+                touched[self._group_of[ended]] = None
+        return [trial for group in touched if not self._left[group] for trial in self._grow(group, results)]
+
+    def _grow(self, group: str, results: Results) -> list[Trial]:
+        known = self._added[group]
+        grown = _grown(self._groups[group], results, self._objective, self._limit)
+        fresh = [trial for trial in grown if trial.id not in known]
+        for trial in fresh:
+            known[trial.id] = trial
+            self._group_of[trial.id] = group
+            if trial.id not in results:
+                self.missing[trial.id] = None
+                self._left[group] += 1
+        return fresh
 
 
 def but_for_rate(trial: Trial) -> str:

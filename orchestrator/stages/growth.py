@@ -1,15 +1,16 @@
 """What results add to a plan: further baselines, and once there are no more, the variants of all of them.
 
-A sweep whose every trial stands in its file has nothing to add, and is answered at once.
+A sweep whose every trial stands in its file has nothing to add. Each kind of growth is told of results as they come,
+and looks only at what they bear on: `batch_size: auto`, whose trials are few, at all of its trials.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
-from orchestrator.plan import Plan, Trial
+from orchestrator.plan import PendingVariant, Plan, Trial
 from orchestrator.planning.expand import Configuration, chosen_variants, pending_variants
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate
 from trainables.results import TrialResult
@@ -17,67 +18,95 @@ from trainables.results import TrialResult
 Results = Mapping[str, TrialResult]
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """The last answer and what it was asked with: ledger, display and plan keeper all ask after every trial's end."""
+class Growth(Protocol):
+    """The baselines that results ask for."""
 
-    plan: Plan
-    results: dict[str, TrialResult]
-    grown: tuple[Plan, tuple[str, ...]]
+    @property
+    def added(self) -> Sequence[Trial]:
+        """Those asked for so far, beyond the plan's own."""
 
-    def answers(self, plan: Plan, results: Results) -> bool:
-        known = self.results
-        return plan is self.plan and len(results) == len(known) and all(known.get(k) is r for k, r in results.items())
+    @property
+    def missing(self) -> Collection[str]:
+        """Trials that must end before it is over; until then no variant's parent is chosen."""
 
+    def learn(self, results: Results, new: Sequence[str]) -> Sequence[Trial]:
+        """What is asked for now; some of it may have been before.
 
-def _trained(results: Results) -> dict[str, TrialResult]:
-    """Without those of variants, which ask for nothing."""
-    return {trial: result for trial, result in results.items() if result.config.kind != "variant"}
+        `results`: of all baselines and probes that have ended; `new`: the ids of those not told of before.
+        """
 
-
-_last: _Answer | None = None
-
-
-def grown(plan: Plan, results: Results) -> tuple[Plan, tuple[str, ...]]:
-    """The plan with all that these results ask for, and the trials that must end before they can ask for more.
-
-    Give it the plan as expanded: what it returns has grown already.
-    """
-    global _last
-    results = _trained(results)
-    last = _last  # once: a display asks from a thread of its own
-    if last is not None and last.answers(plan, results):
-        return last.grown
-    answer = _grown(plan, results)
-    _last = _Answer(plan, results, answer)
-    return answer
+    def pending(self) -> tuple[PendingVariant, ...]:
+        """The variants: of the plan's own trials while it grows, of all afterwards."""
 
 
-def _grown(plan: Plan, results: Results) -> tuple[Plan, tuple[str, ...]]:
+def growth_of(plan: Plan) -> Growth:
+    """`plan` as expanded."""
     if isinstance(plan.sweep.parameters.batch_size, AutoBatchSize):
-        return _auto(plan, results)
+        return _Auto(plan)
     rate = plan.sweep.parameters.learning_rate
     if isinstance(rate, ScaledLearningRate) and rate.extend:
-        return _with_edges(plan, results, rate.extend)
-    return plan, ()
+        return _BeyondEdges(plan, rate.extend)
+    return _Nothing(plan)
 
 
-def _with_edges(plan: Plan, results: Results, limit: int) -> tuple[Plan, tuple[str, ...]]:
-    from orchestrator.stages.edges import beyond_edges  # brings in numpy, which a plan does without
+class _Nothing:
+    def __init__(self, plan: Plan) -> None:
+        self.added: tuple[Trial, ...] = ()
+        self.missing: tuple[str, ...] = ()
+        self._plan = plan
 
-    edges = beyond_edges(plan.trials, results, plan.sweep.objective, limit)
-    trials = (*plan.trials, *edges.added)
-    pending = plan.pending if edges.missing else pending_variants(plan.sweep, configurations(trials))
-    return replace(plan, trials=trials, pending=pending), edges.missing
+    def learn(self, results: Results, new: Sequence[str]) -> Sequence[Trial]:
+        return ()
+
+    def pending(self) -> tuple[PendingVariant, ...]:
+        return self._plan.pending
 
 
-def _auto(plan: Plan, results: Results) -> tuple[Plan, tuple[str, ...]]:
-    from orchestrator.stages.auto import proceed
+class _BeyondEdges:
+    def __init__(self, plan: Plan, limit: int) -> None:
+        from orchestrator.stages.edges import EdgeSearch  # brings in numpy, which a plan does without
 
-    progress = proceed(plan, results)
-    trials = (*plan.trials, *progress.trials)
-    pending = () if progress.missing else chosen_variants(plan.sweep, progress.chosen)
-    return replace(plan, trials=trials, pending=pending), progress.missing
+        self._plan = plan
+        self._search = EdgeSearch(plan.trials, plan.sweep.objective, limit)
+
+    @property
+    def added(self) -> Sequence[Trial]:
+        return self._search.added
+
+    @property
+    def missing(self) -> Collection[str]:
+        return self._search.missing
+
+    def learn(self, results: Results, new: Sequence[str]) -> Sequence[Trial]:
+        return self._search.learn(results, new)
+
+    def pending(self) -> tuple[PendingVariant, ...]:
+        if self.missing:
+            return self._plan.pending
+        return tuple(pending_variants(self._plan.sweep, configurations((*self._plan.trials, *self.added))))
+
+
+class _Auto:
+    def __init__(self, plan: Plan) -> None:
+        from orchestrator.stages.auto import proceed
+
+        self._plan, self._proceed = plan, proceed
+        self._ahead = proceed(plan, {})
+
+    @property
+    def added(self) -> Sequence[Trial]:
+        return self._ahead.trials
+
+    @property
+    def missing(self) -> Collection[str]:
+        return self._ahead.missing
+
+    def learn(self, results: Results, new: Sequence[str]) -> Sequence[Trial]:
+        self._ahead = self._proceed(self._plan, results)
+        return self._ahead.trials
+
+    def pending(self) -> tuple[PendingVariant, ...]:
+        return tuple(chosen_variants(self._plan.sweep, self._ahead.chosen)) if not self.missing else ()
 
 
 def configurations(trials: tuple[Trial, ...]) -> list[Configuration]:

@@ -55,6 +55,11 @@ def test_seed_verdicts() -> None:
     assert len(printed("seed_verdicts", "--draws", "1").splitlines()) == 1 + 3 * 4 * 6
 
 
+def test_driver() -> None:
+    text = printed("driver", "--trials", "20", "60", "--sweeps", "best")
+    assert "milliseconds per trial, 60 trials over 20: highest ratio" in text
+
+
 def test_auto_vs_grid() -> None:
     text = printed("auto_vs_grid", "--tasks", "digits_cnn", "--short", "--judge-seeds", "2")
     assert "seconds to the target, auto over grid" in text

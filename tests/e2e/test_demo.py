@@ -51,7 +51,7 @@ HELD_ELSEWHERE = {
     **dict.fromkeys(
         (
             f"python benchmarks/{name}.py"
-            for name in ("auto_vs_grid", "data", "loop", "noise_scale", "memory_probe", "trial_overhead")
+            for name in ("auto_vs_grid", "data", "driver", "loop", "noise_scale", "memory_probe", "trial_overhead")
         ),
         "tests/e2e/test_benchmarks.py: at their shortest",
     ),

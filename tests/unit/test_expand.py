@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.plan import Plan
 from orchestrator.planning.expand import expand
 from orchestrator.planning.plan_view import baseline_table
-from orchestrator.planning.resolve import Dropped, Ready, Waiting, decide, outlook, resolve, settled
+from orchestrator.planning.resolve import Dropped, Outlook, Ready, Waiting, decide, outlook, resolve, settled
 from orchestrator.planning.scaling import linear, none, scaled_rates, sqrt, usual_rule
 from orchestrator.planning.workload import Work, budget_fractions, chain_work, work_of
 from orchestrator.settings import settings_words, varying_settings
@@ -415,3 +416,24 @@ def test_a_swept_option_of_the_task_is_an_axis(tmp_path: Path) -> None:
     assert {o["channels"] for o in options} == {8}
     assert len({trial.id for trial in plan.trials}) == len(plan.trials)
     assert "norm" in baseline_table(plan).columns
+
+
+@pytest.mark.parametrize("parents", ["all", "best_per_batch_size", {"top": 2}])
+def test_results_one_by_one_in_any_order_come_to_the_same_as_all_at_once(sweep: Sweep, parents: object) -> None:
+    plan = with_compression(sweep, parents=parents)
+    found = results(plan, float)
+    endings = [Status.COMPLETED, Status.COMPLETED, Status.DIVERGED, Status.FAILED, Status.STOPPED_EARLY]
+    draw = random.Random(1)  # noqa: S311 - not for secrets
+    found = {trial: one.model_copy(update={"status": draw.choice(endings)}) for trial, one in found.items()}
+    whole = outlook(plan, found)
+    for _ in range(5):
+        ahead, order = Outlook(plan), list(found.values())
+        draw.shuffle(order)
+        for number, result in enumerate(order):
+            assert ahead.total == len(plan.trials) + ahead.beyond + ahead.waiting
+            assert ahead.is_settled == (not ahead.waiting)
+            ahead.learn([result, *order[:number]])  # what it knows already is passed over
+        assert ahead.decisions == whole.decisions
+        assert ahead.trials == whole.trials
+        assert {trial.id for trial in ahead.asked} == {trial.id for trial in whole.trials}
+        assert ahead.total == len(plan.trials) + len({trial.id for trial in whole.known})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from ray.tune.search import Searcher
 from scripted import Told, pending, result_of, scripted, sweep_of
 
 from orchestrator.plan import Plan, Stage
+from orchestrator.running import searcher
 from orchestrator.running.gang import Assignment
 from orchestrator.running.ledger import Ledger
-from orchestrator.running.resources import Node, fits, need_of
-from orchestrator.running.searcher import Admission
+from orchestrator.running.resources import Need, Node, fits, need_of
+from orchestrator.running.searcher import Admission, choose
+from trainables.config import BaselineConfig, trial_id
 from trainables.results import Status
 from trainables.storage import Storage
 from trainables.worker import WorkerGroupConfig
@@ -165,3 +169,27 @@ def test_asking_stays_cheap_in_a_large_sweep(tmp_path: Path, count: int) -> None
     for _ in range(10):
         assert not play.admit()
     assert (time.process_time() - start) / 10 < 0.1  # Tune asks at every turn of its loop
+
+
+def test_what_a_trial_wants_is_worked_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And asking looks at one trial of each kind of need: a sweep of thousands is admitted in linear time."""
+    worked_out, looked_at = Counter[str](), []
+
+    def counted(config: BaselineConfig, *rest: object) -> Need:
+        worked_out[trial_id(config)] += 1
+        return need_of(config, *rest)  # type: ignore[arg-type]
+
+    def watched(waiting: Sequence[Need], *rest: object) -> int:
+        looked_at.append(len(waiting))
+        return choose(waiting, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(searcher, "need_of", counted)
+    monkeypatch.setattr(searcher, "choose", watched)
+    trials = [scripted(seed, num_workers=1 + seed % 2) for seed in range(60)]
+    play = Play(sweep_of(*trials), tmp_path, (Node(4, 0),))
+    while not play.is_finished:
+        while play.admit():
+            pass
+        play.end(next(iter(play.running)))
+    assert set(worked_out.values()) == {1}
+    assert max(looked_at) == 2
