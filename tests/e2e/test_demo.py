@@ -28,6 +28,16 @@ pytestmark = pytest.mark.timeout(3600)  # whole sweeps, on a machine that is bus
 ENVIRONMENT = clean_environment()
 
 # Commands that need a cloud or set up this very environment, and what holds them instead.
+BENCHMARKS = (
+    "auto_vs_grid",
+    "data",
+    "driver",
+    "loop",
+    "memory_probe",
+    "noise_scale",
+    "seed_verdicts",
+    "trial_overhead",
+)
 HELD_ELSEWHERE = {
     "make test": "is what runs this test",
     "ray up cluster.yaml": "tests/unit/test_cluster_yaml.py: Ray's own check of the file",
@@ -49,10 +59,7 @@ HELD_ELSEWHERE = {
         "tests/e2e/test_cluster.py: a real head, token, MLflow server and job"
     ),
     **dict.fromkeys(
-        (
-            f"python benchmarks/{name}.py"
-            for name in ("auto_vs_grid", "data", "driver", "loop", "noise_scale", "memory_probe", "trial_overhead")
-        ),
+        (f"python benchmarks/{name}.py" for name in BENCHMARKS),
         "tests/e2e/test_benchmarks.py: at their shortest",
     ),
 }
