@@ -23,7 +23,7 @@ class TaskConfig(Frozen):
 
     name: str  # a built-in name, or "package.module:Class"
     options: dict[str, Scalar] = Field({})  # keyword arguments of the task's constructor
-    data: str  # fingerprint of the content of the task's data
+    data: str  # fingerprint of the content of the task's data, and of its other files
     code: str  # revision of the code that decides the result: our own and the user's module
 
 

@@ -1,4 +1,4 @@
-"""Finds out about a task without importing it: its metrics, how many training rows, fingerprints of its data and code.
+"""Finds out about a task without importing it: metrics, training rows, fingerprints of all it reads and of its code.
 
 A built-in task is known from the catalogue. A user's `package.module:Class` is found as a file on the search path and
 parsed; what its source does not say literally is left to `run`, which imports and makes it before the first trial.
@@ -12,16 +12,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.planning.identity import code_revision, module_files
+from orchestrator.planning.identity import code_revision
+from orchestrator.planning.user_code import user_code
 from orchestrator.problems import listing, nearest
 from orchestrator.spec import Mode, TaskChoice, TaskFacts
 from orchestrator.sweepfile.document import Node
 from orchestrator.sweepfile.rehearsal import rehearse
 from orchestrator.sweepfile.source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
+from orchestrator.sweepfile.task_inputs import Inputs, read_all, read_inputs
 from trainables.config import Scalar
-from trainables.data.fingerprint import fingerprint, overlap, together
 from trainables.data.sources import DataError, resolve
 from trainables.tasks.catalog import BUILTIN, Builtin
+from trainables.tasks.load import wrong_files
 
 SPLITS = ("train", "validation", "test")
 NOT_READ = "not read: known only after importing the task"
@@ -110,7 +112,7 @@ def _user_facts(node: Node, name: Node, task: str, search_path: tuple[str, ...])
     except SourceError as error:
         name.fail(str(error), allowed=error.allowed, near=error.nearest)
         return None
-    code = code_revision(module_files(module_name, folders))
+    code = code_revision(user_code(module_name, search_path, sys.path))
     unknown = TaskFacts(
         metrics={}, train_rows=None, data=(NOT_READ,), code=code, search_path=search_path, complete=False
     )
@@ -171,14 +173,18 @@ def _literal_facts(
     if wrong := [split for split, source in sources.items() if not isinstance(source, str) or not source]:
         name.fail(f"{class_name}.{wrong[0]} must be a path or a URI, not {sources[wrong[0]]!r}")
         return unknown
-    paths = {split: resolve(source, folder) for split, source in sources.items()}
-    read = _read_data(name, class_name, paths)
+    files: Any = NOT_LITERAL if "files" in found.methods else found.attributes.get("files", ())
+    if files is not NOT_LITERAL and (problem := wrong_files(files)):
+        name.fail(f"{class_name}.{problem}")
+        return unknown
+    told = () if files is NOT_LITERAL else tuple(resolve(file, folder) for file in files)
+    read = read_inputs(name, class_name, Inputs({at: resolve(one, folder) for at, one in sources.items()}, told))
     if read is None:
         return unknown
-    data, train_rows = read
+    if files is NOT_LITERAL:
+        return unknown.model_copy(update={"train_rows": read[1]})
     complete = metrics is not NOT_LITERAL and not found.open_ended
-    update = {"data": (data,), "train_rows": train_rows, "complete": complete}
-    return unknown.model_copy(update=update)
+    return unknown.model_copy(update={"data": read[:1], "train_rows": read[1], "complete": complete})
 
 
 def _metrics_fit(name: Node, class_name: str, metrics: Any) -> bool:
@@ -193,29 +199,6 @@ def _metrics_fit(name: Node, class_name: str, metrics: Any) -> bool:
     return not wrong and "loss" not in metrics
 
 
-def _read_data(name: Node, task: str, paths: dict[str, str]) -> tuple[str, int] | None:
-    """(fingerprint of the three sets together, rows of the first); `task` is what messages call it."""
-    errors = []
-    prints = {}
-    for split, path in paths.items():
-        try:
-            prints[split] = fingerprint(path)
-        except (DataError, OSError) as error:
-            errors.append(f"{task}.{split}: {error}")
-    from trainables.data.formats import count_rows  # brings in pyarrow, which a built-in task's plan need not wait for
-
-    try:
-        shared = None if errors else overlap(paths, prints)
-        rows = 0 if errors else count_rows(paths["train"])
-    except (DataError, OSError, ValueError) as error:  # pyarrow's own errors are both
-        errors.append(f"{task}.train: {error}")
-    for message in errors:
-        name.fail(message)
-    if not errors and shared:
-        name.fail(f"{task}.{shared}", allowed="three sets of data that have no file and no content in common")
-    return None if errors or shared else (together(prints), rows)
-
-
 def _imported_facts(
     name: Node, task: TaskChoice, facts: TaskFacts, student_widths: Sequence[float] | None
 ) -> TaskFacts | None:
@@ -224,9 +207,9 @@ def _imported_facts(
     Where an option chooses the data, each combination has the fingerprint of its own.
     """
     from trainables.tasks import TaskError, load_task
-    from trainables.tasks.load import sources_of
+    from trainables.tasks.load import files_of, sources_of
 
-    paths: dict[str, dict[str, str]] = {}  # by the task's name in messages, which tells its swept options
+    inputs: dict[str, Inputs] = {}  # by the task's name in messages, which tells its swept options
     metrics: dict[str, dict[str, Mode]] = {}
     for options in task.combinations():
         try:
@@ -236,9 +219,9 @@ def _imported_facts(
             continue
         swept = ", ".join(f"{key}={options[key]!r}" for key in sorted(task.swept))
         label = f"{type(made).__name__}({swept})" if swept else type(made).__name__
-        paths[label] = sources_of(made)
+        inputs[label] = Inputs(sources_of(made), files_of(made))
         metrics[label] = {"loss": "min", **made.metrics}
-    if len(paths) < len(task.combinations()):
+    if len(inputs) < len(task.combinations()):
         return None
     if task.name in BUILTIN:
         return facts  # the catalogue has said the rest
@@ -246,7 +229,7 @@ def _imported_facts(
     if others := [label for label in metrics if metrics[label] != metrics[first]]:
         name.fail(f"{others[0]} has other metrics than {first}: {metrics[others[0]]} and not {metrics[first]}")
         return None
-    read = _read_all(name, paths)
+    read = read_all(name, inputs)
     if read is None:
         return None
     problems = rehearse(task.name, task.combinations(), facts.search_path, student_widths)
@@ -265,17 +248,3 @@ def _tell(name: Node, task: TaskChoice, found: Mapping[str, str | None]) -> bool
     for problem, label in first.items():
         name.fail(f"{label}: {problem}" if task.swept else problem)
     return not first
-
-
-def _read_all(name: Node, paths: dict[str, dict[str, str]]) -> tuple[tuple[str, ...], int] | None:
-    """(fingerprints, the fewest training rows) of tasks that differ in their options, by their names in messages."""
-    read: dict[tuple[str, ...], tuple[str, int] | None] = {}  # by the paths: most options leave the data the same
-    for task, places in paths.items():
-        key = tuple(places.values())
-        if key not in read:
-            read[key] = _read_data(name, task, places)
-    known = [found for places in paths.values() if (found := read[tuple(places.values())])]
-    if len(known) < len(paths):
-        return None
-    prints, rows = zip(*known, strict=True)
-    return prints, min(rows)

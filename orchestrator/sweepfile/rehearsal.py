@@ -70,6 +70,7 @@ def rehearse(
 
 
 def respond(text: str) -> str:
+    from orchestrator.sweepfile.files_read import check_declared, files_opened
     from orchestrator.sweepfile.preview import preview
     from trainables.clean import Snapshot
     from trainables.data import DataError
@@ -81,9 +82,11 @@ def respond(text: str) -> str:
     look = functools.cache(preview)
     problems: list[str | None] = []
     for options in request.options:
-        before.import_module(request.task.partition(":")[0])
         try:
-            _try(request, options, look)
+            with files_opened() as opened:
+                before.import_module(request.task.partition(":")[0])
+                _try(request, options, look)
+            check_declared(opened, request.task, options, request.search_path, Path(request.cache))
             problems.append(None)
         except (DataError, TaskError) as error:
             problems.append(str(error))

@@ -1,4 +1,4 @@
-"""The content of data as a short text, so that a trial's identity changes when its data does. Imports no torch."""
+"""The content of data and files as a short text: a trial's identity changes when what it reads does. No torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from trainables.data import builtin
@@ -16,7 +16,17 @@ from trainables.data.sources import DataError, SourceFile, list_files, local_pat
 
 SETTLED_SECONDS = 2.0  # a file touched more recently may change again without its time stamp showing it
 
-__all__ = ["DataError", "check_unchanged", "default_cache", "fingerprint", "overlap", "together"]
+__all__ = [
+    "DataError",
+    "all_together",
+    "check_unchanged",
+    "default_cache",
+    "file_fingerprint",
+    "fingerprint",
+    "is_kept_by_programs",
+    "overlap",
+    "together",
+]
 
 
 NO_HOME = (
@@ -51,9 +61,37 @@ def fingerprint(source: str | Path, cache: Path | None = None) -> str:
     digest = hashlib.sha256()
     is_local = local_path(text) is not None
     for file in list_files(text):
-        entry = _content(file, cache or default_cache()) if is_local else _stamp(text, file)
+        entry = _content(file.path, cache or default_cache()) if is_local else _stamp(text, file)
         digest.update(f"{entry}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def file_fingerprint(file: str, cache: Path | None = None) -> str:
+    """32 hexadecimal digits for the content of one of a task's `files` (an absolute path): cached like data's.
+
+    A folder stands for all files in it and below it, with their names; `is_kept_by_programs` says which are passed
+    over. Raises DataError.
+    """
+    path = Path(file)
+    if not path.exists():
+        raise DataError(f"{file!r} does not exist; a relative path starts at the folder of the task's module")
+    digest = hashlib.sha256()
+    for name, one in sorted(_below(path)) if path.is_dir() else [("", path)]:
+        digest.update(f"{name} {_content(one, cache or default_cache())}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def is_kept_by_programs(name: str) -> bool:
+    """Whether a file, by its name relative to a folder, is there for programs: `.git/index`, `__pycache__/x.pyc`."""
+    return any(part.startswith(".") or part == "__pycache__" for part in Path(name).parts)
+
+
+def _below(folder: Path) -> Iterator[tuple[str, Path]]:
+    for root, _, names in os.walk(folder):  # links to folders are not followed: they may lead in a circle
+        for path in (Path(root, name) for name in names):
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and not is_kept_by_programs(name):
+                yield name, path
 
 
 def together(fingerprints: Mapping[str, str]) -> str:
@@ -61,19 +99,26 @@ def together(fingerprints: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(fingerprints, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def check_unchanged(sources: Mapping[str, str], planned: str, cache: Path) -> None:
-    """Raises DataError if a task's sources, by name of the split, are not those that a trial was planned with.
+def all_together(splits: Mapping[str, str], files: Iterable[str]) -> str:
+    """One fingerprint for all that a task reads: those of its three sets of data, and of its `files` in their order."""
+    return together({**splits, **{f"files[{number}]": one for number, one in enumerate(files)}})
+
+
+def check_unchanged(sources: Mapping[str, str], files: Sequence[str], planned: str, cache: Path) -> None:
+    """Raises DataError if a task's sources, by name of the split, or `files` are not what a trial was planned with.
 
     Files may be edited while a sweep runs, and may differ from machine to machine; what comes with Python and
     scikit-learn does not. All three sets are looked at, whichever is used: they are what the trial's id stands for.
     """
-    if all(source.startswith(builtin.SCHEME) for source in sources.values()):
+    if not files and all(source.startswith(builtin.SCHEME) for source in sources.values()):
         return
-    if together({split: fingerprint(source, cache) for split, source in sources.items()}) != planned:
+    splits = {split: fingerprint(source, cache) for split, source in sources.items()}
+    if all_together(splits, [file_fingerprint(file, cache) for file in files]) != planned:
+        what = "the data, or one of the task's files," if files else "the data"
         raise DataError(
-            f"the data is not what this trial was planned with: it was changed since, or differs on this machine "
-            f"({', '.join(sources.values())}). If it was changed, the same command again plans anew with what is "
-            "there; if the machines differ, make them alike and add --retry-failed"
+            f"{what} is not what this trial was planned with: it was changed since, or differs on this machine "
+            f"({', '.join([*sources.values(), *files])}). If it was changed, the same command again plans anew with "
+            "what is there; if the machines differ, make them alike and add --retry-failed"
         )
 
 
@@ -99,9 +144,9 @@ def _stamp(source: str, file: SourceFile) -> str:
     return f"{source.partition(':')[0]} {file.path} {file.size} {file.mtime_ns}"
 
 
-def _content(file: SourceFile, cache: Path) -> str:
+def _content(file: str | Path, cache: Path) -> str:
     """SHA-256 of a local file, from the cache if size, times and inode are those it had when it was hashed."""
-    path = os.path.realpath(file.path)
+    path = os.path.realpath(file)
     status = os.stat(path)
     key = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     entry = cache / "fingerprints" / f"{hashlib.sha256(path.encode()).hexdigest()[:32]}.json"

@@ -126,14 +126,14 @@ def open_data(
 ) -> TaskData:
     """The three tables of a task. Raises DataError, also when their columns differ or lack one of `inputs`.
 
-    `planned` is the fingerprint of the data that a trial was planned with: should it be another by now, that is an
-    error too.
+    `planned` is the fingerprint of the data, and of the task's `files`, that a trial was planned with: should it be
+    another by now, that is an error too.
     """
-    from trainables.tasks.load import sources_of
+    from trainables.tasks.load import files_of, sources_of
 
     sources = sources_of(task)
     if planned is not None:
-        check_unchanged(sources, planned, cache)
+        check_unchanged(sources, files_of(task), planned, cache)
 
     def opened(split: str, like: Table | None = None) -> Table:
         source = sources[split]

@@ -15,7 +15,7 @@ Training uses `train` alone; every choice is made on `validation`; `test` is rea
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -35,6 +35,12 @@ class Task(ABC):
     """Where the data is. A relative path starts at the folder of the module that defines the class."""
     inputs: ClassVar[tuple[str, ...]] = ("features",)
     """The columns given to the model, in order, as positional arguments."""
+    files: Sequence[Source] = ()
+    """Other files that the task reads, such as `("backbone.safetensors",)`; a relative path starts where the data's do.
+
+    Their content is part of a trial's identity as that of the data is: another backbone is another trial. A folder
+    stands for all files in it and below it.
+    """
     metrics: ClassVar[Mapping[str, Literal["min", "max"]]] = {}
     """What `scores` returns, and which way is better. `loss` (min) always exists."""
     skips_parameters: ClassVar[bool] = False

@@ -51,7 +51,10 @@ def load_task(name: str, options: Mapping[str, Option] | None = None, search_pat
 
 def home_folder(task: Task, attribute: str) -> Path:
     """The folder where a relative path in this attribute of a task starts: that of the module that set it."""
-    owner = next((base for base in type(task).__mro__ if attribute in vars(base)), type(task))
+    from trainables.tasks.base import Task
+
+    users = [base for base in type(task).__mro__ if base is not Task]  # whose `files` is but a default
+    owner = next((base for base in users if attribute in vars(base)), type(task))
     file = getattr(sys.modules.get(owner.__module__), "__file__", None)
     return Path(file).absolute().parent if file else Path.cwd()
 
@@ -59,6 +62,11 @@ def home_folder(task: Task, attribute: str) -> Path:
 def sources_of(task: Task) -> dict[str, str]:
     """Split -> where its data is: an absolute path or a URI."""
     return {split: resolve(getattr(task, split), home_folder(task, split)) for split in SPLITS}
+
+
+def files_of(task: Task) -> tuple[str, ...]:
+    """Where the other files are that a task says it reads: absolute paths."""
+    return tuple(resolve(file, home_folder(task, "files")) for file in task.files)
 
 
 def _find_class(name: str, search_path: Sequence[str | Path]) -> type[Task]:
@@ -125,6 +133,15 @@ def _first_on_path(folders: Sequence[str]) -> Iterator[None]:
             sys.path.remove(folder)
 
 
+def wrong_files(files: object) -> str | None:
+    """What is wrong with what a task gives as `files`; None if nothing is."""
+    if isinstance(files, tuple | list) and all(isinstance(file, str | Path) and str(file) for file in files):
+        remote = next((str(file) for file in files if "://" in str(file)), None)
+        return remote and f"files holds paths on the local disk, not the URI {remote!r}: fetch it beforehand"
+    hint = f"({str(files)!r},)" if isinstance(files, str | Path) else "('backbone.safetensors',)"
+    return f"files is a tuple of paths such as {hint}, not {files!r}"
+
+
 def _check(task: Task, name: str) -> None:
     missing = [split for split in SPLITS if not isinstance(getattr(task, split, None), str | Path)]
     if missing:
@@ -138,6 +155,8 @@ def _check(task: Task, name: str) -> None:
     inputs: object = task.inputs
     if not isinstance(inputs, tuple | list) or not inputs:
         raise TaskError(f"task {name!r}: inputs is a tuple of column names such as ('features',), not {inputs!r}")
+    if problem := wrong_files(task.files):
+        raise TaskError(f"task {name!r}: {problem}")
     for metric, mode in task.metrics.items():
         if mode not in ("min", "max"):
             raise TaskError(f"task {name!r}: metric {metric!r} is 'min' or 'max', not {mode!r}")
