@@ -1,4 +1,4 @@
-"""Names, passwords and keys within addresses: they are used, and neither kept nor printed."""
+"""Passwords and keys, within addresses or by their names: they are used, and neither kept nor printed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,19 @@ SECRET_OPTION = re.compile(
 )
 BARE_NAME = re.compile(r"(?<=://)[^/@\s:]*@")
 MASK = "***"
+
+SECRET_WORDS = {"PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "CREDENTIAL", "CREDENTIALS", "KEY", "APIKEY"}
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+
+
+def looks_secret(name: str, value: str) -> bool:
+    """Whether a setting is a secret by its name: `api_key`, `accessToken`.
+
+    Nothing is none, nor is the name of a variable that holds one: `api_key_env: MY_KEY`.
+    """
+    words = set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper().replace("-", "_").split("_"))
+    names_a_variable = name.upper().endswith("_ENV") and VARIABLE.fullmatch(value) is not None
+    return bool(value and words & SECRET_WORDS) and not names_a_variable
 
 
 def has_secret(text: str) -> bool:

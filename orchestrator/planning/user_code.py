@@ -27,7 +27,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path, PurePosixPath
 
 MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
-NOT_FOLLOWED = ("orchestrator", "trainables", "__main__")  # ours, and whatever was started
+OURS = ("orchestrator", "trainables")
+NOT_FOLLOWED = (*OURS, "__main__")  # and whatever was started
 INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -80,6 +81,23 @@ def user_code(module: str, search_path: Sequence[str], python_path: Sequence[str
                 found.add(file)
                 waiting += _imported(file)
     return UserCode(frozenset(found), frozenset(dependencies - {""}))
+
+
+def taken_name(folders: Iterable[str | Path]) -> str | None:
+    """What to say of a module in one of the folders that is called like a package of Paretune; None if there is none.
+
+    The folders come first where workers look for modules: there, it would be imported in the place of ours.
+    """
+    for name in OURS:
+        ours = importlib.util.find_spec(name)
+        for folder in folders:
+            spec = PathFinder.find_spec(name, [str(folder)])
+            if spec and spec.origin and not (ours and ours.origin and os.path.samefile(spec.origin, ours.origin)):
+                return (
+                    f"the name {name!r} is taken by a package of Paretune itself, and {spec.origin} would stand in its "
+                    f"place: rename yours (my_{name}), or move it out of {folder} if it has no part in the sweep"
+                )
+    return None
 
 
 def _places(name: str, folders: Sequence[str]) -> list[Path]:

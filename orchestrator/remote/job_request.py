@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from orchestrator.planning.user_code import taken_name
 from orchestrator.remote.submitted import STORAGE, SWEEP
 from orchestrator.run_options import RunOptions
-from trainables.credentials import has_secret, without_credentials
+from trainables.credentials import has_secret, looks_secret, without_credentials
 
 LARGEST_FILE_BYTES = 50 * 2**20  # every node unpacks the folder: data belongs where all nodes reach it
 SKIPPED_FOLDERS = (
@@ -27,7 +28,6 @@ SKIPPED_FOLDERS = (
 )
 STOP_PATIENCE_S = 60  # from the signal to the kill when a job is stopped; Ray's own 3 s are too few for a farewell
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-SECRET_WORDS = {"PASSWORD", "PASSWD", "PASS", "SECRET", "TOKEN", "CREDENTIAL", "CREDENTIALS", "KEY", "APIKEY"}
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ def _folder_to_send(working_dir: Path) -> Path:
         raise ValueError(f"the working directory {working_dir} is not a folder")
     if folder in (Path("/"), Path.home().resolve()):
         raise ValueError(f"{folder} is too much to send along; put the sweep and its modules in a folder of their own")
+    if taken := taken_name([folder]):
+        raise ValueError(taken)
     return folder
 
 
@@ -150,7 +152,7 @@ def _environment(env: Iterable[str], tracking_uri: str | None) -> dict[str, str]
         key, equals, value = assignment.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
             raise ValueError(f"--env {key!r} is not of the form KEY=VALUE")
-        if SECRET_WORDS & set(key.upper().split("_")):
+        if looks_secret(key, value):
             raise ValueError(
                 f"--env {key} looks like a secret, and a job's environment is shown in the dashboard; "
                 "set it in the environment of `ray start` on the cluster's nodes instead"

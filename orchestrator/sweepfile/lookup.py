@@ -7,13 +7,14 @@ parsed; what its source does not say literally is left to `run`, which imports a
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.planning.identity import code_revision
-from orchestrator.planning.user_code import user_code
+from orchestrator.planning.user_code import taken_name, user_code
 from orchestrator.problems import listing, nearest
 from orchestrator.spec import Mode, TaskChoice, TaskFacts
 from orchestrator.sweepfile.document import Node
@@ -21,6 +22,7 @@ from orchestrator.sweepfile.rehearsal import rehearse
 from orchestrator.sweepfile.source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from orchestrator.sweepfile.task_inputs import Inputs, read_all, read_inputs
 from trainables.config import Scalar
+from trainables.credentials import has_secret, looks_secret
 from trainables.data.sources import DataError, resolve
 from trainables.tasks.catalog import BUILTIN, Builtin
 from trainables.tasks.load import wrong_files
@@ -46,6 +48,8 @@ def look_up(
     exported model too, which is what compression measures, and students of these widths.
     """
     name = node.child("name") if isinstance(node.value, dict) else node
+    if _has_secrets(node, task):
+        return None
     if ":" in task.name:
         facts = _user_facts(node, name, task.name, tuple(dict.fromkeys((str(folder.absolute()), str(Path.cwd())))))
     elif task.name in BUILTIN:
@@ -56,6 +60,24 @@ def look_up(
     if facts is None or not import_task or node.has_problems():
         return facts
     return _imported_facts(name, task, facts, student_widths)
+
+
+def _has_secrets(node: Node, task: TaskChoice) -> bool:
+    """Whether an option holds a secret, which has been noted without it."""
+    given = {key: [options[key] for options in task.combinations()] for key in task.options}
+    found = [
+        key
+        for key, values in given.items()
+        if any(isinstance(value, str) and (looks_secret(key, value) or has_secret(value)) for value in values)
+    ]
+    for key in found:
+        holder = re.sub("_env$", "", key, flags=re.IGNORECASE)
+        Node(None, (*node.path, "options", key), node.findings).fail(
+            "looks like a secret, and options are written down: in every result, in MLflow and in logs",
+            allowed=f"the name of an environment variable that holds it on every worker, such as {holder}_env: "
+            f"{holder.upper()}, for the task to read from os.environ; or another name, if it is no secret",
+        )
+    return bool(found)
 
 
 def _builtin_facts(node: Node, builtin: Builtin) -> TaskFacts | None:
@@ -104,6 +126,9 @@ def _check_option(option: Node, builtin: Builtin) -> None:
 
 
 def _user_facts(node: Node, name: Node, task: str, search_path: tuple[str, ...]) -> TaskFacts | None:
+    if taken := taken_name(search_path):
+        name.fail(taken)
+        return None
     module_name, _, class_name = task.partition(":")
     folders = [*search_path, *(entry or "." for entry in sys.path)]
     try:
