@@ -84,7 +84,7 @@ def plan(
     """
     made = _plan_or_exit(sweep_file, as_json=format == "json")
     if format == "json":
-        from orchestrator.planning.plan_view import plan_as_json
+        from orchestrator.planning.plan_json import plan_as_json
 
         print(plan_as_json(made))
     else:

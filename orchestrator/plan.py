@@ -89,7 +89,7 @@ class StageBound:
 
     stage: Stage
     trials: int
-    examples: int
+    examples: int | None  # None: not known before the task is imported, or in seconds
     words: str  # for a person: "3 batch sizes x 3 learning rates"
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from orchestrator.plan import Choice, PendingVariant, Plan, Stage, StageBound, Trial
 from orchestrator.planning.scaling import carried_optimizer, carried_schedule, scaled_rates, usual_rule
-from orchestrator.planning.workload import baseline_work, work_of
+from orchestrator.planning.workload import baseline_work, known_most, work_of
 from orchestrator.problems import listing
 from orchestrator.spec import AutoBatchSize, CompressionPlan, ScaledLearningRate, Sweep, TopParents
 from orchestrator.stages.design import bounds, first_trials, task_config
@@ -205,9 +205,9 @@ def _edge_bounds(sweep: Sweep, trials: Sequence[Trial]) -> Iterator[StageBound]:
     rate = sweep.parameters.learning_rate
     if isinstance(rate, ScaledLearningRate) and rate.extend:
         count = len(trials) // len(rate.multipliers) * rate.extend
-        examples = max(work_of(trial.config, sweep.facts.train_rows).examples for trial in trials)
+        examples = known_most(work_of(trial.config, sweep.facts.train_rows).examples for trial in trials)
         words = f"up to {rate.extend} rates wherever the best is at an end"
-        yield StageBound(Stage.EDGE, count, count * examples, words)
+        yield StageBound(Stage.EDGE, count, None if examples is None else count * examples, words)
 
 
 # -- notes ------------------------------------------------------------------------------------------------------------
@@ -267,8 +267,10 @@ def _may_be_resolved(training: Training, train_rows: int | None) -> bool:
 def _may_grow(training: Training, train_rows: int | None) -> bool:
     """Whether there can be an estimate of the noise scale at a reading that is not the last; True if not known."""
     every, steps = steps_between_measurements(training, 1, train_rows), baseline_work(training, train_rows).steps
+    if not steps:
+        return True
     before_last = steps * (training.evaluations - 1) // training.evaluations
-    return not steps or (every is not None and before_last // every > LEAST_STEPS)
+    return every is not None and before_last // every > LEAST_STEPS
 
 
 def _odd_rule(rule: str, optimizer: Optimizer) -> str:

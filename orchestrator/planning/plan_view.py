@@ -1,26 +1,31 @@
-"""The plan for people and for scripts: every trial with the numbers that decide its cost, and their totals."""
+"""The plan for people: every trial with the numbers that decide its cost, and their totals."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from orchestrator.plan import PendingVariant, Plan, Stage, StageBound, Trial
+from orchestrator.plan import PendingVariant, Plan, Stage, Trial
 from orchestrator.planning.expand import variant_trial
+from orchestrator.planning.plan_totals import (
+    FIRST_STAGES,
+    later_trials,
+    pending_work,
+    possible_parents,
+    total_work,
+    variants_at_most,
+)
 from orchestrator.planning.scaling import rule_words
-from orchestrator.planning.workload import Work, chain_work, work_of
+from orchestrator.planning.workload import Work, known_most, work_of
 from orchestrator.problems import plural
 from orchestrator.settings import SETTINGS
-from orchestrator.spec import AutoBatchSize, ScaledLearningRate, TopParents
-from orchestrator.stages.design import MAX_CONFIRMED
-from trainables.config import AnyTrialConfig, ProbeConfig, VariantConfig, describe_chain
+from orchestrator.spec import AutoBatchSize, ScaledLearningRate
+from trainables.config import ProbeConfig, describe_chain
 from trainables.training_config import Training
 
 Row = Sequence[str]
 
-FIRST_STAGES = (Stage.PROBE, Stage.SHORT_RUN)  # known when the plan is made
+UNKNOWN = "unknown"
 AXES_SHOWN_IF_VARIED = (
     "sharding",
     "data_order",
@@ -94,7 +99,7 @@ def stage_table(plan: Plan) -> PlanTable:
         (
             bound.stage.value,
             _at_most(bound.trials) if bound.stage not in FIRST_STAGES else f"{bound.trials}",
-            _at_most(bound.examples) if bound.examples else "-",
+            _at_most(bound.examples) if bound.examples != 0 else "-",
             bound.words,
         )
         for bound in plan.stages
@@ -119,7 +124,7 @@ def variant_table(plan: Plan) -> PlanTable:
                 "1",  # whatever its parent had
                 _seed_words(plan, pending),
                 describe_chain(pending.chain),
-                *_work_words([_pending_work(plan, pending, parent) for parent in parents]),
+                *_work_words([pending_work(plan, pending, parent) for parent in parents]),
             )
         )
     settings = ("batch_size", "learning_rate", "rule", "precision", "workers", "seed")
@@ -138,39 +143,18 @@ def summary_lines(plan: Plan) -> list[str]:
     before = len(plan.trials) + later
     first = plural(before, "baseline") if _has_grid(plan) else f"{before} before compression"
     parts = [f"{most}{plural(trials, 'trial')} ({first}, {plural(variants, 'variant')})"]
-    if work.examples:
-        steps = "" if later else f" in {work.steps:,} steps"  # of batch sizes that are not known yet
-        parts.append(f"at most {work.examples:,} examples{steps}")
     if work.seconds:
         parts.append(f"at most {work.seconds:,.0f} s of training")
+    elif work.examples is None:
+        parts.append("examples and steps unknown: how many rows there are is known once the task is imported")
+    elif work.examples:
+        steps = "" if work.steps is None else f" in {work.steps:,} steps"
+        parts.append(f"at most {work.examples:,} examples{steps}")
     return [
         f"total: {', '.join(parts)}",
-        *(f"rule: {line}" for line in _rules(plan)),
+        *(f"rule: {line}" for line in rules_of(plan)),
         *(f"note: {note}" for note in plan.notes),
     ]
-
-
-def plan_as_dict(plan: Plan) -> dict[str, Any]:
-    """The plan for scripts: {"sweep", "task", "objective", "trials": [...], "pending": [...], "totals", "notes"}."""
-    work, later, variants = total_work(plan), later_trials(plan), variants_at_most(plan)
-    return {
-        "sweep": plan.sweep.name,
-        "task": plan.sweep.task.model_dump(mode="json"),
-        "objective": plan.sweep.objective.model_dump(mode="json"),
-        "budget": plan.sweep.budget.model_dump(mode="json"),
-        "goals": [goal.model_dump(mode="json") for goal in plan.sweep.goals],
-        "trials": [_trial_as_dict(plan, trial) for trial in plan.trials],
-        "pending": [_pending_as_dict(plan, pending) for pending in plan.pending],
-        "stages": [{**asdict(bound), "stage": bound.stage.value} for bound in plan.stages],
-        "totals": {"trials": len(plan.trials) + later + variants, "baselines": len(plan.trials) + later}
-        | {"variants": variants, **asdict(work)},
-        "rules": _rules(plan),
-        "notes": list(plan.notes),
-    }
-
-
-def plan_as_json(plan: Plan) -> str:
-    return json.dumps(plan_as_dict(plan), indent=2)
 
 
 def plain(table: PlanTable) -> str:
@@ -181,36 +165,6 @@ def plain(table: PlanTable) -> str:
     return "\n".join([table.title, *text])
 
 
-def total_work(plan: Plan) -> Work:
-    """An upper bound: a variant whose parent is not chosen yet counts as its dearest candidate would."""
-    rows = plan.sweep.facts.train_rows
-    total = sum((work_of(trial.config, rows) for trial in plan.trials), Work())
-    total += Work(examples=sum(bound.examples for bound in _later(plan)))
-    for pending in plan.pending:
-        works = [_pending_work(plan, pending, parent) for parent in possible_parents(plan, pending)]
-        total += Work(*(max(getattr(work, name) for work in works) for name in ("steps", "examples", "seconds")))
-    return total
-
-
-def later_trials(plan: Plan) -> int:
-    """Baselines that results may still ask for, at most."""
-    return sum(bound.trials for bound in _later(plan))
-
-
-def variants_at_most(plan: Plan) -> int:
-    """Those that are pending; of a sweep that finds its batch size, as many as there can be."""
-    compression, auto = plan.sweep.compression, plan.sweep.parameters.batch_size
-    if compression is None or not isinstance(auto, AutoBatchSize):
-        return len(plan.pending)
-    top = compression.parents.top if isinstance(compression.parents, TopParents) else MAX_CONFIRMED
-    seeds = auto.confirm_seeds if compression.seeds == "all" else 1
-    return min(top, MAX_CONFIRMED) * seeds * (1 + len(compression.variants))
-
-
-def _later(plan: Plan) -> list[StageBound]:
-    return [bound for bound in plan.stages if bound.stage not in FIRST_STAGES]
-
-
 def _trained(plan: Plan) -> list[Trial]:
     return [trial for trial in plan.trials if not isinstance(trial.config, ProbeConfig)]
 
@@ -219,16 +173,8 @@ def _has_grid(plan: Plan) -> bool:
     return not isinstance(plan.sweep.parameters.batch_size, AutoBatchSize)
 
 
-def _at_most(count: int) -> str:
-    return f"at most {count:,}"
-
-
-def possible_parents(plan: Plan, pending: PendingVariant) -> list[Trial]:
-    """The baselines that may become a variant's parent."""
-    index = pending.seed_index
-    seeds = pending.choice.configurations
-    ids = [trial for trials in seeds for trial in (trials if index is None else (trials[index],))]
-    return [plan.by_id[trial] for trial in ids]
+def _at_most(count: int | None) -> str:
+    return UNKNOWN if count is None else f"at most {count:,}"
 
 
 def factorisation(training: Training) -> str:
@@ -237,82 +183,28 @@ def factorisation(training: Training) -> str:
     return f"{training.batch_size} = {' x '.join(map(str, factors))}"
 
 
-def _rules(plan: Plan) -> list[str]:
+def rules_of(plan: Plan) -> list[str]:
     """How settings are carried over batch sizes, with the sources; nothing, where rates are given as they are."""
     rate = plan.sweep.parameters.learning_rate
     return list(rule_words(rate)) if isinstance(rate, ScaledLearningRate) else []
-
-
-def _trial_as_dict(plan: Plan, trial: Trial) -> dict[str, Any]:
-    config = trial.config
-    chain = config.chain if isinstance(config, VariantConfig) else ()
-    work = work_of(config, plan.sweep.facts.train_rows)
-    return {
-        "id": trial.id,
-        "kind": config.kind,
-        "parent": config.parent if isinstance(config, VariantConfig) else None,
-        "options": config.task.options,
-        **_settings_as_dict(config),
-        "learning_rate_source": trial.learning_rate_source,
-        "chain": [step.model_dump(mode="json") for step in chain],
-        "stage": trial.stage.value,
-        "steps": work.steps,
-        "examples": work.examples,
-    }
-
-
-def _settings_as_dict(config: AnyTrialConfig) -> dict[str, Any]:
-    if isinstance(config, ProbeConfig):
-        return config.model_dump(mode="json", exclude={"kind", "task"})
-    return config.training.model_dump(mode="json")
-
-
-def _pending_as_dict(plan: Plan, pending: PendingVariant) -> dict[str, Any]:
-    parents = possible_parents(plan, pending)
-    trial = variant_trial(parents[0], pending.chain, plan) if len(parents) == 1 else None
-    works = [_pending_work(plan, pending, parent) for parent in parents]
-    return {
-        "key": pending.key,
-        "id": trial.id if trial else None,
-        "kind": "variant",
-        "parent": parents[0].id if trial else None,
-        **_settings_in_common(parents),
-        "rule": pending.rule,
-        "candidates": list(pending.candidates),
-        "chain": [step.model_dump(mode="json") for step in pending.chain],
-        "description": describe_chain(pending.chain),
-        "steps_at_most": max(work.steps for work in works),
-        "examples_at_most": max(work.examples for work in works),
-    }
-
-
-def _settings_in_common(parents: Sequence[Trial]) -> dict[str, Any]:
-    """What is known of a variant before its parent is: the settings that all possible parents share, else None."""
-    first, *others = [
-        {**_settings_as_dict(parent.config), "learning_rate_source": parent.learning_rate_source} for parent in parents
-    ]
-    return {name: value if all(other[name] == value for other in others) else None for name, value in first.items()}
-
-
-def _pending_work(plan: Plan, pending: PendingVariant, parent: Trial) -> Work:
-    return chain_work(pending.chain, parent.training, plan.sweep.facts.train_rows)
 
 
 def _seed_words(plan: Plan, pending: PendingVariant) -> str:
     return "first" if pending.seed_index is None else str(plan.sweep.parameters.seed[pending.seed_index])
 
 
-def _work_words(works: Iterable[Work]) -> tuple[str, str]:
+def _work_words(works: Sequence[Work]) -> tuple[str, str]:
     """(steps, examples), as far as they are known; the most of several possibilities."""
-    works = list(works)
     if any(work.seconds for work in works):
-        return f"for {max(work.seconds for work in works):g} s", "?"
-    steps, examples = {work.steps for work in works}, {work.examples for work in works}
-    return _most(steps), _most(examples)
+        return f"for {max(work.seconds for work in works):g} s", UNKNOWN
+    return _most([work.steps for work in works]), _most([work.examples for work in works])
 
 
-def _most(numbers: set[int]) -> str:
-    return f"{max(numbers):,}" if len(numbers) == 1 else f"up to {max(numbers):,}"
+def _most(counts: Sequence[int | None]) -> str:
+    most = known_most(counts)
+    if most is None:
+        return UNKNOWN
+    return f"{most:,}" if len(set(counts)) == 1 else f"up to {most:,}"
 
 
 def _common(texts: Sequence[str]) -> str:

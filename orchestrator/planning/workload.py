@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -23,14 +24,30 @@ from trainables.training_config import Budget, Training
 
 @dataclass(frozen=True)
 class Work:
-    """Training to be done. All three add up over trials; a budget in seconds says nothing of steps and examples."""
+    """Training to be done. All three add up over trials, and what is not known of one is not known of them together.
 
-    steps: int = 0
-    examples: int = 0
+    A budget in seconds says nothing of steps and examples; one in epochs does once the training rows are known.
+    """
+
+    steps: int | None = 0
+    examples: int | None = 0
     seconds: float = 0.0
 
     def __add__(self, other: Work) -> Work:
-        return Work(self.steps + other.steps, self.examples + other.examples, self.seconds + other.seconds)
+        steps, examples = known_sum([self.steps, other.steps]), known_sum([self.examples, other.examples])
+        return Work(steps, examples, self.seconds + other.seconds)
+
+
+def known_sum(counts: Iterable[int | None]) -> int | None:
+    """None where one of them is not known."""
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)
+
+
+def known_most(counts: Iterable[int | None]) -> int | None:
+    """The largest; None where one of them is not known."""
+    known = list(counts)
+    return None if None in known else max(count for count in known if count is not None)
 
 
 def work_of(config: AnyTrialConfig, train_rows: int | None) -> Work:
@@ -61,9 +78,9 @@ def chain_work(chain: tuple[Compression, ...], training: Training, train_rows: i
 def budget_work(budget: Budget, batch_size: int, train_rows: int | None) -> Work:
     """A whole budget with a batch that stays the same. Raises ValueError if it does not suffice for one step."""
     if budget.unit == "seconds":
-        return Work(seconds=budget.amount)
+        return Work(None, None, budget.amount)
     if budget.unit == "epochs" and train_rows is None:
-        return Work()  # not known before the task is imported
+        return Work(None, None)  # not known before the task is imported
     steps = steps_for(budget, batch_size, train_rows) or 0
     return Work(steps, steps * batch_size)
 

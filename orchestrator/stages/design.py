@@ -20,9 +20,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from orchestrator.plan import Stage, StageBound, Trial
-from orchestrator.planning.workload import work_of
+from orchestrator.planning.workload import budget_work, known_most, known_sum, work_of
 from orchestrator.spec import AutoBatchSize, ScaledLearningRate, Sweep
-from trainables.batching import part_of, split_batch, steps_for
+from trainables.batching import part_of, split_batch
 from trainables.config import ProbeConfig, Scalar, TaskConfig, Throughput, trial_id
 from trainables.training_config import Budget, NoiseScale
 
@@ -168,17 +168,18 @@ def bounds(sweep: Sweep, first: Sequence[Trial]) -> tuple[StageBound, ...]:
     ]  # fmt: skip
     return (
         StageBound(Stage.PROBE, len(known[Stage.PROBE]), 0, "memory and throughput"),
-        StageBound(Stage.SHORT_RUN, 1, sum(w.examples for w in known[Stage.SHORT_RUN]), "gradient noise scale"),
-        *(StageBound(stage, count, count * examples, words) for stage, count, words in counts if count),
+        StageBound(Stage.SHORT_RUN, 1, known_sum(w.examples for w in known[Stage.SHORT_RUN]), "gradient noise scale"),
+        *(
+            StageBound(stage, count, None if examples is None else count * examples, words)
+            for stage, count, words in counts
+            if count
+        ),
     )
 
 
-def _examples_at_most(sweep: Sweep) -> int:
+def _examples_at_most(sweep: Sweep) -> int | None:
     """Of one trial of the whole budget."""
-    sizes, rows = ladder(sweep), sweep.facts.train_rows
-    if sweep.budget.unit == "epochs" and rows is None:
-        return 0  # not known before the task is imported
-    return max((steps_for(sweep.budget, size, rows) or 0) * size for size in sizes)
+    return known_most(budget_work(sweep.budget, size, sweep.facts.train_rows).examples for size in ladder(sweep))
 
 
 def fresh_seeds(sweep: Sweep) -> tuple[int, ...]:

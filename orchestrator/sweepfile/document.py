@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.problems import Path, Problem, join_path, listing, nearest
 from orchestrator.spec import GoalType
 from orchestrator.sweepfile.schema import MAX_AXIS_VALUES, UNKNOWN_KEY, explain, upper_bound_problems
+from orchestrator.sweepfile.yaml_slips import leading_zero
 
 T = TypeVar("T")
 C = TypeVar("C", bound=str)
@@ -260,6 +261,8 @@ def _is_number(value: Any) -> bool:
 def _not_in_range(value: Any, *, whole_number: bool) -> str:
     kind = "a whole number" if whole_number else "a number"
     if isinstance(value, str) and value.strip():
+        if problem := leading_zero(value, kind):
+            return problem
         without = "commas" if _THOUSANDS.fullmatch(value) else "quotes" if _NUMERAL.fullmatch(value.strip()) else ""
         return f"is text and must be {kind}; write it without {without}" if without else f"must be {kind}"
     if isinstance(value, float) and whole_number:

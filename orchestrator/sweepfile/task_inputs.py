@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.sweepfile.document import Node
+from trainables.data import builtin
 from trainables.data.fingerprint import all_together, file_fingerprint, fingerprint, overlap
 from trainables.data.sources import DataError
 
@@ -36,11 +37,9 @@ def read_inputs(name: Node, task: str, inputs: Inputs) -> tuple[str, int] | None
             files.append(file_fingerprint(path))
         except (DataError, OSError) as error:
             errors.append(f"{task}.files: {error}")
-    from trainables.data.formats import count_rows  # brings in pyarrow, which a built-in task's plan need not wait for
-
     try:
         shared = None if errors else overlap(inputs.sources, prints)
-        rows = 0 if errors else count_rows(inputs.sources["train"])
+        rows = 0 if errors else _rows(inputs.sources["train"])
     except (DataError, OSError, ValueError) as error:  # pyarrow's own errors are both
         errors.append(f"{task}.train: {error}")
     for message in errors:
@@ -48,6 +47,15 @@ def read_inputs(name: Node, task: str, inputs: Inputs) -> tuple[str, int] | None
     if not errors and shared:
         name.fail(f"{task}.{shared}", allowed="three sets of data that have no file and no content in common")
     return None if errors or shared else (all_together(prints, files), rows)
+
+
+def _rows(source: str) -> int:
+    """Rows of a source. Raises DataError. Only files need pyarrow: a plan on built-in data does not wait for it."""
+    if source.startswith(builtin.SCHEME):
+        return builtin.n_rows(source)
+    from trainables.data.formats import count_rows
+
+    return count_rows(source)
 
 
 def read_all(name: Node, tasks: Mapping[str, Inputs]) -> tuple[tuple[str, ...], int] | None:

@@ -1,7 +1,7 @@
 """Reads a YAML file into plain values, strictly, and remembers the line of every key.
 
-Stricter than YAML where YAML surprises: `1e-3` is a number, `yes`, `0o17`, `12:30` and `2024-01-01` are text, a key
-stands once in a mapping, there is one document, and no tags. The parser's events are walked here and not by the
+Stricter than YAML where YAML surprises: `1e-3` is a number, `yes`, `010`, `0o17`, `12:30` and `2024-01-01` are text, a
+key stands once in a mapping, there is one document, and no tags. The parser's events are walked here and not by the
 library's own constructor, because that one takes duplicate keys in silence, recurses without a limit, and lets
 aliases explode.
 """
@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from orchestrator.problems import Path, Problem, SweepError, join_path, show
+from orchestrator.problems import Path, Problem, SweepError, join_path
+from orchestrator.sweepfile.yaml_slips import not_yaml, odd_space
 
 MAX_FILE_BYTES = 1 << 20
 MAX_DEPTH = 24  # a sweep file needs 7
@@ -65,16 +66,11 @@ def read_yaml(path: FilePath) -> Document:
 
 def parse_yaml(text: str, source: str = "the sweep file") -> Document:
     """Like `read_yaml`, for text. An empty document is an error."""
-    reader = _Reader()
+    reader = _Reader(text.split("\n"))
     try:
         content = reader.document(_events(text))
-    except yaml.MarkedYAMLError as error:
-        mark: Any = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        what = " ".join(part for part in (error.context, error.problem) if part)
-        reader.problems.append(Problem("", None, f"is not YAML: {what} (column {column})", line=line))
-    except yaml.YAMLError as error:  # a character that may not stand in YAML
-        reader.problems.append(Problem("", None, f"is not YAML: {show(' '.join(str(error).split()))}"))
+    except yaml.YAMLError as error:
+        reader.problems.append(not_yaml(error, text))
     except _TooMuchError as stop:
         reader.problems.append(stop.problem)
     if reader.problems:
@@ -114,6 +110,7 @@ class _TooMuchError(Exception):
 
 @dataclass
 class _Reader:
+    text: list[str]  # the lines of the file
     problems: list[Problem] = field(default_factory=list)  # of the file as a whole
     spots: list[tuple[Path, Problem]] = field(default_factory=list)
     lines: dict[Path, int] = field(default_factory=dict)
@@ -179,6 +176,7 @@ class _Reader:
                 key = f"?{len(result)}"
             else:
                 key = event.value
+                self.look_for_odd_spaces(event)
             value = self.value(next(events), events, (*path, key))
             if key in first_lines:
                 message = f"stands twice: on line {first_lines[key]} and on line {line}; keep one"
@@ -201,11 +199,17 @@ class _Reader:
         text: str = event.value
         if not event.implicit[0]:  # quoted, or a block: text, whatever it looks like
             return text
+        self.look_for_odd_spaces(event)
         try:
             return plain_scalar(text)
         except ValueError as error:
             self.fail(path, text, str(error), line)
             return None
+
+    def look_for_odd_spaces(self, event: Any) -> None:
+        """Only in text without quotes, which ASCII cannot be wrong in."""
+        if event.implicit[0] and not event.value.isascii() and (problem := odd_space(self.text, event)):
+            self.problems.append(problem)
 
     def count(self, nodes: int, path: Path, line: int) -> None:
         self.nodes += nodes

@@ -9,7 +9,8 @@ from simulated import ROWS, TARGET, Law, play
 
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.planning.expand import expand
-from orchestrator.planning.plan_view import plan_as_dict, stage_table, summary_lines
+from orchestrator.planning.plan_json import plan_as_dict
+from orchestrator.planning.plan_view import stage_table, summary_lines
 from orchestrator.planning.resolve import Waiting, decide, resolve, settled
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config import VariantConfig

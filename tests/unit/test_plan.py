@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.planning.expand import expand
-from orchestrator.planning.plan_view import baseline_table, plain, summary_lines, variant_table
+from orchestrator.planning.plan_json import plan_as_dict
+from orchestrator.planning.plan_view import baseline_table, plain, stage_table, summary_lines, variant_table
 from tests.unit.sweep_text import load_text, sweep_text
 
 ROOT = Path(__file__).parents[2]
@@ -229,8 +230,37 @@ def test_axes_that_vary_have_a_column(tmp_path: Path) -> None:
 
 def test_a_budget_in_seconds_promises_no_examples(tmp_path: Path) -> None:
     plan = expand(load_text(tmp_path, sweep_text(budget="{seconds: 30}")))
-    assert {row[-2:] for row in baseline_table(plan).rows} == {("for 30 s", "?")}
+    assert {row[-2:] for row in baseline_table(plan).rows} == {("for 30 s", "unknown")}
     assert "at most 90 s of training" in summary_lines(plan)[0]  # twice 30, and half of it after each pruning
+
+
+NOT_KNOWN = """
+from trainables.tasks import Task
+
+
+class Wine(Task):
+    train, validation, test = ("data/" + split for split in ("train", "validation", "test"))
+
+    def build_model(self, width=1.0): ...
+    def losses(self, outputs, batch): ...
+"""
+
+
+def test_what_only_the_imported_task_can_tell_is_shown_as_unknown_and_not_as_nothing(tmp_path: Path) -> None:
+    (tmp_path / "wine.py").write_text(NOT_KNOWN)
+    grid = "{batch_size: {values: [16, 32]}, learning_rate: {base: 0.1, at_batch_size: 32, rule: linear, extend: 1}}"
+    sections = {"task": "'wine:Wine'", "objective": "{metric: val_loss}", "goals": None, "budget": "{epochs: 2}"}
+    plan = expand(load_text(tmp_path, sweep_text(**sections, parameters=grid)))
+    assert {row[-2:] for row in baseline_table(plan).rows} == {("unknown", "unknown")}
+    assert [row[-2:] for row in variant_table(plan).rows][:3] == [("0", "0"), ("0", "0"), ("unknown", "unknown")]
+    assert stage_table(plan).rows[0][2] == "unknown"
+    assert (
+        "examples and steps unknown: how many rows there are is known once the task is imported"
+        in (summary_lines(plan)[0])
+    )
+    told = plan_as_dict(plan)
+    assert told["totals"]["steps"] is told["totals"]["examples"] is told["trials"][0]["steps"] is None
+    assert {row["steps_at_most"] for row in told["pending"]} == {0, None}
 
 
 def test_plain_tables_are_aligned_and_whole(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.planning.expand import expand
-from orchestrator.planning.plan_view import baseline_table, plan_as_dict, summary_lines
+from orchestrator.planning.plan_json import plan_as_dict
+from orchestrator.planning.plan_view import baseline_table, summary_lines
 from orchestrator.planning.scaling import (
     beta,
     carried_optimizer,

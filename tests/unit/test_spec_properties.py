@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.planning.expand import expand
-from orchestrator.planning.plan_view import plan_as_json, summary_lines
+from orchestrator.planning.plan_json import plan_as_json
+from orchestrator.planning.plan_view import summary_lines
 from orchestrator.problems import SweepError
 from orchestrator.spec import Sweep
 from orchestrator.sweepfile.schema import MAX_TRIALS

@@ -1,0 +1,63 @@
+"""How much a plan is at most: its trials, their training, and which baselines a variant may have as its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.plan import PendingVariant, Plan, Stage, StageBound, Trial
+from orchestrator.planning.workload import Work, chain_work, known_most, known_sum, work_of
+from orchestrator.spec import AutoBatchSize, TopParents
+from orchestrator.stages.design import MAX_CONFIRMED
+
+FIRST_STAGES = (Stage.PROBE, Stage.SHORT_RUN)  # known when the plan is made
+
+
+def total_work(plan: Plan) -> Work:
+    """An upper bound: a variant whose parent is not chosen yet counts as its dearest candidate would."""
+    rows = plan.sweep.facts.train_rows
+    total = sum((work_of(trial.config, rows) for trial in plan.trials), Work())
+    if later := _later(plan):
+        budget = plan.sweep.budget
+        seconds = later_trials(plan) * budget.amount if budget.unit == "seconds" else 0.0
+        total += Work(None, known_sum(bound.examples for bound in later), seconds)  # of batch sizes not known yet
+    for pending in plan.pending:
+        total += most_work([pending_work(plan, pending, parent) for parent in possible_parents(plan, pending)])
+    return total
+
+
+def most_work(works: Sequence[Work]) -> Work:
+    """The most of several possibilities, of steps, examples and seconds each."""
+    steps, examples = known_most(work.steps for work in works), known_most(work.examples for work in works)
+    return Work(steps, examples, max(work.seconds for work in works))
+
+
+def later_trials(plan: Plan) -> int:
+    """Baselines that results may still ask for, at most."""
+    return sum(bound.trials for bound in _later(plan))
+
+
+def variants_at_most(plan: Plan) -> int:
+    """Those that are pending; of a sweep that finds its batch size, as many as there can be."""
+    compression, auto = plan.sweep.compression, plan.sweep.parameters.batch_size
+    if compression is None or not isinstance(auto, AutoBatchSize):
+        return len(plan.pending)
+    top = compression.parents.top if isinstance(compression.parents, TopParents) else MAX_CONFIRMED
+    seeds = auto.confirm_seeds if compression.seeds == "all" else 1
+    return min(top, MAX_CONFIRMED) * seeds * (1 + len(compression.variants))
+
+
+def _later(plan: Plan) -> list[StageBound]:
+    return [bound for bound in plan.stages if bound.stage not in FIRST_STAGES]
+
+
+def possible_parents(plan: Plan, pending: PendingVariant) -> list[Trial]:
+    """The baselines that may become a variant's parent."""
+    index = pending.seed_index
+    seeds = pending.choice.configurations
+    ids = [trial for trials in seeds for trial in (trials if index is None else (trials[index],))]
+    return [plan.by_id[trial] for trial in ids]
+
+
+def pending_work(plan: Plan, pending: PendingVariant, parent: Trial) -> Work:
+    """What a variant trains, if this is its parent."""
+    return chain_work(pending.chain, parent.training, plan.sweep.facts.train_rows)
