@@ -1,16 +1,19 @@
 """Which files a user's code opens: all that it reads must be part of a trial's identity, or be told.
 
-Python reports every file that it opens, for `torch.load`, `numpy.load` and `json.load` too (PEP 578). It does not see
-what a library opens by itself, in C++ or Rust: `safetensors.safe_open`, `torch.jit.load`, `pyarrow.memory_map`.
+Python reports every file that it opens, for `torch.load`, `numpy.memmap` and `json.load` too (PEP 578). It does not see
+what a library opens by itself, in C++ or Rust. Those in `NATIVE_READERS` are listened to at their door; others are not
+seen, such as `pyarrow.memory_map`, `tokenizers`, `h5py` and `cv2.imread`.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from importlib.util import source_from_cache
+from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec, source_from_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,12 @@ from trainables.tasks.load import TaskError, files_of, home_folder, load_task, s
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
 
+NATIVE_READERS = (
+    ("safetensors", "safe_open"),
+    ("safetensors.torch", "safe_open"),  # by which `load_file` and `load_model` call it
+    ("torch.jit", "load"),
+    ("torch", "from_file"),
+)
 METADATA = (".egg-info", ".dist-info")  # Python looks for it wherever it may import from
 MOST_NAMED = 4
 
@@ -32,7 +41,10 @@ _is_listening = False
 
 @contextmanager
 def files_opened() -> Iterator[set[str]]:
-    """The absolute paths of all files that Python opens to read in this process, as they come, in any thread."""
+    """The absolute paths of all files that this process opens to read, as far as that is seen, in any of its threads.
+
+    Imports torch, and safetensors where it is installed.
+    """
     global _is_listening
     if not _is_listening:
         sys.addaudithook(_heard)  # for good: Python cannot take one away
@@ -40,9 +52,35 @@ def files_opened() -> Iterator[set[str]]:
     opened: set[str] = set()
     _recording.append(opened)
     try:
-        yield opened
+        with ExitStack() as doors:
+            for module, name in NATIVE_READERS:
+                doors.enter_context(_heard_at(module, name))
+            yield opened
     finally:
         _recording.remove(opened)
+
+
+@contextmanager
+def _heard_at(module: str, name: str) -> Iterator[None]:
+    """Hears the paths that a function, or a class, of a library is called with; nothing where it is not installed."""
+    if find_spec(module.partition(".")[0]) is None:
+        yield
+        return
+    home = import_module(module)
+    native = getattr(home, name)
+
+    @functools.wraps(native)
+    def reader(*arguments: Any, **options: Any) -> Any:
+        for value in (*arguments, *options.values()):
+            if isinstance(value, str | os.PathLike) and os.path.isfile(value):
+                _heard("open", (value, None, os.O_RDONLY))
+        return native(*arguments, **options)
+
+    setattr(home, name, reader)
+    try:
+        yield
+    finally:
+        setattr(home, name, native)
 
 
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:

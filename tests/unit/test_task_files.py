@@ -165,6 +165,7 @@ UNDECLARED = {
         "Tuned reads hub/0.txt, hub/1.txt, hub/2.txt, hub/3.txt and 2 more,",
         '("hub",)',
     ),
+    "in C++": ({"built": 'torch.from_file(str(HERE / "raw"), size=4)'}, "Tuned reads raw,", '("raw",)'),
     "as code": ({"built": 'exec(open(HERE / "extra.py").read())'}, "Tuned reads extra.py,", '("extra.py",)'),
     "as a module": (
         {"built": 'import importlib; importlib.import_module("ex" + "tra")'},
@@ -181,6 +182,7 @@ def test_a_file_that_is_read_without_being_declared_is_told_with_the_line_to_add
     (folder / "hub").mkdir()
     for name in ("more.txt", "extra.py", *(f"hub/{number}.txt" for number in range(6))):
         (folder / name).write_text("")
+    (folder / "raw").write_bytes(bytes(16))
     write(folder, **lines)
     assert words in (said := problems(folder))
     assert said.endswith(f"add to the class: files = {files}")
@@ -206,3 +208,20 @@ def test_a_file_that_is_read_while_the_module_is_imported_is_told(folder: Path) 
         load_task("tuned:Tuned", {}, [folder])
     with pytest.raises(TaskError, match=r'add to the class: files = \("backbone.pt",\)'):
         check_declared(opened, "tuned:Tuned", {}, [str(folder)], folder.parent / "cache")
+
+
+def test_what_listens_to_the_readers_of_libraries_goes_away_again() -> None:
+    before = torch.from_file, torch.jit.load
+    with files_opened() as opened, files_opened():
+        assert torch.from_file is not before[0]
+    assert (torch.from_file, torch.jit.load) == before
+    assert not opened
+
+
+def test_weights_in_safetensors_are_seen(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    file = tmp_path / "backbone.safetensors"
+    safetensors.save_file({"weight": torch.zeros(2)}, file)
+    with files_opened() as opened:
+        safetensors.load_file(file)
+    assert opened == {str(file)}
