@@ -22,6 +22,8 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainables.tasks.outputs import OVERRIDE, Outputs, OutputsError, what_outputs_are
+
 Batch = Mapping[str, Tensor]  # column name -> tensor of shape [rows, ...]
 Source = str | Path  # Parquet or Arrow IPC: a file, a folder of files, or a pyarrow.fs URI
 
@@ -77,30 +79,22 @@ class Task(ABC):
     def distillation_losses(self, student: Tensor, teacher: Tensor, batch: Batch, temperature: float) -> Tensor:
         """How far a student's outputs are from its teacher's, for every item: shape [items], the items of `losses`.
 
-        With a last dimension of at least two, outputs are taken for unnormalised class scores [..., classes], and the
-        result is T^2 KL(softmax(teacher / T) || softmax(student / T)) with T = `temperature` (Hinton et al. 2015,
-        arXiv:1503.02531; T^2 keeps the gradient's size). Other outputs are taken for numbers: the squared difference.
-        So are outputs of the shape of a column that is no input (several numbers per row, or several labels), unless
-        its rows are shares that add up to 1: the mean over the last dimension. Override it where that is wrong:
-        classes in another dimension, outputs that are several tensors. Raises TypeError for those.
+        Class scores: T^2 KL(softmax(teacher / T) || softmax(student / T)) over the classes with T = `temperature`
+        (Hinton et al. 2015, arXiv:1503.02531; T^2 keeps the gradient's size). Numbers: the squared difference. The mean
+        over what belongs to an item. Which of the two, and where the classes are ([rows, classes],
+        [rows, classes, height, width], [rows, tokens, classes]), is told by `losses` and the labels that it reads: see
+        `tasks/outputs.py`. Raises TypeError where it cannot be told, and for outputs of several tensors: override it.
         """
         if not isinstance(student, Tensor):
-            raise TypeError(
-                f"the outputs are a {type(student).__name__}: override distillation_losses() to compare two of them"
-            )
-        if student.ndim < 2 or student.shape[-1] < 2:
-            return (student.float() - teacher.float()).square().flatten()
-        targets = [column for name, column in batch.items() if name not in self.inputs]
-        if any(column.shape == student.shape and not _are_shares(column) for column in targets):
-            return (student.float() - teacher.float()).square().mean(dim=-1).flatten()
+            raise OutputsError(f"the outputs are a {type(student).__name__}: {OVERRIDE}")
+        if self._outputs is None:
+            self._outputs = what_outputs_are(self.losses, student, batch)
+        if (classes := self._outputs.classes) is None:
+            return self._outputs.per_item((student.float() - teacher.float()).square())
         student_log, teacher_log = (
-            F.log_softmax(outputs.float() / temperature, dim=-1).flatten(0, -2) for outputs in (student, teacher)
+            F.log_softmax(outputs.float() / temperature, dim=classes) for outputs in (student, teacher)
         )
-        divergence = F.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=-1)
-        return divergence * temperature**2
+        divergence = F.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(dim=classes)
+        return self._outputs.per_item(divergence) * temperature**2
 
-
-def _are_shares(column: Tensor) -> bool:
-    """Whether every row is a distribution over classes, as with one-hot or smoothed labels."""
-    sums = column.double().sum(dim=-1)
-    return bool((column >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all())
+    _outputs: Outputs | None = None  # what they are, once it was found
