@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -36,10 +36,13 @@ REFRESH_PER_SECOND = 4
 GONE = (errno.EPIPE, errno.EIO)  # a pipe, a terminal without a reader
 
 
+class Display(Observer, Protocol):
+    def tell(self, sentence: str) -> None:
+        """What a person has to know besides."""
+
+
 @contextmanager
-def display(
-    plan: Plan, *, plain: bool = False, console: Console | None = None, earlier: str = ""
-) -> Iterator[Observer]:
+def display(plan: Plan, *, plain: bool = False, console: Console | None = None, earlier: str = "") -> Iterator[Display]:
     """An observer that shows the sweep. Leaves the terminal as it was, whatever ends the block."""
     console = console or Console()
     live = console.is_terminal and not console.is_dumb_terminal and not plain
@@ -141,6 +144,9 @@ class LiveDisplay:
         if was_running and result.status is not Status.COMPLETED:
             self._live.console.print(Text(ended_words(self._progress, result), "yellow"), highlight=False)
 
+    def tell(self, sentence: str) -> None:
+        self._live.console.print(Text(sentence, "yellow"), highlight=False)
+
     def close(self, why: str = "") -> None:
         """Take the picture away and leave one line of totals."""
         self._live.stop()
@@ -203,6 +209,10 @@ class PlainDisplay:
                 self._say(
                     f"ended    {ended_words(progress, result)} ({len(progress.results)} of {progress.total} done)"
                 )
+
+    def tell(self, sentence: str) -> None:
+        with self._lock:
+            self._say(sentence)
 
     def close(self, why: str = "") -> None:
         self._closed.set()

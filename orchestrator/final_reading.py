@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from orchestrator.analysis.comparison import (
     Comparison,
     TestReading,
@@ -13,7 +15,9 @@ from orchestrator.analysis.comparison import (
     save_test_reading,
 )
 from orchestrator.plan import Plan
+from trainables.seal import DamagedFileError, sealed_line, unsealed_line
 from trainables.storage import Storage, sweep_file, trial_file
+from trainables.words import first_line
 
 LOG = "test_readings.jsonl"
 
@@ -29,10 +33,10 @@ def read_test_data(plan: Plan, storage: Storage, cache: Path) -> Comparison:
     row = comparison.recommendation.row
     if row is None or row.result is None or "model" not in row.result.files:
         return comparison
-    log = _log(storage, name)
+    log, count = _log(storage, name)
     known = comparison.test_of_recommended or next((reading for reading in log if reading.trial == row.id), None)
     if known is not None:
-        return _with(storage, name, known, max(1, len(log)))
+        return _with(storage, name, known, max(1, count))
     from trainables.fresh_process import MeasureError, evaluate_artifact  # brings in torch
 
     print(f"Reading the test data with the recommended model, {row.id} ...", flush=True)
@@ -47,13 +51,22 @@ def read_test_data(plan: Plan, storage: Storage, cache: Path) -> Comparison:
     except MeasureError as error:
         print(f"paretune: the test data could not be read: {error}", file=sys.stderr)
         return comparison
-    reading = TestReading(trial=row.id, metrics=metrics, readings=len(log) + 1)
-    storage.append_lines(sweep_file(name, LOG), [reading.model_dump_json()])
+    reading = TestReading(trial=row.id, metrics=metrics, readings=count + 1)
+    storage.append_lines(sweep_file(name, LOG), [sealed_line(reading.model_dump_json())])
     return _with(storage, name, reading, reading.readings)
 
 
-def _log(storage: Storage, sweep: str) -> list[TestReading]:
-    return [TestReading.model_validate_json(line) for line in storage.read_lines(sweep_file(sweep, LOG))]
+def _log(storage: Storage, sweep: str) -> tuple[list[TestReading], int]:
+    """All readings whose lines are as they were written, and how many lines there are."""
+    name, found = sweep_file(sweep, LOG), []
+    lines = storage.read_lines(name)
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = unsealed_line(line, f"line {number} of {storage.display(name)}")
+            found.append(TestReading.model_validate_json(text))
+        except (DamagedFileError, ValidationError) as error:
+            print(f"paretune: {first_line(error)}; this reading of the test data only counts", file=sys.stderr)
+    return found, len(lines)
 
 
 def _with(storage: Storage, sweep: str, reading: TestReading, readings: int) -> Comparison:

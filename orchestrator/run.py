@@ -126,6 +126,7 @@ def _run(
                 ray_settings=ray_settings,
                 earlier=journal.readings_of_open_trials(),
                 retry_failed=options.retry_failed,
+                tell=shown.tell,
             )
         keeper.save()
         comparison = read_test_data(plan, storage, default_cache())

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from orchestrator.analysis.stored import StoredPlan, StoredTrial, save_plan
+from orchestrator.analysis.stored_result import save_result
 from orchestrator.spec import Goal, Objective
 from trainables.config import (
     BaselineConfig,
@@ -26,7 +27,7 @@ from trainables.config import (
     trial_id,
 )
 from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.storage import Storage, trial_file
+from trainables.storage import Storage
 from trainables.training_config import Budget, Training
 
 TASK = TaskConfig(name="digits_cnn", data="data", code="code")
@@ -125,7 +126,7 @@ def write_sample(storage: Storage, **options: object) -> StoredPlan:
     plan = sample_plan(**options)  # type: ignore[arg-type]
     save_plan(storage, plan)
     for result in sample_results(plan):
-        storage.write(trial_file(result.id, "result.json"), result.model_dump_json().encode())
+        save_result(storage, result)
     return plan
 
 

@@ -23,6 +23,7 @@ from torch.export.pt2_archive._package import load_pt2
 
 from trainables.archive import ArchiveError, check_archive, description
 from trainables.memory import out_of_memory
+from trainables.seal import DamagedFileError, check_seal, seal_file
 from trainables.words import first_line
 
 Inputs = tuple[Tensor, ...]
@@ -95,12 +96,16 @@ def two_rows(inputs: Inputs) -> Inputs:
 
 
 def save_program(program: ExportedProgram, path: Path) -> Path:
-    """Write an exported program to `path`, atomically, without what running it does not need (removed in place)."""
+    """Write an exported program to `path`, sealed and atomically, without what running it does not need.
+
+    That is removed in place.
+    """
     _tidy(program)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         verbose, packed = Path(folder) / path.name, Path(folder) / "packed"
         torch.export.save(program, verbose)
         _deflate_descriptions(verbose, packed)
+        seal_file(packed)
         os.replace(packed, path)
     return path
 
@@ -140,8 +145,12 @@ def _tidy(program: ExportedProgram) -> None:
 
 
 def load_program(path: Path) -> ExportedProgram:
-    """Read a file of `export_model`. Raises ArtifactError if it is none, or holds what could run code."""
+    """Read a file of `export_model`.
+
+    Raises ArtifactError if it is none, is not as it was written, or holds what could run code.
+    """
     try:
+        check_seal(path)
         described = description(path)
         if b"quantized_decomposed" in described or b"torchao" in described:
             import_torchao()  # which registers the operators, and takes seconds
@@ -150,6 +159,8 @@ def load_program(path: Path) -> ExportedProgram:
         return load_pt2(path).exported_programs["model"]
     except ArchiveError as error:
         raise ArtifactError(f"{path} was not loaded: {error}") from error
+    except DamagedFileError as error:
+        raise ArtifactError(f"{path} is not an exported model that this version reads: {error.what}") from error
     except Exception as error:
         raise ArtifactError(f"{path} is not an exported model that this version reads: {first_line(error)}") from error
 

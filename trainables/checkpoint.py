@@ -15,7 +15,8 @@ from trainables.memory import out_of_memory
 from trainables.noise_scale import NoiseScaleMeter
 from trainables.place import Place
 from trainables.results import Report
-from trainables.words import first_line
+from trainables.seal import DamagedFileError, seal, unsealed
+from trainables.words import TrialWarning, first_line
 
 
 class UnreadableCheckpointError(Exception):
@@ -69,12 +70,13 @@ class TrainingState:
         if they do not, and what the storage raises: that it does not answer says nothing about the checkpoint.
         """
         if place.storage.exists(name):
-            content = place.storage.read(name)
+            content, shown = place.storage.read(name), place.storage.display(name)
             try:
-                self._take_over_whole(content, place.device)
-            except UnreadableCheckpointError as error:
+                self._take_over_whole(unsealed(content, shown), place.device)
+            except (DamagedFileError, UnreadableCheckpointError) as error:
                 if place.is_first:
-                    warnings.warn(f"{place.storage.label}/{name}: {error}; the training begins anew", stacklevel=2)
+                    said = str(error) if isinstance(error, DamagedFileError) else f"{shown} {error}"
+                    warnings.warn(f"{said}; the training began anew", TrialWarning, stacklevel=2)
         if place.num_workers > 1:
             step = torch.tensor([self.step, -self.step], device=place.device)
             dist.all_reduce(step, op=dist.ReduceOp.MIN)
@@ -100,7 +102,7 @@ class TrainingState:
                     f"({type(again).__name__}: {first_line(again)}); buffers and extra state must be plain tensors"
                 ) from again
             what = type(error).__name__  # without torch's words, which invite to run code that the file may hold
-            raise UnreadableCheckpointError(f"it is damaged, or of another version ({what})") from error
+            raise UnreadableCheckpointError(f"is damaged, or of another version ({what})") from error
 
     def _take_over(self, saved: dict[str, Any]) -> None:
         self.model.load_state_dict(saved["model"])
@@ -114,13 +116,14 @@ class TrainingState:
 
 
 def to_bytes(state: dict[str, Any]) -> bytes:
-    """Tensors and plain values, as `torch.save` writes them."""
+    """Tensors and plain values, as `torch.save` writes them, sealed: torch itself does not see a bit that flipped."""
     content = io.BytesIO()
     torch.save(state, content)
+    seal(content)
     return content.getvalue()
 
 
 def from_bytes(content: bytes, device: torch.device) -> dict[str, Any]:
-    """What `to_bytes` wrote, tensors on `device`; a file that would run code is refused."""
+    """What `to_bytes` wrote, tensors on `device`; a file that would run code is refused. Does not look at the seal."""
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     return state

@@ -6,9 +6,14 @@ Imports no torch: where a worker was killed for its memory, the driver's side wr
 
 from __future__ import annotations
 
+import json
+import warnings
+
 from trainables.batching import split_batch
+from trainables.seal import DamagedFileError
 from trainables.storage import Storage, division_file
 from trainables.training_config import Training
+from trainables.words import TrialWarning
 
 
 def next_division(training: Training) -> Training | None:
@@ -19,14 +24,20 @@ def next_division(training: Training) -> Training | None:
 
 
 def division_of(training: Training, storage: Storage, checkpoint: str) -> Training:
-    """What is trained with: as planned, or as written down; what cannot be read was not written by `write_down`."""
+    """What is trained with: as planned, or as written down. One that is damaged is told, and found anew."""
     name = division_file(checkpoint)
-    written = storage.read(name) if storage.exists(name) else b""
-    return _divided(training, int(written)) if written.isdigit() and int(written) else training
+    if not storage.exists(name):
+        return training
+    try:
+        return _divided(training, int(json.loads(storage.read_sealed(name))["micro_batch_size"]))
+    except DamagedFileError as error:
+        warnings.warn(f"{error}; the micro-batch size that fits was looked for again", TrialWarning, stacklevel=2)
+        return training
 
 
 def write_down(training: Training, storage: Storage, checkpoint: str) -> None:
-    storage.write(division_file(checkpoint), str(training.micro_batch_size).encode())
+    content = json.dumps({"micro_batch_size": training.micro_batch_size})
+    storage.write_sealed(division_file(checkpoint), content.encode())
 
 
 def _divided(training: Training, most_rows: int) -> Training:

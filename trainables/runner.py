@@ -6,7 +6,9 @@ import contextlib
 import gc
 import importlib
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,7 +22,7 @@ from trainables.memory import out_of_memory
 from trainables.place import Place
 from trainables.resplit import SmallerNextError
 from trainables.results import Report, TrialResult
-from trainables.words import own_place
+from trainables.words import TrialWarning, own_place
 
 RunTrial = Callable[[str, AnyTrialConfig, Place], Iterator[Report | TrialResult]]
 
@@ -35,13 +37,15 @@ class Runner:
         self._trial: str | None = None
         self._running: Iterator[Report | TrialResult] | None = None
         self._has_finished = False
+        self._warnings: list[str] = []
 
     def obey(self, command: Start | Advance) -> Answer:
         """Run up to the trial's next word. Nothing that a trial does is raised here."""
         try:
             if isinstance(command, Start):
                 self._begin(command)
-            return self._next()
+            with self._listening():
+                return self._next()
         except BaseException as error:  # a trial may also raise SystemExit; it must not end the worker
             failure = self._failure(error)
             self.let_go()
@@ -66,6 +70,7 @@ class Runner:
 
     def _begin(self, command: Start) -> None:
         self.let_go()
+        self._warnings = []
         self._trial = command.trial  # first: that the process cannot be cleaned is this trial's failure too
         self._snapshot.restore()
         module, is_a_users, _ = command.config.task.name.partition(":")
@@ -81,9 +86,25 @@ class Runner:
                 return Reading(report=report)
             case TrialResult() as result:
                 self._has_finished = True
-                return Finished(result=result)
+                told = (*self._warnings, *result.warnings)
+                return Finished(result=result.model_copy(update={"warnings": told}))
             case _:
                 raise RuntimeError("the trial ended without a result")
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """What is meant for the trial's result is kept for it, wherever it is warned of."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", TrialWarning)
+            show = warnings.showwarning
+
+            def hear(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+                if issubclass(category, TrialWarning):
+                    self._warnings.append(str(message))
+                show(message, category, *rest, **more)
+
+            warnings.showwarning = hear
+            yield
 
     def _failure(self, error: BaseException) -> Failure:
         # Frames hold the trial's tensors: the text is kept, the frames are not.

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from pyarrow import fs
 
 from trainables.credentials import without_credentials
+from trainables.seal import SEAL_BYTES, check_end, sealed, unsealed
 
 PART_BYTES = 256 * 1024  # of a log in an object store: few enough parts to read, small enough to write again
 
@@ -51,6 +52,10 @@ class Storage:
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
+
+    def display(self, name: str) -> str:
+        """What messages call a file."""
+        return within(self.label, name)
 
     def exists(self, name: str) -> bool:
         return bool(self._fs.get_file_info(self.path(name)).type != fs.FileType.NotFound)
@@ -87,6 +92,21 @@ class Storage:
             os.replace(temporary, target)
         finally:
             Path(temporary).unlink(missing_ok=True)
+
+    def write_sealed(self, name: str, content: bytes) -> None:
+        """Replace the whole file by a JSON object with its digest (see `seal`), atomically."""
+        self.write(name, sealed(content))
+
+    def read_sealed(self, name: str) -> bytes:
+        """A sealed file, a JSON object without its digest. Raises FileNotFoundError, and DamagedFileError."""
+        return unsealed(self.read(name), self.display(name))
+
+    def check_end(self, name: str) -> None:
+        """Read a sealed file's last bytes. Raises FileNotFoundError, and DamagedFileError if it was cut off."""
+        with self._fs.open_input_file(self.path(name)) as file:
+            size = file.size()
+            file.seek(max(0, size - SEAL_BYTES))
+            check_end(file.read(), self.display(name))
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is there."""

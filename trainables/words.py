@@ -9,6 +9,10 @@ from pathlib import Path
 OURS = Path(__file__).resolve().parents[1]
 
 
+class TrialWarning(UserWarning):
+    """What is warned of as this while a trial runs is also said in its result, where whoever compares reads it."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message that says something; its type's name where none does."""
     lines = (line.strip() for line in str(error).splitlines())

@@ -19,6 +19,7 @@ from orchestrator.analysis.table import Configuration, SweepTable, load
 from orchestrator.analysis.targets import TargetRow, critical_batch, steps_to_target
 from orchestrator.analysis.verdict import BatchVerdict, judge_batch_size
 from trainables.results import Estimate
+from trainables.seal import DamagedFileError
 from trainables.storage import Storage, sweep_file
 
 
@@ -86,14 +87,14 @@ def load_comparison(storage: Storage, sweep: str) -> Comparison:
 
 
 def save_test_reading(storage: Storage, sweep: str, reading: TestReading) -> None:
-    storage.write(sweep_file(sweep, "test_reading.json"), reading.model_dump_json(indent=1).encode())
+    storage.write_sealed(sweep_file(sweep, "test_reading.json"), reading.model_dump_json(indent=1).encode())
 
 
 def load_test_reading(storage: Storage, sweep: str) -> TestReading | None:
     try:
-        return TestReading.model_validate_json(storage.read(sweep_file(sweep, "test_reading.json")))
-    except (FileNotFoundError, ValidationError):
-        return None  # a damaged one counts as not read: nothing rests on it
+        return TestReading.model_validate_json(storage.read_sealed(sweep_file(sweep, "test_reading.json")))
+    except (FileNotFoundError, ValidationError, DamagedFileError):
+        return None  # a damaged one counts as not read: the log of all readings has it, and `run` writes it anew
 
 
 def configuration_of(table: SweepTable, trial: str) -> Configuration | None:

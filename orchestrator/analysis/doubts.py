@@ -18,12 +18,14 @@ MOST_TOLD = 4  # trials by their ids
 
 def progress(table: SweepTable) -> tuple[str, ...]:
     """What is not in yet."""
-    waiting = sum(row.status == WAITING for row in table.rows) - len(table.unreadable)
+    waiting = sum(row.status == WAITING for row in table.rows) - len(table.damaged)
     sentences = []
     if waiting:
         sentences.append(f"{waiting} of {plural(len(table.rows), 'trial')} have not ended: this may change.")
-    if table.unreadable:
-        sentences.append(f"The result of {listing(table.unreadable)} cannot be read: its file is damaged.")
+    again = "until `paretune run` has made it anew, its trial counts as not ended"
+    sentences += [f"{damage}; {again}." for damage in table.damaged[:MOST_TOLD]]
+    if (more := len(table.damaged) - MOST_TOLD) > 0:
+        sentences.append(f"So {'is' if more == 1 else 'are'} {plural(more, 'other file')}.")
     return tuple(sentences)
 
 

@@ -80,7 +80,7 @@ def judged(table: SweepTable) -> SweepTable:
         return table
     results = {row.id: _judged(table, row, row.result) for row in table.rows if row.result is not None}
     probed = {probe.id: probe.result for probe in table.probes if probe.result is not None}
-    return make_table(table.plan, {**results, **probed}, table.unreadable)
+    return make_table(table.plan, {**results, **probed}, table.damaged)
 
 
 def _judged(table: SweepTable, row: Row, result: TrialResult) -> TrialResult:

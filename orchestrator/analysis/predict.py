@@ -54,7 +54,7 @@ def fit_part(table: SweepTable) -> SweepTable:
         if rows:
             configurations.append(replace(configuration, rows=rows))
     rows = tuple(row for row in table.rows if row.id in ids)
-    return SweepTable(table.plan, rows, tuple(configurations), table.unreadable, table.probes)
+    return SweepTable(table.plan, rows, tuple(configurations), table.damaged, table.probes)
 
 
 # -- from the noise scale ---------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from orchestrator.metrics import RELATIVE_SUFFIX
 from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.spec import Goal, Mode, Objective
 from trainables.config import AnyTrialConfig, TaskConfig, TrialConfig
+from trainables.seal import DamagedFileError
 from trainables.storage import Storage, sweep_file, trial_file
 
 PLAN = "plan.json"
@@ -80,7 +81,7 @@ def stored_plan(plan: Plan, variants: Iterable[Trial] = (), to_come: int = 0) ->
 
 def save_plan(storage: Storage, plan: StoredPlan) -> None:
     """Replace the sweep's stored plan, atomically."""
-    storage.write(sweep_file(plan.name, PLAN), plan.model_dump_json(indent=1).encode())
+    storage.write_sealed(sweep_file(plan.name, PLAN), plan.model_dump_json(indent=1).encode())
 
 
 def earlier_words(storage: Storage, plan: Plan) -> str:
@@ -121,11 +122,15 @@ def _model(config: AnyTrialConfig) -> str:
 
 
 def load_plan(storage: Storage, sweep: str) -> StoredPlan:
-    """Raises TableError when the storage has no such sweep, or a damaged one."""
+    """Raises TableError when the storage has no such sweep, or one whose plan is gone or damaged."""
+    anew = "`paretune run` with the sweep's file writes it anew; no trial that has ended is run again"
     try:
-        return StoredPlan.model_validate_json(storage.read(sweep_file(sweep, PLAN)))
+        return StoredPlan.model_validate_json(storage.read_sealed(sweep_file(sweep, PLAN)))
     except FileNotFoundError:
         names = storage.names("sweeps")
+        if sweep in names:
+            gone = f"the plan of sweep {sweep!r} is gone: there is no {storage.display(sweep_file(sweep, PLAN))}"
+            raise TableError(f"{gone}. {anew}.") from None
         there = f"it holds {', '.join(names)}" if names else "it holds no sweep yet"
         nearest = difflib.get_close_matches(sweep, names, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
@@ -133,8 +138,10 @@ def load_plan(storage: Storage, sweep: str) -> StoredPlan:
             f"no sweep {sweep!r} in storage {storage.label}: {there}{hint}. "
             "`paretune run` makes one; --storage names another place."
         ) from None
+    except DamagedFileError as error:
+        raise TableError(f"{error}. {anew}.") from error
     except ValidationError as error:
+        problem = error.errors()[0]["msg"]
         raise TableError(
-            f"the plan of sweep {sweep!r} in {storage.label} cannot be read: {error.errors()[0]['msg']}. "
-            "`paretune run` with the sweep's file writes it anew."
+            f"the plan of sweep {sweep!r} in {storage.label} cannot be read: {problem}. {anew}."
         ) from error

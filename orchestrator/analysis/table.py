@@ -13,17 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
-from pydantic import ValidationError
-
 from orchestrator.analysis.crossing import Crossing, target_crossing
 from orchestrator.analysis.statistics import Summary, mean_over_seeds, of_one
 from orchestrator.analysis.stored import StoredPlan, StoredTrial, load_plan
+from orchestrator.analysis.stored_result import load_result
 from orchestrator.plan import Stage
 from orchestrator.settings import varying_settings
 from orchestrator.spec import Objective
 from trainables.config import ProbeConfig, TrainedConfig, describe_chain
 from trainables.results import Status, TrialResult
-from trainables.storage import Storage, trial_file
+from trainables.seal import DamagedFileError
+from trainables.storage import Storage
 from trainables.training_config import Training
 
 MEASURED = frozenset({Status.COMPLETED, Status.GOAL_MISSED})  # ended with the figures of a whole run
@@ -159,7 +159,7 @@ class SweepTable:
     plan: StoredPlan
     rows: tuple[Row, ...]
     configurations: tuple[Configuration, ...]
-    unreadable: tuple[str, ...] = ()  # trials whose result file is damaged; they count as waiting
+    damaged: tuple[str, ...] = ()  # what is, of trials that count as waiting for it: a sentence each
     probes: tuple[ProbeRow, ...] = ()
 
     @property
@@ -248,7 +248,7 @@ class SweepTable:
         return [c for c in configurations if self.lost_seeds(c) == fewest]
 
 
-def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], unreadable: Iterable[str] = ()) -> SweepTable:
+def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], damaged: Iterable[str] = ()) -> SweepTable:
     """Join a plan with what results there are (trial id -> result). The order is the plan's."""
     rows = tuple(
         Row(trial.id, trial.config, trial.learning_rate_source, results.get(trial.id), trial.stage)
@@ -266,7 +266,7 @@ def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], unreadable:
     configurations = tuple(
         Configuration(key, tuple(sorted(group, key=lambda row: (row.seed, row.id)))) for key, group in groups.items()
     )
-    return SweepTable(plan, rows, configurations, tuple(unreadable), probes)
+    return SweepTable(plan, rows, configurations, tuple(damaged), probes)
 
 
 def _content(config: TrainedConfig) -> str:
@@ -278,16 +278,14 @@ def load(storage: Storage, sweep: str) -> SweepTable:
     """Read a sweep's plan and all results there are. Raises TableError when the storage has no such sweep."""
     plan = load_plan(storage, sweep)
 
-    def read(trial: StoredTrial) -> TrialResult | ValidationError | None:
+    def read(trial: StoredTrial) -> TrialResult | DamagedFileError | None:
         try:
-            return TrialResult.model_validate_json(storage.read(trial_file(trial.id, "result.json")))
-        except FileNotFoundError:
-            return None
-        except ValidationError as error:
+            return load_result(storage, trial.id)
+        except DamagedFileError as error:
             return error
 
     with ThreadPoolExecutor(8) as pool:  # an object store answers in tens of milliseconds, and there may be thousands
         outcomes = dict(zip((t.id for t in plan.trials), pool.map(read, plan.trials), strict=True))
     results = {trial: outcome for trial, outcome in outcomes.items() if isinstance(outcome, TrialResult)}
-    damaged = [trial for trial, outcome in outcomes.items() if isinstance(outcome, ValidationError)]
+    damaged = [str(outcome) for outcome in outcomes.values() if isinstance(outcome, DamagedFileError)]
     return make_table(plan, results, damaged)

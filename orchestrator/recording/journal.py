@@ -28,6 +28,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from orchestrator.plan import Stage, Trial
 from trainables.config import TrialConfig
 from trainables.results import Frozen, Report, Status, TrialResult
+from trainables.seal import DamagedFileError, sealed_line, unsealed_line
 from trainables.storage import Storage, sweep_file
 
 
@@ -66,7 +67,6 @@ class Ended(Frozen):
 
 Record = Started | Reported | Ended
 _RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="event")])
-_NOT_JSON = ("json_invalid", "string_unicode")  # pydantic's names of a line that no version has written
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
@@ -150,11 +150,11 @@ def _read(storage: Storage, sweep: str) -> tuple[JournalView, bool]:
     lines = storage.read_lines(name)
     for number, line in enumerate(lines, start=1):
         try:
-            view.add(_RECORD.validate_json(line))
-        except (ValidationError, KeyError) as error:
-            if storage.is_local and number == len(lines) and _is_spoiled(error):
+            view.add(_RECORD.validate_json(unsealed_line(line, name)))
+        except (ValidationError, KeyError, DamagedFileError) as error:
+            if storage.is_local and number == len(lines) and not _is_json(line):
                 return view, True
-            problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"trial {error} never started"
+            problem = _problem(error)
             file = storage.path(name) if storage.is_local else f"{storage.path(name)}.part* (one after the other)"
             raise JournalError(
                 f"{file}: line {number} is not a record of a journal: {problem}. Delete this line, or move the whole "
@@ -163,8 +163,22 @@ def _read(storage: Storage, sweep: str) -> tuple[JournalView, bool]:
     return view, False
 
 
-def _is_spoiled(error: ValidationError | KeyError) -> bool:
-    return isinstance(error, ValidationError) and error.errors()[0]["type"] in _NOT_JSON
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _problem(error: ValidationError | KeyError | DamagedFileError) -> str:
+    match error:
+        case DamagedFileError():
+            return error.what
+        case ValidationError():
+            return error.errors()[0]["msg"]
+        case _:
+            return f"trial {error} never started"
 
 
 class Journal:
@@ -246,7 +260,7 @@ class Journal:
 
     def _append(self, trial: str, records: list[Record]) -> None:
         with self._writing:
-            lines = [record.model_dump_json() for record in records]
+            lines = [sealed_line(record.model_dump_json()) for record in records]
             self.storage.append_lines(sweep_file(self.sweep, "journal.jsonl"), lines)
             for record in records:
                 self._view.add(record)

@@ -7,19 +7,23 @@ does not have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import ValidationError
-
+from orchestrator.analysis.stored_result import load_result, save_result
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.resolve import Outlook
 from orchestrator.stages.answered import has_answered, may_end
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage, checkpoint_file, remove_checkpoint, trial_file
+from trainables.seal import DamagedFileError
+from trainables.storage import Storage, checkpoint_file, remove_checkpoint
 
-RESULT = "result.json"
+
+def tell_errors(sentence: str) -> None:
+    """On standard error."""
+    print(f"paretune: {sentence}", file=sys.stderr)
 
 
 class Observer(Protocol):
@@ -65,14 +69,20 @@ class Ledger:
         *,
         earlier: Mapping[str, Sequence[Report]] | None = None,
         retry_failed: bool = False,
+        tell: Callable[[str], None] = tell_errors,
     ) -> None:
-        """`earlier`: readings of unfinished trials that an earlier run has seen, so that a history is whole."""
+        """`earlier`: readings of unfinished trials that an earlier run has seen, so that a history is whole.
+
+        `tell` is given what a person has to know besides, in a sentence.
+        """
         self.plan = plan
         self.results: dict[str, TrialResult] = {}
         self.found: list[str] = []  # trials whose result was there
         self._storage = storage
         self._observer = observer
         self._retry_failed = retry_failed
+        self.tell = tell
+        self._damaged: dict[str, str] = {}  # trials whose result or model is: what was said of it
         self._trials: dict[str, Trial] = {}
         self._reports = {trial: list(reports) for trial, reports in (earlier or {}).items()}
         self._started: set[str] = set()
@@ -122,7 +132,9 @@ class Ledger:
             self._observer.report(trial, report)
 
     def ended(self, result: TrialResult) -> None:
-        self._write(result)
+        if damage := self._damaged.pop(result.id, ""):
+            result = result.model_copy(update={"warnings": (damage, *result.warnings)})
+        save_result(self._storage, result)
         if result.status is Status.STOPPED_EARLY:  # nobody will go on from it
             remove_checkpoint(self._storage, checkpoint_file(result.id))
         self._settle(result)
@@ -139,9 +151,6 @@ class Ledger:
             history=tuple(self._reports.get(trial, ())),
         )
         self.ended(result)
-
-    def _write(self, result: TrialResult) -> None:
-        self._storage.write(trial_file(result.id, RESULT), result.model_dump_json(indent=1).encode())
 
     def _settle(self, result: TrialResult) -> None:
         self.results[result.id] = result
@@ -172,7 +181,7 @@ class Ledger:
             self.found.append(trial.id)
         else:
             self.started(trial.id)
-            self._write(result)
+            save_result(self._storage, result)
         self._settle(result)
 
     def _learn(self, trials: Sequence[Trial]) -> None:
@@ -214,12 +223,14 @@ class Ledger:
         return falls_behind or may_end(sweep, trial, history)
 
     def _read(self, trial: str) -> TrialResult | None:
-        """None also where the file is damaged: the trial is run again, and writes it anew."""
+        """None also where a file is damaged: that is told, and the trial is run again and makes it anew."""
         if trial not in self._stored:
             return None
         try:
-            return TrialResult.model_validate_json(self._storage.read(trial_file(trial, RESULT)))
-        except (FileNotFoundError, ValidationError):
+            return load_result(self._storage, trial)
+        except DamagedFileError as error:
+            self._damaged[trial] = f"{error}; the trial was run again, and made it anew"
+            self.tell(f"{error}; its trial is run again, and makes it anew")
             return None
 
     def __getstate__(self) -> dict[str, object]:

@@ -7,7 +7,7 @@ are on the sweep's storage, and running the same sweep again goes on from there.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ray.tune.execution import class_cache
 
 from orchestrator.plan import Plan
 from orchestrator.running.gang import Ending, Gang
-from orchestrator.running.ledger import Ledger, Observer
+from orchestrator.running.ledger import Ledger, Observer, tell_errors
 from orchestrator.running.local_ray import RaySettings, connected
 from orchestrator.running.resources import (
     check,
@@ -64,6 +64,7 @@ def run_sweep(
     ray_settings: RaySettings | None = None,
     earlier: Mapping[str, Sequence[Report]] | None = None,
     retry_failed: bool = False,
+    tell: Callable[[str], None] = tell_errors,
     runner: str = "trainables.trial:run_trial",
 ) -> SweepOutcome:
     """Run every trial of the plan that has no result yet, and the variants that follow from them.
@@ -71,7 +72,7 @@ def run_sweep(
     If Ray is connected already, that connection is used and left open. Raises NeverFitsError before anything runs,
     Interrupted on Ctrl-C, and whatever an observer raises.
     """
-    ledger = Ledger(plan, storage, observer, earlier=earlier, retry_failed=retry_failed)
+    ledger = Ledger(plan, storage, observer, earlier=earlier, retry_failed=retry_failed, tell=tell)
     ledger.load()
     if not ledger.is_complete:
         settings = ray_settings or RaySettings()

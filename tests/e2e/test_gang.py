@@ -79,7 +79,7 @@ def test_each_failure_of_one_worker_ends_or_retries_its_own_trial(storage: Stora
         events = [event[0] for event in told.events if event[1] == trial.id]
         reports = ["report"] * len(results[trial.id].history)
         assert events == ["started", *reports, "ended"]
-        stored = TrialResult.model_validate_json(storage.read(trial_file(trial.id, "result.json")))
+        stored = TrialResult.model_validate_json(storage.read_sealed(trial_file(trial.id, "result.json")))
         assert stored == results[trial.id]
     assert not nothing_left()
 

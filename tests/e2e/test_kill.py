@@ -23,6 +23,7 @@ from orchestrator.planning.resolve import resolve
 from orchestrator.recording.journal import read
 from orchestrator.spec import load_sweep
 from trainables.results import Status, TrialResult
+from trainables.seal import unsealed
 from trainables.storage import Storage, trial_file
 
 DEATHS = 10 if os.environ.get("PARETUNE_SOAK") == "1" else 3
@@ -97,7 +98,7 @@ def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path):
 
     after = results(storage)
     assert {trial: after.get(trial) for trial in before} == before
-    ended = {trial: TrialResult.model_validate_json(content) for trial, content in after.items()}
+    ended = {trial: TrialResult.model_validate_json(unsealed(content, trial)) for trial, content in after.items()}
     assert {result.status for result in ended.values()} == {Status.COMPLETED}
     plan = expand(load_sweep(file))
     planned = {trial.id for trial in (*plan.trials, *resolve(plan, ended))}

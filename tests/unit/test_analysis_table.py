@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.stored import TableError, save_plan
+from orchestrator.analysis.stored_result import save_result
 from orchestrator.analysis.table import SweepTable, load, make_table
 from orchestrator.analysis.targets import steps_to_target
 from orchestrator.analysis.tuning import to_target, tuned
@@ -156,7 +157,8 @@ def test_a_damaged_result_counts_as_waiting_and_is_named(tmp_path: Path) -> None
     plan = write_sample(storage)
     storage.write(trial_file(plan.trials[4].id, "result.json"), b'{"id": "torn')
     table = load(storage, "sample")
-    assert table.unreadable == (plan.trials[4].id,)
+    (damage,) = table.damaged
+    assert damage.startswith(storage.display(trial_file(plan.trials[4].id, "result.json")))
     assert table.rows[4].status == "waiting"
 
 
@@ -165,7 +167,7 @@ def test_an_infinity_that_was_really_seen_comes_back(tmp_path: Path) -> None:
     plan = write_sample(storage)
     result = next(iter(sample_results(plan)))
     odd = result.model_copy(update={"metrics": {**result.metrics, "val_loss": Estimate(value=float("inf"))}})
-    storage.write(trial_file(odd.id, "result.json"), odd.model_dump_json().encode())
+    save_result(storage, odd)
     assert load(storage, "sample").rows[0].value("val_loss") == float("inf")
 
 
@@ -180,7 +182,7 @@ def test_an_unknown_sweep_is_answered_with_those_that_are_there(tmp_path: Path) 
 
 def test_a_plan_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    storage.write(sweep_file("odd", "plan.json"), b"{}")
+    storage.write_sealed(sweep_file("odd", "plan.json"), b'{"name": "odd"}')
     with pytest.raises(TableError, match="cannot be read"):
         load(storage, "odd")
 
@@ -188,7 +190,7 @@ def test_a_plan_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
 def test_a_plan_of_a_newer_version_is_read(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     content = sample_plan(name="new").model_dump_json().replace('"name":"new"', '"name":"new","since":"later"', 1)
-    storage.write(sweep_file("new", "plan.json"), content.encode())
+    storage.write_sealed(sweep_file("new", "plan.json"), content.encode())
     assert load(storage, "new").plan.name == "new"
 
 

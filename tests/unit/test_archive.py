@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.artifact import ArtifactError, export_model, load_model
+from trainables.seal import seal_file
 
 MODEL = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"
@@ -67,6 +68,7 @@ def with_members(file: Path, changed: dict[str, bytes], target: Path) -> Path:
         content = {name.removeprefix(f"{root}/"): source.read(name) for name in source.namelist()}
         for name, value in (content | changed).items():
             copy.writestr(f"{root}/{name}", value)
+    seal_file(target)  # whoever means harm can do that too
     return target
 
 

@@ -43,7 +43,7 @@ def test_what_a_killed_process_left_half_done_is_swept_away(tmp_path):
     open_table(str(tmp_path / "x.parquet"), tmp_path / "cache")
     (done,) = (tmp_path / "cache" / "tables").glob("*.arrow")
     done.unlink()
-    partial = done.with_suffix(".partial")
+    partial = done.with_name(done.stem.rpartition("-")[0] + ".partial")
     partial.mkdir()
     (partial / "0.raw").write_bytes(b"half")
     assert open_table(str(tmp_path / "x.parquet"), tmp_path / "cache").column("x").tolist() == [1, 2]

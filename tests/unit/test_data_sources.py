@@ -1,5 +1,6 @@
 """Where data may lie, and what stands for its content."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainables.data import DataError, open_table
-from trainables.data.fingerprint import SETTLED_SECONDS, fingerprint, overlap
+from trainables.data.digest import SETTLED_SECONDS
+from trainables.data.fingerprint import fingerprint, overlap
 from trainables.data.sources import list_files, real_files, resolve
+from trainables.seal import sealed, unsealed
 
 LONG_AGO = time.time() - 3600
 
@@ -112,7 +115,8 @@ def test_a_file_that_did_not_change_is_not_read_again(tmp_path):
     time.sleep(SETTLED_SECONDS + 0.1)
     first = fingerprint(path, tmp_path / "cache")
     (entry,) = (tmp_path / "cache" / "fingerprints").iterdir()
-    entry.write_text(entry.read_text().replace('"sha256": "', '"sha256": "kept'))
+    kept = json.loads(unsealed(entry.read_bytes(), "entry"))
+    entry.write_bytes(sealed(json.dumps(kept | {"found": "kept"}).encode()))
     assert fingerprint(path, tmp_path / "cache") != first  # it came from the cache
     entry.write_text("torn")
     assert fingerprint(path, tmp_path / "cache") == first

@@ -15,6 +15,7 @@ from orchestrator.plan import Trial
 from orchestrator.recording.journal import Journal, JournalError, SweepIsRunningError, read
 from trainables.config import BaselineConfig, TaskConfig, trial_id
 from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.seal import sealed_line
 from trainables.storage import Storage, sweep_file
 from trainables.training_config import Budget, Training
 
@@ -250,7 +251,7 @@ def test_text_with_every_kind_of_line_break_stays_on_one_line(storage):
 def test_a_broken_line_is_named(storage, line, message):
     with Journal(storage, "s") as journal:
         journal.started(make_trial())
-    storage.append_lines(sweep_file("s", "journal.jsonl"), [line])
+    storage.append_lines(sweep_file("s", "journal.jsonl"), [line if line == "{}" else sealed_line(line)])
     with pytest.raises(JournalError, match=message):
         read(storage, "s")
     with pytest.raises(JournalError, match=r"journal\.jsonl"):

@@ -42,7 +42,7 @@ def test_a_result_is_on_the_storage_before_anyone_is_told(storage: Storage) -> N
 
     class Reader(Told):
         def ended(self, result: TrialResult) -> None:
-            seen.append(TrialResult.model_validate_json(storage.read(trial_file(result.id, "result.json"))))
+            seen.append(TrialResult.model_validate_json(storage.read_sealed(trial_file(result.id, "result.json"))))
 
     ledger = loaded(sweep_of(*TRIALS), storage, Reader())
     ledger.ended(result_of(TRIALS[0], 0.5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from trainables.data_parallel import MicroBatchTooLargeError, _stand_ins
 from trainables.division import next_division
 from trainables.optim import build_optimizer
 from trainables.results import Report, Status, TrialResult
+from trainables.seal import sealed
 from trainables.tasks import load_task
 from trainables.training_config import Adam, AdamW, Optimizer, Sgd
 from trainables.trial import run_trial
@@ -69,8 +71,8 @@ def test_who_resumes_it_knows_the_division_that_fits(tmp_path: Path) -> None:
     next(interrupted)
     interrupted.close()
     (left,) = (tmp_path / "storage").rglob("*.micro_batch_size")
-    assert left.read_text() == "6"
-    left.write_text("4")  # as if it had needed still smaller ones: what is written counts
+    assert json.loads(left.read_text())["micro_batch_size"] == 6
+    left.write_bytes(sealed(b'{"micro_batch_size": 4}'))  # as if it had needed smaller ones yet: what is written counts
     *_, result = run_trial("0123456789ab", config, place(tmp_path))
     assert isinstance(result, TrialResult)
     assert result.metrics["micro_batch_size"].value == 4

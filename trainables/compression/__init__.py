@@ -5,7 +5,6 @@ A method is one file here, one class in `config.py`, and one `case` in `apply`.
 
 from __future__ import annotations
 
-import io
 import pickle
 import tempfile
 from collections.abc import Generator, Iterator
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from trainables.artifact import ArtifactError, copy_of, export_model, export_program, save_program
+from trainables.checkpoint import from_bytes
 from trainables.clean import seed_everything
 from trainables.compression.distill import distill
 from trainables.compression.errors import CompressionError
@@ -30,6 +30,7 @@ from trainables.measure import Measurement, Request
 from trainables.memory import out_of_memory
 from trainables.place import Place
 from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.seal import DamagedFileError, check_seal, unsealed
 from trainables.storage import remove_checkpoint, trial_file
 from trainables.subject import resolve_device
 from trainables.tasks.base import Task
@@ -137,7 +138,10 @@ def load_parent(config: VariantConfig, context: Context) -> nn.Module:
     seed_everything(config.training.seed, 0, 0)
     model = context.task.build_model()
     try:
-        model.load_state_dict(torch.load(io.BytesIO(storage.read(name)), map_location="cpu", weights_only=True))
+        content = unsealed(storage.read(name), storage.display(name))
+        model.load_state_dict(from_bytes(content, torch.device("cpu")))
+    except DamagedFileError as error:
+        raise CompressionError(_made_anew(config.parent, error)) from error
     except pickle.UnpicklingError as error:
         said = "the parent's state_dict() holds more than tensors and plain values, which is not read back, to be safe"
         raise CompressionError(f"{said}: {first_line(error)}") from error
@@ -146,6 +150,13 @@ def load_parent(config: VariantConfig, context: Context) -> nn.Module:
             f"the weights of the parent {config.parent} do not fit the task's model: {error}"
         ) from error
     return model
+
+
+def _made_anew(parent: str, damage: DamagedFileError) -> str:
+    return (
+        f"{damage}. Remove the folder {trial_file(parent, '').rstrip('/')} of the storage: the same command with "
+        "--retry-failed then trains the parent again, and compresses it"
+    )
 
 
 def apply(trial: str, config: VariantConfig, context: Context, made: Made) -> Generator[Report, None, None]:
@@ -184,6 +195,10 @@ def export_and_measure(
         parents_own = trial_file(config.parent, MODEL)
         if place.storage.exists(parents_own):
             parent_file = place.storage.fetch(parents_own, parent_file)
+            try:
+                check_seal(parent_file, place.storage.display(parents_own))
+            except DamagedFileError as error:
+                raise CompressionError(_made_anew(config.parent, error)) from error
         else:
             export_model(parent, example, parent_file)
         if place.device.type == "cuda":

@@ -20,11 +20,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from trainables.data.digest import clear_away, whole, with_digest
 from trainables.data.lock import locked
 from trainables.data.sources import DataError
 
 SCHEME = "builtin://"
 SPLITS = ("train", "validation", "test")
+SUFFIX = ".parquet"
 ROWS = {
     "digits": {"train": 1151, "validation": 287, "test": 359},
     "diabetes": {"train": 283, "validation": 71, "test": 88},
@@ -71,22 +73,29 @@ def materialise(source: str, cache_folder: Path) -> Path:
     """The Parquet file of a built-in source in this node's cache, written if it is not there yet. Raises DataError."""
     dataset, split = parse(source)
     folder = cache_folder / "datasets" / f"{dataset}-{_dataset_fingerprint(dataset)}"
-    if not folder.is_dir():
+    if (found := whole(folder / split, SUFFIX, cache_folder)) is None:
         with locked(folder.with_suffix(".lock")):
-            if not folder.is_dir():
-                _write(dataset, folder)
-    return folder / f"{split}.parquet"
+            if (found := whole(folder / split, SUFFIX, cache_folder)) is None:
+                clear_away(folder / split, SUFFIX)
+                found = _write(dataset, folder)[split]
+    return found
 
 
-def _write(dataset: str, folder: Path) -> None:
+def _write(dataset: str, folder: Path) -> dict[str, Path]:
+    """All splits, those too that are there already: a file by the name of its split."""
     import pyarrow.parquet as pq
 
-    partial = folder.with_suffix(".partial")
+    partial, paths = folder.with_suffix(".partial"), {}
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     partial.mkdir(parents=True)
+    folder.mkdir(exist_ok=True)
     for split, table in _WRITERS[dataset]().items():
-        pq.write_table(table, partial / f"{split}.parquet")
-    os.replace(partial, folder)
+        written = partial / f"{split}{SUFFIX}"
+        pq.write_table(table, written)
+        paths[split] = with_digest(written, folder / split)
+        os.replace(written, paths[split])
+    shutil.rmtree(partial)
+    return paths
 
 
 @cache

@@ -20,11 +20,13 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from trainables.data import builtin
+from trainables.data.digest import clear_away, whole, with_digest
 from trainables.data.fingerprint import fingerprint
 from trainables.data.formats import batches, name_of, opened
 from trainables.data.lock import locked
 from trainables.data.sources import DataError, list_files
 
+SUFFIX = ".arrow"
 FORMAT = 1  # of the mapped files; raise it when something else is written below
 WIDENED: dict[Any, np.dtype[Any]] = {
     np.dtype(np.uint16): np.dtype(np.int32),
@@ -47,32 +49,39 @@ class _Column:
 def mapped_file(source: str, cache: Path) -> Path:
     """The file in this node's cache that holds a source (absolute path or URI) in the form to be mapped.
 
-    Written if it is not there yet; processes that ask at the same time wait for the one that writes.
+    Written if it is not there yet; processes that ask at the same time wait for the one that writes. Its name ends with
+    the digest of what it holds. To read gigabytes for that at every start would cost too much: the node that wrote it,
+    or last started, looks once, and again when the file was touched. One that is damaged is told, and written anew.
     Raises DataError: nulls, text, dates, rows of unequal length, files that differ in their columns, no rows.
     """
     if source.startswith(builtin.SCHEME):
         source = str(builtin.materialise(source, cache))
     content = fingerprint(source, cache)
-    target = cache / "tables" / f"{content}-{FORMAT}.arrow"
-    if not target.exists():
-        with locked(target.with_suffix(".lock")):
-            if not target.exists():
-                _convert(source, target, lambda: fingerprint(source, cache) == content)
-    return target
+    stem = cache / "tables" / f"{content}-{FORMAT}"
+    if (found := whole(stem, SUFFIX, cache)) is None:
+        with locked(stem.with_suffix(".lock")):
+            if (found := whole(stem, SUFFIX, cache)) is None:
+                clear_away(stem, SUFFIX)
+                found = _convert(source, stem, lambda: fingerprint(source, cache) == content)
+    return found
 
 
-def _convert(source: str, target: Path, is_unchanged: Callable[[], bool]) -> None:
-    partial = target.with_suffix(".partial")
+def _convert(source: str, stem: Path, is_unchanged: Callable[[], bool]) -> Path:
+    """Write the file, and return its name."""
+    partial = stem.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     partial.mkdir(parents=True)
     try:
         columns, n_rows = _spool(source, partial)
-        _join(columns, n_rows, partial / "joined")
+        joined = partial / f"joined{SUFFIX}"
+        _join(columns, n_rows, joined)
         if not is_unchanged():  # the copy is named after what was there before
             raise DataError(f"data {source!r} was changed while it was read; run again when it is complete")
-        os.replace(partial / "joined", target)
+        target = with_digest(joined, stem)
+        os.replace(joined, target)
+        return target
     except OSError as error:
-        raise DataError(f"the mapped copy of {source!r} cannot be written to {target.parent}: {error}") from error
+        raise DataError(f"the mapped copy of {source!r} cannot be written to {stem.parent}: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

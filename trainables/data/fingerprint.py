@@ -6,15 +6,12 @@ import hashlib
 import itertools
 import json
 import os
-import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from trainables.data import builtin
+from trainables.data.digest import remembered, sha256
 from trainables.data.sources import DataError, SourceFile, list_files, local_path, real_files
-
-SETTLED_SECONDS = 2.0  # a file touched more recently may change again without its time stamp showing it
 
 __all__ = [
     "DataError",
@@ -145,30 +142,4 @@ def _stamp(source: str, file: SourceFile) -> str:
 
 
 def _content(file: str | Path, cache: Path) -> str:
-    """SHA-256 of a local file, from the cache if size, times and inode are those it had when it was hashed."""
-    path = os.path.realpath(file)
-    status = os.stat(path)
-    key = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-    entry = cache / "fingerprints" / f"{hashlib.sha256(path.encode()).hexdigest()[:32]}.json"
-    try:
-        known = json.loads(entry.read_text())
-        if known["key"] == key:
-            return str(known["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there, or torn: hash again
-    with open(path, "rb") as content:
-        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
-    if time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_SECONDS:
-        _keep(entry, {"key": key, "sha256": sha256, "path": path})
-    return sha256
-
-
-def _keep(entry: Path, value: dict[str, object]) -> None:
-    """A cache is a convenience: a disk that is full or read-only costs time, not the answer."""
-    temporary = entry.with_name(f"{entry.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(value))
-        os.replace(temporary, entry)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+    return remembered(Path(file), cache, "fingerprints", sha256)
