@@ -192,6 +192,9 @@ def run_gang(trials: int, num_workers: int) -> tuple[float, list[float]]:
         def report(self, trial_id: str, report: Report) -> None:
             pass
 
+        def waits(self, trial_id: str, reason: str) -> None:
+            pass
+
         def ended(self, result: TrialResult) -> None:
             self.times.append(time.perf_counter())
             self.train_seconds.append(result.metrics["train_seconds"].value)

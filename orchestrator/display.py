@@ -137,6 +137,10 @@ class LiveDisplay:
         with self._lock:
             self._progress.report(trial_id, report)
 
+    def waits(self, trial_id: str, reason: str) -> None:
+        with self._lock:
+            self._progress.waits(trial_id, reason)
+
     def ended(self, result: TrialResult) -> None:
         with self._lock:
             was_running = result.id in self._progress.running
@@ -200,6 +204,14 @@ class PlainDisplay:
         with self._lock:
             self._progress.report(trial_id, report)
 
+    def waits(self, trial_id: str, reason: str) -> None:
+        with self._lock:
+            running = self._progress.running.get(trial_id)
+            is_news = running is not None and running.waits != reason
+            self._progress.waits(trial_id, reason)
+            if is_news:
+                self._say(f"waits    {trial_id}  {reason}")
+
     def ended(self, result: TrialResult) -> None:
         with self._lock:
             was_running = result.id in self._progress.running
@@ -241,9 +253,9 @@ class PlainDisplay:
 
 def counts_words(progress: Progress) -> str:
     """`12 of 42 done, 2 running, 28 waiting`."""
-    return (
-        f"{len(progress.results)} of {progress.total} done, {len(progress.running)} running, {progress.waiting} waiting"
-    )
+    without_workers = sum(running.waits is not None for running in progress.running.values())
+    running, waiting = len(progress.running) - without_workers, progress.waiting + without_workers
+    return f"{len(progress.results)} of {progress.total} done, {running} running, {waiting} waiting"
 
 
 def running_words(progress: Progress) -> str:
@@ -251,6 +263,8 @@ def running_words(progress: Progress) -> str:
     if len(progress.running) != 1:
         return ""
     (running,) = progress.running.values()
+    if running.waits is not None:
+        return f" {running.waits}"
     made = ", made and measured" if isinstance(running.trial.config, VariantConfig) else ""
     return f"; for {duration(progress.seconds_of(running))} now: {progress.describe(running.trial)}{made}"
 
@@ -258,6 +272,11 @@ def running_words(progress: Progress) -> str:
 def pace_words(progress: Progress) -> str:
     """Time left, throughput, the best so far; what is not known yet is left out."""
     words = []
+    if progress.running and not progress.at_work:
+        limit = duration(60 * progress.plan.sweep.resources.no_progress_minutes)
+        waits = any(running.waits for running in progress.running.values())
+        ends = "" if waits else f" (a trial that does nothing for {limit} is ended)"
+        words.append(f"no reading for {duration(progress.silence)}{ends}")
     if (left := progress.time_left()) is not None and (left.seconds >= 1 or not left.is_least):
         words.append(f"{'at least' if left.is_least else 'about'} {duration(left.seconds)} left")
     if (speed := progress.examples_per_second) is not None:
@@ -313,7 +332,7 @@ def _running_line(progress: Progress, running: Running) -> Table:
     grid.add_row(
         Text(f"  {running.trial.id}", "dim"),
         Text(progress.describe(running.trial)),
-        "" if fraction is None else f"{100 * fraction:.0f} %",
-        "" if value is None else f"{metric} {value:.4f}",
+        "waits" if running.waits is not None else "" if fraction is None else f"{100 * fraction:.0f} %",
+        running.waits if running.waits is not None else "" if value is None else f"{metric} {value:.4f}",
     )
     return grid

@@ -30,6 +30,9 @@ class Judged:
     def report(self, trial_id: str, report: Report) -> None:
         self._observer.report(trial_id, report)
 
+    def waits(self, trial_id: str, reason: str) -> None:
+        self._observer.waits(trial_id, reason)
+
     def ended(self, result: TrialResult) -> None:
         self._observer.ended(self._judge(result, result.config) if isinstance(result.config, VariantConfig) else result)
 

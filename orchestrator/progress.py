@@ -16,6 +16,7 @@ from orchestrator.settings import setting_words, swept_settings
 from trainables.config import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig, describe_chain
 from trainables.results import Report, Status, TrialResult
 
+LATE_SECONDS = 60.0  # the shortest silence of a trial that says that it no longer goes at its pace
 Clock = Callable[[], float]  # seconds, never going back
 Kind = tuple[str, int]  # baseline, variant or probe; batch size
 
@@ -39,6 +40,9 @@ class Running:
     trial: Trial
     since: float
     last: Report | None = None
+    heard: float = 0.0  # when it gave its last reading, or began
+    longest: float = 0.0  # seconds between two readings, so far
+    waits: str | None = None  # for what, while it has no workers
 
     @property
     def fraction(self) -> float | None:
@@ -87,11 +91,18 @@ class Progress:
 
     def started(self, trial: Trial) -> None:
         self.has_started = True
-        self.running[trial.id] = Running(trial, self._clock())
+        self.running[trial.id] = Running(trial, self._clock(), heard=self._clock())
 
     def report(self, trial_id: str, report: Report) -> None:
+        if (running := self.running.get(trial_id)) is not None:
+            now = self._clock()
+            gap = 0.0 if running.waits else now - running.heard
+            running.last, running.waits = report, None
+            running.heard, running.longest = now, max(running.longest, gap)
+
+    def waits(self, trial_id: str, reason: str) -> None:
         if trial_id in self.running:
-            self.running[trial_id].last = report
+            self.running[trial_id].waits = reason
 
     def ended(self, result: TrialResult) -> None:
         running = self.running.pop(result.id, None)
@@ -122,13 +133,30 @@ class Progress:
         return self._outlook.total
 
     @property
+    def at_work(self) -> list[Running]:
+        """Those that have workers and give readings at their pace."""
+        return [running for running in self.running.values() if running.waits is None and not self._is_late(running)]
+
+    def _is_late(self, running: Running) -> bool:
+        """Whether a trial has been silent for so long that the pace it had says nothing of what is to come."""
+        if running.last is not None:
+            return self._clock() - running.heard > max(LATE_SECONDS, 4 * running.longest)
+        expected = self._mean_seconds(_kind(running.trial))
+        return expected is not None and self._clock() - running.since > LATE_SECONDS + 3 * expected
+
+    @property
+    def silence(self) -> float:
+        """Seconds since any trial gave a reading, began or ended."""
+        return self._clock() - max((running.heard for running in self.running.values()), default=self._clock())
+
+    @property
     def waiting(self) -> int:
         return max(0, self.total - len(self.results) - len(self.running))
 
     @property
     def examples_per_second(self) -> float | None:
         """Over all trials that are training now, from the last reading of each; None before the first."""
-        rates = [r.last.metrics.get("examples_per_second") for r in self.running.values() if r.last is not None]
+        rates = [r.last.metrics.get("examples_per_second") for r in self.at_work if r.last is not None]
         known = [rate for rate in rates if rate is not None]
         return sum(known) if known else None
 
@@ -156,12 +184,16 @@ class Progress:
     def time_left(self) -> TimeLeft | None:
         """From the mean time of trials of the same kind and batch size, spread over as many as run now.
 
-        None while nothing has been timed. It is a guess: gangs are not always all busy, and variants wait for parents.
+        None while nothing has been timed, and while nobody is at work: then there is no pace to tell it from. It is a
+        guess: gangs are not always all busy, and variants wait for parents.
         """
         if not self.running and not self.waiting:
             return TimeLeft(0.0, False)
-        work, untimed = 0.0, 0
-        for running in self.running.values():
+        at_work = self.at_work
+        if self.running and not at_work:
+            return None
+        work, untimed = 0.0, len(self.running) - len(at_work)
+        for running in at_work:
             expected, elapsed = self._expected(running), self._clock() - running.since
             untimed += expected is None
             work += 0.0 if expected is None else max(0.0, expected - elapsed)
@@ -171,7 +203,7 @@ class Progress:
             work += 0.0 if mean is None else count * mean
         if work == 0 and untimed:
             return None
-        return TimeLeft(work / max(1, len(self.running)), untimed > 0)
+        return TimeLeft(work / max(1, len(at_work)), untimed > 0)
 
     def _expected(self, running: Running) -> float | None:
         """Seconds a running trial will have taken: by its own share of the budget, else by its like."""

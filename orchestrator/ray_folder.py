@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestrator.leftovers import claim, clean_up
+
 PREFIX = "paretune-ray-"
 # What Ray appends, at its longest: a date, a process id of seven digits, a socket.
 LONGEST_SOCKET = "ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
@@ -25,7 +27,11 @@ class NoFolderError(OSError):
 
 @contextlib.contextmanager
 def ray_folder() -> Iterator[str]:
-    """A new folder that only this user may enter, and Ray's own in it, which Ray opens to all. Raises NoFolderError."""
+    """A new folder that only this user may enter, and Ray's own in it, which Ray opens to all. Raises NoFolderError.
+
+    What drivers that were killed have left is removed first.
+    """
+    clean_up(places(), PREFIX)
     for place in places():
         try:
             folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=place, ignore_cleanup_errors=True)
@@ -33,6 +39,7 @@ def ray_folder() -> Iterator[str]:
             continue
         with folder as path:
             if takes_sockets(path):
+                claim(path)
                 yield f"{path}/ray"
                 return
     raise NoFolderError(no_folder())

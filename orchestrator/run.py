@@ -17,7 +17,7 @@ from orchestrator.analysis.stored import PLAN, earlier_words, save_plan, stored_
 from orchestrator.display import display, outliving_its_readers
 from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG, RUNNING_ELSEWHERE
 from orchestrator.final_reading import read_test_data
-from orchestrator.host import load_note, outer_run_note
+from orchestrator.host import outer_run_note
 from orchestrator.interrupts import Interrupts, heeding_signals
 from orchestrator.judging import Judged
 from orchestrator.plan import Plan, Trial
@@ -32,6 +32,7 @@ from orchestrator.running.ledger import Observers
 from orchestrator.running.local_ray import RaySettings, RayStartError
 from orchestrator.running.resources import NeverFitsError
 from orchestrator.running.sweep import Interrupted, SweepOutcome, run_sweep
+from orchestrator.running.watch import NobodyAtWorkError
 from orchestrator.spec import load_sweep
 from orchestrator.sweepfile.asked import check_asked
 from trainables.credentials import without_credentials
@@ -92,7 +93,11 @@ def _run_and_print(
     except (NeverFitsError, JournalError) as error:
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
-    except (RayStartError, OSError) as error:  # OSError: a storage that cannot be written, a full disk
+    except (
+        RayStartError,
+        NobodyAtWorkError,
+        OSError,
+    ) as error:  # OSError: a storage that cannot be written, a full disk
         print(f"paretune: {error}", file=sys.stderr)
         return FAILED
     print_comparison(comparison)
@@ -113,7 +118,7 @@ def _run(
     """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
     earlier = earlier_words(storage, plan)  # before the keeper writes another plan
     keeper = PlanKeeper(plan, storage)
-    for note in filter(None, (outer_run_note(), load_note() if ray_settings.address is None else "")):
+    if note := outer_run_note():
         print(f"paretune: {note}", file=sys.stderr)
     recorder = Recorder(journal, plan=plan)
     comparison: Comparison | None = None
@@ -159,6 +164,9 @@ class PlanKeeper:
             self.save()
 
     def report(self, trial_id: str, report: Report) -> None:
+        pass
+
+    def waits(self, trial_id: str, reason: str) -> None:
         pass
 
     def ended(self, result: TrialResult) -> None:

@@ -157,6 +157,7 @@ class Resources(Frozen):
     accelerator_type: Label | None = None  # by Ray's name: L4, A100, H100; None: any GPU, or none where there is none
     node_labels: dict[Label, Label] = Field(default_factory=dict)  # that a node must have: `ray start --labels`
     max_concurrent_trials: PositiveInt | None = None  # None: as many as there is room for
+    no_progress_minutes: PositiveFloat = 60  # a trial without a step, a batch or a file for so long hangs: it is ended
 
 
 class Sweep(Frozen):

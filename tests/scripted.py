@@ -4,7 +4,7 @@
     quality      the objective grows to this value over the readings
     sleep_s      time spent before each reading
     collective   every worker waits for all others before each reading, as gradients do
-    fail         raise | system_exit | die | out_of_memory | memory_error: before reading `at`, on worker `rank`
+    fail         raise | system_exit | die | hang | out_of_memory | memory_error: before reading `at`, on worker `rank`
     times        how many attempts fail so (default: all)
     tamper       turn every global setting of the process, and leave it so
 A trial keeps a checkpoint of its readings and goes on from it. Every attempt leaves a file that tells its process.
@@ -17,6 +17,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -116,6 +117,8 @@ def _fail(how: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "out_of_memory":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 TiB.")
+        case "hang":
+            threading.Event().wait()
         case "memory_error":
             torch.empty(1 << 50)
         case _:
@@ -156,12 +159,16 @@ class Told:
 
     def __init__(self) -> None:
         self.events: list[tuple[object, ...]] = []
+        self.waiting: list[tuple[str, str]] = []  # apart: on a slow machine workers are waited for while they start
 
     def started(self, trial: Trial) -> None:
         self.events.append(("started", trial.id))
 
     def report(self, trial_id: str, report: Report) -> None:
         self.events.append(("report", trial_id, report.step))
+
+    def waits(self, trial_id: str, reason: str) -> None:
+        self.waiting.append((trial_id, reason))
 
     def ended(self, result: TrialResult) -> None:
         self.events.append(("ended", result.id))
@@ -172,6 +179,7 @@ def sweep_of(
     pending: Sequence[PendingVariant] = (),
     early_stopping: EarlyStopping | None = None,
     cpus_per_worker: int = 1,
+    no_progress_minutes: float = 60,
 ) -> Plan:
     """A plan of scripted trials."""
     sweep = Sweep(
@@ -188,6 +196,6 @@ def sweep_of(
         budget=Budget(unit="examples", amount=3000),
         parameters=Parameters(batch_size=(8,), learning_rate=(0.1,), optimizer=(), schedule=()),
         early_stopping=early_stopping,
-        resources=Resources(cpus_per_worker=cpus_per_worker),
+        resources=Resources(cpus_per_worker=cpus_per_worker, no_progress_minutes=no_progress_minutes),
     )
     return Plan(sweep=sweep, trials=trials, pending=tuple(pending))

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from trainables.pulse import beat
 from trainables.results import Frozen
 from trainables.words import first_line
 
@@ -72,6 +73,7 @@ def in_fresh_process(
         if code != 0:
             reason = _reason(code, response_file, doing)
             raise ChildError(reason, _tail(log_file), killed=code == -signal.SIGKILL)
+        beat()
         return response_file.read_text(encoding="utf-8")
 
 

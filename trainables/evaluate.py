@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from trainables.gradient_noise import without_trace
 from trainables.place import Place
+from trainables.pulse import beat
 from trainables.results import Estimate
 from trainables.tasks.base import Batch, Task
 from trainables.training_config import Precision, Training
@@ -79,6 +80,7 @@ def evaluate(
             values = item_values(task, task.forward(model, batch), batch).values()
             sums += torch.stack([_sums(value.to(place.device, torch.float64), len(rows)) for value in values])
             ratio = torch.tensor([value.numel() / len(rows) for value in values], dtype=torch.float64)
+            beat()
             ratios = torch.minimum(ratios, torch.stack([ratio, -ratio], dim=1))
     if place.num_workers > 1:
         ratios = ratios.to(place.device)

@@ -34,6 +34,7 @@ from trainables.memory import claim_workspaces
 from trainables.optim import build_optimizer, learning_rate_factor
 from trainables.pace import pace_of
 from trainables.place import Place
+from trainables.pulse import beat
 from trainables.results import Report
 from trainables.step import OptimizerStep, Readings
 from trainables.tasks.base import Task
@@ -112,6 +113,7 @@ def train(
                 measured = noise if noise is not None and noise.is_due(state.step + i, state.growth) else None
                 readings.append(*update(micro_batches, learning_rate, with_norm=i % NORM_EVERY == 0, noise=measured))
                 meeting.after_step(state.step + i + 1)
+                beat()
             state.step += block.steps
             state.rows += block.steps * rows_per_step
             bad = readings.look()  # waits for the device, so the clock below is right

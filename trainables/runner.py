@@ -68,6 +68,21 @@ class Runner:
         del running
         gc.collect()
 
+    def stalled(self, limit_s: float, where: str) -> Failure:
+        """What is to be said of the trial if it has done nothing for so long. `where`: lines of a traceback."""
+        last = where.strip().splitlines()[-2:]
+        limit = f"{limit_s / 60:.0f} min" if limit_s >= 60 else f"{limit_s:g} s"
+        return Failure(
+            rank=self._place.rank,
+            trial=self._trial,
+            cause="stalled",
+            error=without_credentials(
+                f"no step for {limit}, so it was ended; it was at {' '.join(' '.join(last).split())}. If it only needs "
+                "longer, raise resources.no_progress_minutes and run with --retry-failed"
+            ),
+            traceback=without_credentials(where),
+        )
+
     def _begin(self, command: Start) -> None:
         self.let_go()
         self._warnings = []

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -35,13 +36,15 @@ from trainables.commands import COMMAND, Raised, Shutdown
 from trainables.data.fingerprint import default_cache
 from trainables.handover import reached
 from trainables.malloc import give_back_large_blocks
+from trainables.pulse import listening
 from trainables.results import Frozen
 from trainables.storage import Storage
 
 if TYPE_CHECKING:
     from trainables.place import Place
+    from trainables.runner import Runner
 
-COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+MEETING_TIMEOUT = timedelta(minutes=30)  # of workers that start
 
 
 class WorkerGroupConfig(Frozen):
@@ -54,6 +57,7 @@ class WorkerGroupConfig(Frozen):
     node_labels: dict[str, str] = Field(default_factory=dict)  # that its nodes have
     storage: str  # where the sweep's storage is, without credentials
     handover: str = ""  # the key to its whole address, which is written nowhere; "" if there is no more to know
+    no_progress_s: float = 3600.0  # a trial that does nothing for so long is ended
     runner: str = "trainables.trial:run_trial"  # what runs a trial; another one for tests
     scratch: str  # a folder for Ray Train's own files: its path, or its name in a storage that is not local
 
@@ -161,12 +165,20 @@ def serve(loop_config: dict[str, Any]) -> None:
         if isinstance(command, Shutdown):
             runner.let_go()
             return
-        answer = runner.obey(command)
+        with listening(config.no_progress_s, partial(_leave_hanging, mailbox, life, runner, config.no_progress_s)):
+            answer = runner.obey(command)
         if isinstance(answer, Raised) and not can_go_on(answer.failure, place):
             ray.get(mailbox.worker_lost.remote(life, answer.failure.model_dump_json()))
             raise WorkerLostError(answer.failure.error)
         ray.get(mailbox.answer.remote(life, index, place.rank, answer.model_dump_json()))
         index += 1
+
+
+def _leave_hanging(mailbox: Any, life: str, runner: Runner, limit_s: float, where: str) -> None:
+    """Tell of a trial that hangs, and end the process with it; the group is started anew for the next trial."""
+    failure = runner.stalled(limit_s, where)
+    ray.get(mailbox.worker_lost.remote(life, failure.model_dump_json()))
+    os._exit(1)
 
 
 def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
@@ -198,7 +210,7 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
             meeting["port"],
             num_workers,
             is_master=rank == 0,
-            timeout=COLLECTIVE_TIMEOUT,
+            timeout=MEETING_TIMEOUT,
             wait_for_workers=False,
             master_listen_fd=listener.detach() if listener else None,
         )
@@ -207,7 +219,7 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
             store=store,
             rank=rank,
             world_size=num_workers,
-            timeout=COLLECTIVE_TIMEOUT,
+            timeout=timedelta(seconds=config.no_progress_s) + MEETING_TIMEOUT,  # who hangs is told first
         )
     storage, together = config.open_storage(), _cpus_of_this_node() // config.cpus_per_worker
     return meeting["life"], Place(storage, default_cache(), rank, num_workers, device, max(1, together))

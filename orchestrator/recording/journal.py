@@ -234,6 +234,9 @@ class Journal:
         known = report.step in self.trials[trial_id].steps
         self._append(trial_id, [] if known else [Reported(time_ms=_now_ms(), trial=trial_id, report=report)])
 
+    def waits(self, trial_id: str, reason: str) -> None:
+        """Nothing: it says nothing of the trial."""
+
     def ended(self, result: TrialResult) -> None:
         """Also records what was never told, as when another sweep has run the trial: its start and its history."""
         end = Ended(time_ms=_now_ms(), trial=result.id, result=result.model_copy(update={"history": ()}))

@@ -1,10 +1,12 @@
 """What a lost group of workers means for the trial it was running: a decision, made from what was seen, and no more.
 
     the trial's own exception               the trial ends as failed
+    no step for too long                    likewise: it would hang again
     out of memory                           the trial ends as out_of_memory
     the same, but smaller pieces are left   the trial is run again from its checkpoint, with those
     a worker was killed for its memory      a baseline: likewise; any other, or single rows already: out_of_memory
-    a worker died, its node went away       the trial is run again from its checkpoint, up to `MAX_RETRIES` times
+    its node was lost                       the trial is run again from its checkpoint, and waits for room
+    a worker died                           the same, but up to `MAX_RETRIES` times
 A worker that fails takes its peers with it, in a collective that never completes: their errors are consequences.
 """
 
@@ -16,6 +18,7 @@ from trainables.commands import Failure
 from trainables.results import Status
 
 MAX_RETRIES = 2
+_NODE_WAS_LOST = "its node has died"  # Ray's words of an actor
 _KILLED_FOR_MEMORY = ("low on memory", "OutOfMemoryError", "memory monitor")
 
 
@@ -69,12 +72,17 @@ def decide(trial: str, loss: Loss, retries: int) -> Decision:
     for failure in own:
         if failure.cause == "too_large":
             return Retry(_said(failure), counts=False)  # it ends: each time the micro-batch is smaller
+        if failure.cause == "stalled":
+            return End(Status.FAILED, _said(failure), failure.traceback)
         if failure.cause == "out_of_memory":
             return End(Status.OUT_OF_MEMORY, _said(failure), failure.traceback)
     for rank, text in loss.silent:
         if any(words in text for words in _KILLED_FOR_MEMORY):
             reason = f"worker {rank} was killed because its node ran out of memory"
             return Divide(End(Status.OUT_OF_MEMORY, reason, text))
+    for rank, text in loss.silent:
+        if _NODE_WAS_LOST in text:
+            return Retry(f"the node of worker {rank} was lost", counts=False)
     if not loss.silent:
         for failure in own:
             if failure.cause != "peer":

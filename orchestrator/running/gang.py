@@ -13,7 +13,7 @@ from typing import Any
 from ray import tune
 
 from orchestrator.running.failures import Divide, End, Loss, Retry, decide
-from orchestrator.running.group import Group, GroupGoneError
+from orchestrator.running.group import Group, GroupGoneError, Waiting
 from trainables.commands import Answer, Finished, Raised, Reading, Start
 from trainables.config import BaselineConfig, TrialConfig
 from trainables.division import division_of, next_division, write_down
@@ -57,7 +57,10 @@ def divide(job: Assignment) -> Retry | None:
 
 
 class Gang(tune.Trainable):
-    """One step is one reading. Whatever befalls a trial is a result; only a lost gang is an error to Tune."""
+    """One step is one reading, or a word that there are no workers yet.
+
+    Whatever befalls a trial is a result; only a lost gang is an error to Tune.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
         self._lock = threading.Lock()
@@ -111,6 +114,10 @@ class Gang(tune.Trainable):
                     return result if value is None else {**result, "objective": value}
                 case Finished(result=trial_result):
                     return {"done": True, "result": trial_result.model_dump_json()}
+                case Waiting(reason=reason, node_is_gone=node_is_gone):
+                    self._is_started = False
+                    self._retries = 0 if node_is_gone else self._retries  # the trial had no part in that loss
+                    return {"waiting": reason}
                 case Raised(failure=failure):
                     decision = decide(self._job.trial, Loss((failure,)), self._retries)
                 case Loss() as loss:
@@ -127,7 +134,7 @@ class Gang(tune.Trainable):
             ending = Ending(status=decision.status, reason=decision.reason, details=decision.details)
             return {"done": True, "ending": ending.model_dump_json()}
 
-    def _ask(self) -> Answer | Loss:
+    def _ask(self) -> Answer | Loss | Waiting:
         """One question to the workers. A group that is gone is a loss too, and the next question starts another."""
         group = self._ensure_group()
         try:

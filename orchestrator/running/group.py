@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -17,13 +18,21 @@ from trainables.commands import ANSWER, Advance, Answer, Failure, Start
 from trainables.worker import WorkerGroupConfig, make_trainer
 
 LOOK_AROUND_S = 1.0  # how often a wait for the workers stops to see whether there still is a group
-NO_ROOM_S = 300.0  # that a group waits to start before it asks whether the cluster still has nodes for it
+SAY_S = 30.0  # that a group waits for its workers, which may only be starting, before it says so
 START_LIMIT = 3  # times in a row that a group may fail to start before it is given up
 CLOSE_TIMEOUT_S = 120.0  # a group that is just starting does so before it hears that it is not wanted
 
 
 class GroupGoneError(RuntimeError):
     """There is no group any more, and it does not come back by itself."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A group has no workers yet."""
+
+    reason: str  # `for 2 x (1 CPU): a node is gone`
+    node_is_gone: bool  # else others hold what is wanted, and it will be free again
 
 
 class Group:
@@ -37,13 +46,17 @@ class Group:
         options = {"num_cpus": 0, "max_concurrency": 1000, "scheduling_strategy": here}
         self._mailbox: Any = actor_class.options(**options).remote()
         self._life = ""
+        self._failed_starts = 0
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="ray-train")
         self._thread.start()
 
-    def start(self, command: Start) -> Answer | Loss:
-        """Begin a trial and wait for its first word. Raises GroupGoneError."""
-        self._life = self._ready()
+    def start(self, command: Start) -> Answer | Loss | Waiting:
+        """Begin a trial and wait for its first word; without workers, to be called again. Raises GroupGoneError."""
+        life = self._ready()
+        if isinstance(life, Waiting):
+            return life
+        self._life = life
         return self._ask(command)
 
     def advance(self) -> Answer | Loss:
@@ -64,23 +77,24 @@ class Group:
         except BaseException as error:
             self._error = error
 
-    def _ready(self) -> str:
-        """The life of the group that can be spoken to; one that is being restarted is waited for."""
-        lost, asked = 0, time.monotonic()
-        while True:
+    def _ready(self) -> str | Waiting:
+        """The life of the group that can be spoken to; one that is being restarted is waited for, for a while."""
+        until = time.monotonic() + SAY_S
+        while time.monotonic() < until:
             word = self._call("ready", LOOK_AROUND_S)
             if isinstance(word, LostGroup):
-                lost += 1
-                if lost > START_LIMIT:
+                self._failed_starts += 1
+                if self._failed_starts > START_LIMIT:
                     raise GroupGoneError(f"the workers could not be started: {_readable(word)}")
             elif word:
+                self._failed_starts = 0
                 return str(word)
             for reservation in reservations(orphaned=True):  # it may be what this group waits for
                 remove_reservation(reservation)
             self._check()
-            if time.monotonic() - asked > NO_ROOM_S:
-                asked = time.monotonic()
-                self._check_room()
+            if (waiting := self._waiting()).node_is_gone:
+                return waiting
+        return self._waiting()
 
     def _ask(self, command: Start | Advance) -> Answer | Loss:
         number = self._call("post", self._life, command.model_dump_json())
@@ -98,12 +112,11 @@ class Group:
         except ray.exceptions.RayActorError as error:
             raise GroupGoneError(f"the mailbox of the group died: {error}") from None
 
-    def _check_room(self) -> None:
-        """Where others hold what is wanted, it will be free again; a node that was lost for good will not."""
+    def _waiting(self) -> Waiting:
         shape = Shape(self.config.num_workers, self.config.cpus_per_worker, self.config.gpus_per_worker)
         wanted = self.config.accelerator_type, self.config.node_labels
-        if not fits([shape], [node for node in cluster_nodes() if suits(node, *wanted)]):
-            raise GroupGoneError(f"the cluster no longer has room for {shape}: a node is gone")
+        is_gone = not fits([shape], [node for node in cluster_nodes() if suits(node, *wanted)])
+        return Waiting(f"for {shape}{': a node is gone' if is_gone else ''}", is_gone)
 
     def _check(self) -> None:
         if not self._thread.is_alive():

@@ -35,6 +35,9 @@ class Observer(Protocol):
     def report(self, trial_id: str, report: Report) -> None:
         """A reading. After a restart, a trial goes on behind the last one it gave."""
 
+    def waits(self, trial_id: str, reason: str) -> None:
+        """The trial has no workers, and waits for them until its next reading: `for 2 x (1 CPU): a node is gone`."""
+
     def ended(self, result: TrialResult) -> None:
         """The result is on the storage. Called once for every trial, also for one that another run had ended."""
 
@@ -52,6 +55,10 @@ class Observers:
     def report(self, trial_id: str, report: Report) -> None:
         for observer in self.each:
             observer.report(trial_id, report)
+
+    def waits(self, trial_id: str, reason: str) -> None:
+        for observer in self.each:
+            observer.waits(trial_id, reason)
 
     def ended(self, result: TrialResult) -> None:
         for observer in self.each:
@@ -130,6 +137,9 @@ class Ledger:
         if not reports or report.step > reports[-1].step:
             reports.append(report)
             self._observer.report(trial, report)
+
+    def waits(self, trial: str, reason: str) -> None:
+        self._observer.waits(trial, reason)
 
     def ended(self, result: TrialResult) -> None:
         if damage := self._damaged.pop(result.id, ""):

@@ -122,6 +122,11 @@ def _shut_down() -> None:
             gc.enable()
 
 
+def starts_its_own(settings: RaySettings) -> bool:
+    """Whether `connected` would start a Ray here: then it may be started again."""
+    return not ray.is_initialized() and _address(settings) is None
+
+
 def _address(settings: RaySettings) -> str | None:
     return settings.address or os.environ.get("RAY_ADDRESS")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 from orchestrator.plan import Stage, Trial
 from orchestrator.running.gang import Assignment
 from orchestrator.running.ledger import Ledger
-from orchestrator.running.resources import Need, Node, Shape, fits, need_of
+from orchestrator.running.resources import Need, Node, Shape, cluster_nodes, fits, need_of, suits
 from trainables.worker import WorkerGroupConfig
 
 
@@ -48,7 +48,8 @@ class Admission(Searcher):
         """
         super().__init__()
         self._ledger = ledger
-        self._nodes = nodes
+        self.nodes: Sequence[Node] = nodes  # those there are now
+        self._first_nodes = nodes
         self._template = template
         self._at_a_time = at_a_time
         self._running: dict[str, tuple[Trial, Need]] = {}  # Tune's trial id -> our trial and what it takes
@@ -67,7 +68,9 @@ class Admission(Searcher):
         self._take_in()
         heads = sorted((places[0], need) for need in self._waiting if (places := self._open(need)))
         needs = [need for _, need in heads]
-        chosen = choose(needs, [need for _, need in self._running.values()], self._latest, self._nodes)
+        # What waits for a node that is gone holds nothing.
+        running = [need for _, need in self._running.values() if fits([need.claim], self.nodes)]
+        chosen = choose(needs, running, self._latest, self.nodes)
         if chosen < 0:
             return None
         need, workers = needs[chosen], needs[chosen].workers
@@ -84,12 +87,30 @@ class Admission(Searcher):
         )
         return {"trial": trial.id, "assignment": assignment.model_dump_json()}
 
+    def refresh(self) -> None:
+        """Look again which nodes there are; with others, what a trial wants may be another thing."""
+        kind, labels = self._template.accelerator_type, self._template.node_labels
+        nodes = [node for node in cluster_nodes() if suits(node, kind, labels)]
+        if Counter(nodes) != Counter(self.nodes):
+            self.nodes = nodes
+            self._places.clear()
+            self._waiting.clear()
+            self._take_in()
+
+    def has_room(self) -> bool:
+        """Whether anything that is left would fit, if it were alone."""
+        self._take_in()
+        needs = [need for need in self._waiting if self._open(need)] + [need for _, need in self._running.values()]
+        return any(fits([need.claim], self.nodes) for need in needs)
+
     def _take_in(self) -> None:
         """The trials that have become known since the last time."""
+        running = {trial.id for trial, _ in self._running.values()}
         for place in range(len(self._places), len(self._ledger.known)):
             trial = self._ledger.known[place]
             self._places[trial.id] = place
-            heapq.heappush(self._waiting[self._need(trial)], place)
+            if trial.id not in running:
+                heapq.heappush(self._waiting[self._need(trial)], place)
 
     def _open(self, need: Need) -> list[int]:
         """Places of trials that want this, the first of them without a result; what is there already is dropped."""
@@ -100,14 +121,17 @@ class Admission(Searcher):
 
     def _need(self, trial: Trial) -> Need:
         """A confirmation's seconds are the verdict: on the one node there is, nothing runs beside it."""
-        need = need_of(trial.config, self._nodes, self._template.cpus_per_worker)
-        shared = len(self._nodes) == 1 and not need.workers.gpus
+        # A sweep that has begun on GPUs does not go on without them when their nodes are gone.
+        lost_gpus = any(node.gpus for node in self._first_nodes) and not any(node.gpus for node in self.nodes)
+        nodes = self._first_nodes if lost_gpus else self.nodes
+        need = need_of(trial.config, nodes, self._template.cpus_per_worker)
+        shared = len(nodes) == 1 and not need.workers.gpus
         return replace(need, alone=True) if trial.stage is Stage.CONFIRMATION and shared else need
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        trial, need = self._running.pop(trial_id, (None, None))
-        if trial is not None and need is not None and trial.id not in self._ledger.results:  # it is to be run again
-            heapq.heappush(self._waiting[need], self._places[trial.id])
+        trial, _ = self._running.pop(trial_id, (None, None))
+        if trial is not None and trial.id not in self._ledger.results:  # it is to be run again
+            heapq.heappush(self._waiting[self._need(trial)], self._places[trial.id])
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a sweep is resumed from its storage, not from Tune's state."""

@@ -19,7 +19,7 @@ from ray.tune.execution import class_cache
 from orchestrator.plan import Plan
 from orchestrator.running.gang import Ending, Gang
 from orchestrator.running.ledger import Ledger, Observer, tell_errors
-from orchestrator.running.local_ray import RaySettings, connected
+from orchestrator.running.local_ray import RaySettings, connected, starts_its_own
 from orchestrator.running.resources import (
     check,
     check_precision,
@@ -31,6 +31,7 @@ from orchestrator.running.resources import (
 )
 from orchestrator.running.schedule import PerBatchSize
 from orchestrator.running.searcher import Admission
+from orchestrator.running.watch import AtWork, RayLostError, Watch, check_own_daemons
 from orchestrator.stages import answered
 from trainables.handover import AWS_CREDENTIALS, handed_over
 from trainables.results import Report, Status, TrialResult
@@ -38,6 +39,7 @@ from trainables.storage import Storage, sweep_file
 from trainables.worker import WorkerGroupConfig
 
 BEHIND = "behind the others of its batch size"
+RAY_RESTARTS = 3  # of a Ray of our own that ends under the sweep
 GANG_RETRIES = 2  # of one trial, when its gang itself was lost
 
 
@@ -70,41 +72,55 @@ def run_sweep(
     """Run every trial of the plan that has no result yet, and the variants that follow from them.
 
     If Ray is connected already, that connection is used and left open. Raises NeverFitsError before anything runs,
-    Interrupted on Ctrl-C, and whatever an observer raises.
+    Interrupted on Ctrl-C, NobodyAtWorkError where Ray or all room for the trials is gone, and whatever an observer
+    raises.
     """
     ledger = Ledger(plan, storage, observer, earlier=earlier, retry_failed=retry_failed, tell=tell)
     ledger.load()
-    if not ledger.is_complete:
-        settings = ray_settings or RaySettings()
-        search_path = plan.sweep.facts.search_path
-        with (
-            connected(settings, search_path),
-            handed_over(storage) as handover,
-            tempfile.TemporaryDirectory(prefix="paretune-") as scratch,
-        ):
-            resources = plan.sweep.resources
-            nodes, cpus = eligible(cluster_nodes(), resources), resources.cpus_per_worker
-            check_precision(((trial.id, trial.config) for trial in ledger.open_trials()), nodes)
-            check(((trial.id, need_of(trial.config, nodes, cpus).claim) for trial in ledger.open_trials()), nodes)
-            template = WorkerGroupConfig(
-                num_workers=1,
-                cpus_per_worker=cpus,
-                gpus_per_worker=0,
-                accelerator_type=resources.accelerator_type,
-                node_labels=resources.node_labels,
-                storage=storage.uri if storage.is_local else storage.label,
-                handover=handover,
-                runner=runner,
-                scratch=scratch if storage.is_local else sweep_file(plan.sweep.name, "ray"),
-            )
-            _tune(ledger, Admission(ledger, nodes, template, resources.max_concurrent_trials), scratch)
+    settings, restarts = ray_settings or RaySettings(), 0
+    while not ledger.is_complete:
+        is_own = starts_its_own(settings)
+        try:
+            _run(ledger, storage, settings, runner)
+        except RayLostError as error:
+            restarts += 1
+            if not is_own or restarts > RAY_RESTARTS:
+                raise RayLostError(f"{error}. Nothing is lost: the same command goes on from here") from None
+            tell(f"{error}. It is started again, and trials go on from their checkpoints")
     return SweepOutcome(ledger.results, tuple(ledger.found))
+
+
+def _run(ledger: Ledger, storage: Storage, settings: RaySettings, runner: str) -> None:
+    """With one Ray, from its start to the sweep's end."""
+    sweep = ledger.plan.sweep
+    with (
+        connected(settings, sweep.facts.search_path),
+        handed_over(storage) as handover,
+        tempfile.TemporaryDirectory(prefix="paretune-") as scratch,
+    ):
+        resources = sweep.resources
+        nodes, cpus = eligible(cluster_nodes(), resources), resources.cpus_per_worker
+        check_precision(((trial.id, trial.config) for trial in ledger.open_trials()), nodes)
+        check(((trial.id, need_of(trial.config, nodes, cpus).claim) for trial in ledger.open_trials()), nodes)
+        template = WorkerGroupConfig(
+            num_workers=1,
+            cpus_per_worker=cpus,
+            gpus_per_worker=0,
+            accelerator_type=resources.accelerator_type,
+            node_labels=resources.node_labels,
+            no_progress_s=60 * resources.no_progress_minutes,
+            storage=storage.uri if storage.is_local else storage.label,
+            handover=handover,
+            runner=runner,
+            scratch=scratch if storage.is_local else sweep_file(sweep.name, "ray"),
+        )
+        _tune(ledger, Admission(ledger, nodes, template, resources.max_concurrent_trials), scratch)
 
 
 def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(AWS_CREDENTIALS)  # Ray's agent would log them
     sweep = ledger.plan.sweep
-    driver = Driver(ledger)
+    driver = Driver(ledger, admission)
     stopping = sweep.early_stopping
     ended = [result for result in ledger.results.values() if ledger.trials[result.id].may_stop_early]
     scheduler = PerBatchSize(sweep, stopping, ended) if stopping else None
@@ -137,13 +153,20 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
     try:
         tuner.fit()
     except BaseException as error:
+        if not isinstance(error, KeyboardInterrupt):
+            check_own_daemons()  # it may be Tune that has noticed first; nobody is left to be told of an end then
         driver.kill_gangs()
+        _free(kept)
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(len(ledger.results), len(ledger.trials)) from None
         raise driver.error or error from None
-    finally:
-        for name in set(reservations()) - kept:
-            remove_reservation(name)
+    _free(kept)
+
+
+def _free(kept: set[str]) -> None:
+    """What this sweep has reserved."""
+    for name in set(reservations()) - kept:
+        remove_reservation(name)
 
 
 def _name(trial: Any) -> str:
@@ -167,13 +190,20 @@ class Answered(tune.Stopper):
 class Driver(tune.Callback):
     """Passes on what Tune is told by the gangs. Tune hides an error raised here, so the first one is kept."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, admission: Admission) -> None:
         self.error: BaseException | None = None
         self._ledger = ledger
         self._gangs: dict[Any, None] = {}
+        self._at_work = AtWork()
+        self._watch = Watch(self._at_work, admission, ledger.tell)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Many times a second, also while no gang has anything to say."""
+        self._do(self._watch.look)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._gangs[trial.temporary_state.ray_actor] = None
+        self._at_work.running[trial.config["trial"]] = None
         self._do(lambda: self._ledger.started(trial.config["trial"]))
 
     def on_trial_result(
@@ -184,12 +214,14 @@ class Driver(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune ends a trial when its last result says so, and also when the scheduler stops it."""
         name = trial.config["trial"]
+        self._at_work.running.pop(name, None)
         if name not in self._ledger.results:
             reason = answered.REASON if self._ledger.has_answered(name) else BEHIND
             self._do(lambda: self._ledger.ended_as(name, Status.STOPPED_EARLY, reason))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The gang itself was lost, and again when it was retried."""
+        self._at_work.running.pop(trial.config["trial"], None)
         reason = "the process that drives the trial's workers was lost"
         details = Path(trial.error_file).read_text(errors="replace")  # Tune's own `get_error` looks where it is not yet
         self._do(lambda: self._ledger.ended_as(trial.config["trial"], Status.FAILED, reason, details))
@@ -200,6 +232,9 @@ class Driver(tune.Callback):
             ray.kill(gang)
 
     def _take(self, trial: str, result: dict[str, Any]) -> None:
+        self._at_work.running[trial] = result.get("waiting")
+        if "waiting" in result:
+            self._ledger.waits(trial, result["waiting"])
         if "report" in result:
             self._ledger.report(trial, Report.model_validate_json(result["report"]))
         if "result" in result:

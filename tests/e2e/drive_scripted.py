@@ -28,6 +28,9 @@ class Printer:
     def report(self, trial_id: str, report: Report) -> None:
         print("report", trial_id, report.step, flush=True)
 
+    def waits(self, trial_id: str, reason: str) -> None:
+        print("waits", trial_id, reason, flush=True)
+
     def ended(self, result: TrialResult) -> None:
         print("ended", result.id, result.status, flush=True)
 

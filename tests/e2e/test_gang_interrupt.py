@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,8 @@ import pytest
 from drive_scripted import TRIALS
 from scripted import attempts
 
+from orchestrator.leftovers import OWNER, Owner
+from orchestrator.ray_folder import PREFIX, places
 from trainables.storage import Storage
 
 DRIVER = Path(__file__).with_name("drive_scripted.py")
@@ -62,6 +65,17 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
+def folders_of_ray() -> list[Path]:
+    return [folder for place in places() for folder in Path(place).glob(f"{PREFIX}*")]
+
+
+def owner_of(folder: Path) -> int:
+    """The process whose folder it is; 0 if it does not say."""
+    with suppress(OSError):
+        return Owner.model_validate_json((folder / OWNER).read_text()).pid
+    return 0
+
+
 def test_interrupted_then_killed_then_done(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
 
@@ -84,11 +98,29 @@ def test_interrupted_then_killed_then_done(tmp_path: Path) -> None:
     assert not gone([one for one in family if one.pid in workers], 30)
     assert not gone(family, 180)
 
+    (left,) = {one for one in folders_of_ray() if killed.process.pid == owner_of(one)}
     last = Drive(storage)
     assert last.finish() == 0, last.errors
+    assert not left.exists()  # what the killed one had left, its successor has removed
     assert [line.split()[0] for line in last.lines].count("ended") == len(TRIALS)
     # What a driver has reported is in a checkpoint, and nobody does it again.
     for trial, step in reported:
         resumed = [attempt["resumed_at"] for attempt in attempts(storage, trial)]
         assert resumed == sorted(resumed)
         assert resumed[-1] >= step
+
+
+def test_ray_that_ends_under_a_sweep_is_started_again_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    drive = Drive(storage)
+    trial, step = drive.first_report()
+    family = psutil.Process(drive.process.pid).children(recursive=True)
+    (raylet,) = [one for one in family if one.name() == "raylet"]
+    raylet.kill()
+    assert drive.finish() == 0, drive.errors
+    said = [line for line in drive.errors.splitlines() if line.startswith("paretune: ")]
+    assert [line.partition(". ")[2] for line in said] == [
+        "It is started again, and trials go on from their checkpoints"
+    ]
+    assert [line.split()[0] for line in drive.lines].count("ended") == len(TRIALS)
+    assert attempts(storage, trial)[-1]["resumed_at"] >= step

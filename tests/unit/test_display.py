@@ -106,6 +106,41 @@ def feed(observer: PlainDisplay | LiveDisplay | Progress, plan: Plan) -> Iterato
         waiting += new
 
 
+# -- nobody at work ---------------------------------------------------------------------------------------------------
+
+
+def test_no_time_left_is_told_from_a_rate_that_has_stopped(plan: Plan, clock: Clock) -> None:
+    output = io.StringIO()
+    shown = PlainDisplay(plan, Console(file=output), clock, heartbeat_seconds=30)
+    first, second, *_ = plan.trials
+    shown.started(first)
+    for examples in (10_000, 20_000):
+        clock.now += 10
+        shown.report(first.id, reading(examples))
+    clock.now += 30
+    shown.beat()
+    assert "left" in output.getvalue().splitlines()[-1]
+    clock.now += 60
+    shown.beat()
+    said = output.getvalue().splitlines()[-1]
+    assert "no reading for 1 min 30 s (a trial that does nothing for 1 h 00 min is ended)" in said
+    assert "left" not in said
+    assert "examples/s" not in said
+    shown.waits(first.id, "for 2 x (1 CPU): a node is gone")
+    shown.waits(first.id, "for 2 x (1 CPU): a node is gone")
+    assert output.getvalue().count(f"waits    {first.id}  for 2 x (1 CPU): a node is gone") == 1
+    clock.now += 30
+    shown.beat()
+    said = output.getvalue().splitlines()[-1]
+    assert "0 of 8 done, 0 running, 8 waiting for 2 x (1 CPU): a node is gone; no reading for 2 min 00 s" in said
+    shown.started(second)
+    shown.report(first.id, reading(30_000))  # it has workers again
+    clock.now += 30
+    shown.beat()
+    assert "2 running, 6 waiting; at least" in output.getvalue().splitlines()[-1]
+    shown.close()
+
+
 # -- counting ---------------------------------------------------------------------------------------------------------
 
 

@@ -25,7 +25,12 @@ def told(*failures: Failure) -> Loss:
 
 @pytest.mark.parametrize(
     ("cause", "status"),
-    [("exception", Status.FAILED), ("device", Status.FAILED), ("out_of_memory", Status.OUT_OF_MEMORY)],
+    [
+        ("exception", Status.FAILED),
+        ("stalled", Status.FAILED),
+        ("device", Status.FAILED),
+        ("out_of_memory", Status.OUT_OF_MEMORY),
+    ],
 )
 def test_what_the_trial_itself_raised_ends_it_at_once(cause: Cause, status: Status) -> None:
     decision = decide(TRIAL, told(failure(cause, rank=1)), retries=0)
@@ -52,6 +57,12 @@ def test_a_worker_that_died_without_a_word_is_retried_and_in_the_end_given_up() 
     assert isinstance(decision, End)
     assert decision.status is Status.FAILED
     assert DIED in decision.details
+
+
+def test_a_node_that_was_lost_costs_its_trial_no_retry() -> None:
+    text = "The actor died because its node has died. Node Id: 4f, the actor's node was terminated unexpectedly"
+    loss = Loss((failure("peer", rank=0),), ((1, text),))
+    assert decide(TRIAL, loss, MAX_RETRIES) == Retry("the node of worker 1 was lost", counts=False)
 
 
 def test_what_peers_say_of_a_death_they_did_not_recognise_does_not_end_the_trial() -> None:
@@ -81,7 +92,7 @@ def test_a_group_that_cannot_be_had_ends_the_trial_after_the_retries() -> None:
     assert decide(TRIAL, gone, MAX_RETRIES) == End(Status.FAILED, gone.gone or "", gone.gone or "")
 
 
-causes = st.sampled_from(["exception", "out_of_memory", "too_large", "device", "peer"])
+causes = st.sampled_from(["exception", "out_of_memory", "too_large", "device", "peer", "stalled"])
 failures = st.lists(
     st.builds(failure, causes, st.integers(0, 3), st.sampled_from([TRIAL, "another", None])), max_size=4
 ).map(tuple)

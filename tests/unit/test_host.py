@@ -151,10 +151,3 @@ def test_doctor_tells_of_a_long_tmpdir(bare: pytest.MonkeyPatch, tmp_path: Path)
     check = doctor_host.check_sockets()
     assert check.level == "note"
     assert check.finding.startswith(f"{long} is too long for Ray's")
-
-
-def test_more_work_than_cores_is_told_with_both() -> None:
-    note = host.load_note(24.3, 2)
-    assert note.startswith("load 24 on 2 cores: ")
-    assert host.load_note(1.9, 2) == ""
-    assert (doctor_host.check_load(note).level, doctor_host.check_load("").level) == ("note", "ok")

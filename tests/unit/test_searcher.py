@@ -193,3 +193,38 @@ def test_what_a_trial_wants_is_worked_out_once(tmp_path: Path, monkeypatch: pyte
         play.end(next(iter(play.running)))
     assert set(worked_out.values()) == {1}
     assert max(looked_at) == 2
+
+
+# -- nodes that go ----------------------------------------------------------------------------------------------------
+
+
+def test_what_waits_for_a_node_that_is_gone_keeps_nothing_from_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play = Play(sweep_of(scripted(0, num_workers=4), *map(scripted, range(1, 4))), tmp_path, (Node(2, 0), Node(2, 0)))
+    assert play.admit()  # it has all of both nodes
+    assert not play.admit()
+    monkeypatch.setattr(searcher, "cluster_nodes", lambda: (Node(2, 0),))
+    play.admission.refresh()  # and waits, now that one is gone
+    assert play.admit()
+    assert play.admit()
+    assert not play.admit()
+    assert play.admission.has_room()
+    for name in list(play.running)[1:]:
+        play.end(name)
+    assert play.admit()
+    play.end(list(play.running)[1])
+    assert not play.admission.has_room()  # for the first, which alone is left
+    monkeypatch.setattr(searcher, "cluster_nodes", lambda: (Node(2, 0), Node(2, 0)))
+    play.admission.refresh()
+    assert play.admission.has_room()
+
+
+def test_a_sweep_that_began_on_gpus_does_not_go_on_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play = Play(sweep_of(scripted(0)), tmp_path, (Node(2, 0), Node(2, 1)))
+    monkeypatch.setattr(searcher, "cluster_nodes", lambda: (Node(2, 0),))
+    play.admission.refresh()
+    assert not play.admit()
+    assert not play.admission.has_room()

@@ -337,6 +337,7 @@ FILES = [
     changed("a number", "node_labels.zone", "1", "must be text", resources="{node_labels: {zone: 1}}"),
     changed("two GPUs", "accelerator_type", "A100", "must be text", resources="{accelerator_type: [A100, L4]}"),
     changed("none at a time", "max_concurrent_trials", "0", "above 0", resources="{max_concurrent_trials: 0}"),
+    changed("no patience", "resources.no_progress_minutes", "0", "above 0", resources="{no_progress_minutes: 0}"),
     changed("no processors", "resources.cpus_per_worker", "0", "above 0", resources="{cpus_per_worker: 0}"),
     changed("goals that are no list", "goals", "list", goals="{metric: val_accuracy}"),
     goal("a goal on an unknown metric", "metric", "val_acc", "'val_accuracy'", "artifact_bytes", metric="val_acc"),

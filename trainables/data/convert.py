@@ -25,6 +25,7 @@ from trainables.data.fingerprint import fingerprint
 from trainables.data.formats import batches, name_of, opened
 from trainables.data.lock import locked
 from trainables.data.sources import DataError, list_files
+from trainables.pulse import beat
 
 SUFFIX = ".arrow"
 FORMAT = 1  # of the mapped files; raise it when something else is written below
@@ -116,6 +117,7 @@ def _append(column: _Column, values: np.ndarray[Any, Any], what: str) -> None:
         )
     with column.path.open("ab") as file:
         values.tofile(file)
+    beat()
 
 
 def same_columns(types: Mapping[str, Any] | None, schema: Any, where: str) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""Looks after what a sweep runs on, while it runs: Ray itself, the cluster's nodes, and whether anybody is at work.
+
+Ray ended, or this driver's own node    RayLostError: a Ray of our own is started anew, and the sweep goes on
+another node was lost, or has come      said in a line; what ran there goes on from its checkpoint where there is room
+nobody at work, and room for nobody     waited for `ROOM_S`, then NoRoomError: the same command goes on from there
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.progress import Clock
+from orchestrator.running.searcher import Admission
+
+LOOK_S = 3.0  # between two looks
+ROOM_S = 300.0  # that a sweep waits for room with nobody at work
+
+
+class NobodyAtWorkError(RuntimeError):
+    """Nothing is wrong with any trial: there is nobody to run them."""
+
+
+class RayLostError(NobodyAtWorkError):
+    """Ray has ended under the sweep."""
+
+
+class NoRoomError(NobodyAtWorkError):
+    """No node has room for what is left to do."""
+
+
+@dataclass
+class AtWork:
+    """Which trials have workers, and since when none has. A decision for a test to look at; asks nobody."""
+
+    now: Clock = time.monotonic
+    running: dict[str, str | None] = field(default_factory=dict)  # trial -> what it waits for; None: it has workers
+    _idle_since: float | None = None
+
+    def check(self, has_room: Callable[[], bool]) -> None:
+        """Raises NoRoomError where nobody was at work for `ROOM_S` and the cluster has room for nobody.
+
+        `has_room`: whether any trial that is left would fit; asked only where nobody is at work. Where others hold the
+        room it will be free again, and is waited for.
+        """
+        if any(wait is None for wait in self.running.values()) or has_room():
+            self._idle_since = None
+            return
+        now = self.now()
+        self._idle_since = now if self._idle_since is None else self._idle_since
+        if now - self._idle_since >= ROOM_S:
+            waits = sorted({wait for wait in self.running.values() if wait}) or ["for room: a node is gone"]
+            raise NoRoomError(
+                f"stopped after {ROOM_S / 60:.0f} min with nobody at work, since all that is left waits "
+                f"{' and '.join(waits)}. Nothing is lost: with room again, the same command goes on from here"
+            )
+
+
+@dataclass
+class Nodes:
+    """The cluster's nodes by their id, each in words; as they were last seen."""
+
+    alive: Mapping[str, str]
+    own: str  # id of the node that the driver runs on
+
+    def news(self, alive: Mapping[str, str]) -> list[str]:
+        """What has changed, a sentence each. Raises RayLostError where this driver's own node is gone."""
+        before, self.alive = self.alive, alive
+        if self.own not in alive:
+            raise RayLostError(f"Ray has lost the node that this driver runs on ({before.get(self.own, self.own)})")
+        lost = [
+            f"node {words} is lost: what ran there goes on from its checkpoint, where there is room"
+            for node, words in before.items()
+            if node not in alive
+        ]
+        return lost + [f"node {words} has joined" for node, words in alive.items() if node not in before]
+
+
+class Watch:
+    """To be asked to `look` again and again; it does so every few seconds."""
+
+    def __init__(self, at_work: AtWork, admission: Admission, tell: Callable[[str], None]) -> None:
+        """`tell` is given what a person has to know, in a sentence."""
+        import ray
+
+        self._at_work, self._admission, self._tell = at_work, admission, tell
+        self._nodes = Nodes(alive_nodes(), ray.get_runtime_context().get_node_id())
+        self._looked = time.monotonic()
+
+    def look(self) -> None:
+        """Says what has befallen the cluster. Raises NobodyAtWorkError."""
+        if time.monotonic() - self._looked < LOOK_S:
+            return
+        check_own_daemons()
+        for sentence in self._nodes.news(alive_nodes()):
+            self._tell(sentence)
+        self._admission.refresh()
+        self._at_work.check(self._admission.has_room)
+        self._looked = time.monotonic()
+
+
+def check_own_daemons() -> None:
+    """Raises RayLostError if a Ray that this process has started has ended."""
+    import ray
+
+    node: Any = ray._private.worker._global_node
+    dead = [kind for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")] if node is not None else []
+    if dead:
+        raise RayLostError(f"Ray has ended here (its {dead[0]} was killed, or has crashed)")
+
+
+def alive_nodes() -> dict[str, str]:
+    """Id of each node that Ray takes to be alive -> `10.0.0.2 (8 CPU, 1 GPU)`."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeID"]: _words(node) for node in nodes if node["Alive"]}
+
+
+def _words(node: Mapping[str, Any]) -> str:
+    has = [f"{node['Resources'].get(kind, 0):.0f} {kind}" for kind in ("CPU", "GPU") if node["Resources"].get(kind)]
+    return f"{node['NodeManagerAddress']} ({', '.join(has) or 'no CPU'})"
