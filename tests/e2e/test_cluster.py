@@ -123,13 +123,14 @@ def test_a_sweep_is_submitted_recorded_and_compared(
     )
 
 
-def recorded_runs(tracking_uri: str) -> list[tuple[str, int]]:
-    """Status and start time of every run that the server has."""
+def recorded_runs(tracking_uri: str, sweep: str = "digits") -> list[tuple[str, int]]:
+    """Status and start time of every run that the server has of a sweep."""
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri)
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return sorted((run.info.status, run.info.start_time) for run in client.search_runs(experiments))
+    experiment = client.get_experiment_by_name(sweep)
+    assert experiment is not None
+    return sorted((run.info.status, run.info.start_time) for run in client.search_runs([experiment.experiment_id]))
 
 
 def test_doctor_looks_at_every_node(head: Head, tracking_uri: str, tmp_path: Path) -> None:
@@ -269,20 +270,16 @@ def test_a_broken_connection_loses_and_repeats_nothing(head: Head, server: JobSe
     assert lines == [f"line {number}" for number in range(1, count + 1)]
 
 
-def test_interrupting_leaves_the_job_running_until_it_is_stopped(head: Head, server: JobServer, tmp_path: Path) -> None:
-    submit = [
-        "submit",
-        str(DIGITS),
-        "--address",
-        head.address,
-        "--storage",
-        str(tmp_path),
-        "--submission-id",
-        "goes-on",
-    ]
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside MLflow's own modules, while they are imported
+def test_interrupting_leaves_the_job_running_until_it_is_stopped_in_order(
+    head: Head, tracking_uri: str, server: JobServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "stopped.yaml"
+    file.write_text(DIGITS.read_text().replace("name: digits", "name: stopped"))
+    submit = ["submit", str(file), "--address", head.address, "--storage", str(tmp_path), "--submission-id", "goes-on"]
     process = subprocess.Popen(
         [*PARETUNE, *submit],
-        env=head.environment,
+        env={**head.environment, "MLFLOW_TRACKING_URI": tracking_uri},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -292,7 +289,7 @@ def test_interrupting_leaves_the_job_running_until_it_is_stopped(head: Head, ser
     )
     try:
         assert process.stdout is not None
-        process.stdout.readline()  # the job's first line: it is being followed
+        assert any("] started " in line for line in process.stdout), "it is followed until a trial runs"
         os.kill(process.pid, signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
     finally:
@@ -305,11 +302,16 @@ def test_interrupting_leaves_the_job_running_until_it_is_stopped(head: Head, ser
     jobs = ["jobs", "--address", head.address, "--format", "json"]
     listed = json.loads(paretune(*jobs, environment=head.environment, cwd=tmp_path).stdout)
     (job,) = (job for job in listed if job["id"] == "goes-on")
-    assert (job["sweep"], job["storage"], job["status"]) == ("digits", str(tmp_path), "RUNNING")
-    stopped = paretune("stop", "digits", "--address", head.address, environment=head.environment, cwd=tmp_path)
+    assert (job["sweep"], job["storage"], job["status"]) == ("stopped", str(tmp_path), "RUNNING")
+
+    stopped = paretune("stop", "stopped", "--address", head.address, environment=head.environment, cwd=tmp_path)
     assert stopped.returncode == 0, stopped.stderr
     assert "goes-on was stopped; the same submit again goes on" in stopped.stderr
+    assert "the same command again goes on from here" in stopped.stdout, "the driver says farewell"
     assert server.status("goes-on").state == "STOPPED"
+    statuses = {status for status, _ in recorded_runs(tracking_uri, "stopped")}
+    assert "KILLED" in statuses
+    assert statuses <= {"KILLED", "FINISHED"}
 
 
 def test_not_waiting_prints_the_name_alone(head: Head, ray_jobs: JobSubmissionClient, tmp_path: Path) -> None:
