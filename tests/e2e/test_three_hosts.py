@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from loopback import CLONE, clean_environment
 from test_autoscaling import isolated
+from three_hosts import TRIALS
 
 LOST_S = 60.0  # within which a host that is gone is said to be
 
@@ -41,9 +42,12 @@ def test_a_sweep_outlives_a_host_that_is_cut_off_and_one_that_is_lost(tmp_path: 
     assert "problem" not in happened["doctor"]
     at_work = json.loads(happened["at_work"])
     assert at_work["status"] == "RUNNING"
-    assert at_work["trials"]["total"] == 8
+    assert at_work["trials"]["total"] == TRIALS
     assert sum(at_work["trials"]["ended"].values()) >= 2
 
+    lost = [at for at, line in happened["lines"] if "node 10.77.0.2" in line and "is lost" in line]
+    assert lost, said
+    assert lost[0] - happened["off"] < LOST_S, said
     assert happened["exit_code"] == 0, said
     end = json.loads(happened["status"])
-    assert (end["status"], end["trials"]["ended"]) == ("SUCCEEDED", {"completed": 8}), said
+    assert (end["status"], end["trials"]["ended"]) == ("SUCCEEDED", {"completed": TRIALS}), said
