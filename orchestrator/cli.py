@@ -10,6 +10,7 @@ import gc
 import io
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
@@ -82,7 +83,10 @@ def plan(
 
     Example: paretune plan examples/digits.yaml
     """
+    from orchestrator.planning.room import room_notes
+
     made = _plan_or_exit(sweep_file, as_json=format == "json")
+    made = replace(made, notes=(*made.notes, *room_notes(made)))
     if format == "json":
         from orchestrator.planning.plan_json import plan_as_json
 

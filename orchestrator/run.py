@@ -83,6 +83,8 @@ def _run_and_print(
     except ValueError as error:
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
+    for note in plan.sweep.facts.notes:
+        print(f"note: {note}")
     try:
         with Journal(place, plan.sweep.name) as journal:
             outcome = _run(plan, place, journal, ray_settings, interrupts, options=options, plain=plain)

@@ -57,6 +57,7 @@ class TaskFacts(Frozen):
     code: str  # revision of the code that decides a result
     search_path: tuple[str, ...] = ()  # folders in which a user's module is looked for, before sys.path
     complete: bool = True  # False: only importing the user's module can tell the rest, so ids may still change
+    notes: tuple[str, ...] = ()  # what was found when the task was tried, and keeps nothing from being run
 
 
 class Objective(Frozen):

@@ -22,7 +22,9 @@ from torch.export.passes import move_to_device_pass
 from torch.export.pt2_archive._package import load_pt2
 
 from trainables.archive import ArchiveError, check_archive, description
+from trainables.export_words import why_not_exported
 from trainables.memory import out_of_memory
+from trainables.outputs import plain
 from trainables.seal import DamagedFileError, check_seal, seal_file
 from trainables.words import first_line
 
@@ -74,16 +76,16 @@ def trace(module: nn.Module, example_inputs: Inputs) -> ExportedProgram:
     """The program of a module as it stands, which must be on the CPU. Raises ArtifactError."""
     batch = Dim("batch", min=1)
     shapes = tuple({0: batch} for _ in example_inputs)
+    outputs = module.register_forward_hook(lambda _module, _inputs, outputs: plain(outputs))
     try:
         with KnownWarnings():
             return export(module, two_rows(example_inputs), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch.export raises many types; to the user they are one: this model does not export
-        cause = first_line(error)
-        if "specialized it to be a constant" in str(error):
-            cause = "its code fixes the number of rows; take it from x.shape[0], not from len(x)"
         raise ArtifactError(
-            f"torch.export cannot export {type(module).__name__} with a free number of rows: {cause}"
+            f"torch.export cannot export {type(module).__name__} with a free number of rows: {why_not_exported(error)}"
         ) from error
+    finally:
+        outputs.remove()
 
 
 def two_rows(inputs: Inputs) -> Inputs:

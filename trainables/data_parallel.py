@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.parameter import is_lazy
 from torch.optim import SGD, Optimizer
 
 from trainables.evaluate import autocast, in_eval_mode
@@ -20,9 +17,6 @@ from trainables.memory import out_of_memory, release_memory
 from trainables.place import Place
 from trainables.tasks.base import Batch, Task
 from trainables.training_config import Precision
-
-if TYPE_CHECKING:
-    from trainables.data import Table
 
 Objective = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
 
@@ -110,14 +104,6 @@ def _still(model: nn.Module, place: Place) -> Iterator[None]:
             if isinstance(module, nn.RNNBase):
                 module.training = True
         yield
-
-
-def give_shapes(model: nn.Module, task: Task, table: Table, place: Place, precision: Precision) -> None:
-    """What gets its shape from its first input, as the weights of `LazyLinear`, gets it: workers exchange it."""
-    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
-        batch = {name: column.to(place.device) for name, column in table.gather(np.arange(1)).items()}
-        with in_eval_mode(model), torch.no_grad(), autocast(precision, place.device):
-            task.forward(model, batch)
 
 
 def _stand_ins(losses: nn.Module, optimizer: Optimizer) -> list[Tensor]:

@@ -215,12 +215,12 @@ def without_trace(model: nn.Module, device: torch.device) -> Iterator[None]:
         np.random.set_state(numpy)
         with torch.no_grad():
             for module, name, buffer, before in buffers:
-                if not _overlaps_itself(buffer):  # nobody can write to it in place, so nobody has
+                if not overlaps_itself(buffer):  # nobody can write to it in place, so nobody has
                     buffer.copy_(before)
                 module._buffers[name] = buffer
 
 
-def _overlaps_itself(tensor: Tensor) -> bool:
+def overlaps_itself(tensor: Tensor) -> bool:
     """Whether it was expanded, as by `meshgrid`: several of its elements are one place in memory."""
     return any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 

@@ -19,12 +19,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from trainables.building import complete
 from trainables.checkpoint import TrainingState
 from trainables.clean import seed_everything
 from trainables.config import ProbeConfig
 from trainables.data.order import row_order
 from trainables.data.shards import Shard
-from trainables.data_parallel import Objective, give_shapes, task_objective
+from trainables.data_parallel import Objective, task_objective
 from trainables.evaluate import evaluate_both, evaluation_rows
 from trainables.feed import Reordered, micro_batches_of_steps
 from trainables.gradient_noise import GradientNoise
@@ -82,7 +83,7 @@ def train(
         raise ValueError("sync_every_steps cannot be used with a task that skips_parameters; leave one of them out")
     claim_workspaces(place.device)
     model.to(place.device).train()
-    give_shapes(model, task, data.train, place, training.precision)
+    complete(model, task, data.train, place.device, training.precision)
     optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
     alone = place if training.sync_every_steps is None else replace(place, rank=0, num_workers=1)
     objective = objective or task_objective(task)

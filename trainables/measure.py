@@ -27,6 +27,7 @@ from trainables.evaluate import ItemsError, item_values
 from trainables.frozen import Frozen
 from trainables.latency import has_tail, latency_ms, latency_ratio, time_in_turn
 from trainables.model_inputs import model_inputs
+from trainables.outputs import WithNames
 from trainables.results import Estimate
 from trainables.results import Frozen as FrozenResult
 from trainables.subject import Subject, call, has_bfloat16, resolve_device, synchronize
@@ -100,7 +101,7 @@ def accuracy(
         rows_of_calls.append(rows)
         batch = {name: column[:rows] for name, column in full.items()}
         for prefix, subject in subjects.items():
-            outputs = of_first_rows(task.forward(subject.compiled, full), rows, rows_per_call)
+            outputs = of_first_rows(task.forward(WithNames(subject.compiled), full), rows, rows_per_call)
             values = item_values(task, outputs, batch)
             for name in names:
                 found[prefix][name].append(values[name].double().cpu())

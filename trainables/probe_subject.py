@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from trainables.building import complete
 from trainables.clean import seed_everything
 from trainables.config import ProbeConfig
 from trainables.data import TaskData, open_data
 from trainables.data.shards import Rows, Shard
-from trainables.data_parallel import give_shapes, task_objective
+from trainables.data_parallel import task_objective
 from trainables.feed import micro_batches_of_steps
 from trainables.gradient_noise import GradientNoise
 from trainables.loop import NORM_EVERY
@@ -42,7 +43,7 @@ class Subject:
         data = open_data(task, place.cache, planned=config.task.data)
         seed_everything(config.seed, 0, 0)
         model = task.build_model().to(place.device).train()
-        give_shapes(model, task, data.train, place, training.precision)
+        complete(model, task, data.train, place.device, training.precision)
         optimizer = build_optimizer(training.optimizer, model.parameters(), RATE)
         skips = task.skips_parameters
         update = OptimizerStep(model, optimizer, task_objective(task), training, place, skips_parameters=skips)

@@ -115,11 +115,12 @@ def _task(name: str, options: Sequence[str]) -> tuple[TaskConfig, tuple[str, ...
     from orchestrator.spec import TaskChoice
     from orchestrator.sweepfile.document import Findings, Node
     from orchestrator.sweepfile.lookup import look_up
+    from orchestrator.sweepfile.requirements import Requirements
 
     findings, given = Findings(), dict(map(read_option, options))
     choice = TaskChoice(name=name, options=given)
     node = Node({"name": name, "options": given}, ("task",), findings)
-    facts = look_up(node, choice, Path.cwd(), import_task=":" in name)
+    facts = look_up(node, choice, Path.cwd(), Requirements(), import_task=":" in name)
     if facts is None or findings.problems:
         raise ValueError(str(SweepError(findings.in_file_order(), "the command line")))
     return TaskConfig(name=name, options=given, data=facts.data[0], code=facts.code), facts.search_path

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray._private.resource_and_label_spec import ResourceAndLabelSpec
 from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
 from orchestrator.host import never_through_a_proxy
 from orchestrator.ray_folder import ray_folder
 from orchestrator.remote.token import auth_token
+from orchestrator.running.resources import Node, node_of
 
 _DRIVER_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the only way to have Tune print nothing
@@ -180,6 +182,15 @@ def patiently(start: Callable[[], object]) -> None:
         f"Ray did not start here: {START_ATTEMPTS} times its daemons were not ready within its 30 s, so this machine "
         "is very busy. Run the same command again when less else runs; nothing is lost"
     )
+
+
+def node_to_start(settings: RaySettings) -> Node | None:
+    """What the Ray that `connected` would start here will have; None where it joins one, or is connected already."""
+    if not starts_its_own(settings):
+        return None
+    spec = ResourceAndLabelSpec(num_cpus=settings.num_cpus or usable_cpus())
+    found = spec.resolve(is_head=True, node_ip_address=LOOPBACK)
+    return node_of({"CPU": found.num_cpus, "GPU": found.num_gpus} | (found.resources or {}), found.labels or {})
 
 
 def usable_cpus() -> int:

@@ -168,7 +168,7 @@ def cluster_nodes() -> tuple[Node, ...]:
     import ray
 
     alive: list[dict[str, Any]] = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    present = tuple(_node(node["Resources"], node["Labels"]) for node in alive)
+    present = tuple(node_of(node["Resources"], node["Labels"]) for node in alive)
     growth, kinds = growth_of_head(), {node["Labels"].get(NODE_GROUP) for node in alive}
     if growth is None or kinds.isdisjoint(growth["available_node_types"]):
         return present
@@ -204,10 +204,10 @@ def future_nodes(growth: Mapping[str, Any]) -> tuple[Node, ...]:
 
 def _kind_of_node(kind: Mapping[str, Any]) -> Node | None:
     resources = kind.get("resources") or {}
-    return _node(resources, kind.get("labels") or {}) if "CPU" in resources else None
+    return node_of(resources, kind.get("labels") or {}) if "CPU" in resources else None
 
 
-def _node(resources: Mapping[str, Any], labels: Mapping[str, str]) -> Node:
+def node_of(resources: Mapping[str, Any], labels: Mapping[str, str]) -> Node:
     """In Ray's terms: a kind of GPU is a resource of its own, `accelerator_type:L4`."""
     kinds = frozenset(name.partition(":")[2] for name in resources if name.startswith("accelerator_type:"))
     has = {key: int(resources.get(key, 0)) for key in ("CPU", "GPU")}

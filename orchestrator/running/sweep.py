@@ -19,8 +19,9 @@ from ray.tune.execution import class_cache
 from orchestrator.plan import Plan
 from orchestrator.running.gang import Ending, Gang
 from orchestrator.running.ledger import Ledger, Observer, tell_errors
-from orchestrator.running.local_ray import RaySettings, connected, starts_its_own
+from orchestrator.running.local_ray import RaySettings, connected, node_to_start, starts_its_own
 from orchestrator.running.resources import (
+    Node,
     check,
     check_precision,
     cluster_nodes,
@@ -93,18 +94,17 @@ def run_sweep(
 def _run(ledger: Ledger, storage: Storage, settings: RaySettings, runner: str) -> None:
     """With one Ray, from its start to the sweep's end."""
     sweep = ledger.plan.sweep
+    if (here := node_to_start(settings)) is not None:
+        _with_room(ledger, (here,))  # before seconds are spent on starting Ray
     with (
         connected(settings, sweep.facts.search_path),
         handed_over(storage) as handover,
         tempfile.TemporaryDirectory(prefix="paretune-") as scratch,
     ):
-        resources = sweep.resources
-        nodes, cpus = eligible(cluster_nodes(), resources), resources.cpus_per_worker
-        check_precision(((trial.id, trial.config) for trial in ledger.open_trials()), nodes)
-        check(((trial.id, need_of(trial.config, nodes, cpus).claim) for trial in ledger.open_trials()), nodes)
+        resources, nodes = sweep.resources, _with_room(ledger, cluster_nodes())
         template = WorkerGroupConfig(
             num_workers=1,
-            cpus_per_worker=cpus,
+            cpus_per_worker=resources.cpus_per_worker,
             gpus_per_worker=0,
             accelerator_type=resources.accelerator_type,
             node_labels=resources.node_labels,
@@ -115,6 +115,15 @@ def _run(ledger: Ledger, storage: Storage, settings: RaySettings, runner: str) -
             scratch=scratch if storage.is_local else sweep_file(sweep.name, "ray"),
         )
         _tune(ledger, Admission(ledger, nodes, template, resources.max_concurrent_trials), scratch)
+
+
+def _with_room(ledger: Ledger, nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """The nodes that the sweep may use. Raises NeverFitsError if one of its trials could not run there, even alone."""
+    resources, trials = ledger.plan.sweep.resources, ledger.open_trials()
+    found = eligible(nodes, resources)
+    check_precision(((trial.id, trial.config) for trial in trials), found)
+    check(((trial.id, need_of(trial.config, found, resources.cpus_per_worker).claim) for trial in trials), found)
+    return found
 
 
 def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:

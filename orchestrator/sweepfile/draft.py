@@ -18,6 +18,7 @@ from orchestrator.spec import (
     TaskFacts,
 )
 from orchestrator.sweepfile.document import Given, Node
+from orchestrator.sweepfile.requirements import Requirements
 from trainables.config import Distill, Int8, Measure
 from trainables.training_config import (
     BatchSchedule,
@@ -106,9 +107,13 @@ class Draft:
         return any(isinstance(step, Int8) for chain in chains for step in chain)
 
     @property
-    def student_widths(self) -> tuple[float, ...] | None:
-        """Of all that is distilled; None where nothing is to be compressed."""
-        if self.compression is None:
-            return None
-        steps = (step for chain in self.compression.value.variants for step in chain)
-        return tuple(sorted({step.width for step in steps if isinstance(step, Distill)}))
+    def requirements(self) -> Requirements:
+        """What the task will have to do."""
+        chains = self.compression.value.variants if self.compression else ()
+        widths = {step.width for chain in chains for step in chain if isinstance(step, Distill)}
+        return Requirements(
+            precisions=tuple(given.value for given in self.axes.precision) or ("float32",),
+            num_workers=max((given.value for given in self.axes.num_workers), default=1),
+            compresses=self.compression is not None,
+            student_widths=tuple(sorted(widths)),
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from orchestrator.problems import listing, nearest
 from orchestrator.spec import Mode, TaskChoice, TaskFacts
 from orchestrator.sweepfile.document import Node
 from orchestrator.sweepfile.rehearsal import rehearse
+from orchestrator.sweepfile.requirements import Requirements
 from orchestrator.sweepfile.source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from orchestrator.sweepfile.task_inputs import Inputs, read_all, read_inputs
 from trainables.config import Scalar
@@ -35,17 +36,16 @@ def look_up(
     node: Node,
     task: TaskChoice,
     folder: Path,
+    requirements: Requirements,
     *,
     import_task: bool = False,
-    student_widths: Sequence[float] | None = None,
 ) -> TaskFacts | None:
     """What is known about a task; None if that is nothing: the reasons are noted at `node`, the value of `task`.
 
     Wrong options and data that cannot be read are noted too, and hide nothing that is known in spite of them.
     `folder` is the sweep file's: a user's module is looked for there first, then in the current folder, then wherever
     Python looks. With `import_task` the task is also imported and made with every combination of its options, and a
-    user's task is taken at its own word and tried on a few rows; where there are `student_widths` (even none), its
-    exported model too, which is what compression measures, and students of these widths.
+    user's task is taken at its own word and tried on a few rows: all that the sweep's `requirements` ask of it.
     """
     name = node.child("name") if isinstance(node.value, dict) else node
     if _has_secrets(node, task):
@@ -59,7 +59,7 @@ def look_up(
         return None
     if facts is None or not import_task or node.has_problems():
         return facts
-    return _imported_facts(name, task, facts, student_widths)
+    return _imported_facts(name, task, facts, requirements)
 
 
 def _has_secrets(node: Node, task: TaskChoice) -> bool:
@@ -224,9 +224,7 @@ def _metrics_fit(name: Node, class_name: str, metrics: Any) -> bool:
     return not wrong and "loss" not in metrics
 
 
-def _imported_facts(
-    name: Node, task: TaskChoice, facts: TaskFacts, student_widths: Sequence[float] | None
-) -> TaskFacts | None:
+def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts, requirements: Requirements) -> TaskFacts | None:
     """The facts as the task states them, made with every combination of its options. Brings in torch.
 
     Where an option chooses the data, each combination has the fingerprint of its own.
@@ -257,10 +255,11 @@ def _imported_facts(
     read = read_all(name, inputs)
     if read is None:
         return None
-    problems = rehearse(task.name, task.combinations(), facts.search_path, student_widths)
-    if not _tell(name, task, dict(zip(metrics, problems, strict=True))):
+    rehearsed = rehearse(task.name, task.combinations(), facts.search_path, requirements)
+    if not _tell(name, task, dict(zip(metrics, rehearsed.problems, strict=True))):
         return None
     update = {"metrics": metrics[first], "data": read[0], "train_rows": read[1], "complete": True}
+    update["notes"] = rehearsed.notes
     return facts.model_copy(update=update)
 
 

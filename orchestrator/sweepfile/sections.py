@@ -119,9 +119,7 @@ def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
             case "resources":
                 draft.resources = node.model(Resources) or draft.resources
     if given and draft.task:  # last: what a task must be able to do depends on what is asked of it
-        draft.facts = look_up(
-            given["task"], draft.task, folder, import_task=import_task, student_widths=draft.student_widths
-        )
+        draft.facts = look_up(given["task"], draft.task, folder, draft.requirements, import_task=import_task)
     return draft
 
 

@@ -182,7 +182,8 @@ def local(here: Place, every: int | None, **changes: Any) -> dict[str, Any]:
     model = build(task, seed=here.rank if every else 0, dtype=DOUBLE)  # whatever they begin with, they begin alike
     history = list(train(model, task, tables(ROWS, dtype=DOUBLE), settings, here))
     norms = [report.metrics["gradient_norm_mean"] for report in history]
-    return {"weights": bits(model), "evaluated": torch.stack(seen), "norms": norms}
+    # The first one only completes the model, before the workers begin alike.
+    return {"weights": bits(model), "evaluated": torch.stack(seen[1:]), "norms": norms}
 
 
 class Synced(Regression):

@@ -3,9 +3,11 @@
 import pytest
 
 from orchestrator.sweepfile import rehearsal
+from trainables import reading_back
 
 
 @pytest.fixture
 def rehearsing_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user's task is tried in this process instead of one of its own, which takes seconds to start."""
-    monkeypatch.setattr(rehearsal, "in_fresh_process", lambda module, request, *_: rehearsal.respond(request))
+    """A user's task is tried in this process instead of two of its own, which take seconds to start."""
+    for own in (rehearsal, reading_back):
+        monkeypatch.setattr(own, "in_fresh_process", lambda _, request, *args, own=own: own.respond(request))

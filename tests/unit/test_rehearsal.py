@@ -188,7 +188,21 @@ DATA = {
     "another column": ("validation", {"colour": [1.0] * 40}, "they must be the same"),
     "another shape": ("test", {"features": [[1.0]] * 40}, "they must be the same"),
     "text": ("train", {"label": ["red"] * 40}, "column 'label' of"),
-    "a class too many": ("train", {"label": [3] * 40}, "failed on the first rows of its train data: IndexError"),
+    "a class too many": (
+        "train",
+        {"label": [3] * 40},
+        "failed on the first rows of its train data: a number in the data ('label') is too high or too low",
+    ),
+    "a class too many in a late row of the test data": (
+        "test",
+        {"label": [0, 2] * 15 + [3] + [0] * 9},
+        "failed on row 30 of its test data (counted from 0), where 'label' is 3, its highest: a number in the data",
+    ),
+    "a longer list in the last row": (
+        "validation",
+        {"features": pa.array([[1.0, 2.0]] * 39 + [[1.0]], pa.list_(pa.float32()))},
+        "row 39 of Wine's validation data (counted from 0) has other shapes than the first",
+    ),
 }
 
 

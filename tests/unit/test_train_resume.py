@@ -203,7 +203,7 @@ def test_readings_that_draw_random_numbers_are_the_same_after_a_kill(tmp_path):
 
 
 class Gridded(nn.Module):
-    """A buffer that overlaps itself, which torch cannot load again."""
+    """A buffer that was expanded, so that several of its elements are one place in memory."""
 
     def __init__(self):
         super().__init__()
@@ -214,13 +214,60 @@ class Gridded(nn.Module):
         return self.inner(features) + self.grid.mean()
 
 
+class LateBuffer(nn.Module):
+    """A buffer and a weight that are made in the first call, when the inputs are known."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Regression().build_model()
+
+    def forward(self, features):
+        if not hasattr(self, "scale"):
+            self.register_buffer("scale", torch.linspace(0, 1, 3).expand(2, 3))
+            self.shift = nn.Parameter(torch.zeros(3))
+        return self.inner(features * self.scale[0] + self.shift)
+
+
+@pytest.mark.parametrize("kind", [Gridded, LateBuffer])
+def test_a_model_is_resumed_whose_buffers_were_expanded_or_come_with_its_first_batch(tmp_path, kind):
+    def readings(folder, model):
+        return train(model, Regression(), tables(), training(), place(folder), checkpoint=NAME)
+
+    torch.manual_seed(0)
+    whole = kind()
+    expected = list(readings(tmp_path / "whole", whole))
+    torch.manual_seed(0)
+    running = readings(tmp_path / "parts", kind())
+    parts = [next(running), next(running)]
+    running.close()
+    resumed = kind()
+    parts += readings(tmp_path / "parts", resumed)
+    assert comparable(parts) == comparable(expected)
+    assert differing(bits(whole), bits(resumed)) == []
+    assert kind is Gridded or bool(whole.shift.any()), "the optimiser has the late weight too"
+
+
+class Unloadable(nn.Module):
+    """A state that torch cannot load again."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Regression().build_model()
+
+    def forward(self, features):
+        return self.inner(features)
+
+    def load_state_dict(self, state, strict=True, assign=False):
+        raise RuntimeError("not of this shape")
+
+
 def test_a_model_that_cannot_be_loaded_again_is_trained_and_says_so_when_it_is_resumed(tmp_path):
     here, wanted = place(tmp_path), NoiseScale(every_steps=2)
     settings = training(noise_scale=wanted)
 
     def readings():
         noise = GradientNoise(settings, tables().train.n_rows, here)
-        return train(Gridded(), Regression(), tables(), settings, here, checkpoint=NAME, noise=noise)
+        return train(Unloadable(), Regression(), tables(), settings, here, checkpoint=NAME, noise=noise)
 
     assert len(list(readings())) == 7
     with pytest.raises(RuntimeError, match="the state of this model cannot be loaded after it was saved"):

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from trainables.artifact import ArtifactError, copy_of, export_model, export_program, save_program
+from trainables.building import complete
 from trainables.checkpoint import from_bytes
 from trainables.clean import seed_everything
 from trainables.compression.distill import distill
@@ -28,7 +29,7 @@ from trainables.fresh_process import MeasureError, measure_in_fresh_process
 from trainables.loop import Diverged
 from trainables.measure import Measurement, Request
 from trainables.memory import out_of_memory
-from trainables.place import Place
+from trainables.place import CPU, Place
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.seal import DamagedFileError, check_seal, unsealed
 from trainables.storage import remove_checkpoint, trial_file
@@ -137,6 +138,7 @@ def load_parent(config: VariantConfig, context: Context) -> nn.Module:
         raise CompressionError(f"the parent {config.parent} has left no weights ({name}); run it again")
     seed_everything(config.training.seed, 0, 0)
     model = context.task.build_model()
+    complete(model, context.task, context.data.train, CPU, config.training.precision)
     try:
         content = unsealed(storage.read(name), storage.display(name))
         model.load_state_dict(from_bytes(content, torch.device("cpu")))

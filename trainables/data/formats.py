@@ -28,14 +28,15 @@ def name_of(source: str, file: SourceFile) -> str:
 
 
 @contextmanager
-def opened(source: str, file: SourceFile, *, whole: bool = True) -> Iterator[Any]:
+def opened(source: str, file: SourceFile, *, whole: bool = True, mapped: bool = False) -> Iterator[Any]:
     """A `pq.ParquetFile`, or a reader of Arrow's. Raises DataError.
 
     `whole`: it is going to be read from beginning to end; if not, no more of a Parquet file is read than is asked for.
+    `mapped`: nor of a local Arrow file; the process ends should the file be cut meanwhile, so it is not the driver.
     """
     where = name_of(source, file)
     try:
-        with open_file(source, file) as stream:
+        with open_file(source, file, mapped=mapped) as stream:
             magic = stream.read(6)
             stream.seek(0)
             if magic.startswith(b"PAR1"):

@@ -77,11 +77,13 @@ def real_files(source: str) -> set[str]:
     return {f"{scheme}://{file.path}" for file in list_files(source)}
 
 
-def open_file(source: str, file: SourceFile) -> Any:
-    """A `pyarrow.NativeFile` to read from, at any position."""
+def open_file(source: str, file: SourceFile, *, mapped: bool = False) -> Any:
+    """A `pyarrow.NativeFile` to read from, at any position. `mapped`: a local one is mapped into memory."""
     import pyarrow as pa
 
-    return pa.OSFile(file.path, "rb") if local_path(source) else _filesystem(source)[0].open_input_file(file.path)
+    if not local_path(source):
+        return _filesystem(source)[0].open_input_file(file.path)
+    return pa.memory_map(file.path) if mapped else pa.OSFile(file.path, "rb")
 
 
 def _local(path: Path) -> Iterator[SourceFile]:

@@ -1,0 +1,177 @@
+"""Rows of a source that are likely to be odd: in the middle, the last, and where columns of whole numbers are extreme.
+
+A class or token that is too high for the model often stands in one of many rows. Parquet's statistics tell where; what
+has none is read through, that column alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from trainables.data import builtin
+from trainables.data.convert import dense
+from trainables.data.formats import batches, name_of, opened
+from trainables.data.sources import SourceFile, list_files
+from trainables.data.table import Table
+
+MOST_COLUMNS = 32  # of whole numbers that are looked at: those that are no inputs (the labels) first
+MOST_BYTES = 1 << 29  # of a Parquet row group; from a larger one no row is taken, since all before it must be read
+READ_ROWS = 4096  # at a time
+
+Extremes = tuple[int, int]  # the lowest and the highest value
+
+
+@dataclass(frozen=True)
+class OddRow:
+    """One row, as a table of its own. `why` it was chosen, for a person: "where 'label' is 3, its highest"."""
+
+    number: int  # from 0, in the order of the files
+    why: str
+    table: Table
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A row group of a Parquet file, or all of an Arrow file."""
+
+    file: SourceFile
+    group: int | None
+    first: int  # the number of its first row
+    rows: int
+    known: Mapping[str, Extremes]  # of its columns of whole numbers, as its statistics tell
+
+
+def odd_rows(source: str, cache: Path, inputs: Sequence[str] = ()) -> tuple[OddRow, ...]:
+    """The rows of a source (absolute path or URI), each once. `inputs`: the columns that are given to the model.
+
+    Raises DataError, for a column that can be used in the first rows, but not in all that are looked at.
+    """
+    if source.startswith(builtin.SCHEME):
+        source = str(builtin.materialise(source, cache))
+    parts, columns = _parts(source)
+    n_rows = sum(part.rows for part in parts)
+    why: dict[int, list[str]] = defaultdict(list)
+    for column in sorted(columns, key=lambda name: name in inputs)[:MOST_COLUMNS]:
+        for number, reason in _extreme_rows(source, parts, column).items():
+            why[number].append(reason)
+    for number, reason in ((n_rows // 2, "in the middle"), (n_rows - 1, "the last")):
+        why[number] = why[number] or [reason]
+    return tuple(_taken(source, parts, {number: " and ".join(reasons[:3]) for number, reasons in why.items()}))
+
+
+def _parts(source: str) -> tuple[list[_Part], list[str]]:
+    """All parts that hold rows, and the columns of whole numbers."""
+    parts: list[_Part] = []
+    columns: list[str] = []
+    first = 0
+    for file in list_files(source):
+        with opened(source, file, whole=False, mapped=True) as reader:
+            is_parquet = isinstance(reader, pq.ParquetFile)
+            schema = reader.schema_arrow if is_parquet else reader.schema
+            columns = columns or [field.name for field in schema if _is_whole(field.type)]
+            sizes: list[tuple[int | None, int, dict[str, Extremes]]]
+            if is_parquet:
+                groups = [(group, reader.metadata.row_group(group)) for group in range(reader.metadata.num_row_groups)]
+                sizes = [(group, about.num_rows, _statistics(about, columns)) for group, about in groups]
+            else:
+                sizes = [(None, sum(batch.num_rows for batch in batches(reader)), {})]
+        for group, rows, known in sizes:
+            if rows:
+                parts.append(_Part(file, group, first, rows, known))
+            first += rows
+    return parts, columns
+
+
+def _is_whole(kind: Any) -> bool:
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return _is_whole(kind.value_type)
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_whole(kind.value_type)
+    return bool(pa.types.is_integer(kind))
+
+
+def _statistics(group: Any, columns: Sequence[str]) -> dict[str, Extremes]:
+    found = {}
+    for index in range(group.num_columns):
+        column = group.column(index)
+        name = column.path_in_schema.partition(".")[0]  # of a list, `x.list.element`
+        if name in columns and column.statistics is not None and column.statistics.has_min_max:
+            found[name] = (int(column.statistics.min), int(column.statistics.max))
+    return found
+
+
+def _extreme_rows(source: str, parts: Sequence[_Part], column: str) -> dict[int, str]:
+    """The first rows that hold the lowest and the highest value of a column, and why they were chosen."""
+    ranges = [part.known.get(column) or _looked_at(source, part, column) for part in parts]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    lowest = parts[next(index for index, (value, _) in enumerate(ranges) if value == low)]
+    highest = parts[next(index for index, (_, value) in enumerate(ranges) if value == high)]
+    return {
+        _row_of(source, lowest, column, low): f"where {column!r} is {low}, its lowest",
+        _row_of(source, highest, column, high): f"where {column!r} is {high}, its highest",
+    }
+
+
+def _looked_at(source: str, part: _Part, column: str) -> Extremes:
+    extremes = [(int(values.min()), int(values.max())) for values in _values(source, part, column)]
+    return min(low for low, _ in extremes), max(high for _, high in extremes)
+
+
+def _row_of(source: str, part: _Part, column: str, value: int) -> int:
+    before = part.first
+    for values in _values(source, part, column):
+        holds = (values == value).reshape(len(values), -1).any(axis=1)
+        if holds.any():
+            return before + int(holds.argmax())
+        before += len(values)
+    return part.first  # the statistics are wrong
+
+
+def _values(source: str, part: _Part, column: str) -> Iterator[np.ndarray[Any, Any]]:
+    for batch in _batches(source, part, [column]):
+        yield dense(batch.column(0), f"column {column!r} of {name_of(source, part.file)}")
+
+
+def _batches(source: str, part: _Part, columns: Sequence[str] | None = None) -> Iterator[Any]:
+    """The rows of a part, of some columns or of all."""
+    with opened(source, part.file, whole=False, mapped=True) as reader:
+        if isinstance(reader, pq.ParquetFile):
+            yield from reader.iter_batches(READ_ROWS, row_groups=[part.group], columns=columns)
+        else:
+            for batch in batches(reader):
+                if batch.num_rows:
+                    yield batch if columns is None else batch.select(columns)
+
+
+def _taken(source: str, parts: Sequence[_Part], why: Mapping[int, str]) -> Iterator[OddRow]:
+    for part in parts:
+        wanted = sorted(number for number in why if part.first <= number < part.first + part.rows)
+        if not wanted or _is_large(source, part):
+            continue
+        before, where = part.first, name_of(source, part.file)
+        for batch in _batches(source, part):
+            for number in wanted:
+                if before <= number < before + batch.num_rows:
+                    row = batch.slice(number - before, 1)
+                    values = {name: dense(row.column(name), f"column {name!r} of {where}") for name in row.schema.names}
+                    tensors = {name: torch.from_numpy(np.array(value)) for name, value in values.items()}
+                    yield OddRow(number, why[number], Table(tensors))
+            before += batch.num_rows
+            if before > wanted[-1]:
+                break
+
+
+def _is_large(source: str, part: _Part) -> bool:
+    if part.group is None:
+        return False  # its rows are taken without reading the others
+    with opened(source, part.file, whole=False, mapped=True) as reader:
+        return bool(reader.metadata.row_group(part.group).total_byte_size > MOST_BYTES)
