@@ -42,6 +42,7 @@ _DRIVER_ENVIRONMENT = {
 _CLUSTER_ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # a lost worker is noticed at once; the default is 2 s
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "120",  # one that was cut off may never answer; the default is 10 min
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",  # then it asks whether it is still wanted, and waits again
 }
 _LOCAL_ENVIRONMENT = {

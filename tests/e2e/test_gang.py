@@ -113,6 +113,20 @@ def test_a_failing_rank_hangs_neither_its_peer_nor_the_driver(storage: Storage) 
     assert not nothing_left()
 
 
+def test_a_trial_that_hangs_is_ended_with_the_place_where_it_hung(storage: Storage) -> None:
+    hangs = scripted(0, num_workers=2, collective=True, fail="hang", at=2, rank=1)
+    good = scripted(1, num_workers=2, collective=True)
+    results = run(sweep_of(hangs, good, no_progress_minutes=0.1), storage).results
+    assert results[good.id].status is Status.COMPLETED
+    ended = results[hangs.id]
+    assert (ended.status, len(ended.history)) == (Status.FAILED, 1)
+    assert (ended.reason or "").startswith("no step for 6 s, so it was ended; it was at File ")
+    assert "resources.no_progress_minutes" in (ended.reason or "")
+    assert "scripted.py" in (ended.details or "")
+    assert len(attempts(storage, hangs.id)) == 1  # it would hang again
+    assert not nothing_left()
+
+
 @pytest.mark.parametrize("victim", [("ray::TrainController",), ("ray::Gang", "ray::ResourceTrainable")])
 def test_a_lost_gang_gives_its_workers_room_back(storage: Storage, victim: tuple[str, ...]) -> None:
     """Both workers fill the machine: what a dead owner keeps reserved, nobody else can have."""
