@@ -24,6 +24,8 @@ CLONE = Path(__file__).parents[2]
 START_TIMEOUT_S = 240.0  # of a server on a machine that is busy with other tests
 HEAD_ATTEMPTS = 4  # Ray gives its daemons 15 s to start, which a busy machine may exceed, and then ends
 BIN = Path(sys.executable).parent
+Done = subprocess.CompletedProcess[str]
+PARETUNE = [sys.executable, "-m", "orchestrator"]
 
 
 @dataclass(frozen=True)
@@ -148,3 +150,12 @@ def clean_environment() -> dict[str, str]:
     """This process's environment, without what would lead a program to another cluster or server."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "PARETUNE_"))}
     return {**kept, "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+
+def paretune(
+    *arguments: str, environment: dict[str, str], cwd: Path, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """The command as a user types it, in a folder that has nothing to do with the clone."""
+    return subprocess.run(
+        [*PARETUNE, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
+    )

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import ray
 import requests
-from loopback import CLONE, Head, clean_environment, mlflow_server, ray_head
+from loopback import CLONE, PARETUNE, Head, clean_environment, mlflow_server, paretune, ray_head
 from ray.job_submission import JobSubmissionClient
 from severed import severing_proxy
 
@@ -30,8 +29,6 @@ from trainables.storage import Storage
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray's client gives it
 
 DIGITS = CLONE / "examples" / "digits.yaml"
-PARETUNE = [sys.executable, "-m", "orchestrator"]
-Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +53,6 @@ def server(head: Head) -> JobServer:
 def ray_jobs(head: Head) -> JobSubmissionClient:
     """Ray's own view of the jobs."""
     return JobSubmissionClient(head.address, headers={"Authorization": f"Bearer {auth_token(head.environment)}"})
-
-
-def paretune(*arguments: str, environment: dict[str, str], cwd: Path, timeout: float = 120) -> Done:
-    """The command as a user types it, in a folder that has nothing to do with the clone."""
-    return subprocess.run(
-        [*PARETUNE, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
-    )
 
 
 def shell_job(name: str, script: str) -> JobRequest:
@@ -181,42 +171,11 @@ def test_without_the_right_token(head: Head, tmp_path: Path, changes: dict[str, 
     assert "0" * 64 not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("address", "exit_code", "message"),
-    [
-        ("http://127.0.0.1:1", 1, "no job server answers at http://127.0.0.1:1"),
-        ("http://host.invalid:8265", 1, "no job server answers"),
-        ("127.0.0.1:8265", 2, "write http://HOST:8265"),
-        ("http://127.0.0.1:port", 2, "write http://HOST:8265"),
-        ("http://user:hunter2@127.0.0.1:8265", 2, "RAY_AUTH_TOKEN"),
-    ],
-)
-def test_without_a_server(address: str, exit_code: int, message: str, tmp_path: Path) -> None:
-    submit = ["submit", str(DIGITS), "--address", address, "--storage", str(tmp_path)]
-    done = paretune(*submit, environment={**clean_environment(), "RAY_ADDRESS": "http://127.0.0.1:2"}, cwd=tmp_path)
-    assert done.returncode == exit_code
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "hunter2" not in done.stdout + done.stderr
-
-
 def test_a_server_that_is_not_rays(tracking_uri: str, tmp_path: Path) -> None:
     submit = ["submit", str(DIGITS), "--address", tracking_uri, "--storage", str(tmp_path)]
     done = paretune(*submit, environment=clean_environment(), cwd=tmp_path)
     assert done.returncode == 1
     assert "is not a Ray job server" in done.stderr
-
-
-def test_a_bad_sweep_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
-    file = tmp_path / "bad.yaml"
-    file.write_text(DIGITS.read_text().replace("batch_size: {values: [16", "batch_sise: {values: [16"))
-    submit = ["submit", str(file), "--address", "http://127.0.0.1:1", "--storage", str(tmp_path)]
-    done = paretune(*submit, environment=clean_environment(), cwd=tmp_path)
-    assert done.returncode == 2
-    assert "batch_size" in done.stderr
-
-
-# -- following a job --------------------------------------------------------------------------------------------------
 
 
 def test_a_sweep_whose_nodes_there_are_not_is_refused(head: Head, tmp_path: Path) -> None:
@@ -237,6 +196,9 @@ def test_a_sweep_that_another_driver_runs_has_not_failed(head: Head, tmp_path: P
     assert f"is being run by process {os.getpid()}" in done.stdout
     assert "second has not run anything: sweep digits is being run already" in done.stderr
     assert "FAILED" not in done.stderr
+
+
+# -- following a job --------------------------------------------------------------------------------------------------
 
 
 def test_the_job_decides_the_exit_code_and_knows_no_token(

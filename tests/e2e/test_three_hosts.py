@@ -13,6 +13,8 @@ from loopback import CLONE, clean_environment
 from test_autoscaling import isolated
 from three_hosts import TRIALS
 
+LOST_S = 60.0  # within which a host that is off is given up
+
 pytestmark = [
     pytest.mark.skipif(
         os.environ.get("PARETUNE_NIGHTLY") != "1", reason="takes many minutes: `make nightly`, or PARETUNE_NIGHTLY=1"
@@ -43,6 +45,7 @@ def test_a_sweep_outlives_a_host_that_is_cut_off_and_one_that_is_lost(tmp_path: 
     assert at_work["trials"]["total"] == TRIALS
     assert sum(at_work["trials"]["ended"].values()) >= 2
 
+    assert happened["given_up"] - happened["off"] < LOST_S
     assert happened["exit_code"] == 0, said
     end = json.loads(happened["status"])
     assert (end["status"], end["trials"]["ended"]) == ("SUCCEEDED", {"completed": TRIALS}), said

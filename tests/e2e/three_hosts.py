@@ -177,6 +177,8 @@ def main() -> int:
     until(lambda: sweep.count("ended ", since=back) >= 3, "three more trials ended")
     happened["off"] = time.monotonic()
     one.power_off()
+    until(lambda: alive_nodes(client) == 2, "the host that is off is given up")
+    happened["given_up"] = time.monotonic()
 
     happened["exit_code"] = sweep.end()
     happened["lines"] = sweep.lines
