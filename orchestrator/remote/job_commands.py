@@ -99,8 +99,7 @@ def logs_command(
         write(_asked(lambda: server.log(name)))
         return
     end = follow(server, name)
-    if end.state != "SUCCEEDED":
-        say(ended_words(name, end))
+    say(ended_words(name, end))
     raise typer.Exit(exit_code(end))
 
 

@@ -77,7 +77,9 @@ def exit_code(end: JobEnd) -> int:
 
 
 def ended_words(name: str, end: JobEnd) -> str:
-    """How a job ended that did not do its work."""
+    """How a job ended, and what can be done about it."""
+    if end.state == "SUCCEEDED":
+        return f"{name} has done its work"
     if end.state == "STOPPED":
         return f"{name} was stopped; the same submit again goes on with the sweep"
     why = f": {end.message}" if end.exit_code is None and end.message else ""  # else its log has told
