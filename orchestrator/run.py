@@ -26,6 +26,7 @@ from orchestrator.planning.resolve import Outlook
 from orchestrator.problems import SweepError
 from orchestrator.recording.journal import Journal, JournalError, SweepIsRunningError
 from orchestrator.recording.recorder import Recorder
+from orchestrator.recording.shipper import default_tracking_uri
 from orchestrator.report.command import DEFAULT_STORAGE, print_comparison
 from orchestrator.run_options import RunOptions
 from orchestrator.running.ledger import Observers
@@ -35,6 +36,7 @@ from orchestrator.running.sweep import Interrupted, SweepOutcome, run_sweep
 from orchestrator.running.watch import NobodyAtWorkError
 from orchestrator.spec import load_sweep
 from orchestrator.sweepfile.asked import check_asked
+from orchestrator.tracking import TrackingError, check_tracking
 from trainables.credentials import without_credentials
 from trainables.data.fingerprint import default_cache
 from trainables.results import Report, Status, TrialResult
@@ -92,7 +94,7 @@ def _run_and_print(
     except SweepIsRunningError as error:
         print(f"paretune: {error}", file=sys.stderr)
         return RUNNING_ELSEWHERE
-    except (NeverFitsError, JournalError) as error:
+    except (NeverFitsError, JournalError, TrackingError) as error:
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
     except (
@@ -122,6 +124,7 @@ def _run(
     keeper = PlanKeeper(plan, storage)
     if note := outer_run_note():
         print(f"paretune: {note}", file=sys.stderr)
+    check_tracking(default_tracking_uri(storage))
     recorder = Recorder(journal, plan=plan)
     comparison: Comparison | None = None
     try:

@@ -1,7 +1,8 @@
 """Keeps MLflow up to date with a sweep's journal, from a thread of the driver, so that the sweep never waits for it.
 
 The journal has everything already. So when MLflow cannot be reached, the thread tries again until it can or until the
-recorder is closed, and what is left is sent when the same sweep is run the next time.
+recorder is closed, and what is left is sent when the same sweep is run the next time. An outage is told when it begins
+and when it ends, in a line each; the last failure in full is kept beside the journal.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +22,12 @@ from orchestrator.interrupts import Interrupts
 from orchestrator.plan import Plan
 from orchestrator.recording.cursor import Page
 from orchestrator.recording.journal import Journal
-from orchestrator.recording.shipper import ENVIRONMENT, Shipper, default_tracking_uri
+from orchestrator.recording.shipper import Shipper, default_tracking_uri
 from orchestrator.recording.views import experiment_note, experiment_tags
 from orchestrator.settings import swept_settings
+from orchestrator.tracking import ENVIRONMENT, Trouble, reason, trouble_with
 from trainables.credentials import without_credentials
+from trainables.storage import sweep_file, within
 
 GATHER_SECONDS = 0.5  # reports that come close together go in one request
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0  # between attempts
@@ -32,6 +36,8 @@ QUIET_SECONDS = 5.0  # of waiting at the end; then a person is told for what
 HURRIED_SECONDS = 3.0  # at the end, to send what is left, where this process is about to be killed
 LAST_WORD_SECONDS = 3.0  # to say that nothing runs any more
 FAILURES_IN_A_ROW = 3  # then the server is taken to be away; fewer may be the fault of single trials
+ROUNDS_UNTIL_TOLD = 2  # without success: an outage that a person hears of; a single failure is mended by the next round
+LAST_FAILURE = "mlflow-failure.txt"  # beside the journal
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,18 @@ class Unsent:
     records: int
     tracking_uri: str
     problem: str | None  # None: there was not enough time
+    trouble: Trouble | None = None  # what is wrong there, if it can be said
+    details: str | None = None  # the file with the whole failure
 
     def __str__(self) -> str:
-        why = self.problem or "there was not enough time"
+        why = f"it {self.trouble.what}" if self.trouble else self.problem or "there was not enough time"
+        more = f"; details in {self.details}" if self.details else ""
         what, them = (f"{self.records} records have", "them") if self.records else ("the experiment's page has", "it")
-        return (
-            f"{what} not reached MLflow at {self.tracking_uri} ({why}). "
-            f"Nothing is lost: the same command sends {them} when it is run again."
-        )
+        missing = f"{what} not reached MLflow at {self.tracking_uri} ({why}{more})."
+        if self.trouble and not self.trouble.passes:  # then waiting does not help
+            return f"{missing} The journal keeps {them}: {self.trouble.way_out}; then the same command sends {them}."
+        does = "tries again" if self.problem and not self.trouble else f"sends {them} when it is run again"
+        return f"{missing} Nothing is lost: the same command {does}."
 
 
 class Recorder:
@@ -67,6 +77,8 @@ class Recorder:
         self._looked = bool(self._waiting)  # else all was sent before, and whether MLflow has it still is looked up
         self._closing, self._halted = threading.Event(), threading.Event()
         self._problem: str | None = None
+        self._failure = ""  # the same in full
+        self._is_outage_told = False
         self._note = ""
         self._recommended: str | None = None
         self._opened = False
@@ -106,7 +118,9 @@ class Recorder:
         unsent = self._unsent()
         if not unsent and (self._is_only_looking() or not self._thread.is_alive()):
             return None
-        return Unsent(unsent, without_credentials(self.tracking_uri), self._problem)
+        trouble = trouble_with(self.tracking_uri) if self._problem else None
+        details = self._keep_failure() if self._problem and not trouble else None
+        return Unsent(unsent, without_credentials(self.tracking_uri), self._problem, trouble, details)
 
     def _wait(self, timeout: float, interrupts: Interrupts) -> None:
         """Until all is sent, or nothing has arrived for too long."""
@@ -125,7 +139,7 @@ class Recorder:
                 return
             if not is_told and now - started > QUIET_SECONDS:
                 is_told = True
-                print(f"paretune: {self._doing()}; Ctrl-C leaves it to the next run", file=sys.stderr)
+                _say(f"{self._doing()}; Ctrl-C leaves it to the next run")
             self._thread.join(0.1)
 
     def _say_the_last_word(self) -> None:
@@ -165,7 +179,7 @@ class Recorder:
             self._attempt(self._shipper.look_again)  # a server that does not answer may well have everything
             self._queue_unsent()
             self._looked = True
-        pause = FIRST_PAUSE_SECONDS
+        pause, failed_rounds = FIRST_PAUSE_SECONDS, 0
         while not self._halted.is_set():
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting or self._closing.is_set())
@@ -174,10 +188,39 @@ class Recorder:
                 return
             self._closing.wait(GATHER_SECONDS)
             if trials and self._ship_all(trials):
-                pause = FIRST_PAUSE_SECONDS
+                pause, failed_rounds = FIRST_PAUSE_SECONDS, 0
+                self._tell_end_of_outage()
             else:
+                failed_rounds += 1
+                if failed_rounds == ROUNDS_UNTIL_TOLD and not self._closing.is_set():  # `_wait` and `Unsent` tell it
+                    self._tell_outage()
                 (self._halted if self._closing.is_set() else self._closing).wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _tell_outage(self) -> None:
+        trouble = trouble_with(self.tracking_uri)
+        if trouble:
+            why, then = trouble.finding, "what is missing is sent later" if trouble.passes else trouble.way_out
+        else:
+            kept, then = self._keep_failure(), "what is missing is tried again"
+            details = f" (details in {kept})" if kept else ""
+            why = f"MLflow at {without_credentials(self.tracking_uri)} fails with {self._problem}{details}"
+        self._is_outage_told = True
+        _say(f"{why}; the sweep goes on; {then}")
+
+    def _tell_end_of_outage(self) -> None:
+        if self._is_outage_told:
+            self._is_outage_told = False
+            _say(f"MLflow at {without_credentials(self.tracking_uri)} records again; it has all that was missing")
+
+    def _keep_failure(self) -> str | None:
+        """Where the last failure is kept in full; None if there is no room for it."""
+        storage, name = self._journal.storage, sweep_file(self._journal.sweep, LAST_FAILURE)
+        try:
+            storage.write(name, self._failure.encode())
+        except OSError:
+            return None
+        return within(storage.label, name)
 
     def _ship_all(self, trials: list[str]) -> bool:
         """Whether MLflow now has all that was known of these trials. Those it lacks go to the end of the queue."""
@@ -233,7 +276,11 @@ class Recorder:
         try:
             action()
         except Exception as error:  # a sweep goes on whatever becomes of its recording
-            lines = str(error).splitlines() or [""]
-            self._problem = without_credentials(f"{type(error).__name__}: {lines[0]}")[:300]
+            self._problem = reason(error)
+            self._failure = without_credentials("".join(traceback.format_exception(error)))
             return False
         return True
+
+
+def _say(text: str) -> None:
+    print(f"paretune: {text}", file=sys.stderr)

@@ -20,22 +20,13 @@ from orchestrator.recording.cursor import Cursor, Page, Sent, records_unsent
 from orchestrator.recording.flat_run import RECOMMENDED_TAG, YES
 from orchestrator.recording.journal import Journal, TrialLog
 from orchestrator.recording.mlflow_calls import experiment_with, log_params, log_readings, open_client, search
+from orchestrator.tracking import sqlite_file
 from trainables.results import TrialResult
 from trainables.storage import Storage, trial_file
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
     from mlflow.tracking import MlflowClient
-
-ENVIRONMENT = {  # what MLflow reads when it is imported
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # trying again is the recorder's work; MLflow's own takes minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "30"),  # seconds; a user's own stays
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run's end, into the sweep's own output
-}
 
 
 class NoPlaceForDatabaseError(OSError, ValueError):
@@ -56,10 +47,6 @@ def default_tracking_uri(storage: Storage) -> str:
             "Choose another folder as --storage, or set MLFLOW_TRACKING_URI to a server"
         )
     return f"sqlite:///{root}/mlflow.db"
-
-
-def sqlite_file(tracking_uri: str) -> Path | None:
-    return Path(tracking_uri.removeprefix("sqlite:///")) if tracking_uri.startswith("sqlite:///") else None
 
 
 class Shipper:

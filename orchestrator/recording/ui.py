@@ -11,9 +11,10 @@ from orchestrator.recording.cursor import Cursor
 from orchestrator.recording.flat_run import of_recording
 from orchestrator.recording.mlflow_calls import experiment_with
 from orchestrator.recording.mlflow_server import PortInUseError, ServerError, mlflow_server
-from orchestrator.recording.shipper import ENVIRONMENT, default_tracking_uri, sqlite_file
+from orchestrator.recording.shipper import default_tracking_uri
 from orchestrator.recording.views import view_url
 from orchestrator.report.command import DEFAULT_STORAGE
+from orchestrator.tracking import check_tracking, sqlite_file
 from trainables.credentials import without_credentials
 from trainables.storage import Storage
 
@@ -29,10 +30,10 @@ def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:
 
     Without a sweep, the list of all of them. `MLFLOW_TRACKING_URI` is honoured.
     """
-    os.environ.update(ENVIRONMENT)
     try:
         place = Storage(storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE)
         tracking_uri = default_tracking_uri(place)
+        check_tracking(tracking_uri)
         page = _page(sweep, place, tracking_uri)
     except ValueError as error:  # a storage that is none, a sweep file that is wrong, or nothing to be seen
         print(f"paretune: {error}", file=sys.stderr)

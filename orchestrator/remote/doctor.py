@@ -25,7 +25,6 @@ from trainables.words import first_line
 
 OLDEST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 2 * 2**30  # of disk: the data, converted once, and the models of a small sweep
-ANSWER_TIMEOUT_S = 10.0
 REINSTALL = "pip install -c constraints.txt . in the clone"
 
 
@@ -202,32 +201,16 @@ def check_token() -> Check:
 
 
 def check_mlflow(tracking_uri: str | None) -> Check:
-    """Whether the tracking server answers, and takes the credentials."""
+    """Whether MLflow can record there: the server answers and takes the credentials, the database is whole."""
     if not tracking_uri:
         return Check("ok", "mlflow", "MLFLOW_TRACKING_URI is not set: a SQLite file in each storage")
+    from orchestrator.tracking import trouble_with  # may ask, and so import MLflow
+
+    if trouble := trouble_with(tracking_uri):
+        return Check("problem", "mlflow", trouble.finding, trouble.way_out)
     shown = without_credentials(tracking_uri)
     if not tracking_uri.startswith(("http://", "https://")):
         return Check("note", "mlflow", f"{shown} is not a server; it is opened where the sweep's driver runs")
-    import requests
-
-    user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
-    token = os.environ.get("MLFLOW_TRACKING_TOKEN")
-    try:
-        answer = requests.post(
-            tracking_uri.rstrip("/") + "/api/2.0/mlflow/experiments/search",
-            json={"max_results": 1},
-            auth=(user, password) if user and password else None,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=ANSWER_TIMEOUT_S,
-        )
-    except requests.RequestException as error:
-        way_out = "start it, or correct MLFLOW_TRACKING_URI; a sweep goes on without it and catches up"
-        return Check("problem", "mlflow", f"{shown} does not answer ({type(error).__name__})", way_out)
-    if answer.status_code in (401, 403):
-        way_out = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and the server's --allowed-hosts"
-        return Check("problem", "mlflow", f"{shown} refuses ({answer.status_code})", way_out)
-    if not answer.ok:
-        return Check("problem", "mlflow", f"{shown} answers {answer.status_code}", "look at the server's log")
     return Check("ok", "mlflow", shown)
 
 

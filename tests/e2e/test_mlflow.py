@@ -3,9 +3,11 @@
 import os
 import random
 import re
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import made_up
@@ -114,7 +116,12 @@ def test_an_outage_stops_nothing_and_loses_nothing(storage, tmp_path, monkeypatc
             assert driver.poll() is None  # it went on without the server
             with mlflow_server(uri(storage), port):
                 output, errors = driver.communicate(timeout=300)
-                assert without_waiting(errors) == []
+                begun = rf"paretune: MLflow at {server} (does not answer \(\w+\)|answers 5\d\d); the sweep goes on; .*"
+                ended = f"paretune: MLflow at {server} records again; it has all that was missing"
+                lines = without_waiting(errors)  # one when an outage begins, one when it ends
+                assert lines
+                assert all(re.fullmatch(begun, line) for line in lines[::2]), lines
+                assert all(line == ended for line in lines[1::2]), lines
                 slowest = re.fullmatch(r"slowest (\S+)\ntold\nclosed None\n", output)
                 assert slowest is not None, output  # MLflow has printed nothing of its own
                 assert float(slowest[1]) < 5  # seconds; a call to a dead server would have waited for its time-out
@@ -131,6 +138,22 @@ def test_what_could_not_be_sent_is_counted_and_sent_the_next_time(storage, tmp_p
     output, _ = play(storage, tmp_path).communicate(timeout=300)
     assert output.splitlines()[-1] == "closed None"
     check_complete(storage, SWEEP, uri(storage))
+
+
+def test_a_database_that_refuses_is_one_line_and_a_file_with_the_rest(storage, tmp_path):
+    """MLflow makes the missing table anew, as it was long ago, and logs a hundred lines at each refusal."""
+    with closing(sqlite3.connect(storage.path("mlflow.db"))) as connection:
+        connection.execute("DROP TABLE metrics")
+        connection.commit()
+    output, errors = play(storage, tmp_path, pace=0.05, patience=1).communicate(timeout=120)
+    details = storage.path(f"sweeps/{SWEEP}/mlflow-failure.txt")
+    why = f"OperationalError: table metrics has no column named step; details in {details}"
+    assert output.splitlines()[-1] == (
+        f"closed {RECORDS} records have not reached MLflow at {uri(storage)} ({why}). "
+        "Nothing is lost: the same command tries again."
+    )
+    assert len(without_waiting(errors)) <= 1, errors
+    assert "Traceback" in Path(details).read_text()
 
 
 def test_a_finished_sweep_is_not_sent_again_unless_its_database_was_thrown_away(storage, tmp_path):

@@ -18,15 +18,16 @@ from orchestrator.remote.doctor import Check
 
 
 class Answer(BaseHTTPRequestHandler):
-    """Answers every POST with the server's `status`."""
+    """Answers every POST with the server's `status`, and what MLflow says of no experiments."""
 
     server: Server
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(self.server.status)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", "2")
         self.end_headers()
+        self.wfile.write(b"{}")
 
     def log_message(self, *_: object) -> None:
         pass

@@ -20,6 +20,7 @@ from orchestrator.recording.cursor import Cursor, Sent, Target
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.recorder import Recorder, Unsent
 from orchestrator.recording.shipper import Shipper, default_tracking_uri
+from orchestrator.tracking import Trouble
 from trainables.config import BaselineConfig, TaskConfig, trial_id
 from trainables.credentials import without_credentials
 from trainables.results import Report, Status, TrialResult
@@ -68,6 +69,7 @@ def close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def close(sending, timeout, **settings):
         for name, value in settings.items():
             monkeypatch.setattr(recording, name, value)
+        monkeypatch.setattr(recording, "trouble_with", settings.get("trouble_with", lambda _: None))
         monkeypatch.setattr(recording, "Shipper", lambda journal, *_: ScriptedShipper(journal, sending))
         with Journal(Storage(str(tmp_path)), "s") as journal:
             for seed in range(6):
@@ -171,6 +173,67 @@ def test_a_server_that_does_not_answer_does_not_hold_up_a_finished_sweep(tmp_pat
         assert time.monotonic() - start < 4
 
 
+OUTAGE = Trouble("MLflow at http://mlflow:5000", "does not answer (ConnectionError)", "start it", passes=True)
+WRONG = Trouble("MLflow at http://mlflow:5000", "refuses (401)", "set MLFLOW_TRACKING_PASSWORD")
+
+
+@pytest.mark.parametrize("trouble", [OUTAGE, WRONG, None], ids=["away", "wrong", "unknown"])
+def test_an_outage_is_told_when_it_begins_and_when_it_ends(tmp_path, monkeypatch, capsys, trouble):
+    monkeypatch.setattr(recording, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(recording, "GATHER_SECONDS", 0.01)
+    monkeypatch.setattr(recording, "trouble_with", lambda _: trouble)
+    is_away, failures = threading.Event(), []
+
+    def sending(_: ScriptedShipper) -> None:
+        if is_away.is_set():
+            failures.append(1)
+            raise ConnectionError(f"nobody answers at {URI}")
+
+    monkeypatch.setattr(recording, "Shipper", lambda journal, *_: ScriptedShipper(journal, sending))
+    storage = Storage(str(tmp_path))
+    with Journal(storage, "s") as journal:
+        journal.started(make_trial(0))
+        is_away.set()
+        recorder = Recorder(journal, URI)
+        while len(failures) < 8:
+            time.sleep(0.01)
+        begun = capsys.readouterr().err
+        is_away.clear()
+        assert recorder.close(30.0) is None
+    ended = capsys.readouterr().err
+    kept = f"{storage.root}/sweeps/s/mlflow-failure.txt"
+    assert (
+        begun
+        == {
+            OUTAGE: f"paretune: {OUTAGE.finding}; the sweep goes on; what is missing is sent later\n",
+            WRONG: f"paretune: {WRONG.finding}; the sweep goes on; set MLFLOW_TRACKING_PASSWORD\n",
+            None: "paretune: MLflow at http://mlflow:5000 fails with ConnectionError: nobody answers at "
+            f"http://mlflow:5000 (details in {kept}); the sweep goes on; what is missing is tried again\n",
+        }[trouble]
+    )
+    assert ended == "paretune: MLflow at http://mlflow:5000 records again; it has all that was missing\n"
+    if trouble is None:
+        details = Path(kept).read_text()
+        assert "Traceback" in details
+        assert "hunter2" not in details
+
+
+def test_that_the_same_command_sends_it_is_said_only_where_it_does():
+    assert str(Unsent(2, "http://here", "x", OUTAGE)) == (
+        "2 records have not reached MLflow at http://here (it does not answer (ConnectionError)). "
+        "Nothing is lost: the same command sends them when it is run again."
+    )
+    assert str(Unsent(2, "http://here", "x", WRONG)) == (
+        "2 records have not reached MLflow at http://here (it refuses (401)). "
+        "The journal keeps them: set MLFLOW_TRACKING_PASSWORD; then the same command sends them."
+    )
+    assert str(Unsent(2, "http://here", "x: y", None, "/a/b.txt")) == (
+        "2 records have not reached MLflow at http://here (x: y; details in /a/b.txt). "
+        "Nothing is lost: the same command tries again."
+    )
+    assert str(Unsent(2, "http://here", None)).endswith("the same command sends them when it is run again.")
+
+
 def test_who_waits_is_told_for_what(close, capsys):
     assert close(lambda _: time.sleep(0.2), timeout=1.0, QUIET_SECONDS=0.0) is None
     assert "paretune: sending 6 records to MLflow at http://mlflow:5000;" in capsys.readouterr().err
@@ -237,7 +300,7 @@ def test_a_folder_whose_name_cuts_the_databases_address_is_refused(tmp_path, mon
 
 @pytest.mark.parametrize(("own", "used"), [({}, "30"), ({"MLFLOW_HTTP_REQUEST_TIMEOUT": "300"}, "300")])
 def test_a_time_out_of_the_users_own_stays(own, used):
-    code = "from orchestrator.recording.shipper import ENVIRONMENT as e; print(e['MLFLOW_HTTP_REQUEST_TIMEOUT'])"
+    code = "from orchestrator.tracking import ENVIRONMENT as e; print(e['MLFLOW_HTTP_REQUEST_TIMEOUT'])"
     others = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     done = subprocess.run([sys.executable, "-c", code], env=others | own, capture_output=True, text=True, check=True)
     assert done.stdout == f"{used}\n"
