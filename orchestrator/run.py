@@ -38,7 +38,7 @@ from orchestrator.spec import load_sweep
 from orchestrator.sweepfile.asked import check_asked
 from orchestrator.tracking import TrackingError, check_tracking
 from trainables.credentials import without_credentials
-from trainables.data.fingerprint import default_cache
+from trainables.data.fingerprint import NoHomeError, default_cache, writable_cache
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file, trial_file, within
 
@@ -76,13 +76,14 @@ def _run_and_print(
 ) -> int:
     where = storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE
     try:
+        writable_cache()
         plan = expand(load_sweep(sweep_file, import_task=True))
         check_asked(plan)
         place = Storage(where)
     except SweepError as error:
         print(error, file=sys.stderr)
         return INPUT_IS_WRONG
-    except ValueError as error:
+    except (ValueError, NoHomeError) as error:
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
     for note in plan.sweep.facts.notes:

@@ -14,6 +14,7 @@ import pytest
 from orchestrator import host
 from orchestrator.recording import flat_run
 from orchestrator.remote import doctor_host
+from orchestrator.run import run_command
 from tests.unit.test_flat_run import BASELINE, log_of
 
 HERE = Path(__file__).parents[2]
@@ -151,3 +152,15 @@ def test_doctor_tells_of_a_long_tmpdir(bare: pytest.MonkeyPatch, tmp_path: Path)
     check = doctor_host.check_sockets()
     assert check.level == "note"
     assert check.finding.startswith(f"{long} is too long for Ray's")
+
+
+def test_run_says_where_it_cannot_write_before_it_reads_any_data(
+    tmp_path: Path, bare: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    bare.setenv("PARETUNE_CACHE", str(tmp_path / "file" / "cache"))
+    assert run_command(HERE / "examples/digits.yaml", str(tmp_path / "results")) == 2
+    assert capsys.readouterr().err == (
+        f"paretune: the folder for converted data, {tmp_path}/file/cache, cannot be written (Not a directory): set "
+        "PARETUNE_CACHE to one that can\n"
+    )

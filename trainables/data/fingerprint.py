@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
@@ -23,6 +24,7 @@ __all__ = [
     "is_kept_by_programs",
     "overlap",
     "together",
+    "writable_cache",
 ]
 
 
@@ -33,7 +35,7 @@ NO_HOME = (
 
 
 class NoHomeError(OSError):
-    """Nobody knows where this user's files belong."""
+    """This user's files have no place: nobody knows it, or it cannot be written."""
 
 
 def default_cache() -> Path:
@@ -42,6 +44,21 @@ def default_cache() -> Path:
         return Path(os.environ.get("PARETUNE_CACHE") or "~/.cache/paretune").expanduser().absolute()
     except RuntimeError as error:
         raise NoHomeError(NO_HOME) from error
+
+
+def writable_cache() -> Path:
+    """The same, made and looked at. Raises NoHomeError."""
+    cache = default_cache()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        if not os.access(cache, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise NoHomeError(
+            f"the folder for converted data, {cache}, cannot be written ({error.strerror}): set PARETUNE_CACHE to one "
+            "that can"
+        ) from error
+    return cache
 
 
 def fingerprint(source: str | Path, cache: Path | None = None) -> str:
