@@ -14,7 +14,7 @@ from tests.training_samples import Regression, Tied, bits, differing, place, tab
 from trainables.artifact import ArtifactError, load_model, save_program
 from trainables.batching import steps_for
 from trainables.checkpoint import to_bytes
-from trainables.compression import Made, apply, checkpoint_name, compress, ran_out_of_memory
+from trainables.compression import Made, apply, checkpoint_name, compress, load_parent, ran_out_of_memory
 from trainables.compression.distill import blended
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, derive, train_on
@@ -22,6 +22,7 @@ from trainables.compression.quantize import choose_mode, quantize
 from trainables.config import Distill, FineTune, Int8, Measure, Prune, TaskConfig, VariantConfig
 from trainables.data import Table, TaskData
 from trainables.fresh_process import MeasureError
+from trainables.loop import train
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import trial_file
 from trainables.tasks import load_task
@@ -291,6 +292,36 @@ def test_memory_that_runs_out_while_measuring_is_a_status_of_its_own(
     assert result.status is status, result.details
     assert result.reason
     assert result.files == {}
+
+
+class Gridded(nn.Module):
+    """One buffer was expanded, the other comes with the first batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(3, 1)
+        self.register_buffer("grid", torch.meshgrid(torch.arange(3.0), torch.arange(2.0), indexing="ij")[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "late"):
+            self.register_buffer("late", torch.arange(float(x.shape[1])))
+        outputs: Tensor = self.inner(x + self.late) + self.grid.mean()
+        return outputs
+
+
+def test_a_parent_is_loaded_whose_buffers_were_expanded_or_came_with_its_first_batch(tmp_path: Path) -> None:
+    class Own(Regression):
+        def build_model(self, width: float = 1.0) -> nn.Module:
+            return Gridded()
+
+    here = Context(Own(), tables(), training(16, 4), place(tmp_path))
+    trained = here.task.build_model()
+    list(train(trained, here.task, here.data, here.training, here.place))
+    here.place.storage.write(trial_file("p", "weights.pt"), to_bytes(trained.state_dict()))
+    config = VariantConfig(
+        task=TaskConfig(name="x", data="", code=""), parent="p", training=here.training, chain=(), measure=Measure()
+    )
+    assert differing(bits(load_parent(config, here)), bits(trained)) == []
 
 
 @pytest.mark.parametrize(

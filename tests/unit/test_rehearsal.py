@@ -178,7 +178,11 @@ def test_what_stands_in_the_way_of_compression_is_told_before_any_trial(folder: 
         "(outputs.argmax", "(getattr(outputs, 'get', lambda _: outputs)('scores').argmax"
     )
     (folder / "wine.py").write_text(changed)
+    notes = load_sweep(folder / "sweep.yaml", import_task=True).facts.notes
+    sys.modules.pop("wine", None)
     assert rehearsed(folder) == "", "it can be trained"
+    assert any(words in note for note in notes) is words.startswith("Wine cannot be compressed"), "it is noted"
+    assert all(note.endswith("It can be trained all the same") for note in notes)
     chains = "{variants: [[{distill: {width: 0.25}}]]}"
     (folder / "sweep.yaml").write_text(sweep_text(task="'wine:Wine'", compression=chains, goals=None))
     assert words in rehearsed(folder)
