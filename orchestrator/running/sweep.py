@@ -32,7 +32,7 @@ from orchestrator.running.resources import (
 )
 from orchestrator.running.schedule import PerBatchSize
 from orchestrator.running.searcher import Admission
-from orchestrator.running.watch import AtWork, RayLostError, Watch, check_own_daemons
+from orchestrator.running.watch import AtWork, RayLostError, Watch, breaking_off, check_own_daemons
 from orchestrator.stages import answered
 from trainables.handover import AWS_CREDENTIALS, handed_over
 from trainables.results import Report, Status, TrialResult
@@ -160,7 +160,8 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
     )
     kept = set(reservations())
     try:
-        tuner.fit()
+        with breaking_off():
+            tuner.fit()
     except BaseException as error:
         if not isinstance(error, KeyboardInterrupt):
             check_own_daemons()  # it may be Tune that has noticed first; nobody is left to be told of an end then

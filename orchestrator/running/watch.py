@@ -7,15 +7,23 @@ nobody at work, and room for nobody     waited for `ROOM_S`, then NoRoomError: t
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
+from orchestrator.exit_codes import FAILED
 from orchestrator.progress import Clock
 from orchestrator.running.searcher import Admission
 
 LOOK_S = 3.0  # between two looks
+ANSWER_S = 20.0  # that the main thread has to answer when Ray has ended
 ROOM_S = 300.0  # that a sweep waits for room with nobody at work
 
 
@@ -99,6 +107,46 @@ class Watch:
         self._admission.refresh()
         self._at_work.check(self._admission.has_room)
         self._looked = time.monotonic()
+
+
+@contextmanager
+def breaking_off() -> Iterator[None]:
+    """In the block, a wait for a Ray of our own that has ended is broken off, which Tune's loop may never do by itself.
+
+    A main thread gets RayLostError, by a signal. Should it not answer for `ANSWER_S` either, the process ends with a
+    sentence: Ray itself would end it half a minute later, with many words and none of what to do.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    over = threading.Event()
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        over.set()
+        check_own_daemons()
+
+    before = signal.signal(signal.SIGUSR2, answer)
+    threading.Thread(target=_guard, args=[over], name="ray-guard", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.signal(signal.SIGUSR2, before)
+
+
+def _guard(over: threading.Event) -> None:
+    while not over.wait(LOOK_S):
+        try:
+            check_own_daemons()
+        except RayLostError as error:
+            if over.wait(LOOK_S):  # the loop has seen it
+                return
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
+            if not over.wait(ANSWER_S):
+                print(f"paretune: {error}. Nothing is lost: the same command goes on from here", file=sys.stderr)
+                sys.stderr.flush()
+                os._exit(FAILED)
+            return
 
 
 def check_own_daemons() -> None:

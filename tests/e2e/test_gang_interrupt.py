@@ -110,13 +110,14 @@ def test_interrupted_then_killed_then_done(tmp_path: Path) -> None:
         assert resumed[-1] >= step
 
 
-def test_ray_that_ends_under_a_sweep_is_started_again_and_the_sweep_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("daemon", ["raylet", "gcs_server"])
+def test_ray_that_ends_under_a_sweep_is_started_again_and_the_sweep_goes_on(tmp_path: Path, daemon: str) -> None:
     storage = Storage(str(tmp_path))
     drive = Drive(storage)
     trial, step = drive.first_report()
     family = psutil.Process(drive.process.pid).children(recursive=True)
-    (raylet,) = [one for one in family if one.name() == "raylet"]
-    raylet.kill()
+    (victim,) = [one for one in family if one.name() == daemon]
+    victim.kill()
     assert drive.finish() == 0, drive.errors
     said = [line for line in drive.errors.splitlines() if line.startswith("paretune: ")]
     assert [line.partition(". ")[2] for line in said] == [
