@@ -31,6 +31,7 @@ from orchestrator.report.command import DEFAULT_STORAGE, print_comparison
 from orchestrator.run_options import RunOptions
 from orchestrator.running.ledger import Observers
 from orchestrator.running.local_ray import RaySettings, RayStartError
+from orchestrator.running.patience import PatientStorage, StorageFailsError
 from orchestrator.running.resources import NeverFitsError
 from orchestrator.running.sweep import Interrupted, SweepOutcome, run_sweep
 from orchestrator.running.watch import NobodyAtWorkError
@@ -79,7 +80,7 @@ def _run_and_print(
         writable_cache()
         plan = expand(load_sweep(sweep_file, import_task=True))
         check_asked(plan)
-        place = Storage(where)
+        place = PatientStorage(where)
     except SweepError as error:
         print(error, file=sys.stderr)
         return INPUT_IS_WRONG
@@ -98,11 +99,7 @@ def _run_and_print(
     except (NeverFitsError, JournalError, TrackingError) as error:
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
-    except (
-        RayStartError,
-        NobodyAtWorkError,
-        OSError,
-    ) as error:  # OSError: a storage that cannot be written, a full disk
+    except (RayStartError, NobodyAtWorkError, StorageFailsError, OSError) as error:  # OSError: it fails at the start
         print(f"paretune: {error}", file=sys.stderr)
         return FAILED
     print_comparison(comparison)
@@ -112,7 +109,7 @@ def _run_and_print(
 
 def _run(
     plan: Plan,
-    storage: Storage,
+    storage: PatientStorage,
     journal: Journal,
     ray_settings: RaySettings,
     interrupts: Interrupts,
@@ -130,6 +127,7 @@ def _run(
     comparison: Comparison | None = None
     try:
         with display(plan, plain=plain, earlier=earlier) as shown:
+            storage.be_patient(shown.tell)
             outcome = run_sweep(
                 plan,
                 storage,

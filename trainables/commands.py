@@ -34,10 +34,10 @@ class Shutdown(Frozen):
     say: Literal["shutdown"] = "shutdown"
 
 
-Cause = Literal["exception", "out_of_memory", "too_large", "device", "peer", "stalled"]
-"""exception: the trial's own. too_large: out of memory, but the trial goes on with a smaller micro-batch in a new
-group. device: the accelerator no longer answers. peer: another worker broke off, a consequence and not a cause.
-stalled: nothing was done for too long."""
+Cause = Literal["exception", "storage", "out_of_memory", "too_large", "device", "peer", "stalled"]
+"""exception: the trial's own. storage: it or a disk is full or away, and the trial had no part in it. too_large: out of
+memory, but the trial goes on with a smaller micro-batch in a new group. device: the accelerator no longer answers.
+peer: another worker broke off, a consequence and not a cause. stalled: nothing was done for too long."""
 
 
 class Failure(Frozen):

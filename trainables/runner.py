@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import traceback
@@ -22,8 +23,10 @@ from trainables.memory import out_of_memory
 from trainables.place import Place
 from trainables.resplit import SmallerNextError
 from trainables.results import Report, TrialResult
+from trainables.storage import StorageError
 from trainables.words import TrialWarning, own_place
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 RunTrial = Callable[[str, AnyTrialConfig, Place], Iterator[Report | TrialResult]]
 
 
@@ -51,15 +54,16 @@ class Runner:
             self.let_go()
             return Raised(failure=failure)
 
-    def let_go(self) -> None:
+    def let_go(self, *, has_arrived: bool = True) -> None:
         """Forget the trial, so that its memory is free before the next one is built.
 
-        A trial that has given its result may tidy up behind it, and only now: that there is a next command says that
-        the result has arrived. What goes wrong here has no trial left to be told of.
+        A trial that has given its result may tidy up behind it, and only now: that there is a next trial says that the
+        result has arrived. To be shut down (`has_arrived=False`) does not: the driver may be waiting for a storage that
+        is full. What goes wrong here has no trial left to be told of.
         """
         running, self._running, self._trial = self._running, None, None
         with contextlib.suppress(Exception):
-            if running is not None and self._has_finished:
+            if running is not None and self._has_finished and has_arrived:
                 next(running, None)
             close = getattr(running, "close", None)
             if close is not None:
@@ -136,7 +140,7 @@ class Runner:
 
 def can_go_on(failure: Failure, place: Place) -> bool:
     """Whether the worker can take the next trial: nobody waits for it, and its process is sound."""
-    return place.num_workers == 1 and failure.cause == "exception"
+    return place.num_workers == 1 and failure.cause in ("exception", "storage")
 
 
 def cause_of(error: BaseException, num_workers: int) -> Cause:
@@ -148,9 +152,22 @@ def cause_of(error: BaseException, num_workers: int) -> Cause:
         return "out_of_memory"
     if num_workers > 1 and (isinstance(error, dist.DistError) or "gloo/transport" in text):
         return "peer"
+    if is_storages_fault(error):
+        return "storage"
     if isinstance(error, torch.AcceleratorError) or "CUDA error" in text:
         return "device"
     return "exception"
+
+
+def is_storages_fault(error: BaseException | None) -> bool:
+    """Whether behind an exception is a storage that failed, or a disk without room, a node's own included."""
+    while error is not None:
+        if isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in NO_ROOM):
+            return True
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in str(error):
+            return True  # so torch says it
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def load_runner(name: str) -> RunTrial:

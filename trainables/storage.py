@@ -11,16 +11,29 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from pyarrow import fs
 
 from trainables.credentials import without_credentials
 from trainables.seal import SEAL_BYTES, check_end, sealed, unsealed
+from trainables.words import first_line
 
+T = TypeVar("T")
 PART_BYTES = 256 * 1024  # of a log in an object store: few enough parts to read, small enough to write again
+
+
+class StorageError(OSError):
+    """The storage does not take or give what it should: it is full, read-only or out of reach. No trial's fault."""
+
+    def __init__(self, name: str, error: OSError) -> None:
+        super().__init__(error.errno, without_credentials(error.strerror or first_line(error)))
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"the storage failed at {self.name}: {self.strerror}"
 
 
 class Storage:
@@ -57,26 +70,42 @@ class Storage:
         """What messages call a file."""
         return within(self.label, name)
 
+    def attempt(self, name: str, act: Callable[[], T]) -> T:
+        """Whatever reads or writes goes through here. What the storage is to blame for is raised as StorageError."""
+        try:
+            return act()
+        except (FileNotFoundError, StorageError):
+            raise
+        except OSError as error:
+            raise StorageError(self.display(name), error) from error
+
     def exists(self, name: str) -> bool:
-        return bool(self._fs.get_file_info(self.path(name)).type != fs.FileType.NotFound)
+        return self.attempt(name, lambda: bool(self._fs.get_file_info(self.path(name)).type != fs.FileType.NotFound))
 
     def names(self, folder: str) -> list[str]:
         """Names (not paths) of the files and folders directly in `folder`, sorted; empty if there is no such folder."""
         if self.is_local:  # pyarrow raises where a folder comes into being while it looks
             with contextlib.suppress(FileNotFoundError):
-                return sorted(os.listdir(self.path(folder)))
+                return self.attempt(folder, lambda: sorted(os.listdir(self.path(folder))))
             return []
         selector = fs.FileSelector(self.path(folder), allow_not_found=True)
-        return sorted(info.base_name for info in self._fs.get_file_info(selector))
+        return self.attempt(folder, lambda: sorted(info.base_name for info in self._fs.get_file_info(selector)))
 
     def read(self, name: str) -> bytes:
         """The whole file. Raises FileNotFoundError."""
-        with self._fs.open_input_stream(self.path(name)) as stream:
-            content: bytes = stream.read()
-        return content
+
+        def act() -> bytes:
+            with self._fs.open_input_stream(self.path(name)) as stream:
+                content: bytes = stream.read()
+            return content
+
+        return self.attempt(name, act)
 
     def write(self, name: str, content: bytes) -> None:
         """Replace the whole file, atomically; on a local disk it has reached the disk when this returns."""
+        self.attempt(name, lambda: self._write(name, content))
+
+    def _write(self, name: str, content: bytes) -> None:
         target = self.path(name)
         if not self.is_local:  # an object store shows an object only when it is complete
             with self._fs.open_output_stream(target) as stream:
@@ -103,15 +132,19 @@ class Storage:
 
     def check_end(self, name: str) -> None:
         """Read a sealed file's last bytes. Raises FileNotFoundError, and DamagedFileError if it was cut off."""
-        with self._fs.open_input_file(self.path(name)) as file:
-            size = file.size()
-            file.seek(max(0, size - SEAL_BYTES))
-            check_end(file.read(), self.display(name))
+
+        def act() -> bytes:
+            with self._fs.open_input_file(self.path(name)) as file:
+                file.seek(max(0, file.size() - SEAL_BYTES))
+                end: bytes = file.read()
+            return end
+
+        check_end(self.attempt(name, act), self.display(name))
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is there."""
         with contextlib.suppress(FileNotFoundError):
-            self._fs.delete_file(self.path(name))
+            self.attempt(name, lambda: self._fs.delete_file(self.path(name)))
 
     def append_lines(self, name: str, lines: Iterable[str]) -> None:
         """Add lines to a log that one process writes; the cost does not grow with the log.
@@ -126,6 +159,10 @@ class Storage:
         if not self.is_local:
             self._append_to_parts(name, content)
             return
+        self.attempt(name, lambda: self._append(name, content))
+
+    def _append(self, name: str, content: bytes) -> None:
+        """To a local file. One that could take a part only is continued behind its last whole line."""
         Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
         with open(self.path(name), "a+b") as file:
             _cut_torn_line(file)
@@ -166,12 +203,15 @@ class Storage:
         """A local path with the file's content: the file itself if it is local, else a copy at `destination`."""
         if self.is_local:
             return Path(self.path(name))
+        self.attempt(name, lambda: self._copy(name, destination))
+        return destination
+
+    def _copy(self, name: str, destination: Path) -> None:
         destination.parent.mkdir(parents=True, exist_ok=True)
         temporary = destination.with_name(f"{destination.name}.{uuid.uuid4().hex}.tmp")
         with self._fs.open_input_stream(self.path(name)) as source, open(temporary, "wb") as target:
             shutil.copyfileobj(source, target)
         os.replace(temporary, destination)
-        return destination
 
 
 def _cut_torn_line(file: BinaryIO) -> None:
@@ -212,6 +252,11 @@ def checkpoint_file(trial: str) -> str:
 def division_file(checkpoint: str) -> str:
     """Where, beside a checkpoint, the micro-batch size stands that is tried instead of the planned one."""
     return f"{checkpoint}.micro_batch_size"
+
+
+def step_checkpoint_file(trial: str, number: int) -> str:
+    """The same, of one method of a variant's chain."""
+    return trial_file(trial, f"step{number}.pt")
 
 
 def remove_checkpoint(storage: Storage, checkpoint: str) -> None:

@@ -163,7 +163,7 @@ def serve(loop_config: dict[str, Any]) -> None:
     while True:
         command = COMMAND.validate_json(ray.get(mailbox.command.remote(life, index)))
         if isinstance(command, Shutdown):
-            runner.let_go()
+            runner.let_go(has_arrived=False)
             return
         with listening(config.no_progress_s, partial(_leave_hanging, mailbox, life, runner, config.no_progress_s)):
             answer = runner.obey(command)

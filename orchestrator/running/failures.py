@@ -2,6 +2,7 @@
 
     the trial's own exception               the trial ends as failed
     no step for too long                    likewise: it would hang again
+    a storage that is full or away          the trial is run again from its checkpoint, once the storage works
     out of memory                           the trial ends as out_of_memory
     the same, but smaller pieces are left   the trial is run again from its checkpoint, with those
     a worker was killed for its memory      a baseline: likewise; any other, or single rows already: out_of_memory
@@ -46,6 +47,13 @@ class Retry:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """Run the trial again, from its checkpoint, after a while: it had no part in what failed, which is the storage."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class End:
     """The trial is over."""
 
@@ -61,7 +69,7 @@ class Divide:
     otherwise: End
 
 
-Decision = Retry | Divide | End
+Decision = Retry | Divide | Pause | End
 
 
 def decide(trial: str, loss: Loss, retries: int) -> Decision:
@@ -74,6 +82,8 @@ def decide(trial: str, loss: Loss, retries: int) -> Decision:
             return Retry(_said(failure), counts=False)  # it ends: each time the micro-batch is smaller
         if failure.cause == "stalled":
             return End(Status.FAILED, _said(failure), failure.traceback)
+        if failure.cause == "storage":
+            return Pause(_said(failure))
         if failure.cause == "out_of_memory":
             return End(Status.OUT_OF_MEMORY, _said(failure), failure.traceback)
     for rank, text in loss.silent:

@@ -8,17 +8,19 @@ nothing to do gives its workers' resources back, so that another gang's larger g
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from ray import tune
 
-from orchestrator.running.failures import Divide, End, Loss, Retry, decide
+from orchestrator.running.failures import Divide, End, Loss, Pause, Retry, decide
 from orchestrator.running.group import Group, GroupGoneError, Waiting
+from orchestrator.running.patience import TRY_AGAIN_S
 from trainables.commands import Answer, Finished, Raised, Reading, Start
 from trainables.config import BaselineConfig, TrialConfig
 from trainables.division import division_of, next_division, write_down
 from trainables.results import Frozen, Status
-from trainables.storage import checkpoint_file
+from trainables.storage import StorageError, checkpoint_file
 from trainables.worker import WorkerGroupConfig
 
 IDLE_S = 3.0  # after a trial's end
@@ -44,15 +46,18 @@ class Ending(Frozen):
     details: str
 
 
-def divide(job: Assignment) -> Retry | None:
+def divide(job: Assignment) -> Retry | Pause | None:
     """Write down a smaller micro-batch for the next attempt; None if the trial is no training or has single rows."""
     if not isinstance(job.config, BaselineConfig):
         return None
     storage, checkpoint = job.group.open_storage(), checkpoint_file(job.trial)
-    smaller = next_division(division_of(job.config.training, storage, checkpoint))
-    if smaller is None:
-        return None
-    write_down(smaller, storage, checkpoint)
+    try:
+        smaller = next_division(division_of(job.config.training, storage, checkpoint))
+        if smaller is None:
+            return None
+        write_down(smaller, storage, checkpoint)
+    except StorageError as error:
+        return Pause(str(error))
     return Retry(f"the next attempt takes micro_batch_size {smaller.micro_batch_size}", counts=False)
 
 
@@ -96,12 +101,15 @@ class Gang(tune.Trainable):
         self._stop_timer()
         self._job = Assignment.model_validate_json(config["assignment"])
         self._retries = self._restarts = 0
-        self._is_started = False
+        self._is_started = self._is_paused = False
         self._ensure_group()
         self._start_timer(SILENT_S)
 
     def _next(self) -> dict[str, Any]:
-        """The trial's next word, through as many restarts as it is allowed."""
+        """The trial's next word, through as many restarts as it is allowed; or that it has to wait for the storage."""
+        if self._is_paused:
+            time.sleep(TRY_AGAIN_S)  # the driver decides how often
+            self._is_paused = False
         while True:
             match self._ask():
                 case Reading(report=report):
@@ -125,6 +133,9 @@ class Gang(tune.Trainable):
             self._is_started = False
             if isinstance(decision, Divide):
                 decision = divide(self._job) or decision.otherwise
+            if isinstance(decision, Pause):
+                self._is_paused = True
+                return {"paused": decision.reason}
             if isinstance(decision, Retry):
                 self._retries += decision.counts
                 self._restarts += 1

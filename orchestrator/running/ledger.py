@@ -16,9 +16,10 @@ from orchestrator.analysis.stored_result import load_result, save_result
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.resolve import Outlook
 from orchestrator.stages.answered import has_answered, may_end
+from trainables.config import VariantConfig
 from trainables.results import Report, Status, TrialResult
 from trainables.seal import DamagedFileError
-from trainables.storage import Storage, checkpoint_file, remove_checkpoint
+from trainables.storage import Storage, checkpoint_file, remove_checkpoint, step_checkpoint_file
 
 
 def tell_errors(sentence: str) -> None:
@@ -145,8 +146,9 @@ class Ledger:
         if damage := self._damaged.pop(result.id, ""):
             result = result.model_copy(update={"warnings": (damage, *result.warnings)})
         save_result(self._storage, result)
-        if result.status is Status.STOPPED_EARLY:  # nobody will go on from it
-            remove_checkpoint(self._storage, checkpoint_file(result.id))
+        if result.status not in (Status.FAILED, Status.OUT_OF_MEMORY, Status.PARENT_FAILED):
+            for name in _checkpoints(result):  # nobody will go on from them
+                remove_checkpoint(self._storage, name)
         self._settle(result)
         self._resolve()
 
@@ -246,3 +248,9 @@ class Ledger:
     def __getstate__(self) -> dict[str, object]:
         """Empty: Tune writes its own state to a folder that is thrown away; ours is on the storage already."""
         return {}
+
+
+def _checkpoints(result: TrialResult) -> list[str]:
+    """Whatever a trial may have left, should its worker not have come to remove it."""
+    steps = len(result.config.chain) if isinstance(result.config, VariantConfig) else 0
+    return [checkpoint_file(result.id), *(step_checkpoint_file(result.id, number) for number in range(steps))]

@@ -20,6 +20,7 @@ from orchestrator.plan import Plan
 from orchestrator.running.gang import Ending, Gang
 from orchestrator.running.ledger import Ledger, Observer, tell_errors
 from orchestrator.running.local_ray import RaySettings, connected, node_to_start, starts_its_own
+from orchestrator.running.patience import Patience
 from orchestrator.running.resources import (
     Node,
     check,
@@ -206,6 +207,7 @@ class Driver(tune.Callback):
         self._gangs: dict[Any, None] = {}
         self._at_work = AtWork()
         self._watch = Watch(self._at_work, admission, ledger.tell)
+        self._patience = Patience(ledger.tell)
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Many times a second, also while no gang has anything to say."""
@@ -245,6 +247,11 @@ class Driver(tune.Callback):
         self._at_work.running[trial] = result.get("waiting")
         if "waiting" in result:
             self._ledger.waits(trial, result["waiting"])
+        if "paused" in result:
+            self._ledger.waits(trial, "for the storage")
+            self._patience.failed(trial, result["paused"])
+            return
+        self._patience.works(trial)
         if "report" in result:
             self._ledger.report(trial, Report.model_validate_json(result["report"]))
         if "result" in result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address
@@ -15,6 +16,7 @@ from one_ray import local_ray, nothing_left
 from scripted import RUNNER, Told, attempts, pending, scripted, sweep_of
 
 from orchestrator.plan import Plan, Trial
+from orchestrator.running.patience import PatientStorage, StorageFailsError
 from orchestrator.running.resources import NeverFitsError
 from orchestrator.running.sweep import SweepOutcome, run_sweep
 from orchestrator.spec import EarlyStopping
@@ -42,6 +44,46 @@ def storage(tmp_path: Path) -> Storage:
 
 def run(plan: Plan, storage: Storage, told: Told | None = None) -> SweepOutcome:
     return run_sweep(plan, storage, told or Told(), runner=RUNNER)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a megabyte, full."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        with suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_fails_no_trial_and_with_room_again_the_sweep_goes_on(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, plan = PatientStorage(str(small_disk)), sweep_of(scripted(0), scripted(1))
+    monkeypatch.setattr("orchestrator.running.patience.PATIENCE_S", 0.0)
+    said: list[str] = []
+    with pytest.raises(StorageFailsError, match=r"No space left on device.* Nothing is lost: .* the same command"):
+        run_sweep(plan, storage, Told(), runner=RUNNER, tell=said.append)
+    assert not storage.exists(trial_file(plan.trials[0].id, "result.json"))
+    monkeypatch.undo()
+
+    def make_room(sentence: str) -> None:
+        said.append(sentence)
+        if sentence.startswith("paused"):
+            (small_disk / "filler").unlink()
+
+    said.clear()
+    storage.be_patient(make_room)
+    outcome = run_sweep(plan, storage, Told(), runner=RUNNER, tell=make_room)
+    assert {result.status for result in outcome.results.values()} == {Status.COMPLETED}
+    assert [sentence.split(":")[0] for sentence in said] == ["paused", "the storage works again"]
 
 
 def pids(storage: Storage, trial: Trial, rank: int = 0) -> list[int]:

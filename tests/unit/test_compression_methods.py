@@ -14,7 +14,7 @@ from tests.training_samples import Regression, Tied, bits, differing, place, tab
 from trainables.artifact import ArtifactError, load_model, save_program
 from trainables.batching import steps_for
 from trainables.checkpoint import to_bytes
-from trainables.compression import Made, apply, checkpoint_name, compress, load_parent, ran_out_of_memory
+from trainables.compression import Made, apply, compress, load_parent, ran_out_of_memory
 from trainables.compression.distill import blended
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, derive, train_on
@@ -24,7 +24,7 @@ from trainables.data import Table, TaskData
 from trainables.fresh_process import MeasureError
 from trainables.loop import train
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import trial_file
+from trainables.storage import step_checkpoint_file, trial_file
 from trainables.tasks import load_task
 from trainables.training_config import Budget
 
@@ -121,7 +121,7 @@ def test_chain_that_was_stopped_goes_on_from_its_last_reading(tmp_path: Path, st
     assert [report.metrics["val_loss"] for report in seen] == [report.metrics["val_loss"] for report in expected]
     assert differing(bits(whole.model), bits(resumed.model)) == []
     assert [report.step for report in resumed.history] == [report.step for report in expected]
-    assert here.place.storage.exists(checkpoint_name("parts", 1))
+    assert here.place.storage.exists(step_checkpoint_file("parts", 1))
 
 
 # -- distillation -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.running.failures import MAX_RETRIES, Divide, End, Loss, Retry, decide
+from orchestrator.running.failures import MAX_RETRIES, Divide, End, Loss, Pause, Retry, decide
 from trainables.commands import Cause, Failure
 from trainables.results import Status
 
@@ -35,6 +35,11 @@ def told(*failures: Failure) -> Loss:
 def test_what_the_trial_itself_raised_ends_it_at_once(cause: Cause, status: Status) -> None:
     decision = decide(TRIAL, told(failure(cause, rank=1)), retries=0)
     assert decision == End(status, f"Error: {cause} (on worker 1)", f"Traceback: {cause}")
+
+
+def test_what_the_storage_is_to_blame_for_ends_no_trial_and_costs_no_retry() -> None:
+    decision = decide(TRIAL, told(failure("storage"), failure("peer", rank=1)), retries=MAX_RETRIES)
+    assert decision == Pause("Error: storage")
 
 
 def test_memory_that_ran_out_where_smaller_pieces_are_left_costs_no_retry() -> None:

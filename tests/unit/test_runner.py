@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import weakref
@@ -16,11 +17,12 @@ from scripted import result_of, scripted
 
 from orchestrator.running.failures import End, Loss, decide
 from trainables.commands import ANSWER, COMMAND, Advance, Answer, Cause, Command, Finished, Raised, Reading, Start
+from trainables.data import DataError
 from trainables.place import Place
 from trainables.resplit import SmallerNextError
 from trainables.results import Report, TrialResult
 from trainables.runner import Runner, can_go_on, cause_of, load_runner
-from trainables.storage import Storage
+from trainables.storage import Storage, StorageError
 
 TRIAL = scripted()
 START = Start(trial=TRIAL.id, config=TRIAL.config)
@@ -199,7 +201,15 @@ def test_what_a_users_module_sets_while_it_is_imported_holds_for_every_trial(
     assert "SET_BY_IT" not in os.environ
 
 
+def chained(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 CASES: list[tuple[BaseException, int, Cause]] = [
+    (chained(DataError("not written"), OSError(errno.ENOSPC, "full")), 1, "storage"),
+    (StorageError("s3://bucket/x", OSError("unreachable")), 2, "storage"),
+    (PermissionError(errno.EACCES, "the task's own doing"), 1, "exception"),
     (ValueError("plain"), 1, "exception"),
     (torch.OutOfMemoryError("CUDA out of memory"), 1, "out_of_memory"),
     (MemoryError(), 1, "out_of_memory"),

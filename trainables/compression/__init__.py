@@ -32,7 +32,7 @@ from trainables.memory import out_of_memory
 from trainables.place import CPU, Place
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.seal import DamagedFileError, check_seal, unsealed
-from trainables.storage import remove_checkpoint, trial_file
+from trainables.storage import remove_checkpoint, step_checkpoint_file, trial_file
 from trainables.subject import resolve_device
 from trainables.tasks.base import Task
 from trainables.trial import MODEL, WEIGHTS, cpu_name, summary
@@ -103,7 +103,7 @@ def compress(
         warnings=made.warnings,
     )
     for number in range(len(config.chain)):  # only now: a kill before the result was taken must not cost the training
-        remove_checkpoint(place.storage, checkpoint_name(trial, number))
+        remove_checkpoint(place.storage, step_checkpoint_file(trial, number))
 
 
 def check(config: VariantConfig, place: Place) -> None:
@@ -125,10 +125,6 @@ def check_export(config: VariantConfig, context: Context, parent: nn.Module) -> 
     """Raises ArtifactError if the parent left no exported model because there is none: before anything is trained."""
     if not context.place.storage.exists(trial_file(config.parent, MODEL)):
         export_program(parent, example_inputs(context, parent))
-
-
-def checkpoint_name(trial: str, number: int) -> str:
-    return trial_file(trial, f"step{number}.pt")
 
 
 def load_parent(config: VariantConfig, context: Context) -> nn.Module:
@@ -164,7 +160,7 @@ def _made_anew(parent: str, damage: DamagedFileError) -> str:
 def apply(trial: str, config: VariantConfig, context: Context, made: Made) -> Generator[Report, None, None]:
     """Carry out the chain on `made`; yield the readings of what is trained on the way."""
     for number, step in enumerate(config.chain):
-        checkpoint = checkpoint_name(trial, number)
+        checkpoint = step_checkpoint_file(trial, number)
         match step:
             case FineTune():
                 made.take((yield from fine_tune(made.model, step, context, checkpoint, made.history)))
