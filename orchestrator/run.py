@@ -24,7 +24,8 @@ from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
 from orchestrator.planning.resolve import Outlook
 from orchestrator.problems import SweepError
-from orchestrator.recording.journal import Journal, JournalError, SweepIsRunningError
+from orchestrator.recording.journal import Journal, JournalError
+from orchestrator.recording.lease import SweepIsRunningError
 from orchestrator.recording.recorder import Recorder
 from orchestrator.recording.shipper import default_tracking_uri
 from orchestrator.report.command import DEFAULT_STORAGE, print_comparison

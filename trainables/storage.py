@@ -91,6 +91,12 @@ class Storage:
         selector = fs.FileSelector(self.path(folder), allow_not_found=True)
         return self.attempt(folder, lambda: sorted(info.base_name for info in self._fs.get_file_info(selector)))
 
+    def times(self, folder: str) -> dict[str, float]:
+        """Names of the files directly in `folder`, and when each was last written, in seconds by the store's clock."""
+        selector = fs.FileSelector(self.path(folder), allow_not_found=True)
+        found = self.attempt(folder, lambda: self._fs.get_file_info(selector))
+        return {info.base_name: info.mtime_ns / 1e9 for info in found if info.type == fs.FileType.File}
+
     def read(self, name: str) -> bytes:
         """The whole file. Raises FileNotFoundError."""
 

@@ -1,7 +1,7 @@
 """What happened in one sweep, in the order it happened: an append-only log of JSON lines on the sweep's storage.
 
     <storage>/sweeps/<name>/journal.jsonl      started, reported, ended; each with the time at which it was written
-    <storage>/sweeps/<name>/lock               held by the one driver that may write the journal
+    <storage>/sweeps/<name>/lock               held by the one driver that may write the journal; in a bucket: `lease`
 
 The journal is the truth that MLflow is filled from. A record's time is frozen when it is first written, so sending it
 again is the same sending. A driver that was killed and started again may be told things a second time: the journal
@@ -15,7 +15,6 @@ import errno
 import fcntl
 import json
 import os
-import socket
 import sys
 import threading
 import time
@@ -26,14 +25,11 @@ from typing import IO, Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from orchestrator.plan import Stage, Trial
+from orchestrator.recording.lease import Lease, SweepIsRunningError, own_name
 from trainables.config import TrialConfig
 from trainables.results import Frozen, Report, Status, TrialResult
 from trainables.seal import DamagedFileError, sealed_line, unsealed_line
 from trainables.storage import Storage, sweep_file
-
-
-class SweepIsRunningError(RuntimeError):
-    """Another driver is running this sweep."""
 
 
 class JournalError(RuntimeError):
@@ -187,11 +183,11 @@ class Journal:
     def __init__(self, storage: Storage, sweep: str) -> None:
         """Loads what is there. Raises SweepIsRunningError if another process writes it, JournalError if it is broken.
 
-        The lock is a local file's: on an object store, and where files cannot be locked, nothing keeps two drivers of
-        one sweep apart. Then some trials run twice, and the journal has what both were told.
+        In a folder the kernel keeps the lock, in a bucket it is a lease. Where files cannot be locked, nothing keeps
+        two drivers of one sweep apart. Then some trials run twice, and the journal has what both were told.
         """
         self.storage, self.sweep = storage, sweep
-        self._lock = _lock(storage, sweep) if storage.is_local else None
+        self._lock = _lock(storage, sweep) if storage.is_local else Lease(storage, sweep)
         try:
             self._view, spoiled = _read(storage, sweep)
             if spoiled:
@@ -262,6 +258,8 @@ class Journal:
         self.close()
 
     def _append(self, trial: str, records: list[Record]) -> None:
+        if isinstance(self._lock, Lease):
+            self._lock.check()
         with self._writing:
             lines = [sealed_line(record.model_dump_json()) for record in records]
             self.storage.append_lines(sweep_file(self.sweep, "journal.jsonl"), lines)
@@ -312,15 +310,13 @@ def _lock(storage: Storage, sweep: str) -> IO[str] | None:
             file.seek(0)
             holder = file.read().strip() or "another process"
         if error.errno in _HELD:
-            raise SweepIsRunningError(
-                f"sweep {sweep!r} in {storage.label} is being run by {holder}; wait until it has ended, or end it"
-            ) from None
+            raise SweepIsRunningError(sweep, storage, holder) from None
         if error.errno not in _NO_LOCKS:
             raise
         warning = f"{storage.label} cannot lock files ({error.strerror}): nothing keeps two runs of one sweep apart"
         print(f"paretune: {warning}; have only one at a time", file=sys.stderr)
         return None
     file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.write(own_name())
     file.flush()
     return file

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.plan import Trial
-from orchestrator.recording.journal import Journal, JournalError, SweepIsRunningError, read
+from orchestrator.recording.journal import Journal, JournalError, read
+from orchestrator.recording.lease import SweepIsRunningError
 from trainables.config import BaselineConfig, TaskConfig, trial_id
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.seal import sealed_line

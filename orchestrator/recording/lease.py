@@ -1,0 +1,170 @@
+"""Keeps a second driver away from a sweep in a bucket, where no file can be locked: a lease that has to be renewed.
+
+    sweeps/<name>/lease/<random name>.json    the claim of one driver, which it writes anew every `RENEW_S`
+
+pyarrow knows no conditional write, for no store. What S3, Google's and Azure's storage all guarantee is that a listing
+shows whatever was written before it, and that is enough: a driver writes its claim, then lists, and holds the lease
+only if it saw no other's. Of two that do so at a time, at least the later one to list sees the other; of two that see
+each other, the one with the greater name withdraws. A claim that was not renewed for `EXPIRES_S`, by the store's own
+clock, or whose process has ended on this very machine, is a dead driver's and is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from trainables.results import Frozen
+from trainables.seal import DamagedFileError
+from trainables.storage import Storage, StorageError, sweep_file
+
+RENEW_S = 15.0
+EXPIRES_S = 60.0
+LOOK_S = 1.0  # between two looks of one who waits
+
+
+class SweepIsRunningError(RuntimeError):
+    """Another driver is running this sweep."""
+
+    def __init__(self, sweep: str, storage: Storage, holder: str) -> None:
+        running = f"sweep {sweep!r} in {storage.label} is being run by {holder}"
+        super().__init__(f"{running}; wait until it has ended, or end it")
+
+
+class Claim(Frozen):
+    holder: str  # `process 12 on host`
+    since: str  # UTC
+    machine: str  # where its process number means something; empty: nobody knows
+    pid: int
+    is_held: bool = False
+    renewals: int = 0
+
+
+def own_name() -> str:
+    """How a driver is called in messages."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+class Lease:
+    """Held from when it is made until it is closed, or lost to one who had to think that this driver is dead."""
+
+    def __init__(self, storage: Storage, sweep: str) -> None:
+        """Raises SweepIsRunningError. Waits, up to `EXPIRES_S`, where a driver may have been killed a moment ago."""
+        self._storage, self._sweep = Storage(storage.uri), sweep  # its own: the driver's may be waiting for the storage
+        self._folder, self._own = sweep_file(sweep, "lease"), f"{uuid.uuid4().hex}.json"
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+        self._claim = Claim(holder=own_name(), since=since, machine=_machine(), pid=os.getpid())
+        self._lost_to: str | None = None
+        self._closed = threading.Event()
+        try:
+            self._take()
+        except BaseException:
+            self._withdraw()
+            raise
+        self._thread = threading.Thread(target=self._renew_again_and_again, name="paretune-lease", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raises SweepIsRunningError if another driver has taken the lease over."""
+        if self._lost_to is not None:
+            raise SweepIsRunningError(self._sweep, self._storage, self._lost_to)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join()
+        self._withdraw()
+
+    def _take(self) -> None:
+        seen: dict[str, Claim] = {}
+        while True:
+            self._write()
+            others = self._others()
+            for name, claim in others.items():
+                if claim.is_held and claim.renewals != seen.setdefault(name, claim).renewals:  # it is alive
+                    raise SweepIsRunningError(self._sweep, self._storage, f"{claim.holder} since {claim.since} UTC")
+            if not others:
+                break
+            if any(claim.is_held and claim is seen[name] for name, claim in others.items()):
+                wait = f"waiting up to {EXPIRES_S:.0f} s to see whether {others[min(others)].holder} still runs it"
+                print(f"paretune: {wait}", file=sys.stderr)
+            if min(others) < self._own:
+                self._withdraw()
+            time.sleep(LOOK_S)
+        self._write(is_held=True)
+
+    def _renew_again_and_again(self) -> None:
+        renewed = time.monotonic()
+        while self._lost_to is None and not self._closed.wait(RENEW_S):
+            with contextlib.suppress(StorageError):  # who writes results says so
+                if time.monotonic() - renewed > EXPIRES_S:  # it may have been taken over: look before writing
+                    self._look(is_late=True)
+                if self._lost_to is None:
+                    self._write(renewals=self._claim.renewals + 1)
+                    renewed = time.monotonic()
+                    self._look()
+
+    def _look(self, *, is_late: bool = False) -> None:
+        for name, claim in self._others().items():
+            if claim.is_held and (is_late or name < self._own):
+                self._lost_to = claim.holder
+                return
+        if is_late and self._own not in self._storage.times(self._folder):
+            self._lost_to = "another driver, which found this one dead"
+
+    def _others(self) -> dict[str, Claim]:
+        """The claims of others that are alive; those of the dead are removed. To be called after writing one's own."""
+        times = self._storage.times(self._folder)
+        now = times.get(self._own, max(times.values(), default=0.0))
+        others = {}
+        for name in sorted(set(times) - {self._own}):
+            claim = self._read(name)
+            if claim is not None and (now - times[name] > EXPIRES_S or _has_ended(claim)):
+                self._storage.remove(f"{self._folder}/{name}")
+            elif claim is not None:
+                others[name] = claim
+        return others
+
+    def _read(self, name: str) -> Claim | None:
+        try:
+            return Claim.model_validate_json(self._storage.read_sealed(f"{self._folder}/{name}"))
+        except FileNotFoundError:
+            return None
+        except StorageError:  # it is just being written anew, or removed: looked at again
+            return Claim(holder="another process", since="now", machine="", pid=0)
+        except (DamagedFileError, ValidationError):
+            return Claim(holder="another process", since="some time", machine="", pid=0, is_held=True)
+
+    def _write(self, **changes: object) -> None:
+        self._claim = self._claim.model_copy(update=changes)
+        self._storage.write_sealed(f"{self._folder}/{self._own}", self._claim.model_dump_json().encode())
+
+    def _withdraw(self) -> None:
+        with contextlib.suppress(StorageError):
+            self._storage.remove(f"{self._folder}/{self._own}")
+
+
+def _machine() -> str:
+    """What two processes have in common if each could see the other: the same start of a machine, and its processes."""
+    with contextlib.suppress(OSError):
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+    return ""
+
+
+def _has_ended(claim: Claim) -> bool:
+    if not claim.machine or claim.machine != _machine():
+        return False
+    try:
+        os.kill(claim.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
