@@ -23,6 +23,7 @@ import ray
 import ray.train
 import ray.train.collective
 from pydantic import Field
+from ray.experimental import internal_kv
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -34,7 +35,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from trainables.commands import COMMAND, Raised, Shutdown
 from trainables.data.fingerprint import default_cache
-from trainables.handover import reached
+from trainables.handover import NAMESPACE, Handover
 from trainables.malloc import give_back_large_blocks
 from trainables.pulse import listening
 from trainables.results import Frozen
@@ -62,7 +63,15 @@ class WorkerGroupConfig(Frozen):
     scratch: str  # a folder for Ray Train's own files: its path, or its name in a storage that is not local
 
     def open_storage(self) -> Storage:
-        return reached(self.handover) if self.handover else Storage(self.storage)
+        return _handed_over(self.handover) if self.handover else Storage(self.storage)
+
+
+def _handed_over(key: str) -> Storage:
+    """Raises RuntimeError if the sweep has ended."""
+    value = internal_kv._internal_kv_get(key, namespace=NAMESPACE)
+    if value is None:
+        raise RuntimeError("the sweep's storage is not known any more: its driver has ended")
+    return Handover.model_validate_json(value).take()
 
 
 class WorkerLostError(RuntimeError):

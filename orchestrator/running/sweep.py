@@ -18,6 +18,7 @@ from ray.tune.execution import class_cache
 
 from orchestrator.plan import Plan
 from orchestrator.running.gang import Ending, Gang
+from orchestrator.running.handed_over import handed_over
 from orchestrator.running.ledger import Ledger, Observer, tell_errors
 from orchestrator.running.local_ray import RaySettings, connected, node_to_start, starts_its_own
 from orchestrator.running.patience import Patience
@@ -35,7 +36,7 @@ from orchestrator.running.schedule import PerBatchSize
 from orchestrator.running.searcher import Admission
 from orchestrator.running.watch import AtWork, RayLostError, Watch, breaking_off, check_own_daemons
 from orchestrator.stages import answered
-from trainables.handover import AWS_CREDENTIALS, handed_over
+from trainables.handover import AWS_CREDENTIALS
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file
 from trainables.worker import WorkerGroupConfig

@@ -1,0 +1,29 @@
+"""Puts what the workers alone may read where they find it (see trainables.handover)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ray.experimental import internal_kv
+
+from trainables.handover import NAMESPACE, Handover
+from trainables.storage import Storage
+
+
+@contextmanager
+def handed_over(storage: Storage) -> Iterator[str]:
+    """The key under which workers find how to reach the storage, for as long as the context lasts; "" if it is local.
+
+    This process, and those who look for the key, are connected to one Ray.
+    """
+    if storage.is_local:
+        yield ""
+        return
+    key = f"storage-{uuid.uuid4().hex}"
+    internal_kv._internal_kv_put(key, Handover.of(storage).model_dump_json(), namespace=NAMESPACE)
+    try:
+        yield key
+    finally:
+        internal_kv._internal_kv_del(key, namespace=NAMESPACE)
