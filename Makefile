@@ -38,9 +38,9 @@ test: lint types
 soak: $(READY)
 	PARETUNE_SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kill.py tests/e2e/test_mlflow.py tests/e2e/test_demo.py
 
-# What takes too long for every change: the kills of `soak`, and three hosts of which two are lost.
+# What takes too long for every change: the kills of `soak`, and all that is marked `nightly`.
 nightly: soak
-	PARETUNE_NIGHTLY=1 $(BIN)/python -m pytest tests/e2e/test_three_hosts.py
+	PARETUNE_NIGHTLY=1 $(BIN)/python -m pytest -m nightly tests
 
 clean:
 	rm -rf $(VENV) paretune-results .mypy_cache .ruff_cache .pytest_cache

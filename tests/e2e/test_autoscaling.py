@@ -24,6 +24,7 @@ def isolated(*command: str, **options: object) -> subprocess.CompletedProcess[st
     )  # type: ignore[call-overload,no-any-return]
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(400)
 def test_a_sweep_makes_a_cluster_without_machines_start_some(tmp_path: Path) -> None:
     if not shutil.which("unshare") or not shutil.which("ip") or isolated("true").returncode:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.readme import ROOT
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 
 def printed(name: str, *options: str) -> str:

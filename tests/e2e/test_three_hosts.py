@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -15,12 +14,7 @@ from three_hosts import TRIALS
 
 LOST_S = 60.0  # within which a host that is off is said to be lost
 
-pytestmark = [
-    pytest.mark.skipif(
-        os.environ.get("PARETUNE_NIGHTLY") != "1", reason="takes many minutes: `make nightly`, or PARETUNE_NIGHTLY=1"
-    ),
-    pytest.mark.timeout(1500),
-]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1500)]
 
 
 def test_a_sweep_outlives_a_host_that_is_cut_off_and_one_that_is_lost(tmp_path: Path) -> None:
