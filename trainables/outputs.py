@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import SUPPORTED_NODES, register_pytree_node
+from torch.utils._pytree import SUPPORTED_NODES, register_pytree_node, tree_leaves
 
 
 def plain(outputs: Any) -> Any:
@@ -32,6 +32,11 @@ def plain(outputs: Any) -> Any:
     if (node := SUPPORTED_NODES.get(type(outputs))) is not None:
         return tuple(plain(part) for part in node.flatten_fn(outputs)[0])
     return outputs
+
+
+def tensors(outputs: Any) -> list[Tensor]:
+    """All tensors of what a model gives back, whatever holds them, in the order of `plain`."""
+    return [leaf for leaf in tree_leaves(plain(outputs)) if isinstance(leaf, Tensor)]
 
 
 class Named(dict[Any, Any]):

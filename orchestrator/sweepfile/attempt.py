@@ -28,6 +28,7 @@ from trainables.clean import seed_everything
 from trainables.compression.distill import blended
 from trainables.config import Distill
 from trainables.data import Table, TaskData
+from trainables.data.table import unlike
 from trainables.data_parallel import data_parallel, task_objective
 from trainables.evaluate import ItemsError, autocast, in_eval_mode, item_losses, item_values
 from trainables.measure import of_first_rows
@@ -40,6 +41,7 @@ from trainables.storage import Storage
 from trainables.tasks import TaskError
 from trainables.tasks.base import Batch, Task
 from trainables.training_config import Precision, Sgd
+from trainables.words import first_line
 
 RATE = 0.001  # of the one step: small, so that what it changes stays finite
 CLOSE = {"rtol": 1e-3, "atol": 1e-5}
@@ -146,9 +148,10 @@ class Attempt:
         rows = self.odd(split)
         for row in rows:
             if row.table.columns != first.columns:
+                here, there = unlike(row.table, first)
                 raise TaskError(
                     f"row {row.number:,} of {self.name}'s {split} data (counted from 0) has other shapes than the "
-                    f"first: {_shapes(row.table)} and not {_shapes(first)}; pad or cut all rows to one shape"
+                    f"first: {here} and not {there}; pad or cut all rows to one shape"
                 )
         for row in rows:
             where = f"row {row.number:,} of its {split} data (counted from 0), {row.why}"
@@ -195,14 +198,15 @@ class Attempt:
         alone = item_losses(self.task, self.task.forward(self.model.eval(), part), part)
         said = (
             f"{self.name} cannot be compressed: what it computes for a row depends on the other rows of its batch, and "
-            "the last batch that a variant is measured on is filled up with rows that do not count"
+            "the last batch that a variant is measured on is filled up with rows that do not count: let the model give "
+            "outputs of shape [rows, ...], each row's from that row alone, and relate rows in losses() and scores()"
         )
         try:
             cut = item_values(self.task, of_first_rows(self.task.forward(exported, batch), rows, PREVIEW_ROWS), part)
         except (RuntimeError, ValueError, IndexError) as error:
-            raise ItemsError(f"{said}; outputs must be [rows, ...], those of a row its own ({error})") from error
+            raise ItemsError(f"{said} ({first_line(error)})") from error
         if cut["loss"].shape != alone.shape or not torch.allclose(cut["loss"], alone, equal_nan=True, **CLOSE):
-            raise ItemsError(f"{said}: beside another row its loss is another one")
+            raise ItemsError(f"{said} (beside another row, its loss is another one)")
 
     # -- what they share ----------------------------------------------------------------------------------------------
 
@@ -233,7 +237,3 @@ def group_of_one() -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
-
-
-def _shapes(table: Table) -> str:
-    return ", ".join(f"{name}: {str(dtype)[6:]} {list(shape)}" for name, (dtype, shape) in table.columns.items())

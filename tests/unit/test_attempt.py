@@ -202,6 +202,21 @@ def test_a_loss_over_the_batch_can_be_trained_and_not_measured(tmp_path: Path, t
         attempt.file()
 
 
+def test_rows_that_only_the_loss_relates_can_be_measured_as_the_refusal_says(tmp_path: Path) -> None:
+    class Related(Contrastive):
+        def forward(self, model: nn.Module, batch: Any) -> Tensor:
+            outputs: Tensor = model(batch["features"])
+            return outputs
+
+        def losses(self, outputs: Tensor, batch: Any) -> Tensor:
+            return super().losses(outputs @ outputs.T, batch)
+
+        def scores(self, outputs: Tensor, batch: Any) -> dict[str, Tensor]:
+            return super().scores(outputs @ outputs.T, batch)
+
+    tried(Related(), tmp_path).file()
+
+
 def test_a_shortage_on_this_machine_says_nothing_of_the_task(tmp_path: Path) -> None:
     class Own(Simple):
         def build_model(self, width: float = 1.0) -> nn.Module:

@@ -53,6 +53,7 @@ def test_a_file_uri_is_its_path(tmp_path):
     ("source", "words"),
     [
         ("/nowhere/x.parquet", "'/nowhere/x.parquet' does not exist; a relative path starts at"),
+        ("/nowhere/train-*.parquet", "train-*.parquet' does not exist; patterns (*, ?, [) are not looked up: name one"),
         ("carrier-pigeon://home/x", "neither a path nor a URI that pyarrow.fs can open"),
         ("builtin://digits", "is no built-in data; it is builtin:// and one of digits, diabetes, stdlib"),
         ("builtin://digits/all", "a slash, and one of train, validation, test"),

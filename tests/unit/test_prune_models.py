@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
@@ -87,6 +88,12 @@ def test_layers_left_whole_and_another_share_than_asked_are_told() -> None:
 # -- several outputs, branches of training ----------------------------------------------------------------------------
 
 
+@dataclass
+class Outputs:
+    y: Tensor
+    other: Tensor
+
+
 class Branches(nn.Module):
     """A perceptron with a second output layer, and with one that is used in training only."""
 
@@ -94,9 +101,9 @@ class Branches(nn.Module):
         super().__init__()
         self.kind = kind
         self.first, self.second, self.last = nn.Linear(16, 64), nn.Linear(64, 64), nn.Linear(64, 5)
-        self.other = nn.Linear(64, 3 if kind in ("tuple", "dict") else 5)
+        self.other = nn.Linear(64, 3 if kind in ("tuple", "dict", "dataclass") else 5)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor] | dict[str, Tensor]:
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor] | dict[str, Tensor] | Outputs:
         early = self.first(x).relu()
         late = self.second(early).relu()
         y: Tensor = self.last(late)
@@ -105,6 +112,8 @@ class Branches(nn.Module):
                 return y, self.other(late)
             case "dict":
                 return {"y": y, "other": self.other(late)}
+            case "dataclass":
+                return Outputs(y, self.other(late))
             case "early branch" if self.training:
                 return y + self.other(early)
             case "data" if self.training and bool(early.sum() > 0):
@@ -119,6 +128,7 @@ class Branches(nn.Module):
     [
         ("tuple", [32, 32, 5, 3]),
         ("dict", [32, 32, 5, 3]),
+        ("dataclass", [32, 32, 5, 3]),
         ("early branch", [64, 32, 5, 5]),
         ("no training", [32, 32, 5, 5]),
     ],

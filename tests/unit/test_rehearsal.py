@@ -189,8 +189,21 @@ def test_what_stands_in_the_way_of_compression_is_told_before_any_trial(folder: 
 
 
 DATA = {
-    "another column": ("validation", {"colour": [1.0] * 40}, "they must be the same"),
-    "another shape": ("test", {"features": [[1.0]] * 40}, "they must be the same"),
+    "another column": (
+        "validation",
+        {"colour": [1.0] * 40},
+        "has colour: float64 [], the train data no colour; they must be the same in all sets",
+    ),
+    "more columns than can be told": (
+        "validation",
+        {f"gene{number}": [1.0] * 40 for number in range(9)},
+        "gene4: float64 [] and 4 more, the train data no gene0, no gene1, no gene2, no gene3, no gene4 and 4 more",
+    ),
+    "another shape": (
+        "test",
+        {"features": [[1.0]] * 40},
+        "has features: float64 [1], the train data features: float32 [2]; they must be the same in all sets",
+    ),
     "text": ("train", {"label": ["red"] * 40}, "column 'label' of"),
     "a class too many": (
         "train",

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from trainables.artifact import Inputs
 from trainables.compression.structure import LAYERS
+from trainables.outputs import tensors
 
 Together = Callable[[list[int]], list[int]]  # channels of a layer -> these and all that go with them
 
@@ -104,9 +104,9 @@ def outputs_without(model: nn.Module, example: Inputs, graph: Any, group: Any) -
 @torch.no_grad()
 def differ(expected: Any, got: Any) -> bool:
     """Whether two outputs are others, beyond what rounding explains."""
-    pairs = zip(tree_leaves(expected), tree_leaves(got), strict=True)
+    pairs = zip(tensors(expected), tensors(got), strict=True)
     return any(
         not torch.allclose(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()))
         for one, other in pairs
-        if isinstance(one, Tensor) and one.is_floating_point()
+        if one.is_floating_point()
     )

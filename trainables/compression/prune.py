@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from trainables.artifact import Inputs, copy_of, two_rows
 from trainables.compression.coupling import (
@@ -31,6 +30,7 @@ from trainables.compression.coupling import (
 from trainables.compression.errors import CompressionError
 from trainables.compression.structure import Structure
 from trainables.config import Prune
+from trainables.outputs import tensors
 from trainables.words import kind_and_line
 
 ROOTS = (nn.Linear, nn.modules.conv._ConvNd, nn.LSTM)
@@ -151,7 +151,7 @@ def _remove_channels(
     with torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unwrapped parameters detected")  # and treated as we want: last dimension
         with GluInParts():
-            graph = torch_pruning.DependencyGraph().build_dependency(model, example)
+            graph = torch_pruning.DependencyGraph().build_dependency(model, example, output_transform=tensors)
     importance = torch_pruning.importance.GroupMagnitudeImportance(p=2)
     found = graph.get_all_groups(ignored_layers=kept, root_module_types=list(ROOTS))
     groups = [(names[group[0].dep.layer], _as_read(graph, group, heads)) for group in found]
@@ -304,4 +304,4 @@ def _compare(expected: list[tuple[int, ...]], got: list[tuple[int, ...]]) -> Non
 
 
 def _shapes(output: Any) -> list[tuple[int, ...]]:
-    return [tuple(leaf.shape) for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    return [tuple(tensor.shape) for tensor in tensors(output)]

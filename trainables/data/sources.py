@@ -107,7 +107,13 @@ def _local(path: Path) -> Iterator[SourceFile]:
     elif path.exists():
         yield _local_file(path.name, str(path))
     else:
-        raise DataError(f"data {str(path)!r} does not exist; a relative path starts at the folder of the task's module")
+        raise DataError(f"data {str(path)!r} does not exist; {_way_out(str(path))}")
+
+
+def _way_out(path: str) -> str:
+    if any(character in path for character in "*?["):
+        return "patterns (*, ?, [) are not looked up: name one file, or a folder that holds this set and no other"
+    return "a relative path starts at the folder of the task's module"
 
 
 def _leads_back(folder: Path, source: Path) -> bool:

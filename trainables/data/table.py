@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from trainables.tasks.base import Task
 
 LOOKED_AT_BYTES, MOST_LOOKED_AT_BYTES = 64 << 20, 4 << 30  # at a time, and in all
+MOST_SHOWN = 5  # columns in a message
 THREADED_BYTES = 1 << 20  # of one gathered column; measured: above, two threads of torch beat numpy's one
+
+Kind = tuple[torch.dtype, tuple[int, ...]]  # of a column: its element type, and the shape of one row
 
 
 class Table:
@@ -46,7 +49,7 @@ class Table:
         return cls({field.name: _view(batch.column(index), field) for index, field in enumerate(batch.schema)})
 
     @property
-    def columns(self) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    def columns(self) -> dict[str, Kind]:
         """Name -> element type and shape of one row."""
         return {name: (column.dtype, tuple(column.shape[1:])) for name, column in self._columns.items()}
 
@@ -145,9 +148,10 @@ def open_data(
                 f"which `inputs` names; it has {', '.join(map(repr, table.columns))}"
             )
         if like and like.columns != table.columns:
+            here, there = unlike(table, like)
             raise DataError(
-                f"the {split} data {source!r} has columns {_described(table)}, "
-                f"the train data {_described(like)}; they must be the same"
+                f"the {split} data {source!r} has {here}, the train data {there}; they must be the same in all sets: "
+                "write what differs alike, or leave it out"
             )
         return table
 
@@ -155,5 +159,14 @@ def open_data(
     return TaskData(train, opened("validation", train), lambda: opened("test", train))
 
 
-def _described(table: Table) -> str:
-    return ", ".join(f"{name}: {str(dtype)[6:]} {list(shape)}" for name, (dtype, shape) in table.columns.items())
+def unlike(one: Table, other: Table) -> tuple[str, str]:
+    """The columns in which two tables differ, as each has them: "x: float32 [16]" and "no x". The first of many."""
+    kinds = one.columns, other.columns
+    names = [name for name in {**kinds[1], **kinds[0]} if kinds[0].get(name) != kinds[1].get(name)]
+    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    here, there = (", ".join(_described(name, kind.get(name)) for name in names[:MOST_SHOWN]) + more for kind in kinds)
+    return here, there
+
+
+def _described(name: str, kind: Kind | None) -> str:
+    return f"{name}: {str(kind[0])[6:]} {list(kind[1])}" if kind else f"no {name}"
