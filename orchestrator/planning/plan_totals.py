@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.plan import PendingVariant, Plan, Stage, StageBound, Trial
-from orchestrator.planning.workload import Work, chain_work, known_most, known_sum, work_of
+from orchestrator.planning.workload import (
+    Work,
+    budget_fractions,
+    budget_work,
+    chain_work,
+    known_most,
+    known_sum,
+    takes_a_step,
+    work_of,
+)
 from orchestrator.spec import AutoBatchSize, TopParents
-from orchestrator.stages.design import MAX_CONFIRMED
+from orchestrator.stages.design import MAX_CONFIRMED, ladder
+from trainables.batching import part_of
 
 FIRST_STAGES = (Stage.PROBE, Stage.SHORT_RUN)  # known when the plan is made
 
@@ -20,9 +30,23 @@ def total_work(plan: Plan) -> Work:
         budget = plan.sweep.budget
         seconds = later_trials(plan) * budget.amount if budget.unit == "seconds" else 0.0
         total += Work(None, known_sum(bound.examples for bound in later), seconds)  # of batch sizes not known yet
+    total += _work_of_later_variants(plan)
     for pending in plan.pending:
         total += most_work([pending_work(plan, pending, parent) for parent in possible_parents(plan, pending)])
     return total
+
+
+def _work_of_later_variants(plan: Plan) -> Work:
+    """What compression trains, where its parents are known only once the batch size is found."""
+    sweep = plan.sweep
+    if sweep.compression is None or not isinstance(sweep.parameters.batch_size, AutoBatchSize):
+        return Work()
+    parts = [part_of(sweep.budget, part) for chain in sweep.compression.variants for part in budget_fractions(chain)]
+    sizes, rows = ladder(sweep), sweep.facts.train_rows
+    possible = [[budget_work(part, at, rows) for at in sizes if takes_a_step(part, at, rows)] for part in parts]
+    of_one_parent = [most_work(works) for works in possible if works]
+    total = sum(of_one_parent * (variants_at_most(plan) // (1 + len(sweep.compression.variants))), Work())
+    return Work(None if of_one_parent else 0, total.examples, total.seconds)  # steps: of sizes not known yet
 
 
 def most_work(works: Sequence[Work]) -> Work:

@@ -263,6 +263,20 @@ def test_what_only_the_imported_task_can_tell_is_shown_as_unknown_and_not_as_not
     assert {row["steps_at_most"] for row in told["pending"]} == {0, None}
 
 
+def test_what_compression_trains_counts_before_its_parents_are_known(tmp_path: Path) -> None:
+    grid = "{batch_size: auto, learning_rate: {base: 0.1, at_batch_size: 32, rule: linear}}"
+    chains = "{parents: {top: 1}, variants: [int8, {fine_tune: {budget_fraction: 0.5}}, {distill: {width: 0.5}}]}"
+    sections = {"objective": "{metric: val_accuracy, target: 0.9}", "goals": None, "parameters": grid}
+    sections["budget"] = "{examples: 8000}"
+    plain_sweep, compressing = (
+        plan_as_dict(expand(load_text(tmp_path, sweep_text(**sections, compression=compression))))["totals"]
+        for compression in (None, chains)
+    )
+    assert compressing["variants"] == 4
+    assert 0.9 < (compressing["examples"] - plain_sweep["examples"]) / (1.5 * 8000) <= 1
+    assert compressing["steps"] is None, "of batch sizes that are to be found"
+
+
 def test_plain_tables_are_aligned_and_whole(tmp_path: Path) -> None:
     table = baseline_table(expand(load_text(tmp_path, sweep_text())))
     title, *lines = plain(table).split("\n")
