@@ -6,6 +6,9 @@ ratio of two models. Calls within a block are not independent, so the rounds are
 covers the variation between rounds of one process, on one machine. It does not cover another machine, another process
 or another day, nor the order of compilation: of one and the same model, the copy that is compiled first is some 1 %
 slower (five processes each way, on a CPU: 1.01 and 0.995 in the mean).
+
+The control is the reference timed against itself, as one more of those that take turns: the very same compiled code. On
+a machine that is not quiet it is off 1, or its interval is wide, and then no ratio of the same rounds means anything.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ BLOCK_SECONDS = 0.01  # of one model in one round: long against timer and schedu
 MOST_CALLS, FEWEST_CALLS = 500, 1  # of one block
 CALLS_FOR_A_TAIL = 20  # a 95th percentile of fewer calls is just their maximum
 SECONDS_AT_MOST = 30.0  # for all rounds together; slow models get fewer rounds, and wider intervals
+OFF, WIDE = 1.05, 1.10  # how far the control may be from 1, and how far its interval may reach
+ATTEMPTS = 3  # each with twice the rounds of the one before
 
 Seconds = NDArray[np.float64]
 Call = Callable[[], object]  # one run of a model; returns when its result is there
@@ -49,13 +54,39 @@ def time_in_turn(
     return timed
 
 
+def time_beside_control(
+    calls: Mapping[str, Call], control: tuple[str, str], rounds: int, seconds_at_most: float = SECONDS_AT_MOST
+) -> tuple[dict[str, list[Seconds]], Estimate]:
+    """`time_in_turn`, again with twice the rounds while the control is not quiet; and the control's ratio.
+
+    `control`: the names of two calls of the same thing. Of attempts that all were not quiet, the one least off counts.
+    """
+    started, tried = time.perf_counter(), list[tuple[dict[str, list[Seconds]], Estimate]]()
+    for attempt in range(ATTEMPTS):
+        left = seconds_at_most - (time.perf_counter() - started)
+        if attempt and left <= 0:
+            break
+        timed = time_in_turn(calls, rounds * 2**attempt, left)
+        tried.append((timed, latency_ratio(timed[control[0]], timed[control[1]])))
+        if is_quiet(tried[-1][1]):
+            return tried[-1]
+    return min(tried, key=lambda one: abs(math.log(one[1].value)))
+
+
+def is_quiet(control: Estimate) -> bool:
+    """Whether the machine was quiet enough for latencies to be compared: at most 5 % off, and known to 10 %."""
+    if not 1 / OFF <= control.value <= OFF:
+        return False
+    return control.low is None or control.high is None or (control.low >= 1 / WIDE and control.high <= WIDE)
+
+
 def _order(names: list[str], number: int) -> list[str]:
-    """The first two, which are held against each other, change places from round to round.
+    """The first three, which are held against each other, are turned round from round to round.
 
     What ran just before leaves its mark on caches, clock and memory: in one and the same order a model was 1 to 10 %
     slower than itself.
     """
-    first, second = names[:2], names[2:]
+    first, second = names[:3], names[3:]
     return [*(reversed(first) if number % 2 else first), *second]
 
 

@@ -25,7 +25,7 @@ from trainables.config import Measure, TaskConfig
 from trainables.data import Table, open_data
 from trainables.evaluate import ItemsError, item_values
 from trainables.frozen import Frozen
-from trainables.latency import has_tail, latency_ms, latency_ratio, time_in_turn
+from trainables.latency import has_tail, latency_ms, latency_ratio, time_beside_control, time_in_turn
 from trainables.model_inputs import model_inputs
 from trainables.outputs import WithNames
 from trainables.results import Estimate
@@ -35,6 +35,7 @@ from trainables.tasks import load_task
 from trainables.tasks.base import Batch, Task
 
 FromSums = Callable[[float, float, int], Estimate]  # of the sum, the sum of squares and the number of observations
+CONTROL = "control_latency"
 PREFIX = {"validation": "val", "test": "test"}
 
 
@@ -184,6 +185,7 @@ def latencies(
     if parent := subjects.get("reference_"):
         ways += [
             Timed("reference_latency", parent.compiled),
+            Timed(CONTROL, parent.compiled),  # compiled already: the parent against itself
             Timed("reference_eager_latency", parent.eager),
         ]
         if has_bfloat16(device):
@@ -193,7 +195,13 @@ def latencies(
         inputs = model_inputs(task, subjects[""].eager, gather(table, rows, 0, device))
         for subject in subjects.values():
             subject.warm_up(inputs)
-        timed = time_in_turn({way.name: call(way.run, inputs, device) for way in ways}, measure.rounds)
+        calls = {way.name: call(way.run, inputs, device) for way in ways}
+        if CONTROL in calls:
+            timed, ratio = time_beside_control(calls, (CONTROL, "reference_latency"), measure.rounds)
+            metrics[f"{CONTROL}_ratio_batch_{rows}"] = ratio
+            del timed[CONTROL]
+        else:
+            timed = time_in_turn(calls, measure.rounds)
         by_round = all(map(has_tail, timed.values()))  # for all of them or for none: they stand side by side
         for name, rounds in timed.items():
             metrics[f"{name}_p50_ms_batch_{rows}"] = latency_ms(rounds, 0.50)

@@ -13,6 +13,7 @@ Names of metrics (the keys of `TrialResult.metrics` and `Report.metrics`):
     converted_fraction            of a variant: the share of its bytes that are 8-bit integers; 0 without int8
     latency_p50_ms_batch_<b>, latency_p95_ms_batch_<b>        of the exported model, compiled, in a fresh process
     latency_ratio_batch_<b>       its p50 over the p50 of its parent compiled, measured in alternation; lower is faster
+    control_latency_ratio_batch_<b>  the parent against itself, timed in the same rounds: 1 on a quiet machine
     val_<m>_change                variant minus parent on the same validation rows, paired row by row
     compile_seconds, process_peak_rss_bytes, and on CUDA device_peak_memory_bytes    of the measuring process
     reference_<any of the above>  the parent's own figure, from the same measuring process

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 
 from orchestrator.analysis.goals import goal_words
+from orchestrator.analysis.latencies import not_quiet
 from orchestrator.analysis.machines import machine
 from orchestrator.analysis.statistics import SAME_SIGN, Verdict, paired_difference, pairs_needed
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import tuned
-from orchestrator.analysis.words import listing, plural, quantity
+from orchestrator.analysis.words import listing, number, plural, quantity
 from orchestrator.spec import Goal
 
 MOST_TOLD = 4  # trials by their ids
@@ -38,6 +39,21 @@ def without_figure(table: SweepTable) -> list[str]:
         return []
     shown = listing(lacking[:MOST_TOLD]) + (f" and {len(lacking) - MOST_TOLD} more" * (len(lacking) > MOST_TOLD))
     return [f"{shown} ended with a {metric} that is no finite number: a configuration with such a seed takes no part."]
+
+
+def noisy_machine(table: SweepTable) -> list[str]:
+    """What the control of the latencies says, where it says that they mean nothing."""
+    found = not_quiet(table)
+    if not found:
+        return []
+    worst, trials = found[0], len({one.trial for one in found})
+    low, high = worst.control.low, worst.control.high
+    interval = f" ({number(low)} to {number(high)})" if low is not None and high is not None else ""
+    return [
+        f"Latencies are not usable, and the choice does not use them: beside {plural(trials, 'variant')} the parent "
+        f"timed against itself was not 1, at worst {number(worst.control.value)}{interval} at batch {worst.batch}, "
+        f"beside {worst.trial}. The machine was not quiet; measure where nothing else runs."
+    ]
 
 
 def doubts(table: SweepTable, chosen: Configuration, row: Row, not_asked: Sequence[Goal]) -> list[str]:

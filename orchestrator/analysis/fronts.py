@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from orchestrator.analysis.effort import SAME
-from orchestrator.analysis.latencies import latencies_ms, latency_batches
+from orchestrator.analysis.latencies import latencies_ms, latency_batches, not_quiet
 from orchestrator.analysis.pareto import front, levels
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, SweepTable
@@ -14,10 +14,11 @@ from orchestrator.spec import Mode
 
 
 def deployment_front(table: SweepTable) -> frozenset[str]:
-    """Objective against bytes and the median latency at each measured batch size."""
+    """Objective against bytes and the median latency at each measured batch size, where the machine was quiet."""
     objective = table.plan.objective
     costs = [_summaries(table, "artifact_bytes")]
-    costs += [latencies_ms(table, batch) for batch in latency_batches(table.variants)]
+    if not not_quiet(table):
+        costs += [latencies_ms(table, batch) for batch in latency_batches(table.variants)]
     figures = [_summaries(table, objective.metric), *costs]
     points = {c.key: [each[c.key].mean if c.key in each else math.nan for each in figures] for c in table.variants}
     lowest: list[Mode] = ["min"] * len(costs)

@@ -8,18 +8,25 @@ faster model than 0.31 ms in a fast one. Each is timed in alternation with its u
 holds all of them against one speed of the machine. The median is over all parents of one network, that is, of the same
 options of the task: how they were trained does not decide how fast they are. What was measured, when it was, stays in
 each trial's metrics.
+
+Where the parent timed against itself, the control of each measuring, is off 1 or uncertain, the machine was not quiet:
+latencies of that sweep then decide nothing, and are said not to be usable.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, SweepTable
+from trainables.latency import is_quiet
+from trainables.results import Estimate
 
+CONTROL = "control_latency_ratio_batch_"
 P50 = "latency_p50_ms_batch_"
 
 
@@ -27,6 +34,28 @@ def latency_batches(configurations: Iterable[Configuration]) -> list[int]:
     """The batch sizes at which latency was measured, ascending."""
     names = {name for c in configurations for row in c.measured if row.result for name in row.result.metrics}
     return sorted(int(name.removeprefix(P50)) for name in names if name.startswith(P50))
+
+
+@dataclass(frozen=True)
+class NotQuiet:
+    """A variant's measuring in which the parent timed against itself did not come out as 1."""
+
+    trial: str
+    batch: int
+    control: Estimate
+
+
+def not_quiet(table: SweepTable) -> tuple[NotQuiet, ...]:
+    """Empty where latencies can be used: all controls were quiet. The farthest off comes first."""
+    found = [
+        NotQuiet(row.id, int(name.removeprefix(CONTROL)), control)
+        for variant in table.variants
+        for row in variant.measured
+        if row.result is not None
+        for name, control in row.result.metrics.items()
+        if name.startswith(CONTROL) and not is_quiet(control)
+    ]
+    return tuple(sorted(found, key=lambda one: -abs(math.log(one.control.value))))
 
 
 def latency_ratio(configuration: Configuration, batch: int) -> Summary | None:

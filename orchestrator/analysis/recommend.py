@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.analysis import doubts, explain, training_words
 from orchestrator.analysis.choose import Candidate, Choice, choose
 from orchestrator.analysis.effort import Effort, efforts
 from orchestrator.analysis.fronts import deployment_front
 from orchestrator.analysis.goals import GoalResult, is_relative, judge, meets, total_shortfall
-from orchestrator.analysis.latencies import latency_batches, latency_ratio
+from orchestrator.analysis.latencies import latency_batches, latency_ratio, not_quiet
 from orchestrator.analysis.statistics import of_one
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.verdict import judge_batch_size
@@ -91,6 +91,7 @@ def recommend(table: SweepTable) -> Recommendation:
     doubtful = (
         *doubts.progress(table),
         *doubts.without_figure(table),
+        *doubts.noisy_machine(table),
         *_better_trained(table, chosen),
         *doubts.doubts(table, chosen, row, [g for g in table.plan.goals if g not in goals]),
         *doubts.advice(table, chosen, second.configuration if second else None),
@@ -187,6 +188,8 @@ def _choose(table: SweepTable, configurations: Sequence[Configuration]) -> Choic
     front = deployment_front(table) if configurations[0].kind == "variant" else frozenset()
     known = efforts(table)
     candidates = [candidate(table, c, front, known.get(table.parent_of(c).key)) for c in configurations]
+    if not_quiet(table):
+        candidates = [replace(one, speed=None) for one in candidates]
     by_key = {c.key: c for c in configurations}
 
     def beside(one: str, other: str) -> list[dict[int, float]]:

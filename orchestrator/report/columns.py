@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.goals import GoalResult, GoalVerdict
-from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio
+from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio, not_quiet
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import to_target, tuned
 from orchestrator.analysis.words import number, quantity, summary_words
@@ -145,4 +145,5 @@ def _latency(table: SweepTable, batch: int) -> Column:
         ratio = latency_ratio(configuration, batch)
         return short(configuration) + ("" if ratio is None else f" {ratio.mean:.2f}x")
 
-    return Column(f"ms at {batch}", cell, short=short)
+    doubt = "?" if not_quiet(table) else ""
+    return Column(f"ms at {batch}{doubt}", cell, short=short)

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.doubts import noisy_machine
 from orchestrator.analysis.explain import label
 from orchestrator.analysis.goals import LATENCY_PREFIX, goal_words, is_relative
 from orchestrator.analysis.machines import measured_on, trained_on
@@ -172,7 +173,8 @@ def warnings(comparison: Comparison) -> list[str]:
     rows = [row for c in comparison.table.variants for row in c.measured if row != recommended]
     lines = [f"{row.id} ({row.compression}): {text}" for row in rows if row.result for text in row.result.warnings]
     more = [f"and {plural(len(lines) - MAX_WARNINGS, 'more warning')}: --format json has all"]
-    return lines[:MAX_WARNINGS] + (more if len(lines) > MAX_WARNINGS else [])
+    shown = lines[:MAX_WARNINGS] + (more if len(lines) > MAX_WARNINGS else [])
+    return [*noisy_machine(comparison.table), *shown]
 
 
 def broken(table: SweepTable) -> list[RenderableType]:

@@ -27,6 +27,7 @@ from trainables.config import (
     trial_id,
 )
 from trainables.data import TaskData, open_data
+from trainables.latency import ATTEMPTS
 from trainables.place import Place
 from trainables.results import Estimate, Report, Status, TrialResult
 from trainables.storage import Storage
@@ -146,7 +147,11 @@ def test_has_every_promised_figure_with_its_interval_or_the_reason_for_none(made
     for name, estimate in metrics.items():
         assert np.isfinite(estimate.value), name
         assert (estimate.low is not None and estimate.high is not None) or estimate.note, name
-    assert metrics["latency_p50_ms_batch_16"].n == MEASURE.rounds
+    twice = [
+        MEASURE.rounds * 2**attempt for attempt in range(ATTEMPTS)
+    ]  # measured again where the machine was not quiet
+    assert metrics["latency_p50_ms_batch_16"].n == metrics["control_latency_ratio_batch_16"].n
+    assert metrics["latency_p50_ms_batch_16"].n in twice
     assert {"measure_device", "measure_threads", "torch", "precision", "cpu"} <= set(made.result.environment)
 
 

@@ -8,10 +8,12 @@ import pytest
 
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.fronts import deployment_front
-from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio
+from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio, not_quiet
 from orchestrator.analysis.table import SweepTable, make_table
+from orchestrator.report.columns import variant_columns
 from orchestrator.report.command import plain_text
 from orchestrator.report.plots import deployment_plots
+from orchestrator.report.terminal import warnings
 from tests.sample_sweep import CHAINS, sample_plan, sample_results
 from trainables.results import Estimate
 
@@ -88,3 +90,38 @@ def test_what_was_not_measured_has_no_latency() -> None:
     table = sample(lambda metrics: {name: took for name, took in metrics.items() if "latency" not in name})
     assert latency_batches(table.variants) == []
     assert latencies_ms(table, 1) == {}
+
+
+def with_control(value: float, half: float) -> SweepTable:
+    """A sweep of which one measuring was disturbed by so much."""
+    plan = sample_plan()
+    results = {result.id: result for result in sample_results(plan)}
+    first = next(result for result in results.values() if result.kind == "variant")
+    control = Estimate(value=value, low=value - half, high=value + half, n=20)
+    metrics = first.metrics | {"control_latency_ratio_batch_64": control}
+    results[first.id] = first.model_copy(update={"metrics": metrics})
+    return make_table(plan, results)
+
+
+@pytest.mark.parametrize(("value", "half"), [(0.63, 0.02), (1.06, 0.01), (1.0, 0.2)])
+def test_a_parent_that_is_not_as_fast_as_itself_makes_latencies_unusable(value: float, half: float) -> None:
+    table = with_control(value, half)
+    (found,) = not_quiet(table)
+    assert (found.batch, found.control.value) == (64, value)
+    comparison = compare(table)
+    reasons = " ".join(comparison.recommendation.reasons)
+    assert "fastest" not in reasons
+    said = [caveat for caveat in comparison.recommendation.caveats if "Latencies are not usable" in caveat]
+    assert len(said) == 1
+    assert f"at batch 64, beside {found.trial}" in said[0]
+    assert said[0] in warnings(comparison), "it stands under the table too"
+    titles = [column.title for column in variant_columns(comparison)]
+    assert [title for title in titles if "ms at" in title] == ["ms at 1?", "ms at 64?"]
+
+
+def test_a_quiet_control_changes_nothing() -> None:
+    table = with_control(0.98, 0.03)
+    assert not_quiet(table) == ()
+    comparison = compare(table)
+    assert any("fastest" in reason for reason in comparison.recommendation.reasons)
+    assert not any("not usable" in caveat for caveat in comparison.recommendation.caveats)

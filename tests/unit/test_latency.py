@@ -10,9 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from trainables import latency
-from trainables.latency import has_tail, latency_ms, latency_ratio, median, time_in_turn
+from trainables.latency import (
+    has_tail,
+    is_quiet,
+    latency_ms,
+    latency_ratio,
+    median,
+    time_beside_control,
+    time_in_turn,
+)
+from trainables.results import Estimate
 
 
 @pytest.mark.parametrize(("n", "rank"), [(6, 1), (9, 2), (12, 3), (20, 6), (30, 10), (100, 40)])
@@ -99,3 +109,49 @@ def test_slow_models_get_fewer_rounds_but_at_least_one() -> None:
 def test_fast_models_get_blocks_long_enough_for_a_tail() -> None:
     timed = time_in_turn({"fast": lambda: None}, rounds=2)
     assert len(timed["fast"][0]) == latency.MOST_CALLS
+
+
+def test_the_control_is_timed_again_until_the_machine_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disturbed at the first attempt, quiet at the second; what counts are the rounds of the second."""
+    asked: list[int] = []
+
+    def timed(calls: object, rounds: int, seconds_at_most: float) -> dict[str, list[NDArray[np.float64]]]:
+        asked.append(rounds)
+        off = 0.63 if len(asked) == 1 else 1.01
+        return {name: [np.full(3, off if name == "control" else 1.0)] * rounds for name in ("own", "parent", "control")}
+
+    monkeypatch.setattr(latency, "time_in_turn", timed)
+    found, control = time_beside_control({}, ("control", "parent"), 8)
+    assert asked == [8, 16]
+    assert len(found["own"]) == 16
+    assert control.value == pytest.approx(1.01)
+
+
+def test_one_and_the_same_call_is_the_control_of_itself() -> None:
+    def work() -> float:
+        return sum(i * i for i in range(2000))
+
+    timed, control = time_beside_control({"own": work, "parent": work, "control": work}, ("control", "parent"), 6)
+    assert set(timed) == {"own", "parent", "control"}
+    assert control.n == len(timed["parent"])
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "quiet"),
+    [
+        (1.0, 0.97, 1.04, True),
+        (1.02, None, None, True),
+        (0.63, 0.6, 0.66, False),
+        (1.06, 1.05, 1.07, False),
+        (1.0, 0.8, 1.05, False),
+    ],
+)
+def test_a_control_is_quiet_within_5_percent_and_known_to_10(
+    value: float, low: float | None, high: float | None, quiet: bool
+) -> None:
+    assert is_quiet(Estimate(value=value, low=low, high=high)) is quiet
+
+
+def test_what_is_held_against_each_other_goes_first_in_every_other_round() -> None:
+    names = ["own", "parent", "control", "eager"]
+    assert [latency._order(names, number) for number in range(2)] == [names, ["control", "parent", "own", "eager"]]
