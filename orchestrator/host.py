@@ -67,3 +67,15 @@ def outer_run_note() -> str:
         f"{', '.join(found)} of an outer MLflow run: the sweep records runs of its own{tagged}, in an experiment of "
         "its own name"
     )
+
+
+def load_note(load: float | None = None, cores: int | None = None) -> str:
+    """What the load average of the last minute says of seconds measured now; empty where the cores can carry it.
+
+    `load` and `cores` are this machine's where they are not given.
+    """
+    load = os.getloadavg()[0] if load is None else load
+    cores = (os.cpu_count() or 1) if cores is None else cores
+    if load <= cores:
+        return ""
+    return f"load {load:.0f} on {cores} cores: others are at work here, so seconds and latencies of now mean little"

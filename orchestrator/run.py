@@ -17,7 +17,7 @@ from orchestrator.analysis.stored import PLAN, earlier_words, save_plan, stored_
 from orchestrator.display import display, outliving_its_readers
 from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG, RUNNING_ELSEWHERE
 from orchestrator.final_reading import read_test_data
-from orchestrator.host import outer_run_note
+from orchestrator.host import load_note, outer_run_note
 from orchestrator.interrupts import Interrupts, heeding_signals
 from orchestrator.judging import Judged
 from orchestrator.plan import Plan, Trial
@@ -121,7 +121,7 @@ def _run(
     """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
     earlier = earlier_words(storage, plan)  # before the keeper writes another plan
     keeper = PlanKeeper(plan, storage)
-    if note := outer_run_note():
+    for note in filter(None, (outer_run_note(), load_note() if ray_settings.address is None else "")):
         print(f"paretune: {note}", file=sys.stderr)
     check_tracking(default_tracking_uri(storage))
     recorder = Recorder(journal, plan=plan)

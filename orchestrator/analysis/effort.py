@@ -6,8 +6,9 @@ step (the same batch, division, precision, workers, optimiser and task; other ra
 
     seconds = steps x exp(mean log seconds of that step)        spread: pooled over all steps that were timed repeatedly
 
-and training is called slower only where Student's 95 % interval of the ratio is above 1.5. The margin is for what no
-spread within a step shows: all runs of one batch size may have run in the same busy hour.
+Runs too short for a clock to say anything of them time nothing. And training is called slower only where Student's 95 %
+interval of the ratio is above 1.5. The margin is for what no spread within a step shows: all runs of one batch size may
+have run in the same busy hour.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from statistics import fmean
 from scipy.special import stdtrit
 
 from orchestrator.analysis.pooling import ALPHA
-from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.targets import seconds_per_step
 
 SAME = 1.05  # a ratio up to this counts as equal
+SHORTEST_SECONDS = 0.1  # of a run: below, starting and stopping is most of it
 SLOWER = 1.5  # seconds decide from here on
 
 
@@ -100,12 +102,16 @@ def _step_of(baseline: Configuration) -> str:
 def _paces(table: SweepTable) -> dict[str, Pace]:
     timed: dict[str, list[float]] = defaultdict(list)
     for baseline in table.baselines:
-        seconds = (seconds_per_step(row) for row in baseline.rows if row.trained)
+        seconds = (seconds_per_step(row) for row in baseline.rows if row.trained and _is_long_enough(row))
         timed[_step_of(baseline)].extend(math.log(each) for each in seconds if each is not None)
     kinds = {key: logs for key, logs in timed.items() if logs}
     degrees = sum(len(logs) - 1 for logs in kinds.values())
     deviation = math.sqrt(sum(map(_squares, kinds.values())) / degrees) if degrees else 0.0
     return {key: Pace(key, fmean(logs), len(logs), deviation, degrees) for key, logs in kinds.items()}
+
+
+def _is_long_enough(row: Row) -> bool:
+    return row.result is not None and bool(row.result.history) and row.result.history[-1].seconds >= SHORTEST_SECONDS
 
 
 def _squares(values: Iterable[float]) -> float:

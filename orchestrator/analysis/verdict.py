@@ -43,10 +43,11 @@ from orchestrator.analysis.statistics import (
 )
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.analysis.targets import crossings
-from orchestrator.analysis.words import listing, target_words
+from orchestrator.analysis.words import listing, number, target_words
 from orchestrator.plan import Stage
 from trainables.results import Estimate
 
+SHORTEST = 0.01  # seconds to the target; below, a clock tells nothing apart
 AS_FAST = 1.10  # a mean ratio of seconds up to this may count as equal
 
 
@@ -216,8 +217,12 @@ def _difference(contender: Contender, fastest: Contender, whole: Sequence[Conten
 def _why_none(table: SweepTable, tuned: Fit, found: Sequence[Contender]) -> str | None:
     """Why there is no verdict: in the words of a person who waits for it."""
     target = target_words(table.plan.objective)
-    if any(contender.is_whole for contender in found) and not _any_waiting(found):
-        return None
+    whole = [contender for contender in found if contender.is_whole]
+    if whole and not _any_waiting(found):
+        soonest = min(contender.seconds.mean for contender in whole)
+        if soonest >= SHORTEST:
+            return None
+        return f"{target} is reached within {number(soonest)} s, too short to compare: a harder target would tell"
     waiting = [row.result for row in table.rows].count(None) + [probe.result for probe in table.probes].count(None)
     if waiting:
         return f"{waiting} of the trials asked for so far have not ended"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
-from orchestrator.host import has_name, home, outer_run_note, proxies
+from orchestrator.host import has_name, home, load_note, outer_run_note, proxies
 from orchestrator.ray_folder import NoFolderError, ray_folder
 from orchestrator.remote.doctor import Check
 from trainables.credentials import without_credentials
@@ -19,8 +19,13 @@ def check_surroundings() -> Iterator[Check]:
     yield check_home()
     yield check_sockets()
     yield from check_proxies(os.environ.get("MLFLOW_TRACKING_URI"))
+    yield check_load(load_note())
     if note := outer_run_note():
         yield Check("note", "mlflow", note)
+
+
+def check_load(note: str) -> Check:
+    return Check("note", "load", note) if note else Check("ok", "load", "no more is at work than there are cores")
 
 
 def check_home() -> Check:

@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.analysis.choose import Candidate, Step, Tie, choose
-from orchestrator.analysis.effort import Effort, Pace
+from orchestrator.analysis.effort import Effort, Pace, efforts
+from orchestrator.analysis.table import make_table
+from tests.sample_sweep import sample_plan, sample_results
+from trainables.results import TrialResult
 
 
 def one(key: str, value: float, **figures: Any) -> Candidate:
@@ -174,3 +177,14 @@ def test_one_kind_of_step_is_not_slower_than_itself() -> None:
     """Two learning rates at one batch size: the clock has nothing to say, whatever it said."""
     fast, slow = (Effort(100, 100, timed(seconds, 9, 0.01, "one")) for seconds in (1.0, 9.0))
     assert not slow.is_slower(fast)
+
+
+def test_runs_too_short_for_a_clock_time_nothing() -> None:
+    plan = sample_plan(chains=(), goals=())
+    short = {result.id: in_a_moment(result) for result in sample_results(plan)}
+    assert {effort.pace for effort in efforts(make_table(plan, short)).values()} == {None}
+
+
+def in_a_moment(result: TrialResult) -> TrialResult:
+    history = tuple(report.model_copy(update={"seconds": report.seconds / 10_000}) for report in result.history)
+    return result.model_copy(update={"history": history})

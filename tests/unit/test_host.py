@@ -164,3 +164,10 @@ def test_run_says_where_it_cannot_write_before_it_reads_any_data(
         f"paretune: the folder for converted data, {tmp_path}/file/cache, cannot be written (Not a directory): set "
         "PARETUNE_CACHE to one that can\n"
     )
+
+
+def test_more_work_than_cores_is_told_with_both() -> None:
+    note = host.load_note(24.3, 2)
+    assert note.startswith("load 24 on 2 cores: ")
+    assert host.load_note(1.9, 2) == ""
+    assert (doctor_host.check_load(note).level, doctor_host.check_load("").level) == ("note", "ok")
