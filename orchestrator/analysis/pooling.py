@@ -18,10 +18,12 @@ alone speak.
 Scales: the arcsine of the root of shares, which makes a binomial's variance the same everywhere (Anscombe 1948) and
 takes 0 and 1 as well; the logarithm of losses; all others as they are.
 
-Simulated (benchmarks/seed_verdicts.py; normal errors; 3 to 16 configurations; spreads equal, or up to 10 times as wide
-in one or in half of them, or lognormal): false alarms of one comparison at 5 % are 2 to 6 %, coverage is 94 % or more.
-A difference of 6 standard deviations is told with two seeds in 95 % of sweeps of 8 configurations; by the two alone, in
-36 %. When not to trust it: three configurations and two seeds, of which one spreads ten times as wide, are at the 6 %.
+Simulated (benchmarks/seed_verdicts.py; normal errors; 3 to 16 configurations of 2 to 5 seeds; spreads equal, 3 or 10
+times as wide in one or in half of them, or lognormal): false alarms of one comparison at 5 % are 0.5 to 6 %, and so
+is what the intervals miss. A difference of 6 standard deviations is told with two seeds in 96 % of sweeps of 8
+configurations; by the two alone, in 36 %. When not to trust it: where one of 4 configurations spreads ten times as
+wide, two seeds give 6.3 %; and with two seeds that one, if it is taken for the best of 8 or 16, is told from another
+in 12 % of sweeps.
 """
 
 from __future__ import annotations
