@@ -6,6 +6,7 @@
     collective   every worker waits for all others before each reading, as gradients do
     fail         raise | system_exit | die | hang | out_of_memory | memory_error: before reading `at`, on worker `rank`
     times        how many attempts fail so (default: all)
+    worn         at its end, the process is one that has grown too much in too many trials
     tamper       turn every global setting of the process, and leave it so
 A trial keeps a checkpoint of its readings and goes on from it. Every attempt leaves a file that tells its process.
 Trials of other tasks are run in earnest.
@@ -25,6 +26,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+import trainables.runner
 import trainables.trial
 from orchestrator.plan import Choice, PendingVariant, Plan, Trial
 from orchestrator.spec import (
@@ -58,6 +60,8 @@ def run_trial(trial: str, config: BaselineConfig | VariantConfig, place: Place) 
         from tests.unit.test_clean import turn_everything
 
         turn_everything(place.cache)
+    if script.get("worn"):
+        trainables.runner.LEAST_TRIALS, trainables.runner.WORN_BYTES = 1, -(1 << 40)
     count = int(script.get("readings", 3))
     for number in range(len(history) + 1, count + 1):
         time.sleep(float(script.get("sleep_s", 0.0)))

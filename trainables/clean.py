@@ -61,6 +61,7 @@ class Snapshot:
             write(self.values[name])
         torch.compiler.reset()
         gc.collect()
+        gc.freeze()  # what torch keeps of a trial (each export leaves hundreds of objects) is looked through once only
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
             torch._C._host_emptyCache()  # pinned memory, through which batches go to the device

@@ -58,6 +58,7 @@ class Reading(Frozen):
 class Finished(Frozen):
     say: Literal["finished"] = "finished"
     result: TrialResult
+    worn: bool = False  # the worker holds much more memory than at its first trial: to be renewed before the next one
 
 
 class Raised(Frozen):

@@ -80,6 +80,11 @@ def resident_bytes() -> int:
     return _status("VmRSS")
 
 
+def own_bytes() -> int:
+    """What this process holds for itself, without files that are mapped and shared (RssAnon in proc(5))."""
+    return _status("RssAnon")
+
+
 def available_bytes() -> int:
     """What this machine, or the container around this process, can still give without swapping."""
     lines = Path("/proc/meminfo").read_text().splitlines()

@@ -19,7 +19,7 @@ from trainables.commands import Advance, Answer, Cause, Failure, Finished, Raise
 from trainables.config import AnyTrialConfig
 from trainables.credentials import without_credentials
 from trainables.data_parallel import MicroBatchTooLargeError
-from trainables.memory import out_of_memory
+from trainables.memory import out_of_memory, own_bytes
 from trainables.place import Place
 from trainables.resplit import SmallerNextError
 from trainables.results import Report, TrialResult
@@ -28,6 +28,10 @@ from trainables.words import TrialWarning, own_place
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 RunTrial = Callable[[str, AnyTrialConfig, Place], Iterator[Report | TrialResult]]
+
+
+WORN_BYTES = 1 << 30
+LEAST_TRIALS = 101
 
 
 class Runner:
@@ -41,6 +45,7 @@ class Runner:
         self._running: Iterator[Report | TrialResult] | None = None
         self._has_finished = False
         self._warnings: list[str] = []
+        self._wear = Wear()
 
     def obey(self, command: Start | Advance) -> Answer:
         """Run up to the trial's next word. Nothing that a trial does is raised here."""
@@ -106,7 +111,8 @@ class Runner:
             case TrialResult() as result:
                 self._has_finished = True
                 told = (*self._warnings, *result.warnings)
-                return Finished(result=result.model_copy(update={"warnings": told}))
+                worn = self._wear.after_trial(own_bytes())
+                return Finished(result=result.model_copy(update={"warnings": told}), worn=worn)
             case _:
                 raise RuntimeError("the trial ended without a result")
 
@@ -136,6 +142,24 @@ class Runner:
             error=without_credentials(" ".join(f"{type(error).__name__}: {error}{where}".split())),
             traceback=without_credentials(text),
         )
+
+
+class Wear:
+    """How much a process has grown since the end of its first trial: what torch keeps of each, nobody gives back.
+
+    A process is worn when it has grown by `WORN_BYTES`, but no sooner than after `LEAST_TRIALS`, so that a new one,
+    which costs some seconds, is started for less than one trial in a hundred.
+    """
+
+    def __init__(self) -> None:
+        self._trials = self._first_bytes = 0
+
+    def after_trial(self, held_bytes: int) -> bool:
+        """Whether the process is worn, holding so many bytes at the end of one more trial."""
+        self._trials += 1
+        if self._trials == 1:
+            self._first_bytes = held_bytes
+        return self._trials >= LEAST_TRIALS and held_bytes - self._first_bytes > WORN_BYTES
 
 
 def can_go_on(failure: Failure, place: Place) -> bool:

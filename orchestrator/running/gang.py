@@ -1,8 +1,9 @@
 """A gang: a Tune trainable that owns one group of workers and has it run one trial after another.
 
 Tune reuses the trainable (`reuse_actors=True`), so a trial costs a few messages instead of a group's start. A group is
-started anew only when the next trial wants workers of another shape, or when one of them was lost. A gang that has
-nothing to do gives its workers' resources back, so that another gang's larger group finds room.
+started anew only when the next trial wants workers of another shape, when one of them was lost, or, between two trials,
+when they have grown much in a hundred or more. A gang that has nothing to do gives its workers' resources back, so that
+another gang's larger group finds room.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Gang(tune.Trainable):
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._group: Group | None = None
+        self._is_worn = False
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -102,6 +104,8 @@ class Gang(tune.Trainable):
         self._job = Assignment.model_validate_json(config["assignment"])
         self._retries = self._restarts = 0
         self._is_started = self._is_paused = False
+        if self._is_worn:  # only now: that there is a next trial says that the result has arrived
+            self._close()
         self._ensure_group()
         self._start_timer(SILENT_S)
 
@@ -120,7 +124,8 @@ class Gang(tune.Trainable):
                     }
                     value = report.metrics.get(self._job.objective)
                     return result if value is None else {**result, "objective": value}
-                case Finished(result=trial_result):
+                case Finished(result=trial_result, worn=worn):
+                    self._is_worn = worn
                     return {"done": True, "result": trial_result.model_dump_json()}
                 case Waiting(reason=reason, node_is_gone=node_is_gone):
                     self._is_started = False
@@ -166,7 +171,7 @@ class Gang(tune.Trainable):
         return self._group
 
     def _close(self) -> None:
-        group, self._group = self._group, None
+        group, self._group, self._is_worn = self._group, None, False
         if group is not None:
             group.close()
 

@@ -55,6 +55,12 @@ def test_seed_verdicts() -> None:
     assert len(printed("seed_verdicts", "--draws", "1").splitlines()) == 1 + 3 * 4 * 6
 
 
+def test_worker_growth() -> None:
+    text = printed("worker_growth", "--trials", "100")
+    assert "to trial  100:" in text
+    assert "times the CPU at the end; 0 times the worker asked to be renewed" in text
+
+
 def test_driver() -> None:
     text = printed("driver", "--trials", "20", "60", "--sweeps", "best")
     assert "milliseconds per trial, 60 trials over 20: highest ratio" in text

@@ -37,6 +37,7 @@ BENCHMARKS = (
     "noise_scale",
     "seed_verdicts",
     "trial_overhead",
+    "worker_growth",
 )
 HELD_ELSEWHERE = {
     "make test": "is what runs this test",

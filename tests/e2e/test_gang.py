@@ -169,6 +169,16 @@ def test_a_trial_that_hangs_is_ended_with_the_place_where_it_hung(storage: Stora
     assert not nothing_left()
 
 
+def test_workers_that_have_grown_are_renewed_between_two_trials_which_is_no_failure(storage: Storage) -> None:
+    first, worn, after, last = scripted(0), scripted(1, worn=True), scripted(2), scripted(3)
+    results = run(sweep_of(first, worn, after, last), storage).results
+    assert {result.status for result in results.values()} == {Status.COMPLETED}
+    assert pids(storage, first) == pids(storage, worn)
+    assert len(set(pids(storage, worn) + pids(storage, after))) == 2
+    assert pids(storage, after) == pids(storage, last)  # of one attempt each
+    assert not nothing_left()
+
+
 @pytest.mark.parametrize("victim", [("ray::TrainController",), ("ray::Gang", "ray::ResourceTrainable")])
 def test_a_lost_gang_gives_its_workers_room_back(storage: Storage, victim: tuple[str, ...]) -> None:
     """Both workers fill the machine: what a dead owner keeps reserved, nobody else can have."""

@@ -21,7 +21,7 @@ from trainables.data import DataError
 from trainables.place import Place
 from trainables.resplit import SmallerNextError
 from trainables.results import Report, TrialResult
-from trainables.runner import Runner, can_go_on, cause_of, load_runner
+from trainables.runner import LEAST_TRIALS, Runner, Wear, can_go_on, cause_of, load_runner
 from trainables.storage import Storage, StorageError
 
 TRIAL = scripted()
@@ -159,6 +159,33 @@ def test_nothing_of_a_trial_outlives_it(place: Place, how: str) -> None:
     runner.let_go()
     gc.collect()
     assert models[0]() is None
+
+
+def test_what_torch_keeps_of_every_trial_is_looked_through_once(place: Place) -> None:
+    """The objects that a collection goes through do not grow with the trials: an export leaves hundreds for good."""
+    kept = []
+
+    def trial(place: Place) -> Iterator[Any]:
+        kept.append([[number] for number in range(10_000)])
+        yield result_of(TRIAL, 0.5)
+
+    runner, seen = runner_of(trial, place), []
+    for _ in range(4):
+        runner.obey(START)
+        seen.append(len(gc.get_objects()))
+    assert max(seen) < seen[0] + 5_000  # of 40,000
+
+
+def test_a_worker_asks_to_be_renewed_when_it_has_grown_and_for_less_than_one_trial_in_a_hundred() -> None:
+    grows = [Wear().after_trial(0), Wear().after_trial(1 << 40)]
+    assert grows == [False, False]
+    wear = Wear()
+    asked = [wear.after_trial(number * (20 << 20)) for number in range(110)]  # 20 MiB a trial
+    assert asked.index(True) == LEAST_TRIALS - 1
+    slowly = Wear()
+    assert [slowly.after_trial(number << 20) for number in range(1200)].index(True) == 1025  # more than 1 GiB
+    steady = Wear()
+    assert not any(steady.after_trial(8 << 30) for _ in range(500))
 
 
 def test_settings_and_seeds_are_put_back_before_each_trial(place: Place) -> None:
