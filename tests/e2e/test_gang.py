@@ -170,7 +170,8 @@ def test_a_trial_that_hangs_is_ended_with_the_place_where_it_hung(storage: Stora
 
 
 def test_workers_that_have_grown_are_renewed_between_two_trials_which_is_no_failure(storage: Storage) -> None:
-    first, worn, after, last = scripted(0), scripted(1, worn=True), scripted(2), scripted(3)
+    first, after, last = (scripted(seed, num_workers=2) for seed in (0, 2, 3))  # both CPUs: one gang runs them all
+    worn = scripted(1, num_workers=2, worn=True)
     results = run(sweep_of(first, worn, after, last), storage).results
     assert {result.status for result in results.values()} == {Status.COMPLETED}
     assert pids(storage, first) == pids(storage, worn)
