@@ -31,7 +31,7 @@ class DamagedFileError(Exception):
 
     def __init__(self, name: str, what: str) -> None:
         super().__init__(f"{name} is damaged: {what}")
-        self.what = what
+        self.name, self.what = name, what
 
 
 def sealed(content: bytes) -> bytes:

@@ -241,7 +241,7 @@ class Ledger:
         try:
             return load_result(self._storage, trial)
         except DamagedFileError as error:
-            self._damaged[trial] = f"{error}; the trial was run again, and made it anew"
+            self._damaged[trial] = f"{error.name} was damaged; the trial was run again, and made it anew"
             self.tell(f"{error}; its trial is run again, and makes it anew")
             return None
 
