@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ from drive_scripted import TRIALS
 from scripted import attempts
 
 from orchestrator.leftovers import OWNER, Owner
-from orchestrator.ray_folder import PREFIX, places
+from orchestrator.ray_folder import PREFIX
 from trainables.storage import Storage
 
 DRIVER = Path(__file__).with_name("drive_scripted.py")
@@ -26,10 +27,14 @@ pytestmark = pytest.mark.timeout(3600)
 
 
 class Drive:
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, ray_folder: str | None = None) -> None:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, str(DRIVER), storage.uri], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, str(DRIVER), storage.uri],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | ({"RAY_TMPDIR": ray_folder} if ray_folder else {}),
         )
 
     def first_report(self) -> tuple[str, int]:
@@ -65,18 +70,14 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
-def folders_of_ray() -> list[Path]:
-    return [folder for place in places() for folder in Path(place).glob(f"{PREFIX}*")]
+@pytest.fixture
+def ray_folder() -> Iterator[str]:
+    """Short enough for sockets, and of this test alone: any other run would clean up what a killed one leaves."""
+    with tempfile.TemporaryDirectory(prefix="", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
-def owner_of(folder: Path) -> int:
-    """The process whose folder it is; 0 if it does not say."""
-    with suppress(OSError):
-        return Owner.model_validate_json((folder / OWNER).read_text()).pid
-    return 0
-
-
-def test_interrupted_then_killed_then_done(tmp_path: Path) -> None:
+def test_interrupted_then_killed_then_done(tmp_path: Path, ray_folder: str) -> None:
     storage = Storage(str(tmp_path))
 
     interrupted = Drive(storage)
@@ -88,7 +89,7 @@ def test_interrupted_then_killed_then_done(tmp_path: Path) -> None:
     assert "Traceback" not in interrupted.errors
     assert not gone(family, 90)
 
-    killed = Drive(storage)
+    killed = Drive(storage, ray_folder)
     reported.append(killed.first_report())
     family = psutil.Process(killed.process.pid).children(recursive=True)
     workers = {attempts(storage, trial.id)[-1]["pid"] for trial in TRIALS if attempts(storage, trial.id)}
@@ -98,8 +99,9 @@ def test_interrupted_then_killed_then_done(tmp_path: Path) -> None:
     assert not gone([one for one in family if one.pid in workers], 30)
     assert not gone(family, 180)
 
-    (left,) = {one for one in folders_of_ray() if killed.process.pid == owner_of(one)}
-    last = Drive(storage)
+    (left,) = Path(ray_folder).glob(f"{PREFIX}*")
+    assert Owner.model_validate_json((left / OWNER).read_text()).pid == killed.process.pid
+    last = Drive(storage, ray_folder)
     assert last.finish() == 0, last.errors
     assert not left.exists()  # what the killed one had left, its successor has removed
     assert [line.split()[0] for line in last.lines].count("ended") == len(TRIALS)
