@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 
 from orchestrator.analysis.goals import goal_words
-from orchestrator.analysis.latencies import not_quiet
+from orchestrator.analysis.latencies import disturbed, not_quiet
 from orchestrator.analysis.machines import machine
 from orchestrator.analysis.statistics import SAME_SIGN, Verdict, paired_difference, pairs_needed
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import tuned
-from orchestrator.analysis.words import listing, number, plural, quantity
+from orchestrator.analysis.words import listing, plural, quantity
 from orchestrator.spec import Goal
 
 MOST_TOLD = 4  # trials by their ids
@@ -46,13 +46,13 @@ def noisy_machine(table: SweepTable) -> list[str]:
     found = not_quiet(table)
     if not found:
         return []
-    worst, trials = found[0], len({one.trial for one in found})
-    low, high = worst.control.low, worst.control.high
-    interval = f" ({number(low)} to {number(high)})" if low is not None and high is not None else ""
+    trials = len({one.trial for one in found})
+    asked = any(disturbed(row, goal.metric) for goal in table.plan.goals for c in table.variants for row in c.measured)
+    goals = "; a goal on them is not determined for what was measured there" if asked else ""
     return [
         f"Latencies are not usable, and the choice does not use them: beside {plural(trials, 'variant')} the parent "
-        f"timed against itself was not 1, at worst {number(worst.control.value)}{interval} at batch {worst.batch}, "
-        f"beside {worst.trial}. The machine was not quiet; measure where nothing else runs."
+        f"timed against itself was not 1, at worst {found[0]}{goals}. The machine was not quiet; measure where nothing "
+        "else runs."
     ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.analysis.choose import Choice, Step, Tie
 from orchestrator.analysis.effort import SAME
 from orchestrator.analysis.fronts import seconds_to_target
-from orchestrator.analysis.goals import GoalResult, result_words
+from orchestrator.analysis.goals import GoalResult, GoalVerdict, result_words
 from orchestrator.analysis.latencies import latency_batches, latency_ratio
 from orchestrator.analysis.statistics import ROUNDING, Basis, Difference, Summary
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
@@ -65,9 +65,14 @@ def nothing(table: SweepTable) -> str:
 
 
 def no_candidate_meets(
-    table: SweepTable, nearest: Configuration, row: Row, results: Sequence[GoalResult], candidates: int
+    table: SweepTable, nearest: Configuration, row: Row, judged: Mapping[str, Sequence[GoalResult]]
 ) -> tuple[str, ...]:
-    every = "The only configuration does not meet" if candidates == 1 else f"None of {candidates} configurations meets"
+    results, candidates = judged[nearest.key], len(judged)
+    if all(any(r.verdict is GoalVerdict.MISSED for r in each) for each in judged.values()):
+        alone, none = "does not meet", "meets"
+    else:
+        alone, none = "cannot be said to meet", "can be said to meet"
+    every = f"The only configuration {alone}" if candidates == 1 else f"None of {candidates} configurations {none}"
     return (
         f"{every} every goal, so nothing is recommended.",
         f"Nearest: {row.id} ({label(table, nearest)}).",

@@ -8,7 +8,9 @@ A goal's margin is positive when it is met, in the metric's own unit (or in perc
 
 `gain` is how much better the variant is than its own parent, exported and measured uncompressed. Where the two were
 measured together, that pairing is used: `val_<m>_change` is paired row by row, and `latency_ratio_batch_<b>` is taken
-in alternation, which cancels the drift of the machine. The names of the types are those of Microsoft's Olive.
+in alternation, which cancels the drift of the machine. A latency taken while the machine was not quiet, as the control
+of the same rounds tells, is no figure: such a goal is not determined, like one on a figure that was not measured, so
+that the variant neither misses it nor is recommended. The names of the types are those of Microsoft's Olive.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.analysis.latencies import disturbed
 from orchestrator.analysis.statistics import ROUNDING, Basis, Summary, mean_over_seeds
 from orchestrator.analysis.table import Configuration, Row, SweepTable, make_table
 from orchestrator.analysis.words import number, quantity, summary_words, unit_of
@@ -54,6 +57,10 @@ class GoalResult:
         if self.verdict is GoalVerdict.MET:
             return 0.0
         return math.inf if self.margin is None else -self.margin.mean / (abs(self.goal.value) or 1.0)
+
+    @property
+    def is_determined(self) -> bool:
+        return self.verdict is not GoalVerdict.NOT_DETERMINED
 
 
 def is_relative(goal: Goal) -> bool:
@@ -94,8 +101,10 @@ def _judged(table: SweepTable, row: Row, result: TrialResult) -> TrialResult:
     return result.model_copy(update={"status": Status.GOAL_MISSED, "reason": words})
 
 
-def total_shortfall(results: Sequence[GoalResult]) -> float:
-    return sum(result.shortfall for result in results)
+def distance(results: Sequence[GoalResult]) -> tuple[int, float]:
+    """From the goals, for an order: how many are not determined, and the sum of the others' shortfalls."""
+    known = [result.shortfall for result in results if result.is_determined]
+    return len(results) - len(known), sum(known)
 
 
 def goal_words(goal: Goal, mode: Mode) -> str:
@@ -173,6 +182,8 @@ def _margin(achieved: Estimate, goal: Goal, mode: Mode) -> Estimate:
 
 def _level(row: Row, goal: Goal) -> Estimate | str:
     estimate = row.result.metrics.get(goal.metric) if row.result else None
+    if (noise := disturbed(row, goal.metric)) is not None:
+        return f"the machine was not quiet: the parent timed against itself was not 1, but {noise}"
     return estimate if estimate is not None and math.isfinite(estimate.value) else f"{goal.metric} was not measured"
 
 

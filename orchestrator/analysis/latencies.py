@@ -10,24 +10,28 @@ options of the task: how they were trained does not decide how fast they are. Wh
 each trial's metrics.
 
 Where the parent timed against itself, the control of each measuring, is off 1 or uncertain, the machine was not quiet:
-latencies of that sweep then decide nothing, and are said not to be usable.
+latencies of that sweep then rank nothing, and are said not to be usable. A goal is about one variant and its parent: it
+is not determined where the control of that variant's own measuring was off, whatever the others' were.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 
 from orchestrator.analysis.statistics import Summary
-from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.words import number
 from trainables.latency import is_quiet
 from trainables.results import Estimate
 
 CONTROL = "control_latency_ratio_batch_"
 P50 = "latency_p50_ms_batch_"
+_LATENCY = re.compile(r"latency_\w+_batch_(\d+)")
 
 
 def latency_batches(configurations: Iterable[Configuration]) -> list[int]:
@@ -44,18 +48,32 @@ class NotQuiet:
     batch: int
     control: Estimate
 
+    def __str__(self) -> str:
+        """`0.63 (0.61 to 0.65) at batch 64, beside 0123456789ab`."""
+        low, high = self.control.low, self.control.high
+        interval = f" ({number(low)} to {number(high)})" if low is not None and high is not None else ""
+        return f"{number(self.control.value)}{interval} at batch {self.batch}, beside {self.trial}"
+
 
 def not_quiet(table: SweepTable) -> tuple[NotQuiet, ...]:
     """Empty where latencies can be used: all controls were quiet. The farthest off comes first."""
-    found = [
+    found = [one for variant in table.variants for row in variant.measured for one in _not_quiet(row)]
+    return tuple(sorted(found, key=lambda one: -abs(math.log(one.control.value))))
+
+
+def disturbed(row: Row, metric: str) -> NotQuiet | None:
+    """What makes a trial's figure unusable: it is a latency, and the control of the same rounds was not quiet."""
+    match = _LATENCY.fullmatch(metric)
+    return None if match is None else next((one for one in _not_quiet(row) if one.batch == int(match[1])), None)
+
+
+def _not_quiet(row: Row) -> list[NotQuiet]:
+    metrics = row.result.metrics if row.result else {}
+    return [
         NotQuiet(row.id, int(name.removeprefix(CONTROL)), control)
-        for variant in table.variants
-        for row in variant.measured
-        if row.result is not None
-        for name, control in row.result.metrics.items()
+        for name, control in metrics.items()
         if name.startswith(CONTROL) and not is_quiet(control)
     ]
-    return tuple(sorted(found, key=lambda one: -abs(math.log(one.control.value))))
 
 
 def latency_ratio(configuration: Configuration, batch: int) -> Summary | None:

@@ -3,7 +3,8 @@
 candidates   variants that ran to their end (the uncompressed model is one); baselines, if nothing was compressed.
              A configuration that lost a seed (diverged, out of memory, failed) only if there is no other
 within       those that meet every goal; if none does, nothing is recommended and the nearest is shown: the one with
-             the smallest sum of shortfalls, each in units of its goal's limit
+             the fewest goals that are not determined and, of these, the smallest sum of shortfalls, each in units of
+             its goal's limit
 the rule     see choose.py; the runner-up is what the same rule chooses when the first is taken away
 the trial    of the chosen configuration's seeds, the one with the best validation objective (among those that meet
              the goals by themselves); it flatters itself by that choice, so the figures quoted are the means
@@ -19,7 +20,7 @@ from orchestrator.analysis import doubts, explain, training_words
 from orchestrator.analysis.choose import Candidate, Choice, choose
 from orchestrator.analysis.effort import Effort, efforts
 from orchestrator.analysis.fronts import deployment_front
-from orchestrator.analysis.goals import GoalResult, is_relative, judge, meets, total_shortfall
+from orchestrator.analysis.goals import GoalResult, distance, is_relative, judge, meets
 from orchestrator.analysis.latencies import latency_batches, latency_ratio, not_quiet
 from orchestrator.analysis.statistics import of_one
 from orchestrator.analysis.table import Configuration, Row, SweepTable
@@ -60,14 +61,14 @@ def recommend(table: SweepTable) -> Recommendation:
     judged = {c.key: judge(table, c, goals) for c in candidates}
     meeting = [c for c in candidates if meets(judged[c.key])]
     if not meeting:
-        nearest = min(candidates, key=lambda c: (total_shortfall(judged[c.key]), c.key))
+        nearest = min(candidates, key=lambda c: (distance(judged[c.key]), c.key))
         row = best_row(table, nearest, goals)
-        reasons = explain.no_candidate_meets(table, nearest, row, judged[nearest.key], len(candidates))
+        reasons = explain.no_candidate_meets(table, nearest, row, judged)
         return Recommendation(
             None,
             None,
             reasons,
-            doubts.progress(table),
+            (*doubts.progress(table), *doubts.noisy_machine(table)),
             judged[nearest.key],
             nearest=nearest,
             nearest_row=row,
@@ -216,6 +217,6 @@ def _runner_up(
     missing = [c for c in candidates if c is not chosen]
     if not missing:
         return None
-    second = min(missing, key=lambda c: (total_shortfall(judged[c.key]), c.key))
+    second = min(missing, key=lambda c: (distance(judged[c.key]), c.key))
     why = misses(table, judged[second.key]) or explain.lost_words(table, second)
     return RunnerUp(second, best_row(table, second, goals), why)

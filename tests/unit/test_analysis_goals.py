@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from orchestrator.analysis.goals import GoalResult, GoalVerdict, goal_words, judge, meets, result_words, total_shortfall
+from orchestrator.analysis.goals import GoalResult, GoalVerdict, distance, goal_words, judge, meets, result_words
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.stored import StoredPlan, StoredTrial
 from orchestrator.analysis.table import SweepTable, make_table
@@ -177,7 +177,56 @@ def test_shortfalls_are_in_units_of_each_goals_limit() -> None:
     ]
     results = judge(table, next(c for c in table.variants if c.compression == "int8"), goals)
     assert [result.shortfall for result in results] == pytest.approx([2.0, 0.4])
-    assert total_shortfall(results) == pytest.approx(2.4)
+    assert distance(results) == (0, pytest.approx(2.4))
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "limit"),
+    [
+        ("latency_p50_ms_batch_1", "threshold", 1.0),
+        ("latency_p95_ms_batch_1", "threshold", 1.0),
+        ("latency_ratio_batch_1", "threshold", 0.9),
+        ("latency_p50_ms_batch_1", "percent-min-improvement", 10),
+        ("latency_p50_ms_batch_1", "max-degradation", 0.1),
+    ],
+)
+@pytest.mark.parametrize(
+    ("control", "reason"),
+    [
+        (Estimate(value=1.01, low=0.98, high=1.03), None),
+        (
+            Estimate(value=0.63, low=0.61, high=0.65),
+            "the parent timed against itself was not 1, but 0.630 (0.610 to 0.650) at",
+        ),
+        (
+            Estimate(value=1.0, low=0.8, high=1.2),
+            "the parent timed against itself was not 1, but 1.00 (0.800 to 1.20) at batch 1",
+        ),
+    ],
+)
+def test_a_goal_on_a_latency_is_judged_only_where_its_control_was_quiet(
+    metric: str, kind: str, limit: float, control: Estimate, reason: str | None
+) -> None:
+    figures = {f"latency_{name}_batch_1": 0.5 for name in ("p50_ms", "p95_ms", "ratio")} | {"artifact_bytes": 10.0}
+    parent = {f"latency_{name}_batch_1": 1.0 for name in ("p50_ms", "p95_ms", "ratio")} | {"artifact_bytes": 20.0}
+    table = variants(parent, {**figures, "control_latency_ratio_batch_1": control})
+    result = judged(table, Goal(metric=metric, type=kind, value=limit))  # type: ignore[arg-type]
+    if reason is None:
+        assert result.verdict is GoalVerdict.MET
+        return
+    assert (result.verdict, meets([result])) == (GoalVerdict.NOT_DETERMINED, False)
+    assert reason in (result.reason or "")
+    size = judged(table, Goal(metric="artifact_bytes", type="percent-min-improvement", value=60))
+    assert size.verdict is GoalVerdict.MISSED, "what no clock tells is judged as ever"
+    assert distance([result, size]) == (1, pytest.approx(10 / 60))
+
+
+def test_the_control_of_another_batch_size_is_no_control_of_this_one() -> None:
+    off = Estimate(value=0.63)
+    table = variants(
+        {"latency_p50_ms_batch_1": 1.0}, {"latency_p50_ms_batch_1": 0.5, "control_latency_ratio_batch_64": off}
+    )
+    assert judged(table, Goal(metric="latency_p50_ms_batch_1", type="threshold", value=1.0)).verdict is GoalVerdict.MET
 
 
 def test_a_baseline_has_no_parent_to_be_compared_with() -> None:

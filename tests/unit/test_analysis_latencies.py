@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -10,11 +11,14 @@ from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.fronts import deployment_front
 from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio, not_quiet
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.report.columns import variant_columns
+from orchestrator.report.columns import goal_symbols, variant_columns
 from orchestrator.report.command import plain_text
 from orchestrator.report.plots import deployment_plots
 from orchestrator.report.terminal import warnings
-from tests.sample_sweep import CHAINS, sample_plan, sample_results
+from orchestrator.spec import Goal
+from tests.sample_sweep import CHAINS, GOALS, sample_plan, sample_results
+from trainables.compression import doubts
+from trainables.config import Measure, Prune
 from trainables.results import Estimate
 
 Metrics = dict[str, Estimate]
@@ -92,14 +96,15 @@ def test_what_was_not_measured_has_no_latency() -> None:
     assert latencies_ms(table, 1) == {}
 
 
-def with_control(value: float, half: float) -> SweepTable:
-    """A sweep of which one measuring was disturbed by so much."""
-    plan = sample_plan()
+def with_control(value: float, half: float, goals: tuple[Goal, ...] = GOALS, *, every: bool = False) -> SweepTable:
+    """A sweep of which one measuring, or every one, was disturbed by so much."""
+    plan = sample_plan(goals=goals)
     results = {result.id: result for result in sample_results(plan)}
-    first = next(result for result in results.values() if result.kind == "variant")
     control = Estimate(value=value, low=value - half, high=value + half, n=20)
-    metrics = first.metrics | {"control_latency_ratio_batch_64": control}
-    results[first.id] = first.model_copy(update={"metrics": metrics})
+    measured = [result for result in results.values() if result.kind == "variant"]
+    for result in measured if every else measured[:1]:
+        metrics = result.metrics | {"control_latency_ratio_batch_64": control}
+        results[result.id] = result.model_copy(update={"metrics": metrics})
     return make_table(plan, results)
 
 
@@ -125,3 +130,52 @@ def test_a_quiet_control_changes_nothing() -> None:
     comparison = compare(table)
     assert any("fastest" in reason for reason in comparison.recommendation.reasons)
     assert not any("not usable" in caveat for caveat in comparison.recommendation.caveats)
+
+
+LATENCY_GOAL = Goal(metric="latency_p50_ms_batch_64", type="percent-min-improvement", value=5)
+
+
+def test_where_no_latency_is_usable_a_goal_on_it_lets_nothing_through_and_fails_nothing() -> None:
+    comparison = compare(with_control(0.63, 0.02, (LATENCY_GOAL,), every=True))
+    assert {row.status for c in comparison.table.variants for row in c.rows} == {"completed"}, "none misses the goal"
+    found = comparison.recommendation
+    assert found.row is None
+    assert "configurations can be said to meet every goal, so nothing is recommended." in found.reasons[0]
+    assert (
+        "not determined (the machine was not quiet: the parent timed against itself was not 1, but 0.63"
+        in found.reasons[2]
+    )
+    assert ["a goal on them is not determined" in caveat for caveat in found.caveats] == [True]
+    (goals,) = {goal_symbols(results) for results in comparison.goals.values()}
+    assert goals == "?"
+
+
+def test_one_disturbed_measuring_leaves_the_goals_of_the_others_judged() -> None:
+    comparison = compare(with_control(0.63, 0.02, (LATENCY_GOAL,)))
+    told = Counter(goal_symbols(results)[0] for results in comparison.goals.values())
+    assert told["?"] == 1
+    assert told["✓"] > 0
+    assert comparison.recommendation.row is not None
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio", "control", "words"),
+    [
+        (1.0, 0.5, 1.0, None),
+        (1.0, 0.5, 0.63, "not smaller than its parent (1.00 times its bytes); whether it is faster is not known"),
+        (1.0, 1.1, 0.63, "as the parent timed against itself was not 1, but 0.63 at batch 1"),
+        (1.0, 1.1, 1.0, "neither smaller than its parent nor, beyond the noise, faster: 1.00 times its bytes, 1.10"),
+        (0.5, 1.1, 0.63, None),
+    ],
+)
+def test_a_variant_is_called_no_faster_only_by_latencies_that_are_usable(
+    size: float, ratio: float, control: float, words: str | None
+) -> None:
+    trial = next(trial for trial in sample_plan(chains=((Prune(ratio=0.5),),)).trials if trial.config.kind == "variant")
+    assert trial.config.kind == "variant"
+    config = trial.config.model_copy(update={"measure": Measure(batch_sizes=(1, 1))})
+    figures = {"artifact_bytes": size, "reference_artifact_bytes": 1.0, "latency_ratio_batch_1": ratio}
+    metrics = {name: Estimate(value=value) for name, value in figures.items()}
+    told = doubts(config, metrics | {"control_latency_ratio_batch_1": Estimate(value=control)})
+    assert [words in warning for warning in told if words] == ([] if words is None else [True])
+    assert bool(told) == (words is not None)

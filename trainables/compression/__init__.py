@@ -26,8 +26,9 @@ from trainables.compression.quantize import Quantized, quantize
 from trainables.config import Distill, FineTune, Int8, Prune, VariantConfig
 from trainables.data import TaskData
 from trainables.fresh_process import MeasureError, measure_in_fresh_process
+from trainables.latency import is_quiet
 from trainables.loop import Diverged
-from trainables.measure import Measurement, Request
+from trainables.measure import CONTROL, Measurement, Request
 from trainables.memory import out_of_memory
 from trainables.place import CPU, Place
 from trainables.results import Estimate, Report, Status, TrialResult
@@ -237,13 +238,23 @@ def parameters(model: nn.Module) -> int:
 
 
 def doubts(config: VariantConfig, metrics: dict[str, Estimate]) -> tuple[str, ...]:
-    """Warnings: the variant is neither smaller nor, beyond the noise, faster than its parent; int8 is but a part."""
+    """Warnings: the variant is neither smaller nor, beyond the noise, faster than its parent; int8 is but a part.
+
+    Latencies of rounds in which the parent timed against itself was not 1 tell neither.
+    """
     few = metrics["converted_fraction"].value if any(isinstance(step, Int8) for step in config.chain) else 1.0
     partly = (f"int8 converted {100 * few:.0f} % of the bytes of the parameters",) if few < MOST_CONVERTED else ()
     size = metrics["artifact_bytes"].value / metrics["reference_artifact_bytes"].value
-    ratios = [metrics[f"latency_ratio_batch_{rows}"] for rows in sorted(set(config.measure.batch_sizes))]
-    if not config.chain or size < 1 or any((ratio.high or ratio.value) < 1 for ratio in ratios):
+    ratios = {rows: metrics[f"latency_ratio_batch_{rows}"] for rows in sorted(set(config.measure.batch_sizes))}
+    controls = {rows: metrics.get(f"{CONTROL}_ratio_batch_{rows}") for rows in ratios}
+    off = {rows: control for rows, control in controls.items() if control is not None and not is_quiet(control)}
+    known = [ratio for rows, ratio in ratios.items() if rows not in off]
+    if not config.chain or size < 1 or any((ratio.high or ratio.value) < 1 for ratio in known):
         return partly
-    times = " and ".join(f"{ratio.value:.2f}" for ratio in ratios)
+    if off:
+        words = " and ".join(f"{control.value:.2f} at batch {rows}" for rows, control in off.items())
+        unknown = f"whether it is faster is not known, as the parent timed against itself was not 1, but {words}"
+        return (*partly, f"not smaller than its parent ({size:.2f} times its bytes); {unknown}")
+    times = " and ".join(f"{ratio.value:.2f}" for ratio in known)
     words = f"{size:.2f} times its bytes, {times} times its latency"
     return (*partly, f"neither smaller than its parent nor, beyond the noise, faster: {words}")
