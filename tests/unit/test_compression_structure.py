@@ -118,7 +118,7 @@ def test_weakest_channels_are_those_that_go() -> None:
     [
         (Attention(), (torch.randn(3, 5, 6),), None),
         (Attention(fused=True), (torch.randn(3, 5, 6),), None),
-        (Attention(fixed=True), (torch.randn(3, 5, 6),), "all channels outside attention only"),
+        (Attention(fixed=True), (torch.randn(3, 5, 6),), "left attention whole: "),
         (TwoOutputLayers(), (torch.randn(3, 6),), None),
         (Tied(), tokens(3), None),
         (nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 4)),

@@ -222,7 +222,7 @@ def test_attention_that_cannot_be_narrowed_is_kept_and_the_rest_is_pruned() -> N
     model = Encoder(nn.MultiheadAttention(32, 4, batch_first=True, kdim=16, vdim=16))
     pruned = prune(model, Prune(ratio=0.5), (torch.randn(3, 6, 8),))
     assert widths(pruned.model) == [32, 5, 32, 32, 32]
-    assert "pruned all channels outside attention only" in pruned.warnings[0]
+    assert "prune 0.5 left attention whole: " in pruned.warnings[0]
 
 
 # -- tied weights -----------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def test_layers_beside_tied_ones_are_pruned_and_these_are_left_alone() -> None:
     assert widths(pruned.model) == [24, 64, 64, 64, 24, 5]
     assert pruned.model.layers[3].weight is pruned.model.layers[2].weight
     (warning,) = pruned.warnings
-    assert "outside shared weights only" in warning
+    assert "left layers that share weights whole: " in warning
     assert "layers layers.2 and layers.3 share a weight" in warning
 
 
@@ -387,4 +387,6 @@ def test_channels_that_go_together_in_sets_of_unequal_size_are_left_and_told() -
     torch.manual_seed(0)
     pruned = prune(Partly(), Prune(ratio=0.5), (torch.randn(2, 8),))
     assert widths(pruned.model) == [16, 96, 3]
-    assert pruned.warnings[0].startswith("pruned all channels outside layers whose output is cut up or shuffled only")
+    assert pruned.warnings[0].startswith(
+        "prune 0.5 left layers whose output is cut up or shuffled whole: torch-pruning cannot"
+    )

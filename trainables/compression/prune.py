@@ -28,6 +28,7 @@ from trainables.compression.coupling import (
     weakest,
 )
 from trainables.compression.errors import CompressionError
+from trainables.compression.plans import Plan, plans
 from trainables.compression.structure import Structure
 from trainables.config import Prune
 from trainables.outputs import tensors
@@ -35,15 +36,6 @@ from trainables.words import kind_and_line
 
 ROOTS = (nn.Linear, nn.modules.conv._ConvNd, nn.LSTM)
 CLEARLY_DIFFERENT = 0.1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What may be pruned: everything but the outputs of `kept`, attention by heads of equal size."""
-
-    name: str
-    kept: list[nn.Module]
-    heads: dict[nn.Module, int]
 
 
 @dataclass(frozen=True)
@@ -73,37 +65,20 @@ def prune(model: nn.Module, step: Prune, example: Inputs) -> Pruned:
     model = copy_of(model).cpu().eval()
     example = two_rows(example)
     structure = Structure(model, example)
-    reasons: list[str] = []
-    for plan in _plans(structure):
+    reasons: list[tuple[str, str]] = []
+    for plan in plans(structure):
         try:
             pruned, cuts = _pruned(model, structure, plan, step, example)
         except CompressionError as error:
-            reasons.append(f"{plan.name}: {error}")
+            reasons.append((plan.name, str(error)))
             continue
         except Exception as error:  # whatever torch-pruning raises, there is a humbler plan
-            reasons.append(f"{plan.name}: torch-pruning cannot narrow them ({kind_and_line(error)})")
+            reasons.append((plan.name, f"torch-pruning cannot narrow them ({kind_and_line(error)})"))
             continue
-        humbler = [f"pruned {plan.name} only; not {reason}" for reason in reasons[-1:]]
+        humbler = [f"prune {step.ratio:g} left {plan.left} whole: {reason}" for _, reason in reasons[-1:]]
         return Pruned(pruned, (*humbler, *_notes(cuts, step)))
-    raise CompressionError(f"prune {step.ratio:g} removed nothing ({'; '.join(reasons)}); use distill or int8")
-
-
-def _plans(structure: Structure) -> Iterator[Plan]:
-    kept = structure.outputs + structure.feeding_training
-    yield Plan("all channels", kept, structure.attention_heads)
-    if structure.shared:
-        kept = kept + structure.shared
-        yield Plan("all channels outside shared weights", kept, structure.attention_heads)
-    cut_up = "all channels outside layers whose output is cut up or shuffled"
-    if structure.multiplied:
-        yield Plan("all channels outside attention", kept + structure.multiplied, {})
-    if structure.rearranged:
-        yield Plan(cut_up, kept + structure.rearranged, structure.attention_heads)
-    kept = kept + structure.multiplied + structure.rearranged
-    if structure.multiplied and structure.rearranged:
-        yield Plan(f"{cut_up}, and outside attention", kept, {})
-    hidden = set(structure.hidden) - set(kept)
-    yield Plan("hidden layers of perceptrons", [layer for layer in structure.layers if layer not in hidden], {})
+    tried = "; ".join(f"{name}: {reason}" for name, reason in reasons)
+    raise CompressionError(f"prune {step.ratio:g} removed nothing ({tried}); use distill or int8")
 
 
 def _pruned(

@@ -1,0 +1,47 @@
+"""What pruning may try on a model, from all of its channels down to the hidden layers of perceptrons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from trainables.compression.structure import Structure
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What may be pruned: everything but the outputs of `kept`, attention by heads of equal size.
+
+    `name` and `left` say what may be, and what is left whole, for a person.
+    """
+
+    name: str
+    left: str
+    kept: list[nn.Module]
+    heads: dict[nn.Module, int]
+
+
+def plans(structure: Structure) -> Iterator[Plan]:
+    """The boldest first; each is to be tried when the one before has failed."""
+    kept = structure.outputs + structure.feeding_training
+    yield Plan("all channels", "nothing", kept, structure.attention_heads)
+    if structure.shared:
+        kept = kept + structure.shared
+        yield _outside("layers that share weights", kept, structure.attention_heads)
+    cut_up = "layers whose output is cut up or shuffled"
+    if structure.multiplied:
+        yield _outside("attention", kept + structure.multiplied, {})
+    if structure.rearranged:
+        yield _outside(cut_up, kept + structure.rearranged, structure.attention_heads)
+    kept = kept + structure.multiplied + structure.rearranged
+    if structure.multiplied and structure.rearranged:
+        yield _outside(f"attention and {cut_up}", kept, {})
+    hidden = set(structure.hidden) - set(kept)
+    others = [layer for layer in structure.layers if layer not in hidden]
+    yield Plan("hidden layers of perceptrons", "all but hidden layers of perceptrons", others, {})
+
+
+def _outside(left: str, kept: list[nn.Module], heads: dict[nn.Module, int]) -> Plan:
+    return Plan(f"all channels outside {left}", left, kept, heads)
