@@ -16,7 +16,15 @@ import numpy as np
 
 from orchestrator.analysis.statistics import Difference, corrected, paired_difference
 
-SPREADS = ("equal", "half three times", "half ten times", "one three times", "one ten times", "lognormal 0.5")
+SPREADS = (
+    "equal",
+    "half three times",
+    "half ten times",
+    "one three times",
+    "one ten times",
+    "lognormal 0.5",
+    "one hundred times",
+)
 
 
 def spreads(kind: str, count: int, draw: np.random.Generator) -> np.ndarray:
@@ -26,7 +34,7 @@ def spreads(kind: str, count: int, draw: np.random.Generator) -> np.ndarray:
         case ["half", times, _]:
             found[count // 2 :] = {"three": 3, "ten": 10}[times]
         case ["one", times, _]:
-            found[-1] = {"three": 3, "ten": 10}[times]
+            found[-1] = {"three": 3, "ten": 10, "hundred": 100}[times]
         case ["lognormal", sigma]:
             found = np.exp(draw.normal(0, float(sigma), count))
     return found

@@ -10,20 +10,22 @@ others, moderated (Smyth 2004, Stat. Appl. Genet. Mol. Biol. 3(1)):
 
     s^2 = (d0 s0^2 + d s_own^2) / (d0 + d), at least s_own^2, with d0 + d degrees of freedom
 
-s0^2 is the mean square of the others' errors, d0 half of its degrees of freedom and at most 4: spreads differ between
-configurations in ways that few seeds do not show, so the others never count for more. They are looked at first: if one
-of the two compared varies far more than the rest (Cochran's C, as ISO 5725-2 finds outlying variances), its own seeds
-alone speak.
+s0^2 is the mean square of the others' errors, d0 a third of its degrees of freedom and at most 4: spreads differ
+between configurations in ways that few seeds do not show, so the others never count for more. They are looked at first:
+if one of the two compared varies far more than the rest (Cochran's C, as ISO 5725-2 finds outlying variances), its own
+seeds alone speak.
 
 Scales: the arcsine of the root of shares, which makes a binomial's variance the same everywhere (Anscombe 1948) and
 takes 0 and 1 as well; the logarithm of losses; all others as they are.
 
-Simulated (benchmarks/seed_verdicts.py; normal errors; 3 to 16 configurations of 2 to 5 seeds; spreads equal, 3 or 10
-times as wide in one or in half of them, or lognormal): false alarms of one comparison at 5 % are 0.5 to 6 %, and so
-is what the intervals miss. A difference of 6 standard deviations is told with two seeds in 96 % of sweeps of 8
-configurations; by the two alone, in 36 %. When not to trust it: where one of 4 configurations spreads ten times as
-wide, two seeds give 6.3 %; and with two seeds that one, if it is taken for the best of 8 or 16, is told from another
-in 12 % of sweeps.
+Simulated (benchmarks/seed_verdicts.py; normal errors; 3 to 16 configurations of 2, 3 or 5 seeds; spreads equal, 3 to
+100 times as wide in one, 3 or 10 times in half of them, or lognormal): false alarms of one comparison at 5 % are at most
+6.0 %, and so is what the intervals miss. Of one among 4 that spreads ten times as wide, two seeds give 5.4 % (20,000
+draws); with half of the others' degrees of freedom in place of a third it would be 6.8 %. The third costs power with
+two seeds: a difference of 6 standard deviations is told in 67 % of sweeps of 4 configurations and in 92 % of 8, with
+the half in 78 % and 95 %, by the two alone in 36 %; three seeds tell it in 98 % and more either way. When not to trust
+it: with two seeds, one that spreads ten times as wide, if it is taken for the best of 8 or 16, is told from another in
+10 to 12 % of sweeps.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from scipy.special import fdtrc
 
 from orchestrator.spec import Mode
 
+SHARE_FROM_OTHERS = 1 / 3  # of their degrees of freedom
 MOST_FROM_OTHERS = 4.0  # degrees of freedom: what is assumed of how far spreads differ, not estimated
 ALPHA = 0.05  # all intervals are 95 %, all verdicts hold at 5 %
 ROUNDING = 1e-9  # 0.98 - 0.97 is more than 0.01 to a computer, not to a person
@@ -110,7 +113,7 @@ def spread_of(first: Values, second: Values, others: Sequence[Values], scale: Sc
         return Spread(own, degrees, 2, scale, outlying=True)
     free = (count - 2) * degrees
     rest = _above(nothing, (2 * float(squares.sum()) - own * degrees) / free)
-    weight = min(MOST_FROM_OTHERS, free / 2)
+    weight = min(MOST_FROM_OTHERS, SHARE_FROM_OTHERS * free)
     variance = max(own, (weight * rest + degrees * own) / (weight + degrees))
     return Spread(variance, weight + degrees, count, scale)
 

@@ -87,7 +87,7 @@ def paired_words(difference: Difference) -> str:
     scale = "" if spread.scale is Scale.PLAIN else f" on the {spread.scale} scale"
     return (
         f"{pairs}, variance pooled over {spread.configurations} configurations{scale} "
-        f"({spread.degrees:g} degrees of freedom)"
+        f"({spread.degrees:.3g} degrees of freedom)"
     )
 
 

@@ -34,7 +34,7 @@ def test_two_seeds_tell_78_percent_from_99() -> None:
     assert found.high < 0
     assert found.mean == pytest.approx(-0.211)
     words = difference_words("val_accuracy", found)
-    assert "variance pooled over 6 configurations on the arcsine scale (3 degrees of freedom)" in words
+    assert "variance pooled over 6 configurations on the arcsine scale (2.33 degrees of freedom)" in words
 
 
 def test_the_pooled_spread_is_the_two_way_layouts() -> None:
@@ -45,8 +45,9 @@ def test_the_pooled_spread_is_the_two_way_layouts() -> None:
     residuals = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
     own = float(np.var(table[0] - table[1], ddof=1))
     others = (2 * float(np.square(residuals).sum()) - 2 * own) / 2  # of 4 degrees of freedom, 2 are the pair's own
-    assert (found.degrees, found.configurations) == (1 + 2, 3)
-    assert found.variance == pytest.approx((1 * others + 2 * own) / 3)
+    third = 2 / 3  # of the others' two
+    assert (found.degrees, found.configurations) == (pytest.approx(third + 2), 3)
+    assert found.variance == pytest.approx((third * others + 2 * own) / (third + 2))
 
 
 def test_a_configuration_that_lacks_a_seed_takes_no_part() -> None:
@@ -121,6 +122,17 @@ def test_at_most_6_in_100_equal_pairs_are_called_different_and_95_intervals_cove
     assert covered >= 0.94 * draws
 
 
+def test_one_of_four_that_spreads_ten_times_as_wide_gives_no_more_false_alarms() -> None:
+    """The setting that pooling finds hardest: two seeds, and too few others for the wide one to be found out."""
+    draw = np.random.default_rng(17)
+    false = 0
+    for _ in range(draws := 4000):
+        values = draw.normal(size=(4, 2)) * np.array([[1.0], [1.0], [1.0], [10.0]])
+        rows = [dict(enumerate(row)) for row in values[draw.permutation(4)].tolist()]
+        false += (difference(rows[0], rows[1], rows[2:]).p_value or 0.0) < 0.05
+    assert false <= 0.06 * draws
+
+
 def test_two_seeds_see_what_is_six_deviations_apart() -> None:
     draw = np.random.default_rng(5)
     told = {"pooled": 0, "alone": 0}
@@ -130,7 +142,7 @@ def test_two_seeds_see_what_is_six_deviations_apart() -> None:
         rows = [dict(enumerate(row)) for row in values.tolist()]
         told["pooled"] += difference(rows[0], rows[1], rows[2:]).verdict is Verdict.WORSE
         told["alone"] += difference(rows[0], rows[1], []).verdict is Verdict.WORSE
-    assert told["pooled"] > 180
+    assert told["pooled"] > 175
     assert told["alone"] < 100
 
 
