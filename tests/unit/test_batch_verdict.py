@@ -50,6 +50,22 @@ def test_first_readings_that_were_there_decide_nothing(tmp_path: Path) -> None:
         assert all(row[heads.index(figure)].startswith("≤ ") for row in rows)
 
 
+@pytest.mark.parametrize(("soonest", "compared"), [(0.0098, False), (0.0102, True)])
+def test_less_than_a_hundredth_of_a_second_to_the_target_is_too_short_to_compare(
+    soonest: float, compared: bool, played: tuple[SweepTable, BatchVerdict], tmp_path: Path
+) -> None:
+    """The same sweep on a machine that is so much faster in everything."""
+    faster = soonest / min(contender.seconds.mean for contender in played[1].contenders)
+    law = Law(noise=0.005, overhead=0.02 * faster, per_example=2e-4 * faster)
+    table, verdict = found(law, tmp_path)
+    assert min(contender.seconds.mean for contender in verdict.contenders) == pytest.approx(soonest)
+    assert (verdict.fastest is not None) == compared
+    if not compared:
+        told = "is reached within 0.00980 s, too short to compare: a harder target would tell"
+        assert told in (verdict.undetermined or "")
+        assert told in headline(table, verdict)
+
+
 def test_the_fastest_by_a_bound_is_the_fastest(played: tuple[SweepTable, BatchVerdict]) -> None:
     table, verdict = played
     first, second, *_ = verdict.contenders
