@@ -9,8 +9,9 @@ Among the candidates (those within the goals), seven steps, each keeping a part 
                or the value of a max-degradation goal on the objective where that is smaller. The second condition is
                there because few seeds detect little, and "not detected" alone would let a clearly poorer model
                through.
-    latency    Kept: at most 5 % slower than the fastest. Speed is the geometric mean, over the two measured batch
-               sizes, of the latency over the parent's compiled latency, taken in alternation.
+    latency    Kept: at most 5 % slower than the fastest, or not told from it: their intervals overlap. Speed is the
+               geometric mean, over the two measured batch sizes, of the latency over the parent's compiled latency,
+               taken in alternation.
     size       Kept: at most 5 % larger on disk than the smallest.
     front      Kept: those on the Pareto front, if any is left: within 5 % in every cost, it may yet be beaten in all.
     work       Kept: what no other beats in training to the objective's target (to its end, where there is none): with
@@ -76,10 +77,20 @@ class Candidate:
     on_front: bool = False  # nobody beats it in the objective, size and latencies
     batch_size: int | None = None
     rows: Mapping[int, Estimate] = field(default_factory=dict)  # seed -> the objective with its interval over rows
+    speed_interval: tuple[float, float] | None = None  # None: not known
 
     @property
     def mean(self) -> float:
         return sum(self.objective.values()) / len(self.objective)
+
+    def is_slower(self, other: Candidate) -> bool:
+        """By more than 5 % and, where both intervals are known, by more than these allow for; without a figure: yes."""
+        if self.speed is None or other.speed is None:
+            return self.speed is None
+        if self.speed <= SAME * other.speed:
+            return False
+        mine, theirs = self.speed_interval, other.speed_interval
+        return mine is None or theirs is None or mine[0] > theirs[1]
 
 
 @dataclass(frozen=True)
@@ -138,7 +149,9 @@ def choose(
         return candidate is leader or (not worse and sign * (leader.mean - candidate.mean) <= margin * (1 + ROUNDING))
 
     keep(Step.OBJECTIVE, as_good)
-    keep_lowest(Step.LATENCY, lambda c: c.speed)
+    speeds = {c.speed: c for c in sorted(remaining, key=lambda c: c.key) if c.speed is not None}
+    if speeds and math.isfinite(lowest := min(speeds)):
+        keep(Step.LATENCY, lambda c: not c.is_slower(speeds[lowest]))
     keep_lowest(Step.SIZE, lambda c: c.artifact_bytes)
     if any(c.on_front for c in remaining):
         keep(Step.FRONT, lambda c: c.on_front)

@@ -184,6 +184,11 @@ def _narrowed(table: SweepTable, step: Step, choice: Choice, chosen: Configurati
     figures = choice.chosen
     company = "" if left == 1 else f" (with {left - 1} more within {PERCENT_SAME} of it)"
     match step:
+        case Step.LATENCY if not _is_fastest(choice):
+            return (
+                f"Of these {before}, {left} are as fast, within {PERCENT_SAME} or the intervals of their timing; "
+                f"it is one of them: {latency_words(chosen)}."
+            )
         case Step.LATENCY:
             return f"Of these {before} it is the fastest{company}: {latency_words(chosen)}."
         case Step.SIZE:
@@ -206,6 +211,13 @@ def _narrowed(table: SweepTable, step: Step, choice: Choice, chosen: Configurati
             return f"Of these {before}, {who} on the Pareto front."
         case _:
             return f"Between the last {before}{_tie_words(table.plan.objective.metric, choice)}."
+
+
+def _is_fastest(choice: Choice) -> bool:
+    """Whether all that were kept for their speed are within 5 % of the fastest, and not by their intervals."""
+    gone = (Step.OBJECTIVE, Step.LATENCY)
+    speeds = [c.speed for key, c in choice.candidates.items() if choice.dropped.get(key) not in gone and c.speed]
+    return max(speeds) <= SAME * min(speeds)
 
 
 def _tie_words(metric: str, choice: Choice) -> str:

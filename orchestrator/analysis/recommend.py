@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import geometric_mean
 
 from orchestrator.analysis import doubts, explain, training_words
 from orchestrator.analysis.choose import Candidate, Choice, choose
@@ -27,6 +28,7 @@ from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.verdict import judge_batch_size
 from orchestrator.analysis.why_not import misses, why_not
 from orchestrator.spec import Goal
+from trainables.results import Estimate
 
 
 @dataclass(frozen=True)
@@ -145,29 +147,38 @@ def candidate(
     results = {row.seed: row.result for row in configuration.measured if row.result is not None}
     rows = {seed: result.metrics[metric] for seed, result in results.items() if metric in result.metrics}
     halves = [half for estimate in rows.values() if (half := of_one(estimate).half_width) is not None]
-    size = configuration.summary("artifact_bytes")
+    size, took = configuration.summary("artifact_bytes"), speed(configuration)
     return Candidate(
         key=configuration.key,
         objective=configuration.values(metric),
         resolution=sum(halves) / len(halves) if halves else 0.0,
-        speed=speed(configuration),
+        speed=took.value if took else None,
         artifact_bytes=size.mean if size else None,
         effort=effort,
         on_front=configuration.key in front,
         batch_size=configuration.training.batch_size,
         rows=rows,
+        speed_interval=None if took is None or took.low is None or took.high is None else (took.low, took.high),
     )
 
 
-def speed(configuration: Configuration) -> float | None:
-    """Latency over the parent's compiled latency: geometric mean over the measured batch sizes; below 1 is faster."""
+def speed(configuration: Configuration) -> Estimate | None:
+    """Latency over the parent's compiled latency: geometric mean over the measured batch sizes; below 1 is faster.
+
+    The interval's ends are the geometric means of the ratios' ends: wide rather than narrow, as both are off at once.
+    """
     summaries = [latency_ratio(configuration, batch) for batch in latency_batches([configuration])]
-    ratios = [summary.mean for summary in summaries if summary is not None]
+    ratios = [summary for summary in summaries if summary is not None]
     if not ratios and configuration.compression == "uncompressed":
-        return 1.0  # it is what the others are held against
-    if not ratios or not all(ratio > 0 and math.isfinite(ratio) for ratio in ratios):
+        return Estimate(value=1.0, low=1.0, high=1.0)  # it is what the others are held against
+    if not ratios or not all(ratio.mean > 0 and math.isfinite(ratio.mean) for ratio in ratios):
         return None
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+    lows = [max(ratio.low, 0.0) for ratio in ratios if ratio.low is not None]
+    highs = [ratio.high for ratio in ratios if ratio.high is not None]
+    value = geometric_mean(ratio.mean for ratio in ratios)
+    if not len(lows) == len(highs) == len(ratios):
+        return Estimate(value=value)
+    return Estimate(value=value, low=geometric_mean(lows) if all(lows) else 0.0, high=geometric_mean(highs))
 
 
 def _better_trained(table: SweepTable, chosen: Configuration) -> list[str]:
@@ -190,7 +201,7 @@ def _choose(table: SweepTable, configurations: Sequence[Configuration]) -> Choic
     known = efforts(table)
     candidates = [candidate(table, c, front, known.get(table.parent_of(c).key)) for c in configurations]
     if not_quiet(table):
-        candidates = [replace(one, speed=None) for one in candidates]
+        candidates = [replace(one, speed=None, speed_interval=None) for one in candidates]
     by_key = {c.key: c for c in configurations}
 
     def beside(one: str, other: str) -> list[dict[int, float]]:

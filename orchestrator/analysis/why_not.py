@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from orchestrator.analysis.choose import Choice, Step, Tie
 from orchestrator.analysis.explain import difference_words, latency_words
 from orchestrator.analysis.goals import GoalResult, GoalVerdict, result_words
-from orchestrator.analysis.latencies import latency_batches, latency_ratio
-from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.analysis.training_words import effort_words
 from orchestrator.analysis.words import quantity, summary_words
@@ -26,7 +24,8 @@ def why_not(table: SweepTable, choice: Choice, chosen: Configuration, second: Co
         case Step.LATENCY:
             if choice.candidates[second.key].speed is None:
                 return f"its {latency_words(second)}"
-            doubt = "" if _apart(second, chosen) else ", though within the noise of the timing"
+            known = all(choice.candidates[c.key].speed_interval for c in (second, chosen))
+            doubt = "" if known else ", though how exact the timing was is not known"
             return f"it is slower: {latency_words(second)}{doubt}"
         case Step.SIZE:
             return (
@@ -45,16 +44,6 @@ def why_not(table: SweepTable, choice: Choice, chosen: Configuration, second: Co
             return f"equal in every step; {_tie_loss(metric, choice, second.key)}"
         case Step.FRONT:
             return "as fast and as small within 5 %, but another is as good in everything and better in one"
-
-
-def _apart(one: Configuration, other: Configuration) -> bool:
-    """Whether the intervals of the latencies of the two are apart, at any of the batch sizes."""
-    pairs = [(latency_ratio(one, batch), latency_ratio(other, batch)) for batch in latency_batches([one])]
-    return any(_below(a, b) or _below(b, a) for a, b in pairs if a is not None and b is not None)
-
-
-def _below(one: Summary, other: Summary) -> bool:
-    return one.high is not None and other.low is not None and one.high < other.low
 
 
 def _tie_loss(metric: str, choice: Choice, second: str) -> str:

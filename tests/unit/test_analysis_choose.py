@@ -34,6 +34,17 @@ def test_within_what_the_rows_can_tell_apart_the_faster_wins() -> None:
     assert choice.dropped == {"good": Step.LATENCY}
 
 
+@pytest.mark.parametrize(
+    ("good", "fast", "chosen"),
+    [((0.9, 1.1), (0.7, 0.95), "good"), ((0.9, 1.1), (0.7, 0.89), "fast"), (None, (0.7, 0.95), "fast")],
+)
+def test_of_two_whose_timings_overlap_neither_is_slower(
+    good: tuple[float, float] | None, fast: tuple[float, float], chosen: str
+) -> None:
+    pair = [one("good", 0.98, speed_interval=good), one("fast", 0.97, speed=0.8, speed_interval=fast)]
+    assert choose(pair, "max").chosen.key == chosen
+
+
 def test_a_degradation_goal_can_only_make_it_stricter() -> None:
     pair = [one("good", 0.98), one("fast", 0.97, speed=0.5)]
     assert choose(pair, "max", tolerance=0.005).chosen.key == "good"
