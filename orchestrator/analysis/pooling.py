@@ -18,9 +18,9 @@ seeds alone speak.
 Scales: the arcsine of the root of shares, which makes a binomial's variance the same everywhere (Anscombe 1948) and
 takes 0 and 1 as well; the logarithm of losses; all others as they are.
 
-Simulated (benchmarks/seed_verdicts.py; normal errors; 3 to 16 configurations of 2, 3 or 5 seeds; spreads equal, 3 to
-100 times as wide in one, 3 or 10 times in half of them, or lognormal): false alarms of one comparison at 5 % are at most
-6.0 %, and so is what the intervals miss. Of one among 4 that spreads ten times as wide, two seeds give 5.4 % (20,000
+Simulated (benchmarks/seed_verdicts.py; normal errors; 3 to 16 configurations of 2, 3 or 5 seeds; spreads equal, 3, 10
+or 100 times as wide in one, 3 or 10 times in half of them, or lognormal): false alarms of one comparison at 5 % are at
+most 6.0 %, and so is what the intervals miss. Where one of 4 spreads ten times as wide, two seeds give 5.4 % (20,000
 draws); with half of the others' degrees of freedom in place of a third it would be 6.8 %. The third costs power with
 two seeds: a difference of 6 standard deviations is told in 67 % of sweeps of 4 configurations and in 92 % of 8, with
 the half in 78 % and 95 %, by the two alone in 36 %; three seeds tell it in 98 % and more either way. When not to trust
