@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from ray.experimental import internal_kv
 
+from orchestrator.running.watch import HeadLostError
 from trainables.handover import NAMESPACE, Handover
 from trainables.storage import Storage
 
@@ -25,5 +26,9 @@ def handed_over(storage: Storage) -> Iterator[str]:
     internal_kv._internal_kv_put(key, Handover.of(storage).model_dump_json(), namespace=NAMESPACE)
     try:
         yield key
-    finally:
+    except HeadLostError:
+        raise  # what it held went with it
+    except BaseException:
         internal_kv._internal_kv_del(key, namespace=NAMESPACE)
+        raise
+    internal_kv._internal_kv_del(key, namespace=NAMESPACE)

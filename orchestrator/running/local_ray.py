@@ -6,6 +6,7 @@ inherit the driver's environment: what is secret in there need not be written do
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import logging
@@ -25,6 +26,7 @@ from orchestrator.host import never_through_a_proxy
 from orchestrator.ray_folder import ray_folder
 from orchestrator.remote.token import auth_token
 from orchestrator.running.resources import Node, node_of
+from orchestrator.running.watch import HeadLostError
 
 _DRIVER_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the only way to have Tune print nothing
@@ -91,8 +93,15 @@ def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterato
             start(settings, search_path, folder)
         try:
             yield
-        finally:
+        except HeadLostError:
+            atexit.unregister(
+                ray.shutdown
+            )  # a farewell to nobody, for which Ray would end this process in its own words
+            raise
+        except BaseException:
             _shut_down()
+            raise
+        _shut_down()
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ from orchestrator.running.resources import (
 )
 from orchestrator.running.schedule import PerBatchSize
 from orchestrator.running.searcher import Admission
-from orchestrator.running.watch import AtWork, RayLostError, Watch, breaking_off, check_own_daemons
+from orchestrator.running.watch import AtWork, HeadLostError, RayLostError, Watch, breaking_off, check_own_daemons
 from orchestrator.stages import answered
 from trainables.handover import AWS_CREDENTIALS
 from trainables.results import Report, Status, TrialResult
@@ -165,6 +165,8 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
         with breaking_off():
             tuner.fit()
     except BaseException as error:
+        if isinstance(lost := driver.error or error, HeadLostError):
+            raise lost from None  # nobody is left to be told of an end
         if not isinstance(error, KeyboardInterrupt):
             check_own_daemons()  # it may be Tune that has noticed first; nobody is left to be told of an end then
         driver.kill_gangs()

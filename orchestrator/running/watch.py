@@ -1,6 +1,7 @@
 """Looks after what a sweep runs on, while it runs: Ray itself, the cluster's nodes, and whether anybody is at work.
 
 Ray ended, or this driver's own node    RayLostError: a Ray of our own is started anew, and the sweep goes on
+the head of a cluster does not answer   for `HEAD_S`: HeadLostError; Ray itself would end this process after a minute
 another node was lost, or has come      said in a line; what ran there goes on from its checkpoint where there is room
 nobody at work, and room for nobody     waited for `ROOM_S`, then NoRoomError: the same command goes on from there
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -24,6 +26,7 @@ from orchestrator.running.searcher import Admission
 
 LOOK_S = 3.0  # between two looks
 ANSWER_S = 20.0  # that the main thread has to answer when Ray has ended
+HEAD_S = 20.0  # that the head of a cluster may be out of reach
 ROOM_S = 300.0  # that a sweep waits for room with nobody at work
 
 
@@ -33,6 +36,10 @@ class NobodyAtWorkError(RuntimeError):
 
 class RayLostError(NobodyAtWorkError):
     """Ray has ended under the sweep."""
+
+
+class HeadLostError(RayLostError):
+    """The head of the cluster does not answer: whoever asks Ray for anything waits, until Ray ends this process."""
 
 
 class NoRoomError(NobodyAtWorkError):
@@ -86,6 +93,36 @@ class Nodes:
         return lost + [f"node {words} has joined" for node, words in alive.items() if node not in before]
 
 
+@dataclass
+class Head:
+    """The head of a cluster, which answers or does not. A decision for a test to look at."""
+
+    address: str  # host:port
+    answers: Callable[[str], bool]
+    now: Clock = time.monotonic
+    _silent_since: float | None = None
+
+    def check(self) -> None:
+        """Raises HeadLostError once it has not answered for `HEAD_S`."""
+        if self.answers(self.address):
+            self._silent_since = None
+            return
+        now = self.now()
+        self._silent_since = now if self._silent_since is None else self._silent_since
+        if now - self._silent_since >= HEAD_S:
+            raise HeadLostError(f"the head of the Ray cluster, {self.address}, has not answered for {HEAD_S:.0f} s")
+
+
+def listens(address: str) -> bool:
+    """Whether connections are taken at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_S).close()
+    except OSError:
+        return False
+    return True
+
+
 class Watch:
     """To be asked to `look` again and again; it does so every few seconds."""
 
@@ -111,7 +148,7 @@ class Watch:
 
 @contextmanager
 def breaking_off() -> Iterator[None]:
-    """In the block, a wait for a Ray of our own that has ended is broken off, which Tune's loop may never do by itself.
+    """In the block, a wait for a Ray that has ended is broken off, which Tune's loop may never do by itself.
 
     A main thread gets RayLostError, by a signal. Should it not answer for `ANSWER_S` either, the process ends with a
     sentence: Ray itself would end it half a minute later, with many words and none of what to do.
@@ -119,14 +156,14 @@ def breaking_off() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    over = threading.Event()
+    over, found = threading.Event(), list[RayLostError]()
 
     def answer(number: int, frame: FrameType | None) -> None:
         over.set()
-        check_own_daemons()
+        raise found[0]
 
     before = signal.signal(signal.SIGUSR2, answer)
-    threading.Thread(target=_guard, args=[over], name="ray-guard", daemon=True).start()
+    threading.Thread(target=_guard, args=[over, found], name="ray-guard", daemon=True).start()
     try:
         yield
     finally:
@@ -134,19 +171,33 @@ def breaking_off() -> Iterator[None]:
         signal.signal(signal.SIGUSR2, before)
 
 
-def _guard(over: threading.Event) -> None:
+def _guard(over: threading.Event, found: list[RayLostError]) -> None:
+    head = _head()
     while not over.wait(LOOK_S):
         try:
             check_own_daemons()
+            if head is not None:
+                head.check()
         except RayLostError as error:
             if over.wait(LOOK_S):  # the loop has seen it
                 return
+            found.append(error)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
             if not over.wait(ANSWER_S):
                 print(f"paretune: {error}. Nothing is lost: the same command goes on from here", file=sys.stderr)
                 sys.stderr.flush()
                 os._exit(FAILED)
             return
+
+
+def _head() -> Head | None:
+    """Of a cluster that this process has joined; None where Ray is its own, whose daemons are looked at."""
+    import ray
+
+    node: Any = ray._private.worker._global_node
+    if node is not None and node.is_head():
+        return None
+    return Head(ray.get_runtime_context().gcs_address, listens)
 
 
 def check_own_daemons() -> None:

@@ -1,6 +1,6 @@
-"""A driver of a scripted sweep, to be interrupted and killed: python drive_scripted.py STORAGE
+"""A driver of a scripted sweep, to be interrupted and killed: python drive_scripted.py STORAGE [ADDRESS]
 
-Prints every event on a line of its own, and `interrupted` when it was.
+Prints every event on a line of its own, and `interrupted` when it was. With an address, it joins that cluster.
 """
 
 import os
@@ -15,6 +15,7 @@ from scripted import RUNNER, scripted, sweep_of
 from orchestrator.plan import Trial
 from orchestrator.running.local_ray import RaySettings
 from orchestrator.running.sweep import Interrupted, run_sweep
+from orchestrator.running.watch import NobodyAtWorkError
 from trainables.results import Report, TrialResult
 from trainables.storage import Storage
 
@@ -35,9 +36,13 @@ class Printer:
         print("ended", result.id, result.status, flush=True)
 
 
-def main(storage: Storage) -> int:
+def main(storage: Storage, address: str | None = None) -> int:
+    settings = RaySettings(address=address, num_cpus=None if address else 2)
     try:
-        run_sweep(sweep_of(*TRIALS), storage, Printer(), runner=RUNNER, ray_settings=RaySettings(num_cpus=2))
+        run_sweep(sweep_of(*TRIALS), storage, Printer(), runner=RUNNER, ray_settings=settings)
+    except NobodyAtWorkError as error:
+        print("nobody at work:", error, flush=True)
+        return 1
     except Interrupted as interrupt:
         print("interrupted", interrupt, flush=True)
         return 130
@@ -45,4 +50,4 @@ def main(storage: Storage) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Storage(sys.argv[1])))
+    sys.exit(main(Storage(sys.argv[1]), *sys.argv[2:]))

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from drive_scripted import TRIALS
+from ray.cluster_utils import Cluster
 from scripted import attempts
 
 from orchestrator.leftovers import OWNER, Owner
@@ -27,10 +28,10 @@ pytestmark = pytest.mark.timeout(3600)
 
 
 class Drive:
-    def __init__(self, storage: Storage, ray_folder: str | None = None) -> None:
+    def __init__(self, storage: Storage, ray_folder: str | None = None, address: str | None = None) -> None:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, str(DRIVER), storage.uri],
+            [sys.executable, str(DRIVER), storage.uri, *([address] if address else [])],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -127,3 +128,19 @@ def test_ray_that_ends_under_a_sweep_is_started_again_and_the_sweep_goes_on(tmp_
     ]
     assert [line.split()[0] for line in drive.lines].count("ended") == len(TRIALS)
     assert attempts(storage, trial)[-1]["resumed_at"] >= step
+
+
+def test_a_cluster_whose_head_is_lost_ends_the_sweep_with_a_sentence(tmp_path: Path) -> None:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    try:
+        address = cluster.address
+        drive = Drive(Storage(str(tmp_path)), address=address)
+        drive.first_report()
+        cluster.head_node.kill_gcs_server()
+        assert drive.finish() == 1, drive.errors
+    finally:
+        cluster.shutdown()
+    said = (
+        f"the head of the Ray cluster, {address}, has not answered for 20 s. Nothing is lost: the same command goes on"
+    )
+    assert said in drive.lines[-1] + drive.errors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.running.watch import ROOM_S, AtWork, Nodes, NoRoomError, RayLostError
+from orchestrator.running.watch import HEAD_S, ROOM_S, AtWork, Head, HeadLostError, Nodes, NoRoomError, RayLostError
 
 WAITS = "for 2 x (1 CPU): a node is gone"
 HEAD, SECOND = "10.0.0.1 (4 CPU)", "10.0.0.2 (8 CPU, 1 GPU)"
@@ -75,3 +75,18 @@ def test_nodes_that_go_and_come_are_told_once() -> None:
 def test_without_its_own_node_a_driver_cannot_go_on() -> None:
     with pytest.raises(RayLostError, match=r"the node that this driver runs on \(10\.0\.0\.1 \(4 CPU\)\)"):
         Nodes({"h": HEAD, "s": SECOND}, own="h").news({"s": SECOND})
+
+
+def test_a_head_that_does_not_answer_for_a_while_is_lost_and_one_that_answers_again_is_not() -> None:
+    clock, answers = [0.0], [False]
+    head = Head("10.0.0.1:6379", lambda address: answers[0], lambda: clock[0])
+    head.check()
+    clock[0] = HEAD_S - 1
+    head.check()
+    answers[0] = True
+    head.check()
+    answers[0] = False
+    head.check()
+    clock[0] += HEAD_S
+    with pytest.raises(HeadLostError, match=r"10.0.0.1:6379, has not answered for 20 s"):
+        head.check()
