@@ -11,19 +11,12 @@ from contextlib import redirect_stdout, suppress
 import pytest
 from rich.console import Console
 
-from orchestrator.display import (
-    LiveDisplay,
-    PlainDisplay,
-    closing_words,
-    display,
-    duration,
-    outliving_its_readers,
-    patient,
-)
+from orchestrator.display import LiveDisplay, PlainDisplay, display, outliving_its_readers, patient
 from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
 from orchestrator.planning.resolve import outlook, resolve
 from orchestrator.progress import Progress, describe
+from orchestrator.progress_words import closing_words, duration
 from orchestrator.spec import (
     CompressionPlan,
     Objective,
