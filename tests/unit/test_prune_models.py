@@ -390,3 +390,34 @@ def test_channels_that_go_together_in_sets_of_unequal_size_are_left_and_told() -
     assert pruned.warnings[0].startswith(
         "prune 0.5 left layers whose output is cut up or shuffled whole: torch-pruning cannot"
     )
+
+
+# -- recurrent layers, and models with nothing to choose from ---------------------------------------------------------
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.RNNBase], hidden: bool) -> None:
+        super().__init__()
+        self.read = nn.Linear(8, 16)
+        self.layer = kind(16, 32, batch_first=True)  # type: ignore[call-arg]
+        self.head = nn.Sequential(nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4)) if hidden else nn.Linear(32, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        read, _ = self.layer(self.read(x))
+        scores: Tensor = self.head(read.mean(1))
+        return scores
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes:UserWarning")  # of nn.RNNBase's own, by torch.export
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_recurrent_layers_are_left_whole_and_told(kind: type[nn.RNNBase]) -> None:
+    example = (torch.randn(2, 5, 8),)
+    pruned = prune(Recurrent(kind, hidden=True), Prune(ratio=0.5), example)
+    assert widths(pruned.model) == [16, 16, 4]
+    assert pruned.warnings == (f"recurrent layers are not pruned: layer ({kind.__name__})",)
+    words = (
+        r"prune 0\.5 removed nothing \(all channels: every Linear and convolution layer feeds the outputs, a recurrent "
+        rf"layer or what is left out; recurrent layers are not pruned: layer \({kind.__name__}\)\); use distill or int8"
+    )
+    with pytest.raises(CompressionError, match=words):
+        prune(Recurrent(kind, hidden=False), Prune(ratio=0.5), example)

@@ -25,7 +25,7 @@ class Plan:
 
 def plans(structure: Structure) -> Iterator[Plan]:
     """The boldest first; each is to be tried when the one before has failed."""
-    kept = structure.outputs + structure.feeding_training
+    kept = structure.outputs + structure.feeding_training + structure.recurrent
     yield Plan("all channels", "nothing", kept, structure.attention_heads)
     if structure.shared:
         kept = kept + structure.shared
@@ -40,7 +40,8 @@ def plans(structure: Structure) -> Iterator[Plan]:
         yield _outside(f"attention and {cut_up}", kept, {})
     hidden = set(structure.hidden) - set(kept)
     others = [layer for layer in structure.layers if layer not in hidden]
-    yield Plan("hidden layers of perceptrons", "all but hidden layers of perceptrons", others, {})
+    if hidden:
+        yield Plan("hidden layers of perceptrons", "all but hidden layers of perceptrons", others, {})
 
 
 def _outside(left: str, kept: list[nn.Module], heads: dict[nn.Module, int]) -> Plan:

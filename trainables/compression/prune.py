@@ -34,8 +34,9 @@ from trainables.config import Prune
 from trainables.outputs import tensors
 from trainables.words import kind_and_line
 
-ROOTS = (nn.Linear, nn.modules.conv._ConvNd, nn.LSTM)
+ROOTS = (nn.Linear, nn.modules.conv._ConvNd)
 CLEARLY_DIFFERENT = 0.1
+NO_CHOICE = "every Linear and convolution layer feeds the outputs, a recurrent layer or what is left out"
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,11 @@ def prune(model: nn.Module, step: Prune, example: Inputs) -> Pruned:
             reasons.append((plan.name, f"torch-pruning cannot narrow them ({kind_and_line(error)})"))
             continue
         humbler = [f"prune {step.ratio:g} left {plan.left} whole: {reason}" for _, reason in reasons[-1:]]
-        return Pruned(pruned, (*humbler, *_notes(cuts, step)))
-    tried = "; ".join(f"{name}: {reason}" for name, reason in reasons)
-    raise CompressionError(f"prune {step.ratio:g} removed nothing ({tried}); use distill or int8")
+        return Pruned(pruned, (*humbler, *_recurrent(model), *_notes(cuts, step)))
+    distinct = {reason: name for name, reason in reversed(reasons)}  # each once, of the boldest that it stopped
+    tried = "; ".join(f"{name}: {reason}" for reason, name in reversed(distinct.items()))
+    recurrent = "".join(f"; {note}" for note in _recurrent(model))
+    raise CompressionError(f"prune {step.ratio:g} removed nothing ({tried}{recurrent}); use distill or int8")
 
 
 def _pruned(
@@ -92,7 +95,9 @@ def _pruned(
     _tie_again(model, pruned)
     before, after = (sum(parameter.numel() for parameter in each.parameters()) for each in (model, pruned))
     if after >= before:
-        most = max((cut.multiple for cut in cuts), default=step.round_to)
+        if not cuts:
+            raise CompressionError(NO_CHOICE)
+        most = max(cut.multiple for cut in cuts)
         raise CompressionError(f"no layer is wide enough to lose channels in multiples of {most}")
     _check_shares(model, pruned, cuts)
     _check_forward(model, pruned, example)
@@ -133,7 +138,7 @@ def _remove_channels(
     # All are judged before any is cut: layers that have lost inputs would look weaker, or like depthwise convolutions.
     judged = [(layer, group, importance(group), _blocks(graph, group, heads)) for layer, group in groups]
     cuts: list[Cut] = []
-    judged = [each for each in judged if each[2] is not None]  # as of recurrent layers alone
+    judged = [each for each in judged if each[2] is not None]
     for layer, group, scores, blocks in judged:
         choice = _choose(graph, group, scores, blocks, step)
         if choice.lost:
@@ -228,6 +233,12 @@ def _notes(cuts: list[Cut], step: Prune) -> Iterator[str]:
         if abs(removed - step.ratio) > CLEARLY_DIFFERENT:
             most = max(cut.multiple for cut in cuts)
             yield f"prune {step.ratio:g} removed {removed:.0%} of the channels, which go in multiples of up to {most}"
+
+
+def _recurrent(model: nn.Module) -> Iterator[str]:
+    layers = [(name, type(layer).__name__) for name, layer in model.named_modules() if isinstance(layer, nn.RNNBase)]
+    if layers:
+        yield f"recurrent layers are not pruned: {', '.join(f'{name} ({kind})' for name, kind in layers)}"
 
 
 def _tie_again(model: nn.Module, pruned: nn.Module) -> None:

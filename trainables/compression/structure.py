@@ -120,6 +120,12 @@ class Structure:
         return [*itertools.chain(*shared.values()), *self._feeding_users_of(shared)]
 
     @cached_property
+    def recurrent(self) -> list[nn.Module]:
+        """The recurrent layers, and those that feed them: torch-pruning narrows neither."""
+        layers = [layer for layer in self.layers if isinstance(layer, nn.RNNBase)]
+        return [*layers, *self._feeding_users_of({weight for layer in layers for weight in layer.parameters()})]
+
+    @cached_property
     def hidden(self) -> list[nn.Module]:
         """Linear layers whose output goes through element-wise functions into Linear layers, and nowhere else."""
         return [
