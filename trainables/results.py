@@ -143,7 +143,7 @@ class TrialResult(Frozen):
     details: str | None = None
     history: tuple[Report, ...] = ()
     metrics: dict[str, Estimate] = {}
-    environment: dict[str, str] = {}  # device, threads, versions: what the figures hold for
+    environment: dict[str, str] = {}  # device, threads, versions, machine, times: what the figures hold for
     files: dict[str, str] = {}  # what the trial left in its directory: {"model": "model.pt2", ...}
     warnings: tuple[str, ...] = ()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,16 @@ def run_trial(trial: str, config: AnyTrialConfig, place: Place) -> Iterator[Repo
 
     A loss that is not finite is a result (`diverged`); whatever else goes wrong is raised, out-of-memory included.
     """
+    began = datetime.now(UTC)
+    with contextlib.closing(_run(trial, config, place)) as words:
+        for word in words:
+            if isinstance(word, TrialResult):
+                yield word.model_copy(update={"environment": word.environment | where_and_when(began)})
+            else:
+                yield word
+
+
+def _run(trial: str, config: AnyTrialConfig, place: Place) -> Generator[Report | TrialResult]:
     task = load_task(config.task.name, config.task.options, ())
     data = open_data(task, place.cache, planned=config.task.data)
     match config:
@@ -180,6 +192,17 @@ def describe_environment(place: Place, precision: Precision) -> dict[str, str]:
         **({"fp32_convolutions": torch._C._get_fp32_precision_getter("cuda", "conv")} if on_cuda else {}),
         "torch": torch.__version__,
         "python": platform.python_version(),
+    }
+
+
+def where_and_when(began: datetime) -> dict[str, str]:
+    """Of this process, the first worker's: the machine, by its name and by its boot, which containers on it share."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    times = {"started_at": began, "ended_at": datetime.now(UTC)}
+    return {
+        "node": platform.node(),
+        **({"boot_id": boot.read_text().strip()} if boot.exists() else {}),
+        **{name: time.isoformat(timespec="milliseconds") for name, time in times.items()},
     }
 
 

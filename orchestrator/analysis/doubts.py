@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from orchestrator.analysis.goals import goal_words
 from orchestrator.analysis.latencies import disturbed, not_quiet
 from orchestrator.analysis.machines import machine
+from orchestrator.analysis.sharing import sharing
 from orchestrator.analysis.statistics import SAME_SIGN, Verdict, paired_difference, pairs_needed
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.tuning import tuned
@@ -53,6 +54,18 @@ def noisy_machine(table: SweepTable) -> list[str]:
         f"Latencies are not usable, and the choice does not use them: beside {plural(trials, 'variant')} the parent "
         f"timed against itself was not 1, at worst {found[0]}{goals}. The machine was not quiet; measure where nothing "
         "else runs."
+    ]
+
+
+def shared_machine(table: SweepTable) -> list[str]:
+    """That seconds and throughput are of trials that ran side by side."""
+    found = sharing(table)
+    if found is None:
+        return []
+    many = f"{len(found.trainings)} of {plural(found.of, 'training')}"
+    return [
+        f"{many} ran while other trials of this sweep ran on the same machine, up to {found.at_once} at a time: their "
+        "seconds and examples/s are not those of a quiet machine."
     ]
 
 

@@ -95,6 +95,7 @@ def recommend(table: SweepTable) -> Recommendation:
         *doubts.progress(table),
         *doubts.without_figure(table),
         *doubts.noisy_machine(table),
+        *doubts.shared_machine(table),
         *_better_trained(table, chosen),
         *doubts.doubts(table, chosen, row, [g for g in table.plan.goals if g not in goals]),
         *doubts.advice(table, chosen, second.configuration if second else None),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from plotly.offline import get_plotlyjs
 
 from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.doubts import shared_machine
 from orchestrator.analysis.explain import label
 from orchestrator.analysis.latencies import latencies_ms, latency_batches
 from orchestrator.analysis.machines import measured_on
@@ -148,6 +149,7 @@ def _training(comparison: Comparison) -> list[str]:
     return [
         f"<h2>{escape(training_title(comparison))}</h2>",
         *_table(comparison, training_columns(comparison), trainings(comparison)),
+        *_list(shared_machine(comparison.table)),
         *target_html(comparison),
         *fair_html(comparison),
         "<h2>What the batch size does</h2>",

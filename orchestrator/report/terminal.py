@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.doubts import noisy_machine
+from orchestrator.analysis.doubts import noisy_machine, shared_machine
 from orchestrator.analysis.explain import label
 from orchestrator.analysis.goals import LATENCY_PREFIX, goal_words, is_relative
 from orchestrator.analysis.machines import measured_on, trained_on
@@ -52,6 +52,7 @@ def sections(comparison: Comparison, width: int) -> list[RenderableType]:
     if table.baselines:
         title, columns = training_title(comparison), training_columns(comparison)
         parts += ["", *_grid(title, columns, trainings(comparison), width)]
+        parts += [Text(f"  {line}", "dim") for line in shared_machine(table)]
     if lines := batch_lines(comparison):
         parts += ["", *lines]
     if table.variants:

@@ -2,6 +2,7 @@
 
 import io
 import math
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -111,7 +112,10 @@ def test_it_has_every_figure_that_is_promised(finished):
         for metric in (f"val_{name}", f"train_{name}"):
             assert result.metrics[f"best_{metric}"].value == best(report.metrics[metric] for report in reports)
     assert result.metrics["examples"].value == 40 * 32
-    assert set(result.environment) >= {"device", "cpu", "threads", "torch", "python", "precision"}
+    assert set(result.environment) >= {"device", "cpu", "threads", "torch", "python", "precision", "node"}
+    began, ended = (datetime.fromisoformat(result.environment[name]) for name in ("started_at", "ended_at"))
+    assert timedelta(seconds=result.metrics["train_seconds"].value) <= ended - began + timedelta(milliseconds=1)
+    assert ended <= datetime.now(UTC)
 
 
 def test_the_exported_model_is_the_trained_one(finished, tmp_path):
