@@ -176,6 +176,7 @@ def test_a_damaged_database(tmp_path: Path, keep: int) -> None:
 def test_run_says_so_before_anything_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(run, "load_note", lambda: "")  # of a machine that is busy with other tests
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "localhost:5000")
     with pytest.raises(TrackingError):
         check_tracking("localhost:5000")

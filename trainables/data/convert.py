@@ -74,7 +74,7 @@ def _convert(source: str, stem: Path, is_unchanged: Callable[[], bool]) -> Path:
     partial.mkdir(parents=True)
     try:
         columns, n_rows = _spool(source, partial)
-        joined = partial / f"joined{SUFFIX}"
+        joined = partial / f"_joined{SUFFIX}"  # no data file by its name, should the cache lie below the data
         _join(columns, n_rows, joined)
         if not is_unchanged():  # the copy is named after what was there before
             raise DataError(f"data {source!r} was changed while it was read; run again when it is complete")
