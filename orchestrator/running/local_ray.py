@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
@@ -213,8 +214,12 @@ def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: 
     port = _free_port()
     own = {"RAY_GCS_SERVER_PORT": str(port), _NO_CLUSTERS: "0"}
     os.environ |= own
-    constants = ray._private.ray_constants
+    constants: Any = ray._private.ray_constants
+    services: Any = ray._private.services
     with_clusters, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
+    # What is sent to the driver's whole group, as by a terminal or `timeout`, is for the driver to heed: without its
+    # Ray it could say no farewell. Ray itself does the same on Windows; the daemons end with the driver all the same.
+    starts, services.ConsolePopen = services.ConsolePopen, partial(services.ConsolePopen, process_group=0)
     try:
         ray.init(
             address="local",
@@ -228,6 +233,7 @@ def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: 
             **quiet,
         )
     finally:
+        services.ConsolePopen = starts
         constants.ENABLE_RAY_CLUSTER = with_clusters
         for name in own:
             del os.environ[name]

@@ -123,9 +123,10 @@ def test_after_sigterm_and_after_control_c_the_command_that_is_printed_goes_on(t
     command = again = ["paretune", "run", str(file), "--storage", storage.uri, "--plain"]
     ended = dict[str, bytes]()
     for number, exit_code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        driver = subprocess.Popen(again, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        driver = subprocess.Popen(again, env=environment, stdout=pipe, stderr=pipe, text=True, process_group=0)
         wait_for(driver, storage, records(storage) + 3)
-        driver.send_signal(number)
+        os.killpg(driver.pid, number)  # to all in its group, as a terminal and `timeout` do
         _, errors = driver.communicate(timeout=PATIENCE_S)
         assert driver.returncode == exit_code, errors
         said, advice = without_waiting(errors.strip())  # and nobody else says anything
