@@ -85,4 +85,4 @@ def without_waiting(errors: str) -> list[str]:
     """All that was said, but for what is said on a busy machine: its load, and that a recorder takes its time."""
     waiting = r"paretune: (sending|trying \(.*\) to send) .* to MLflow at \S+; Ctrl-C leaves it to the next run"
     load = r"paretune: load \d+ on \d+ cores: others are at work here, so seconds and latencies of now mean little"
-    return [line for line in errors.splitlines() if not re.fullmatch(f"{waiting}|{load}", line)]
+    return [line for line in errors.splitlines() if line and not re.fullmatch(f"{waiting}|{load}", line)]

@@ -129,7 +129,8 @@ def test_after_sigterm_and_after_control_c_the_command_that_is_printed_goes_on(t
         os.killpg(driver.pid, number)  # to all in its group, as a terminal and `timeout` do
         _, errors = driver.communicate(timeout=PATIENCE_S)
         assert driver.returncode == exit_code, errors
-        said, advice = without_waiting(errors.strip())  # and nobody else says anything
+        assert len(without_waiting(errors.strip())) == 2, errors  # and nobody else says anything
+        said, advice = without_waiting(errors.strip())
         assert said.startswith("paretune: stopped with ")
         assert advice == f"Go on with: {' '.join(command)}"
         assert "RUNNING" not in {run.info.status for run in runs(client_of(storage), "mortal").values()}
