@@ -72,7 +72,9 @@ class Interrupts:
     def _leave(self) -> None:
         """Something does not answer. What it was to be told is told by the next run."""
         print(
-            "\nparetune: stopped before all was told; the same command goes on from here", file=sys.stderr, flush=True
+            "\nparetune: stopped at once; MLflow may show runs as running until the same command goes on from here",
+            file=sys.stderr,
+            flush=True,
         )
         os._exit(self.exit_code)
 
