@@ -95,9 +95,8 @@ def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterato
         try:
             yield
         except HeadLostError:
-            atexit.unregister(
-                ray.shutdown
-            )  # a farewell to nobody, for which Ray would end this process in its own words
+            # A farewell to nobody: Ray would end this process, in its own words.
+            atexit.unregister(ray.shutdown)
             raise
         except BaseException:
             _shut_down()
