@@ -60,6 +60,10 @@ HELD_ELSEWHERE = {
         "tests/e2e/test_cluster.py: a real head, token, MLflow server and job"
     ),
     **dict.fromkeys(
+        ("paretune jobs", "paretune status digits", "paretune logs digits --follow", "paretune stop digits"),
+        "tests/e2e/test_cluster.py: of jobs that were submitted to a real head",
+    ),
+    **dict.fromkeys(
         (f"python benchmarks/{name}.py" for name in BENCHMARKS),
         "tests/e2e/test_benchmarks.py: at their shortest",
     ),
