@@ -26,26 +26,29 @@ from statistics import fmean
 
 import torch
 
-from orchestrator.analysis.crossing import Crossing, target_crossing
+from orchestrator.adaptive import early_answer as answered
+from orchestrator.analysis.batch_verdict import judge_batch_size
+from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.statistics import paired_difference
-from orchestrator.analysis.stored import stored_plan
 from orchestrator.analysis.table import Configuration, make_table
-from orchestrator.analysis.targets import crossings
-from orchestrator.analysis.verdict import judge_batch_size
-from orchestrator.plan import Plan, Stage, Trial
+from orchestrator.analysis.target_crossing import Crossing, target_crossing
+from orchestrator.analysis.time_to_target import crossings
 from orchestrator.planning.expand import expand
-from orchestrator.running.ledger import Ledger, Observers
-from orchestrator.spec import Objective, load_sweep
-from orchestrator.stages import answered
-from trainables.batching import steps_for
-from trainables.commands import Advance, Finished, Reading, Start
-from trainables.config import BaselineConfig, trial_id
-from trainables.place import Place
-from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.runner import Runner
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.observer import Observers
+from orchestrator.sweep.plan import Plan, Stage, Trial
+from orchestrator.sweep.spec import Objective
+from orchestrator.sweepfile.load import load_sweep
+from trainables.config.batching import steps_for
+from trainables.config.training import Training
+from trainables.config.trial import BaselineConfig, trial_id
+from trainables.distributed.worker_context import Place
+from trainables.estimate import Estimate
+from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage
-from trainables.training_config import Training
 from trainables.trial import run_trial
+from trainables.worker.messages import Advance, Finished, Reading, Start
+from trainables.worker.runner import Runner
 
 SHARE_GOAL, RATIO_GOAL = 0.25, 1.10
 FIRST_JUDGING_SEED = 1000

@@ -30,7 +30,8 @@ from rich.table import Table as Grid
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainables.data import Shard, Table, open_table
+from trainables.data.shards import Shard
+from trainables.data.table import Table, open_table
 
 LARGE_ROWS = 20_000  # of 3 x 32 x 32 bytes, 61 MB: larger than the processor's caches
 

@@ -22,20 +22,22 @@ from statistics import fmean
 
 from ray.tune.search import Searcher
 
-from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
-from orchestrator.progress import Progress
 from orchestrator.recording.journal import Journal
-from orchestrator.run import PlanKeeper
 from orchestrator.running.gang import Assignment
-from orchestrator.running.ledger import Ledger, Observers
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.observer import Observers
+from orchestrator.running.plan_keeper import PlanKeeper
+from orchestrator.running.progress import Progress
 from orchestrator.running.resources import Node
 from orchestrator.running.searcher import Admission
-from orchestrator.spec import load_sweep
-from trainables.config import BaselineConfig
-from trainables.results import Estimate, Report, Status, TrialResult
+from orchestrator.sweep.plan import Plan, Trial
+from orchestrator.sweepfile.load import load_sweep
+from trainables.config.trial import BaselineConfig
+from trainables.estimate import Estimate
+from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage
-from trainables.worker import WorkerGroupConfig
+from trainables.worker.ray_worker import WorkerGroupConfig
 
 GOAL = 1.2
 WINDOW = 100

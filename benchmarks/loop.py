@@ -21,14 +21,16 @@ from side_by_side import MIN_TURNS, add_device_option, clock_of, side_by_side, t
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.data import Table, TaskData, open_data
+from trainables.config.training import Budget, Sgd, Training
 from trainables.data.builtin import DIABETES_MEAN, DIABETES_STD
-from trainables.loop import train
-from trainables.place import Place
+from trainables.data.table import Table
+from trainables.distributed.worker_context import Place
 from trainables.results import Report
 from trainables.storage import Storage
-from trainables.tasks import Task, load_task
-from trainables.training_config import Budget, Sgd, Training
+from trainables.tasks.base import Task
+from trainables.tasks.load import load_task
+from trainables.tasks.task_data import TaskData, open_data
+from trainables.training.loop import train
 
 GOAL = 0.95
 TURN_SECONDS = {"cpu": 0.5, "cuda": 1.0}  # a reading, some milliseconds, is then hardly felt

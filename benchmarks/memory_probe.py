@@ -24,7 +24,7 @@ from statistics import fmean, median
 import numpy as np
 
 from trainables.data.fingerprint import default_cache
-from trainables.memory_probe import find_limit
+from trainables.probe.memory_search import find_limit
 
 Measure = Callable[[int], int | None]  # rows -> peak bytes, None where memory ran out
 Policy = Callable[[Measure, int, int], int]  # (measure, capacity in bytes, most rows) -> rows found
@@ -123,11 +123,11 @@ def real(limit_mib: int) -> dict[str, list[tuple[float, int, int]]]:
     """Every policy on the same task and limit, each with processes of its own."""
     import torch
 
-    from trainables.config import ProbeConfig, TaskConfig
-    from trainables.place import Place
-    from trainables.probe import in_processes
+    from trainables.config.training import AdamW
+    from trainables.config.trial import ProbeConfig, TaskConfig
+    from trainables.distributed.worker_context import Place
+    from trainables.probe.probe import in_processes
     from trainables.storage import Storage
-    from trainables.training_config import AdamW
 
     capacity, cuda = limit_mib * 2**20, torch.cuda.is_available()
     task = TaskConfig(name="stdlib_gpt", data="of the benchmark", code="of the benchmark")

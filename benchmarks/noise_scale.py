@@ -24,14 +24,16 @@ import torch
 from side_by_side import MIN_TURNS, add_device_option, clock_of, side_by_side, timed, turns_within, warmed_up
 from torch import nn
 
-from trainables.data import Table, TaskData, open_data
-from trainables.gradient_noise import GradientNoise
-from trainables.loop import train
-from trainables.place import Place
+from trainables.config.training import Budget, NoiseScale, Sgd, Training
+from trainables.data.table import Table
+from trainables.distributed.worker_context import Place
 from trainables.results import Report
 from trainables.storage import Storage
-from trainables.tasks import Task, load_task
-from trainables.training_config import Budget, NoiseScale, Sgd, Training
+from trainables.tasks.base import Task
+from trainables.tasks.load import load_task
+from trainables.tasks.task_data import TaskData, open_data
+from trainables.training.gradient_noise import GradientNoise
+from trainables.training.loop import train
 
 GOAL = 1.03
 TASKS = ("digits_cnn", "diabetes_mlp", "stdlib_gpt")

@@ -7,7 +7,7 @@ itself, from the first step to the last; what its trial took beyond that is prin
     bare script          a process for each worker of each trial, started directly; imports included
     documented           a Tune function that builds a TorchTrainer for each trial; Ray's defaults
     documented, polled   the same with Ray Train asking its workers ten times a second instead of every two
-    gang                 orchestrator.running.sweep.run_sweep; the gang's one start is given apart
+    gang                 orchestrator.running.tuner.run_sweep; the gang's one start is given apart
 Ends with 1 unless the gang is at least 30 times cheaper than the documented pattern, however often that is polled.
 """
 
@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.plan import Plan
-    from trainables.config import BaselineConfig
-    from trainables.place import Place
+    from orchestrator.sweep.plan import Plan
+    from trainables.config.trial import BaselineConfig
+    from trainables.distributed.worker_context import Place
     from trainables.results import Report, TrialResult
 
 HERE = Path(__file__).resolve()
@@ -106,7 +106,7 @@ def run_documented(trials: int, num_workers: int, *, polled: bool) -> list[float
     import ray
     from ray import tune
 
-    from orchestrator.running.local_ray import patiently
+    from orchestrator.running.ray_connection import patiently
 
     environment = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1"} if polled else {}
     # More CPUs than there are: Tune's function takes one as well, and the defaults must have room.
@@ -181,8 +181,8 @@ def _callback(ends: _Ends) -> Any:
 
 def run_gang(trials: int, num_workers: int) -> tuple[float, list[float]]:
     """(seconds up to the end of the first trial, overhead of each later one in seconds)."""
-    from orchestrator.running.local_ray import RaySettings
-    from orchestrator.running.sweep import run_sweep
+    from orchestrator.running.ray_connection import RaySettings
+    from orchestrator.running.tuner import run_sweep
     from trainables.storage import Storage
 
     class Watch(_Ends):
@@ -215,7 +215,8 @@ def run_gang(trials: int, num_workers: int) -> tuple[float, list[float]]:
 
 def run_trial(trial: str, config: BaselineConfig, place: Place) -> Iterator[Report | TrialResult]:
     """What the gang's workers run instead of a real trial."""
-    from trainables.results import Estimate, Report, Status, TrialResult
+    from trainables.estimate import Estimate
+    from trainables.results import Report, Status, TrialResult
 
     seconds = train(config.training.seed, place.num_workers)
     yield Report(step=STEPS, examples=STEPS * ROWS, seconds=seconds, metrics={})
@@ -224,10 +225,10 @@ def run_trial(trial: str, config: BaselineConfig, place: Place) -> Iterator[Repo
 
 
 def _plan(trials: int, num_workers: int) -> Plan:
-    from orchestrator.plan import Plan, Trial
-    from orchestrator.spec import Objective, Parameters, Sweep, TaskChoice, TaskFacts
-    from trainables.config import BaselineConfig, TaskConfig, trial_id
-    from trainables.training_config import Budget, Training
+    from orchestrator.sweep.plan import Plan, Trial
+    from orchestrator.sweep.spec import Objective, Parameters, Sweep, TaskChoice, TaskFacts
+    from trainables.config.training import Budget, Training
+    from trainables.config.trial import BaselineConfig, TaskConfig, trial_id
 
     def trial(seed: int) -> Trial:
         training = Training(

@@ -21,15 +21,15 @@ from typing import Any
 
 import torch
 
-from trainables.artifact import export_model
-from trainables.commands import Finished, Start
-from trainables.config import BaselineConfig, TaskConfig
-from trainables.memory import resident_bytes
-from trainables.place import Place
+from trainables.config.training import Budget, Training
+from trainables.config.trial import BaselineConfig, TaskConfig
+from trainables.distributed.worker_context import Place
+from trainables.measure.artifact import export_model
+from trainables.process.memory import resident_bytes
 from trainables.results import Status, TrialResult
-from trainables.runner import Runner
 from trainables.storage import Storage
-from trainables.training_config import Budget, Training
+from trainables.worker.messages import Finished, Start
+from trainables.worker.runner import Runner
 
 SETTLED = 50  # trials until caches are full
 CONFIG = BaselineConfig(

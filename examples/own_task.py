@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainables.tasks import Batch, Task
+from trainables.tasks.base import Batch, Task
 
 
 class BreastCancer(Task):

@@ -1,1 +1,1 @@
-"""MANY trials: the sweep file, the plan, scheduling, recording, comparing, the command line. Runs on the driver."""
+"""Many trials: spec, plan, scheduling, recording, analysis, command line. Runs on the driver."""

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
+from orchestrator.commands.cluster import doctor_command, submit_command
+from orchestrator.commands.jobs import jobs_command, logs_command, status_command, stop_command
+from orchestrator.commands.probe import probe_command
 from orchestrator.exit_codes import INPUT_IS_WRONG
-from orchestrator.host import home, settle_in
-from orchestrator.probing.probe import probe_command
-from orchestrator.remote.cluster import doctor_command, submit_command
-from orchestrator.remote.job_commands import jobs_command, logs_command, status_command, stop_command
+from orchestrator.machine.environment import home, settle_in
 from orchestrator.run_options import RetryFailed, RunOptions
 
 if TYPE_CHECKING:
-    from orchestrator.plan import Plan
+    from orchestrator.sweep.plan import Plan
 
 app = typer.Typer(
     name="paretune",
@@ -83,12 +83,12 @@ def plan(
 
     Example: paretune plan examples/digits.yaml
     """
-    from orchestrator.planning.room import room_notes
+    from orchestrator.commands.room_check import room_notes
 
     made = _plan_or_exit(sweep_file, as_json=format == "json")
     made = replace(made, notes=(*made.notes, *room_notes(made)))
     if format == "json":
-        from orchestrator.planning.plan_json import plan_as_json
+        from orchestrator.report.plan_json import plan_as_json
 
         print(plan_as_json(made))
     else:
@@ -111,7 +111,7 @@ def run(
 
     MLflow's database is in the storage (of a bucket: in ./paretune-results), or where MLFLOW_TRACKING_URI says.
     """
-    from orchestrator.run import run_command
+    from orchestrator.commands.run import run_command
 
     options = RunOptions(retry_failed=retry_failed)
     raise typer.Exit(run_command(sweep_file, storage, address=address, options=options, plain=plain))
@@ -129,7 +129,7 @@ def compare(
 
     Example: paretune compare digits
     """
-    from orchestrator.report.command import compare_command
+    from orchestrator.commands.compare import compare_command
 
     raise typer.Exit(compare_command(sweep, storage, format))
 
@@ -144,7 +144,7 @@ def report(
 
     Example: paretune report digits
     """
-    from orchestrator.report.command import report_command
+    from orchestrator.commands.compare import report_command
 
     raise typer.Exit(report_command(sweep, storage, output))
 
@@ -161,7 +161,7 @@ def ui(
 
     MLflow's database is in the storage (of a bucket: in ./paretune-results), or where MLFLOW_TRACKING_URI says.
     """
-    from orchestrator.recording.ui import ui_command
+    from orchestrator.commands.ui import ui_command
 
     raise typer.Exit(ui_command(sweep, storage, port=port))
 
@@ -176,9 +176,9 @@ app.command("doctor")(doctor_command)
 
 
 def _plan_or_exit(sweep_file: Path, *, as_json: bool = False) -> Plan:
+    from orchestrator.diagnostics.problem import SweepError
     from orchestrator.planning.expand import expand
-    from orchestrator.problems import SweepError
-    from orchestrator.spec import load_sweep
+    from orchestrator.sweepfile.load import load_sweep
 
     try:
         return expand(load_sweep(sweep_file))
@@ -190,11 +190,11 @@ def _plan_or_exit(sweep_file: Path, *, as_json: bool = False) -> Plan:
 
 
 def _print_plan(made: Plan) -> None:
-    from orchestrator.planning.plan_view import plain, summary_lines, tables_of
+    from orchestrator.report.plan_table import plain, summary_lines, tables_of
 
     tables = tables_of(made)
     if sys.stdout.isatty():
-        from orchestrator.planning.plan_rich import print_table  # rich takes a moment to import
+        from orchestrator.report.plan_rich import print_table  # rich takes a moment to import
 
         for table in tables:
             print_table(table)

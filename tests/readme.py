@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from orchestrator.problems import SweepError
-from orchestrator.spec import (
+from orchestrator.diagnostics.problem import SweepError
+from orchestrator.sweep.spec import (
     AutoBatchSize,
     CompressionPlan,
     EarlyStopping,
@@ -20,12 +20,12 @@ from orchestrator.spec import (
     Resources,
     ScaledLearningRate,
     Sweep,
-    load_sweep,
 )
-from orchestrator.sweepfile.chains import union_members
-from orchestrator.sweepfile.load import AUTO_EVALUATIONS, AUTO_EXTEND, AUTO_MULTIPLIERS
-from trainables.config import Compression, FineTune, Measure
-from trainables.training_config import BatchSchedule, Constant, DataOrder, NoiseScale, Optimizer, Schedule, Sgd
+from orchestrator.sweepfile.compression_section import union_members
+from orchestrator.sweepfile.load import AUTO_EVALUATIONS, AUTO_EXTEND, AUTO_MULTIPLIERS, load_sweep
+from trainables.config.compression import Compression, FineTune
+from trainables.config.training import BatchSchedule, Constant, DataOrder, NoiseScale, Optimizer, Schedule, Sgd
+from trainables.config.trial import Measure
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -12,23 +12,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from orchestrator.analysis.stored import StoredPlan, StoredTrial, save_plan
-from orchestrator.analysis.stored_result import save_result
-from orchestrator.spec import Goal, Objective
-from trainables.config import (
-    BaselineConfig,
-    Compression,
-    Distill,
-    Int8,
-    Prune,
-    TaskConfig,
-    VariantConfig,
-    describe_chain,
-    trial_id,
-)
-from trainables.results import Estimate, Report, Status, TrialResult
+from orchestrator.analysis.plan_file import StoredPlan, StoredTrial, save_plan
+from orchestrator.analysis.result_file import save_result
+from orchestrator.sweep.spec import Goal, Objective
+from trainables.config.compression import Compression, Distill, Int8, Prune, describe_chain
+from trainables.config.training import Budget, Training
+from trainables.config.trial import BaselineConfig, TaskConfig, VariantConfig, trial_id
+from trainables.estimate import Estimate
+from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage
-from trainables.training_config import Budget, Training
 
 TASK = TaskConfig(name="digits_cnn", data="data", code="code")
 EXAMPLES = 40_000

@@ -26,23 +26,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-import trainables.runner
 import trainables.trial
-from orchestrator.plan import Choice, PendingVariant, Plan, Trial
-from orchestrator.spec import (
-    EarlyStopping,
-    Objective,
-    Parameters,
-    Resources,
-    Sweep,
-    TaskChoice,
-    TaskFacts,
-)
-from trainables.config import BaselineConfig, FineTune, Measure, Scalar, TaskConfig, VariantConfig, trial_id
-from trainables.place import Place
-from trainables.results import Estimate, Report, Status, TrialResult
+import trainables.worker.runner
+from orchestrator.sweep.plan import Choice, PendingVariant, Plan, Trial
+from orchestrator.sweep.spec import EarlyStopping, Objective, Parameters, Resources, Sweep, TaskChoice, TaskFacts
+from trainables.config.compression import FineTune
+from trainables.config.training import Budget, Training
+from trainables.config.trial import BaselineConfig, Measure, Scalar, TaskConfig, VariantConfig, trial_id
+from trainables.distributed.worker_context import Place
+from trainables.estimate import Estimate
+from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, trial_file
-from trainables.training_config import Budget, Training
 
 RUNNER = "scripted:run_trial"
 
@@ -61,7 +55,7 @@ def run_trial(trial: str, config: BaselineConfig | VariantConfig, place: Place) 
 
         turn_everything(place.cache)
     if script.get("worn"):
-        trainables.runner.LEAST_TRIALS, trainables.runner.WORN_BYTES = 1, -(1 << 40)
+        trainables.worker.runner.LEAST_TRIALS, trainables.worker.runner.WORN_BYTES = 1, -(1 << 40)
     count = int(script.get("readings", 3))
     for number in range(len(history) + 1, count + 1):
         time.sleep(float(script.get("sleep_s", 0.0)))

@@ -14,8 +14,8 @@ import scripted
 import torch
 import torch.distributed as dist
 
-from trainables.config import BaselineConfig, VariantConfig
-from trainables.place import Place
+from trainables.config.trial import BaselineConfig, VariantConfig
+from trainables.distributed.worker_context import Place
 from trainables.results import Report, TrialResult
 from trainables.storage import trial_file
 

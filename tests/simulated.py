@@ -17,14 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.plan import Plan, Trial
-from orchestrator.planning.resolve import resolve, settled
-from orchestrator.spec import Sweep
+from orchestrator.adaptive.resolve import resolve, settled
+from orchestrator.sweep.plan import Plan, Trial
+from orchestrator.sweep.spec import Sweep
 from tests.unit.sweep_text import load_text, sweep_text
-from trainables.batching import report_steps, steps_for
-from trainables.config import ProbeConfig, VariantConfig
-from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.training_config import Training
+from trainables.config.batching import report_steps, steps_for
+from trainables.config.training import Training
+from trainables.config.trial import ProbeConfig, VariantConfig
+from trainables.estimate import Estimate
+from trainables.results import Report, Status, TrialResult
 
 TARGET = 0.5  # of val_loss
 ROWS = 50_000

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.batching import split_batch
-from trainables.data import Table, TaskData
-from trainables.place import Place
+from trainables.config.batching import split_batch
+from trainables.config.training import Budget, Training
+from trainables.data.table import Table
+from trainables.distributed.worker_context import Place
 from trainables.storage import Storage
-from trainables.tasks import Task
-from trainables.training_config import Budget, Training
+from trainables.tasks.base import Task
+from trainables.tasks.task_data import TaskData
 
 
 class Regression(Task):

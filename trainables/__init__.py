@@ -1,1 +1,1 @@
-"""What runs inside ONE trial, on its workers. Knows no Tune, no MLflow and no sweep."""
+"""What runs inside one trial, on its workers. Imports no Ray Tune, no MLflow and nothing of the sweep."""

@@ -1,84 +1,114 @@
-"""What a model gives back, in containers that every process knows, so that its file loads without the code behind it.
-
-A dataclass, Hugging Face's ModelOutput or any other class is known where its module was imported, and nowhere else. An
-exported model gives a plain dict instead; a task that takes its outputs by attribute (`outputs.logits`) or by position
-(`outputs[0]`) is handed that dict as `Named`.
-"""
+"""What a training leaves behind: its figures, its weights, its exported model, and on what it ran."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any
+import math
+import platform
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from torch import Tensor, nn
-from torch.utils._pytree import SUPPORTED_NODES, register_pytree_node, tree_leaves
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.config.training import Precision
+from trainables.distributed.worker_context import Place
+from trainables.estimate import Estimate
+from trainables.measure.artifact import ArtifactError, export_model
+from trainables.measure.model_inputs import model_inputs
+from trainables.results import Report
+from trainables.storage import trial_file
+from trainables.tasks.base import Task
+from trainables.tasks.task_data import TaskData
+from trainables.training.checkpoint import to_bytes
+from trainables.training.loop import NORM_EVERY
+
+WEIGHTS, MODEL = "weights.pt", "model.pt2"
 
 
-def plain(outputs: Any) -> Any:
-    """The same tensors in dicts, lists and tuples. What is none of a known kind stays as it is.
+def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
+    """What the readings alone tell: the best of each metric on both kinds of data, and what the training cost."""
+    if not history:
+        return {}
+    last = history[-1]
+    spread = "statistics of the training steps, not an estimate"
+    looked_at = f"{spread}, of every {NORM_EVERY}th where nothing clips them"
+    norms = [report.metrics["gradient_norm_mean"] for report in history]
+    steps = np.diff([0, *(report.step for report in history)])
+    seen = np.isfinite(norms)  # loss scaling may have skipped all that were looked at before an early reading
+    mean = np.average(np.asarray(norms)[seen], weights=steps[seen]) if seen.any() else math.nan
+    largest = [norm for r in history if math.isfinite(norm := r.metrics["gradient_norm_max"])]
+    figures = {
+        "steps": Estimate.exact(last.step),
+        "examples": Estimate.exact(last.examples),
+        "train_seconds": Estimate.exact(last.seconds, "one run, timed"),
+        "examples_per_second": Estimate.exact(last.examples / last.seconds, "one run, timed"),
+        "gradient_norm_mean": Estimate.exact(float(mean), looked_at),
+        "gradient_norm_max": Estimate.exact(max(largest, default=math.nan), looked_at),
+    }
+    for name, mode in {"loss": "min", **task.metrics}.items():
+        for metric in (f"val_{name}", f"train_{name}"):
+            readings = [report.metrics[metric] for report in history]
+            best = min(readings) if mode == "min" else max(readings)
+            note = f"best of {len(readings)} readings, so biased towards good by the choice"
+            figures[f"best_{metric}"] = Estimate.exact(best, note)
+    return figures
 
-    Mappings and dataclasses become dicts, named tuples become tuples, and what a library has registered with
-    `torch.utils._pytree` a tuple of its parts.
+
+@dataclass
+class Kept:
+    """What a trial leaves in the storage, and how large it is."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, Estimate] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def keep(model: nn.Module, task: Task, data: TaskData, trial: str, place: Place) -> Kept:
+    """Write weights and exported model to the storage; the first worker's work.
+
+    A model that torch cannot export is a fine baseline all the same: it only cannot be compressed.
     """
-    if outputs is None or isinstance(outputs, Tensor | str | int | float | complex):
-        return outputs
-    if isinstance(outputs, Mapping):
-        return {key: plain(value) for key, value in outputs.items()}
-    if is_dataclass(outputs) and not isinstance(outputs, type):
-        return {field.name: plain(getattr(outputs, field.name)) for field in fields(outputs)}
-    if isinstance(outputs, list | tuple):
-        return (list if isinstance(outputs, list) else tuple)(plain(value) for value in outputs)
-    if (node := SUPPORTED_NODES.get(type(outputs))) is not None:
-        return tuple(plain(part) for part in node.flatten_fn(outputs)[0])
-    return outputs
-
-
-def tensors(outputs: Any) -> list[Tensor]:
-    """All tensors of what a model gives back, whatever holds them, in the order of `plain`."""
-    return [leaf for leaf in tree_leaves(plain(outputs)) if isinstance(leaf, Tensor)]
-
-
-class Named(dict[Any, Any]):
-    """Outputs under the names that the model gave them: by key, by attribute, or by position where no key is one."""
-
-    def __getattr__(self, name: str) -> Any:
+    if not place.is_first:
+        return Kept()
+    parameters = Estimate.exact(sum(parameter.numel() for parameter in model.parameters()))
+    state = model.state_dict().items()  # on the CPU: to be loaded on any machine
+    weights = {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in state}
+    place.storage.write(trial_file(trial, WEIGHTS), to_bytes(weights))
+    example = data.validation.gather(np.arange(1))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL
         try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"the outputs have no {name!r}; they have {', '.join(map(str, self))}") from None
-
-    def __getitem__(self, key: Any) -> Any:
-        return list(self.values())[key] if isinstance(key, int) and key not in self else super().__getitem__(key)
-
-
-register_pytree_node(
-    Named,
-    lambda outputs: (list(outputs.values()), list(outputs)),
-    lambda parts, names: Named(zip(names, parts, strict=True)),
-)
+            export_model(model, model_inputs(task, model, example), path)
+        except ArtifactError as error:
+            return Kept({"weights": WEIGHTS}, {"parameters": parameters}, (str(error),))
+        content = path.read_bytes()
+    place.storage.write(trial_file(trial, MODEL), content)
+    artifact_bytes = Estimate.exact(len(content))
+    return Kept({"weights": WEIGHTS, "model": MODEL}, {"parameters": parameters, "artifact_bytes": artifact_bytes})
 
 
-class WithNames(nn.Module):
-    """An exported model as a task may use it: its dicts are `Named`, and all else is the model's own."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, *inputs: Any) -> Any:
-        return _named(self.model(*inputs))
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("model"), name)
+def describe_environment(place: Place, precision: Precision) -> dict[str, str]:
+    """What the figures of a trial hold for."""
+    on_cuda = place.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(place.device) if on_cuda else "cpu",
+        "cpu": cpu_name(),
+        "threads": str(torch.get_num_threads()),
+        "num_workers": str(place.num_workers),
+        "precision": precision,
+        **({"fp32_convolutions": torch._C._get_fp32_precision_getter("cuda", "conv")} if on_cuda else {}),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
 
 
-def _named(outputs: Any) -> Any:
-    if isinstance(outputs, dict):
-        return Named({key: _named(value) for key, value in outputs.items()})
-    if isinstance(outputs, list | tuple):
-        return type(outputs)(_named(value) for value in outputs)
-    return outputs
+def cpu_name() -> str:
+    """The processor as it calls itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

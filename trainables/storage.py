@@ -17,9 +17,9 @@ from typing import BinaryIO, TypeVar
 
 from pyarrow import fs
 
-from trainables.credentials import without_credentials
+from trainables.error_text import first_line
+from trainables.redact import without_credentials
 from trainables.seal import SEAL_BYTES, check_end, sealed, unsealed
-from trainables.words import first_line
 
 T = TypeVar("T")
 PART_BYTES = 256 * 1024  # of a log in an object store: few enough parts to read, small enough to write again

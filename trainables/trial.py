@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import platform
-import tempfile
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import nn
 
-from trainables.artifact import ArtifactError, export_model
-from trainables.checkpoint import to_bytes
-from trainables.clean import seed_everything
-from trainables.config import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
-from trainables.data import TaskData, open_data
-from trainables.evaluate import evaluate_both, evaluation_rows
-from trainables.loop import NORM_EVERY, Diverged
-from trainables.model_inputs import model_inputs
-from trainables.place import Place
-from trainables.resplit import Fitting
-from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.storage import checkpoint_file, remove_checkpoint, trial_file
-from trainables.tasks import load_task
+from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
+from trainables.distributed.worker_context import Place
+from trainables.outputs import Kept, describe_environment, keep, summary
+from trainables.process.isolation import seed_everything
+from trainables.results import Report, Status, TrialResult
+from trainables.storage import checkpoint_file, remove_checkpoint
 from trainables.tasks.base import Task
-from trainables.training_config import Precision
-
-WEIGHTS, MODEL = "weights.pt", "model.pt2"
+from trainables.tasks.load import load_task
+from trainables.tasks.task_data import TaskData, open_data
+from trainables.training.errors import Diverged
+from trainables.training.evaluate import evaluate_both, evaluation_rows
+from trainables.training.micro_batch_fallback import Fitting
 
 
 def run_trial(trial: str, config: AnyTrialConfig, place: Place) -> Iterator[Report | TrialResult]:
@@ -55,11 +45,13 @@ def _run(trial: str, config: AnyTrialConfig, place: Place) -> Generator[Report |
         case BaselineConfig():
             yield from train_baseline(trial, config, task, data, place)
         case VariantConfig():
-            from trainables.compression import compress  # brings in torchao, seconds that baselines need not wait
+            from trainables.compression.compress import (
+                compress,  # brings in torchao, seconds that baselines need not wait
+            )
 
             yield from compress(trial, config, task, data, place)
         case ProbeConfig():
-            from trainables.probe import probe
+            from trainables.probe.probe import probe
 
             environment = describe_environment(place, config.precision)
             yield from probe(trial, config, data, place, environment)
@@ -118,83 +110,6 @@ def _not_finite(data: TaskData, error: Diverged) -> str:
     return f"; column {found[0]!r} of the {split} data holds NaN or infinity, first in row {found[1]} (counted from 0)"
 
 
-def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
-    """What the readings alone tell: the best of each metric on both kinds of data, and what the training cost."""
-    if not history:
-        return {}
-    last = history[-1]
-    spread = "statistics of the training steps, not an estimate"
-    looked_at = f"{spread}, of every {NORM_EVERY}th where nothing clips them"
-    norms = [report.metrics["gradient_norm_mean"] for report in history]
-    steps = np.diff([0, *(report.step for report in history)])
-    seen = np.isfinite(norms)  # loss scaling may have skipped all that were looked at before an early reading
-    mean = np.average(np.asarray(norms)[seen], weights=steps[seen]) if seen.any() else math.nan
-    largest = [norm for r in history if math.isfinite(norm := r.metrics["gradient_norm_max"])]
-    figures = {
-        "steps": Estimate.exact(last.step),
-        "examples": Estimate.exact(last.examples),
-        "train_seconds": Estimate.exact(last.seconds, "one run, timed"),
-        "examples_per_second": Estimate.exact(last.examples / last.seconds, "one run, timed"),
-        "gradient_norm_mean": Estimate.exact(float(mean), looked_at),
-        "gradient_norm_max": Estimate.exact(max(largest, default=math.nan), looked_at),
-    }
-    for name, mode in {"loss": "min", **task.metrics}.items():
-        for metric in (f"val_{name}", f"train_{name}"):
-            readings = [report.metrics[metric] for report in history]
-            best = min(readings) if mode == "min" else max(readings)
-            note = f"best of {len(readings)} readings, so biased towards good by the choice"
-            figures[f"best_{metric}"] = Estimate.exact(best, note)
-    return figures
-
-
-@dataclass
-class Kept:
-    """What a trial leaves in the storage, and how large it is."""
-
-    files: dict[str, str] = field(default_factory=dict)
-    figures: dict[str, Estimate] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-
-
-def keep(model: nn.Module, task: Task, data: TaskData, trial: str, place: Place) -> Kept:
-    """Write weights and exported model to the storage; the first worker's work.
-
-    A model that torch cannot export is a fine baseline all the same: it only cannot be compressed.
-    """
-    if not place.is_first:
-        return Kept()
-    parameters = Estimate.exact(sum(parameter.numel() for parameter in model.parameters()))
-    state = model.state_dict().items()  # on the CPU: to be loaded on any machine
-    weights = {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in state}
-    place.storage.write(trial_file(trial, WEIGHTS), to_bytes(weights))
-    example = data.validation.gather(np.arange(1))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / MODEL
-        try:
-            export_model(model, model_inputs(task, model, example), path)
-        except ArtifactError as error:
-            return Kept({"weights": WEIGHTS}, {"parameters": parameters}, (str(error),))
-        content = path.read_bytes()
-    place.storage.write(trial_file(trial, MODEL), content)
-    artifact_bytes = Estimate.exact(len(content))
-    return Kept({"weights": WEIGHTS, "model": MODEL}, {"parameters": parameters, "artifact_bytes": artifact_bytes})
-
-
-def describe_environment(place: Place, precision: Precision) -> dict[str, str]:
-    """What the figures of a trial hold for."""
-    on_cuda = place.device.type == "cuda"
-    return {
-        "device": torch.cuda.get_device_name(place.device) if on_cuda else "cpu",
-        "cpu": cpu_name(),
-        "threads": str(torch.get_num_threads()),
-        "num_workers": str(place.num_workers),
-        "precision": precision,
-        **({"fp32_convolutions": torch._C._get_fp32_precision_getter("cuda", "conv")} if on_cuda else {}),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
 def where_and_when(began: datetime) -> dict[str, str]:
     """Of this process, the first worker's: the machine, by its name and by its boot, which containers on it share."""
     boot = Path("/proc/sys/kernel/random/boot_id")
@@ -204,13 +119,3 @@ def where_and_when(began: datetime) -> dict[str, str]:
         **({"boot_id": boot.read_text().strip()} if boot.exists() else {}),
         **{name: time.isoformat(timespec="milliseconds") for name, time in times.items()},
     }
-
-
-def cpu_name() -> str:
-    """The processor as it calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

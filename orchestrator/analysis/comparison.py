@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from orchestrator.analysis.batch_verdict import BatchVerdict, judge_batch_size
 from orchestrator.analysis.critical_batch import CriticalBatch
-from orchestrator.analysis.fair import Behind, behind, choices
+from orchestrator.analysis.equal_budget import Behind, behind, choices
 from orchestrator.analysis.fronts import deployment_front, training_front
 from orchestrator.analysis.goals import GoalResult, judge, judged
-from orchestrator.analysis.predict import fit_part
+from orchestrator.analysis.plan_file import Stored
+from orchestrator.analysis.predict_batch import fit_part
 from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
-from orchestrator.analysis.stored import Stored
 from orchestrator.analysis.table import Configuration, SweepTable, load
-from orchestrator.analysis.targets import TargetRow, critical_batch, steps_to_target
-from orchestrator.analysis.verdict import BatchVerdict, judge_batch_size
-from trainables.results import Estimate
+from orchestrator.analysis.time_to_target import TargetRow, critical_batch, steps_to_target
+from trainables.estimate import Estimate
 from trainables.seal import DamagedFileError
 from trainables.storage import Storage, sweep_file
 

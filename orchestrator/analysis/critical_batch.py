@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
+from orchestrator.analysis.format import plural
 from orchestrator.analysis.step_time import StepTime
-from orchestrator.analysis.words import plural
 
 Floats = NDArray[np.float64]
 

@@ -23,7 +23,7 @@ from scipy.special import stdtrit
 
 from orchestrator.analysis.pooling import ALPHA
 from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.targets import seconds_per_step
+from orchestrator.analysis.time_to_target import seconds_per_step
 
 SAME = 1.05  # a ratio up to this counts as equal
 SHORTEST_SECONDS = 0.1  # of a run: below, starting and stopping is most of it

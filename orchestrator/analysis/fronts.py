@@ -10,7 +10,7 @@ from orchestrator.analysis.latencies import latencies_ms, latency_batches, not_q
 from orchestrator.analysis.pareto import front, levels
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, SweepTable
-from orchestrator.spec import Mode
+from orchestrator.sweep.spec import Mode
 
 
 def deployment_front(table: SweepTable) -> frozenset[str]:

@@ -20,12 +20,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.analysis.format import number, quantity, summary_words, unit_of
 from orchestrator.analysis.latencies import disturbed
 from orchestrator.analysis.statistics import ROUNDING, Basis, Summary, mean_over_seeds
 from orchestrator.analysis.table import Configuration, Row, SweepTable, make_table
-from orchestrator.analysis.words import number, quantity, summary_words, unit_of
-from orchestrator.spec import Goal, Mode
-from trainables.results import Estimate, Status, TrialResult
+from orchestrator.sweep.spec import Goal, Mode
+from trainables.estimate import Estimate
+from trainables.results import Status, TrialResult
 
 LATENCY_PREFIX = "latency_p50_ms_"
 

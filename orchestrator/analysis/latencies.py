@@ -23,11 +23,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 
+from orchestrator.analysis.format import number
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.words import number
-from trainables.latency import is_quiet
-from trainables.results import Estimate
+from trainables.estimate import Estimate
+from trainables.measure.latency import is_quiet
 
 CONTROL = "control_latency_ratio_batch_"
 P50 = "latency_p50_ms_batch_"

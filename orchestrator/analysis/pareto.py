@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from orchestrator.spec import Mode
+from orchestrator.sweep.spec import Mode
 
 
 def dominates(first: Sequence[float], second: Sequence[float], modes: Sequence[Mode]) -> bool:

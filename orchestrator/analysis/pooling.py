@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 from scipy.special import fdtrc
 
-from orchestrator.spec import Mode
+from orchestrator.sweep.spec import Mode
 
 SHARE_FROM_OTHERS = 1 / 3  # of their degrees of freedom
 MOST_FROM_OTHERS = 4.0  # degrees of freedom: what is assumed of how far spreads differ, not estimated

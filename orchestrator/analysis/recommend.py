@@ -17,18 +17,20 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import geometric_mean
 
-from orchestrator.analysis import doubts, explain, training_words
-from orchestrator.analysis.choose import Candidate, Choice, choose
+from orchestrator.analysis.batch_verdict import judge_batch_size
 from orchestrator.analysis.effort import Effort, efforts
 from orchestrator.analysis.fronts import deployment_front
 from orchestrator.analysis.goals import GoalResult, distance, is_relative, judge, meets
 from orchestrator.analysis.latencies import latency_batches, latency_ratio, not_quiet
+from orchestrator.analysis.selection_rule import Candidate, Choice, choose
 from orchestrator.analysis.statistics import of_one
 from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.verdict import judge_batch_size
-from orchestrator.analysis.why_not import misses, why_not
-from orchestrator.spec import Goal
-from trainables.results import Estimate
+from orchestrator.sweep.spec import Goal
+from orchestrator.wording import caveats as doubts
+from orchestrator.wording import reasons as explain
+from orchestrator.wording import training as training_words
+from orchestrator.wording.runner_up import misses, why_not
+from trainables.estimate import Estimate
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from scipy.special import ndtr, stdtr, stdtrit
 
 from orchestrator.analysis.pooling import ALPHA, Scale, Spread, Values, scale_of, spread_of
 from orchestrator.analysis.pooling import ROUNDING as ROUNDING
-from orchestrator.spec import Mode
-from trainables.results import Z_95, Estimate
+from orchestrator.sweep.spec import Mode
+from trainables.estimate import Z_95, Estimate
 
 SAME_SIGN = 6  # pairs that all differ by the same, for the sign test: 2^(1 - 6) < 5 %
 

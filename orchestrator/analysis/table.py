@@ -13,18 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
-from orchestrator.analysis.crossing import Crossing, target_crossing
+from orchestrator.analysis.plan_file import StoredPlan, StoredTrial, load_plan
+from orchestrator.analysis.result_file import load_result
 from orchestrator.analysis.statistics import Summary, mean_over_seeds, of_one
-from orchestrator.analysis.stored import StoredPlan, StoredTrial, load_plan
-from orchestrator.analysis.stored_result import load_result
-from orchestrator.plan import Stage
-from orchestrator.settings import varying_settings
-from orchestrator.spec import Objective
-from trainables.config import ProbeConfig, TrainedConfig, describe_chain
+from orchestrator.analysis.target_crossing import Crossing, target_crossing
+from orchestrator.sweep.labels import varying_settings
+from orchestrator.sweep.plan import Stage
+from orchestrator.sweep.spec import Objective
+from trainables.config.compression import describe_chain
+from trainables.config.training import Training
+from trainables.config.trial import ProbeConfig, TrainedConfig
 from trainables.results import Status, TrialResult
 from trainables.seal import DamagedFileError
 from trainables.storage import Storage
-from trainables.training_config import Training
 
 MEASURED = frozenset({Status.COMPLETED, Status.GOAL_MISSED})  # ended with the figures of a whole run
 TRAINED = MEASURED | {Status.STOPPED_EARLY}  # ended with readings that hold as far as they go

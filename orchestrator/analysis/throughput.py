@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from orchestrator.analysis.statistics import holm
 from orchestrator.analysis.step_time import PowerOfTwo, StepTimeFit, fit_step_time, power_of_two_effect
-from trainables.config import ProbeConfig
-from trainables.results import Estimate, TrialResult
+from trainables.config.trial import ProbeConfig
+from trainables.estimate import Estimate
+from trainables.results import TrialResult
 
 _STEP = re.compile(r"step_seconds_micro_batch_(\d+)")
 

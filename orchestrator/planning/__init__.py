@@ -1,4 +1,1 @@
-"""What comes of a sweep file: its trials with their rates and workloads, and which trials results ask for.
-
-Imports no torch, Ray or MLflow.
-"""
+"""Before anything runs: which trials come of a sweep file, with their learning rates and their work."""

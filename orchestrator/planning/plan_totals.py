@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.plan import PendingVariant, Plan, Stage, StageBound, Trial
+from orchestrator.planning.auto_design import MAX_CONFIRMED, ladder
 from orchestrator.planning.workload import (
     Work,
     budget_fractions,
@@ -15,9 +15,9 @@ from orchestrator.planning.workload import (
     takes_a_step,
     work_of,
 )
-from orchestrator.spec import AutoBatchSize, TopParents
-from orchestrator.stages.design import MAX_CONFIRMED, ladder
-from trainables.batching import part_of
+from orchestrator.sweep.plan import PendingVariant, Plan, Stage, StageBound, Trial
+from orchestrator.sweep.spec import AutoBatchSize, TopParents
+from trainables.config.batching import part_of
 
 FIRST_STAGES = (Stage.PROBE, Stage.SHORT_RUN)  # known when the plan is made
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from orchestrator.spec import Carried, Rule, ScaledLearningRate
-from trainables.training_config import Adam, AdamW, Budget, Constant, Optimizer, Schedule, Sgd, WarmupCosine
+from orchestrator.sweep.spec import Carried, Rule, ScaledLearningRate
+from trainables.config.training import Adam, AdamW, Budget, Constant, Optimizer, Schedule, Sgd, WarmupCosine
 
 SIGNIFICANT_DIGITS = 12  # 0.05 * 3 and 0.15 are one rate, and one trial
 MAX_WARMUP_FRACTION = 0.5  # a run that only warms up shows nothing of its rate

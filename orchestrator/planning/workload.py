@@ -6,20 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
-from trainables.batching import examples_in, part_of, steps_for
-from trainables.config import (
-    AnyTrialConfig,
-    BaselineConfig,
-    Compression,
-    Distill,
-    FineTune,
-    Int8,
-    ProbeConfig,
-    Prune,
-    VariantConfig,
-)
-from trainables.growth import work_of_budget
-from trainables.training_config import Budget, Training
+from trainables.config.batch_schedule import work_of_budget
+from trainables.config.batching import examples_in, part_of, steps_for
+from trainables.config.compression import Compression, Distill, FineTune, Int8, Prune
+from trainables.config.training import Budget, Training
+from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What happened, on disk and then in MLflow; and the way to look at it there."""
+"""What happened: the journal on the sweep's storage, and MLflow, which is filled from it."""

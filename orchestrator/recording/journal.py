@@ -24,10 +24,11 @@ from typing import IO, Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from orchestrator.plan import Stage, Trial
 from orchestrator.recording.lease import Lease, SweepIsRunningError, own_name
-from trainables.config import TrialConfig
-from trainables.results import Frozen, Report, Status, TrialResult
+from orchestrator.sweep.plan import Stage, Trial
+from trainables.config.base import FrozenResult
+from trainables.config.trial import TrialConfig
+from trainables.results import Report, Status, TrialResult
 from trainables.seal import DamagedFileError, sealed_line, unsealed_line
 from trainables.storage import Storage, sweep_file
 
@@ -36,7 +37,7 @@ class JournalError(RuntimeError):
     """A line of the journal cannot be read."""
 
 
-class Started(Frozen):
+class Started(FrozenResult):
     event: Literal["started"] = "started"
     time_ms: int  # since 1970, UTC
     trial: str
@@ -45,14 +46,14 @@ class Started(Frozen):
     stage: Stage = Stage.GRID
 
 
-class Reported(Frozen):
+class Reported(FrozenResult):
     event: Literal["reported"] = "reported"
     time_ms: int
     trial: str
     report: Report
 
 
-class Ended(Frozen):
+class Ended(FrozenResult):
     """`result` is kept without its history: the reports are in the journal already."""
 
     event: Literal["ended"] = "ended"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from trainables.results import Frozen
+from trainables.config.base import FrozenResult
 from trainables.seal import DamagedFileError
 from trainables.storage import Storage, StorageError, sweep_file
 
@@ -39,7 +39,7 @@ class SweepIsRunningError(RuntimeError):
         super().__init__(f"{running}; wait until it has ended, or end it")
 
 
-class Claim(Frozen):
+class Claim(FrozenResult):
     holder: str  # `process 12 on host`
     since: str  # UTC
     machine: str  # where its process number means something; empty: nobody knows

@@ -1,1 +1,1 @@
-"""Sweeps on a cluster that somebody else started: submitting, following, and what is wrong with it."""
+"""A cluster and its machines: jobs that are submitted, the token, and what the doctor finds."""

@@ -15,44 +15,21 @@ import sysconfig
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from orchestrator.remote.check import Check
+from orchestrator.remote.doctor_host import check_surroundings
 from orchestrator.remote.token import ClusterError, auth_token
-from trainables.credentials import without_credentials
-from trainables.words import first_line
+from trainables.error_text import first_line
+from trainables.redact import without_credentials
 
 OLDEST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 2 * 2**30  # of disk: the data, converted once, and the models of a small sweep
 REINSTALL = "pip install -c constraints.txt . in the clone"
 
 
-@dataclass(frozen=True)
-class Check:
-    """One finding. A note is worth knowing; a problem will spoil a sweep, and says what to do about it."""
-
-    level: Literal["ok", "note", "problem"]
-    subject: str
-    finding: str
-    way_out: str = ""
-    node: str = ""  # of a cluster; empty for this machine
-
-    @property
-    def is_problem(self) -> bool:
-        return self.level == "problem"
-
-    def __str__(self) -> str:
-        where = f"{self.node}: " if self.node else ""
-        return f"{self.level:<8} {self.subject:<11} {where}{self.finding}" + (
-            f" -> {self.way_out}" * bool(self.way_out)
-        )
-
-
 def check_here(storage: str | None) -> Iterator[Check]:
     """This machine alone: what `paretune run` would meet."""
-    from orchestrator.remote.doctor_host import check_surroundings
-
     yield from check_surroundings()
     yield from check_machine()
     yield check_token()
@@ -204,7 +181,7 @@ def check_mlflow(tracking_uri: str | None) -> Check:
     """Whether MLflow can record there: the server answers and takes the credentials, the database is whole."""
     if not tracking_uri:
         return Check("ok", "mlflow", "MLFLOW_TRACKING_URI is not set: a SQLite file in each storage")
-    from orchestrator.tracking import trouble_with  # may ask, and so import MLflow
+    from orchestrator.remote.tracking import trouble_with  # may ask, and so import MLflow
 
     if trouble := trouble_with(tracking_uri):
         return Check("problem", "mlflow", trouble.finding, trouble.way_out)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
-from orchestrator.host import has_name, home, load_note, outer_run_note, proxies
-from orchestrator.ray_folder import NoFolderError, ray_folder
-from orchestrator.remote.doctor import Check
-from trainables.credentials import without_credentials
+from orchestrator.machine.environment import has_name, home, load_note, outer_run_note, proxies
+from orchestrator.machine.ray_folder import NoFolderError, ray_folder
+from orchestrator.remote.check import Check
 from trainables.data.fingerprint import NO_HOME
+from trainables.redact import without_credentials
 
 
 def check_surroundings() -> Iterator[Check]:

@@ -12,10 +12,11 @@ from dataclasses import replace
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.remote.doctor import Check, check_machine, check_mlflow, check_storage, check_token
+from orchestrator.remote.check import Check
+from orchestrator.remote.doctor import check_machine, check_mlflow, check_storage, check_token
 from orchestrator.remote.versions import Versions, check_client, check_node, installed_versions
+from trainables.error_text import first_line
 from trainables.storage import Storage
-from trainables.words import first_line
 
 NODE_TIMEOUT_S = 180.0  # a node's first task starts a process that imports torch
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.planning.user_code import taken_name
+from orchestrator.machine.taken_names import taken_name
 from orchestrator.remote.submitted import STORAGE, SWEEP
 from orchestrator.run_options import RunOptions
-from trainables.credentials import has_secret, looks_secret, without_credentials
+from trainables.redact import has_secret, looks_secret, without_credentials
 
 LARGEST_FILE_BYTES = 50 * 2**20  # every node unpacks the folder: data belongs where all nodes reach it
 SKIPPED_FOLDERS = (
@@ -115,7 +115,7 @@ def request_for_doctor(storage: str | None, tracking_uri: str | None = None, cli
 
 def request_for_progress(sweep: str, storage: str) -> JobRequest:
     """How far a sweep is, asked where its storage is reached."""
-    command = ("python", "-m", "orchestrator.recording.how_far", sweep, storage)
+    command = ("python", "-m", "orchestrator.commands.sweep_status", sweep, storage)
     return JobRequest(submission_id=f"progress-{secrets.token_hex(4)}", command=command, environment={})
 
 

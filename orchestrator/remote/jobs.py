@@ -17,7 +17,7 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-from orchestrator.host import never_through_a_proxy
+from orchestrator.machine.environment import never_through_a_proxy
 from orchestrator.remote.job_request import JobRequest
 from orchestrator.remote.submitted import JobState, SubmittedSweep, submitted_sweeps
 from orchestrator.remote.token import ClusterError

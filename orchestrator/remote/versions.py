@@ -8,7 +8,7 @@ import platform
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from orchestrator.remote.doctor import Check
+from orchestrator.remote.check import Check
 
 SAME_EVERYWHERE = "install the same constraints.txt and clone on both; with cluster.yaml, `ray up` again does so"
 

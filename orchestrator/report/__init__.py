@@ -1,1 +1,1 @@
-"""What a person reads: the comparison in a terminal or as data, and the HTML page."""
+"""What people and scripts are shown: terminal, page, tables and exports."""

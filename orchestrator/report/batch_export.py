@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from orchestrator.analysis.batch_words import behind_words, headline, slower_words, verdict_sentences
+from orchestrator.analysis.batch_verdict import BatchVerdict, Contender, Slower
 from orchestrator.analysis.common_readings import checkpoints, metrics_read, readings
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.critical_batch import CriticalBatch
-from orchestrator.analysis.predict import Prediction
+from orchestrator.analysis.predict_batch import Prediction
 from orchestrator.analysis.statistics import Difference, Summary
 from orchestrator.analysis.table import Row
-from orchestrator.analysis.targets import TargetRow
-from orchestrator.analysis.verdict import BatchVerdict, Contender, Slower
+from orchestrator.analysis.time_to_target import TargetRow
+from orchestrator.wording.batch_size import behind_words, headline, slower_words, verdict_sentences
 
 
 def batch_dict(comparison: Comparison) -> dict[str, Any]:

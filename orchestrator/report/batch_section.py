@@ -9,21 +9,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.analysis.batch_words import (
-    behind_words,
-    curve_words,
-    doubts,
-    headline,
-    verdict_sentences,
-)
 from orchestrator.analysis.common_readings import Axis, checkpoints, mean_at, train_metric
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.critical_batch import MIN_SIZES
-from orchestrator.analysis.fair import settings_of
+from orchestrator.analysis.equal_budget import settings_of
+from orchestrator.analysis.format import number, target_words, with_interval
 from orchestrator.analysis.statistics import Summary
-from orchestrator.analysis.targets import TargetRow
-from orchestrator.analysis.tuning import tuned
-from orchestrator.analysis.words import number, target_words, with_interval
+from orchestrator.analysis.time_to_target import TargetRow
+from orchestrator.analysis.tuned_rates import tuned
+from orchestrator.wording.batch_size import behind_words, curve_words, doubts, headline, verdict_sentences
 
 SHOWN_CHECKPOINTS = 6  # columns of a table on the page
 Grid = tuple[Sequence[str], Sequence[Sequence[str]]]  # heads, rows

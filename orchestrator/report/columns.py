@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.format import number, quantity, summary_words
 from orchestrator.analysis.goals import GoalResult, GoalVerdict
 from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio, not_quiet
 from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.tuning import to_target, tuned
-from orchestrator.analysis.words import number, quantity, summary_words
-from orchestrator.settings import settings_words
+from orchestrator.analysis.tuned_rates import to_target, tuned
+from orchestrator.sweep.labels import settings_words
 
 STAR, ARROW, EDGE, NOISE = "★", "→", "!", "~"
 VERDICT_SYMBOLS = {GoalVerdict.MET: "✓", GoalVerdict.MISSED: "✗", GoalVerdict.NOT_DETERMINED: "?"}

@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.explain import label
 from orchestrator.analysis.goals import GoalResult
 from orchestrator.analysis.recommend import Recommendation
 from orchestrator.analysis.table import Configuration, ProbeRow, Row
-from orchestrator.leaves import Leaf, leaves
 from orchestrator.report.batch_export import batch_dict, equal_readings
-from trainables.config import TaskConfig
-from trainables.results import Estimate
+from orchestrator.sweep.flatten import Leaf, leaves
+from orchestrator.wording.reasons import label
+from trainables.config.trial import TaskConfig
+from trainables.estimate import Estimate
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:

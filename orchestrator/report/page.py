@@ -12,19 +12,19 @@ from collections.abc import Callable, Sequence
 from plotly.offline import get_plotlyjs
 
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.doubts import shared_machine
-from orchestrator.analysis.explain import label
+from orchestrator.analysis.format import number, quantity, summary_words
+from orchestrator.analysis.hardware import measured_on
 from orchestrator.analysis.latencies import latencies_ms, latency_batches
-from orchestrator.analysis.machines import measured_on
 from orchestrator.analysis.table import Configuration, Row
-from orchestrator.analysis.words import number, quantity, summary_words
 from orchestrator.report.batch_section import batch_html, fair_html, target_html
 from orchestrator.report.columns import Column, training_columns, variant_columns
-from orchestrator.report.plots import Plot, batch_colors, compression_symbols, deployment_plots
-from orchestrator.report.rate_plot import rate_plots
+from orchestrator.report.plots.deployment import Plot, batch_colors, compression_symbols, deployment_plots
+from orchestrator.report.plots.rates import rate_plots
+from orchestrator.report.plots.training import accuracy_plot, curve_plots, speed_plot, target_plots
 from orchestrator.report.style import CSS
 from orchestrator.report.terminal import heading, legend, test_words, training_title, trainings, warnings
-from orchestrator.report.training_plots import accuracy_plot, curve_plots, speed_plot, target_plots
+from orchestrator.wording.caveats import shared_machine
+from orchestrator.wording.reasons import label
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 SYMBOL_SIGNS = {

@@ -13,25 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.doubts import noisy_machine, shared_machine
-from orchestrator.analysis.explain import label
+from orchestrator.analysis.format import listing, number, plural, quantity
 from orchestrator.analysis.goals import LATENCY_PREFIX, goal_words, is_relative
-from orchestrator.analysis.machines import measured_on, trained_on
+from orchestrator.analysis.hardware import measured_on, trained_on
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.tuning import tuned
-from orchestrator.analysis.words import listing, number, plural, quantity
+from orchestrator.analysis.tuned_rates import tuned
 from orchestrator.report.batch_section import batch_lines
-from orchestrator.report.columns import (
-    ARROW,
-    EDGE,
-    STAR,
-    SYMBOLS,
-    Column,
-    training_columns,
-    variant_columns,
-)
-from orchestrator.report.probes import probe_lines
+from orchestrator.report.columns import ARROW, EDGE, STAR, SYMBOLS, Column, training_columns, variant_columns
+from orchestrator.report.sweep_probes import probe_lines
+from orchestrator.wording.caveats import noisy_machine, shared_machine
+from orchestrator.wording.reasons import label
 
 MAX_ROWS = 40  # of one table; every trial is in the other formats
 MAX_BROKEN = 8

@@ -1,1 +1,1 @@
-"""Trials on a cluster: who may run, in which gang, and what becomes of a failure. What imports Ray Tune."""
+"""Runs a plan: the ledger of its trials, the gangs that run them, and what is done about failures."""

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainables.commands import Failure
 from trainables.results import Status
+from trainables.worker.messages import Failure
 
 MAX_RETRIES = 2
 _NODE_WAS_LOST = "its node has died"  # Ray's words of an actor

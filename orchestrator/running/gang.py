@@ -17,19 +17,20 @@ from ray import tune
 from orchestrator.running.failures import Divide, End, Loss, Pause, Retry, decide
 from orchestrator.running.group import Group, GroupGoneError, Waiting
 from orchestrator.running.patience import TRY_AGAIN_S
-from trainables.commands import Answer, Finished, Raised, Reading, Start
-from trainables.config import BaselineConfig, TrialConfig
-from trainables.division import division_of, next_division, write_down
-from trainables.results import Frozen, Status
+from trainables.config.base import FrozenResult
+from trainables.config.trial import BaselineConfig, TrialConfig
+from trainables.results import Status
 from trainables.storage import StorageError, checkpoint_file
-from trainables.worker import WorkerGroupConfig
+from trainables.training.micro_batch_record import division_of, next_division, write_down
+from trainables.worker.messages import Answer, Finished, Raised, Reading, Start
+from trainables.worker.ray_worker import WorkerGroupConfig
 
 IDLE_S = 3.0  # after a trial's end
 MAX_RESTARTS = 50  # of one trial, whatever for: more than a micro-batch has halves
 SILENT_S = 60.0  # within a trial: it was stopped, and this gang was not given another
 
 
-class Assignment(Frozen):
+class Assignment(FrozenResult):
     """What a gang is given to do: one trial, and the workers it wants."""
 
     trial: str
@@ -39,7 +40,7 @@ class Assignment(Frozen):
     may_stop_early: bool = True
 
 
-class Ending(Frozen):
+class Ending(FrozenResult):
     """How a trial ended that could not say so itself."""
 
     status: Status

@@ -14,8 +14,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator.running.failures import Loss
 from orchestrator.running.mailbox import LostGroup, Mailbox
 from orchestrator.running.resources import Shape, cluster_nodes, fits, remove_reservation, reservations, suits
-from trainables.commands import ANSWER, Advance, Answer, Failure, Start
-from trainables.worker import WorkerGroupConfig, make_trainer
+from trainables.worker.messages import ANSWER, Advance, Answer, Failure, Start
+from trainables.worker.ray_worker import WorkerGroupConfig, make_trainer
 
 LOOK_AROUND_S = 1.0  # how often a wait for the workers stops to see whether there still is a group
 SAY_S = 30.0  # that a group waits for its workers, which may only be starting, before it says so

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
-from orchestrator.analysis.stored_result import load_result, save_result
-from orchestrator.plan import Plan, Trial
-from orchestrator.planning.resolve import Outlook
-from orchestrator.stages.answered import has_answered, may_end
-from trainables.config import VariantConfig
+from orchestrator.adaptive.early_answer import has_answered, may_end
+from orchestrator.adaptive.resolve import Outlook
+from orchestrator.analysis.result_file import load_result, save_result
+from orchestrator.running.observer import Observer
+from orchestrator.sweep.plan import Plan, Trial
+from trainables.config.trial import VariantConfig
 from trainables.results import Report, Status, TrialResult
 from trainables.seal import DamagedFileError
 from trainables.storage import Storage, checkpoint_file, remove_checkpoint, step_checkpoint_file
@@ -25,45 +24,6 @@ from trainables.storage import Storage, checkpoint_file, remove_checkpoint, step
 def tell_errors(sentence: str) -> None:
     """On standard error."""
     print(f"paretune: {sentence}", file=sys.stderr)
-
-
-class Observer(Protocol):
-    """Whoever wants to know. Called from the driver's main thread, one call at a time; an error ends the sweep."""
-
-    def started(self, trial: Trial) -> None:
-        """The trial has a gang, or ends without one, its parent having failed. Not called where a result was there."""
-
-    def report(self, trial_id: str, report: Report) -> None:
-        """A reading. After a restart, a trial goes on behind the last one it gave."""
-
-    def waits(self, trial_id: str, reason: str) -> None:
-        """The trial has no workers, and waits for them until its next reading: `for 2 x (1 CPU): a node is gone`."""
-
-    def ended(self, result: TrialResult) -> None:
-        """The result is on the storage. Called once for every trial, also for one that another run had ended."""
-
-
-@dataclass(frozen=True)
-class Observers:
-    """Several observers as one, told in this order."""
-
-    each: tuple[Observer, ...]
-
-    def started(self, trial: Trial) -> None:
-        for observer in self.each:
-            observer.started(trial)
-
-    def report(self, trial_id: str, report: Report) -> None:
-        for observer in self.each:
-            observer.report(trial_id, report)
-
-    def waits(self, trial_id: str, reason: str) -> None:
-        for observer in self.each:
-            observer.waits(trial_id, reason)
-
-    def ended(self, result: TrialResult) -> None:
-        for observer in self.each:
-            observer.ended(result)
 
 
 class Ledger:

@@ -2,7 +2,7 @@
 threads belong to Ray Train and the gang's to Tune.
 
 A group of workers that is restarted begins a new *life*, with a new log of commands: what was said to an earlier life
-is never obeyed by a later one. The contents are JSON text (`trainables.commands`); the mailbox does not look inside.
+is never obeyed by a later one. The contents are JSON text (trainables.worker.messages), which the mailbox never reads.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from typing import Any
 
 import yaml
 
-from orchestrator.spec import Resources
-from trainables.config import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
+from orchestrator.sweep.spec import Resources
+from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
 
 MAX_FUTURE_NODES = 1000  # of one kind
 DEFAULT_MAX_WORKERS = 2  # Ray's, of a file that sets no limit

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from ray.tune.search import Searcher
 
-from orchestrator.plan import Stage, Trial
 from orchestrator.running.gang import Assignment
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.resources import Need, Node, Shape, cluster_nodes, fits, need_of, suits
-from trainables.worker import WorkerGroupConfig
+from orchestrator.sweep.plan import Stage, Trial
+from trainables.worker.ray_worker import WorkerGroupConfig
 
 
 def choose(waiting: Sequence[Need], running: Sequence[Need], latest: Shape | None, nodes: Sequence[Node]) -> int:

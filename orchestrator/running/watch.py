@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any
 
 from orchestrator.exit_codes import FAILED
-from orchestrator.progress import Clock
+from orchestrator.running.progress import Clock
 from orchestrator.running.searcher import Admission
 
 LOOK_S = 3.0  # between two looks

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.metrics import objective_metrics
-from orchestrator.problems import SweepError
-from orchestrator.spec import Goal, Objective, Parameters, ScaledLearningRate, Sweep
-from orchestrator.sweepfile.checks import check
-from orchestrator.sweepfile.document import Findings, Node
-from orchestrator.sweepfile.draft import Axes, Draft, GoalDraft
+from orchestrator.diagnostics.node import Findings, Node
+from orchestrator.diagnostics.problem import SweepError
+from orchestrator.sweep.metrics import objective_metrics
+from orchestrator.sweep.spec import Goal, Objective, Parameters, ScaledLearningRate, Sweep
+from orchestrator.sweepfile.partial_sweep import Axes, Draft, GoalDraft
+from orchestrator.sweepfile.rules import check
 from orchestrator.sweepfile.sections import read_draft
 from orchestrator.sweepfile.yaml_file import Document, read_yaml
-from trainables.config import Measure
+from trainables.config.trial import Measure
 
 T = TypeVar("T")
 
@@ -104,3 +104,14 @@ def _present(value: T | None) -> T:
     if value is None:
         raise AssertionError("a required section is absent, and no problem was noted")
     return value
+
+
+def load_sweep(path: str | Path, *, import_task: bool = False) -> Sweep:
+    """Read, check and complete a sweep file. Raises SweepError with everything that is wrong with it.
+
+    A user's own task is looked up without being imported, as far as its source tells. With `import_task` the task is
+    imported (and torch with it) and made with every combination of its options: what `run` does before the first trial.
+    """
+    from orchestrator.sweepfile.load import load  # it builds the types above
+
+    return load(Path(path), import_task=import_task)

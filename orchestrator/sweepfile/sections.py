@@ -9,22 +9,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from orchestrator.spec import (
-    AutoBatchSize,
-    EarlyStopping,
-    Goal,
-    GoalType,
-    Mode,
-    Objective,
-    Resources,
-    ScaledLearningRate,
-    TaskChoice,
-)
-from orchestrator.sweepfile.chains import read_compression, union_members
-from orchestrator.sweepfile.document import Given, Node, is_axis, read_axis, refuse_duplicates
-from orchestrator.sweepfile.draft import Axes, Draft, GoalDraft, ObjectiveDraft
-from orchestrator.sweepfile.lookup import look_up
-from orchestrator.sweepfile.schema import (
+from orchestrator.diagnostics.node import Given, Node, is_axis, read_axis, refuse_duplicates
+from orchestrator.diagnostics.schema_text import (
     MAX_BATCH_SIZE,
     MAX_BUDGET,
     MAX_EVALUATIONS,
@@ -35,8 +21,21 @@ from orchestrator.sweepfile.schema import (
     MAX_SYNC_STEPS,
     MAX_WORKERS,
 )
-from trainables.config import Measure, Scalar
-from trainables.training_config import (
+from orchestrator.sweep.spec import (
+    AutoBatchSize,
+    EarlyStopping,
+    Goal,
+    GoalType,
+    Mode,
+    Objective,
+    Resources,
+    ScaledLearningRate,
+    TaskChoice,
+)
+from orchestrator.sweepfile.compression_section import read_compression, union_members
+from orchestrator.sweepfile.partial_sweep import Axes, Draft, GoalDraft, ObjectiveDraft
+from orchestrator.task_facts.lookup import look_up
+from trainables.config.training import (
     BatchSchedule,
     Budget,
     Constant,
@@ -50,6 +49,7 @@ from trainables.training_config import (
     Sharding,
     Stored,
 )
+from trainables.config.trial import Measure, Scalar
 
 B = TypeVar("B", bound=BaseModel)
 N = TypeVar("N", int, float)

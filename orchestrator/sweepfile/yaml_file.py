@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from orchestrator.problems import Path, Problem, SweepError, join_path
-from orchestrator.sweepfile.yaml_slips import not_yaml, odd_space
+from orchestrator.diagnostics.problem import Path, Problem, SweepError, join_path
+from orchestrator.diagnostics.yaml_slips import not_yaml, odd_space
 
 MAX_FILE_BYTES = 1 << 20
 MAX_DEPTH = 24  # a sweep file needs 7

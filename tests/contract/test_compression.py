@@ -12,27 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.artifact import load_model
-from trainables.compression import compress
-from trainables.config import (
-    BaselineConfig,
-    Compression,
-    Distill,
-    FineTune,
-    Int8,
-    Measure,
-    Prune,
-    TaskConfig,
-    VariantConfig,
-    trial_id,
-)
-from trainables.data import TaskData, open_data
-from trainables.latency import ATTEMPTS
-from trainables.place import Place
-from trainables.results import Estimate, Report, Status, TrialResult
+from trainables.compression.compress import compress
+from trainables.config.compression import Compression, Distill, FineTune, Int8, Prune
+from trainables.config.training import AdamW, Budget, Training
+from trainables.config.trial import BaselineConfig, Measure, TaskConfig, VariantConfig, trial_id
+from trainables.distributed.worker_context import Place
+from trainables.estimate import Estimate
+from trainables.measure.artifact import load_model
+from trainables.measure.latency import ATTEMPTS
+from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage
-from trainables.tasks import Task, load_task
-from trainables.training_config import AdamW, Budget, Training
+from trainables.tasks.base import Task
+from trainables.tasks.load import load_task
+from trainables.tasks.task_data import TaskData, open_data
 from trainables.trial import run_trial
 
 pytestmark = pytest.mark.timeout(1800)  # compiling takes minutes on a machine that is busy

@@ -12,10 +12,10 @@ import torch
 
 from tests.bucket import bucket
 from tests.training_samples import Regression, bits, build, differing, tables, training
-from trainables.checkpoint import from_bytes
-from trainables.loop import train
-from trainables.place import Place
+from trainables.distributed.worker_context import Place
 from trainables.storage import Storage, checkpoint_file, remove_checkpoint, trial_file, within
+from trainables.training.checkpoint import from_bytes
+from trainables.training.loop import train
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.data import open_data
 from trainables.data.shards import Shard
-from trainables.tasks import Task, TaskError, load_task
+from trainables.tasks.base import Task
 from trainables.tasks.catalog import BUILTIN
+from trainables.tasks.load import TaskError, load_task
+from trainables.tasks.task_data import open_data
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 OWN = "own_task:BreastCancer"

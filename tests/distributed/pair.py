@@ -20,14 +20,15 @@ import torch.distributed as dist
 from torch import nn
 
 from tests.training_samples import Ragged, Regression, bits, build, place, table, tables, training
-from trainables.config import BaselineConfig, TaskConfig
-from trainables.evaluate import evaluate
-from trainables.gradient_noise import GradientNoise
-from trainables.loop import Diverged, train
-from trainables.place import Place
+from trainables.config.training import Adam, Budget, NoiseScale, SortedBy, Training
+from trainables.config.trial import BaselineConfig, TaskConfig
+from trainables.distributed.worker_context import Place
 from trainables.results import TrialResult
 from trainables.tasks.norms import SyncBatchNorm2d
-from trainables.training_config import Adam, Budget, NoiseScale, SortedBy, Training
+from trainables.training.errors import Diverged
+from trainables.training.evaluate import evaluate
+from trainables.training.gradient_noise import GradientNoise
+from trainables.training.loop import train
 from trainables.trial import run_trial
 
 ROWS = 24

@@ -14,13 +14,13 @@ from typing import Any
 import torch.distributed as dist
 
 from tests.training_samples import place, training
-from trainables import meeting
-from trainables.child import ChildError
-from trainables.config import BaselineConfig, ProbeConfig, TaskConfig, Throughput
-from trainables.memory_probe import Found
-from trainables.place import Place
-from trainables.probe import Search, find_together
-from trainables.probe_process import Needed
+from trainables.config.trial import BaselineConfig, ProbeConfig, TaskConfig, Throughput
+from trainables.distributed import rendezvous as meeting
+from trainables.distributed.worker_context import Place
+from trainables.probe.memory_search import Found
+from trainables.probe.probe import Search, find_together
+from trainables.probe.process import Needed
+from trainables.process.fresh_process import ChildError
 from trainables.results import TrialResult
 from trainables.trial import run_trial
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.training_samples import differing
-from trainables.gradient_noise import HALF_LIFE
-from trainables.noise_scale import NoiseScaleMeter
+from trainables.training.gradient_noise import HALF_LIFE
+from trainables.training.noise_scale import NoiseScaleMeter
 
 CASES = ["plain", "ragged", "limits", "partly used", "routed", "routed, accumulated", "synced", "lazy"]
 

@@ -12,10 +12,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scripted import RUNNER, scripted, sweep_of
 
-from orchestrator.plan import Trial
-from orchestrator.running.local_ray import RaySettings
-from orchestrator.running.sweep import Interrupted, run_sweep
+from orchestrator.running.ray_connection import RaySettings
+from orchestrator.running.tuner import Interrupted, run_sweep
 from orchestrator.running.watch import NobodyAtWorkError
+from orchestrator.sweep.plan import Trial
 from trainables.results import Report, TrialResult
 from trainables.storage import Storage
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
-from orchestrator.plan import Trial
-from trainables.config import BaselineConfig, Int8, TaskConfig, VariantConfig, trial_id
-from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.training_config import Budget, Training
+from orchestrator.sweep.plan import Trial
+from trainables.config.compression import Int8
+from trainables.config.training import Budget, Training
+from trainables.config.trial import BaselineConfig, TaskConfig, VariantConfig, trial_id
+from trainables.estimate import Estimate
+from trainables.results import Report, Status, TrialResult
 
 TASK = TaskConfig(name="digits_cnn", data="d" * 12, code="c" * 12)
 EXAMPLES = 4000

@@ -13,7 +13,7 @@ import pytest
 import ray
 from ray.util.state import list_actors, list_placement_groups
 
-from orchestrator.running.local_ray import RaySettings, connected
+from orchestrator.running.ray_connection import RaySettings, connected
 
 OF_THE_CLUSTER = "_AutoscalingCoordinatorActor"  # one for all, made by the first trainer, kept by Ray for the next
 SEARCH_PATH = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]  # scripted, and tests.*

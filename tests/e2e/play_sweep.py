@@ -16,7 +16,7 @@ from typing import Any
 import made_up
 
 from orchestrator.recording.journal import Journal
-from orchestrator.recording.recorder import Recorder
+from orchestrator.recording.mlflow.recorder import Recorder
 from trainables.storage import Storage, trial_file
 
 SWEEP = "played"

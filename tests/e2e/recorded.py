@@ -12,8 +12,8 @@ from pathlib import Path
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
-from orchestrator.recording import flat_run
 from orchestrator.recording.journal import TrialLog, read
+from orchestrator.recording.mlflow import run_record as flat_run
 from trainables.storage import Storage
 
 # MLflow 3.17's tables use a loader that SQLAlchemy 2.1 is about to drop.

@@ -21,7 +21,7 @@ from loopback import clean_environment
 from recorded import without_waiting
 
 from tests.readme import README, ROOT, commands
-from trainables.trial import cpu_name
+from trainables.outputs import cpu_name
 
 pytestmark = pytest.mark.timeout(3600)  # whole sweeps, on a machine that is busy with other tests
 

@@ -15,15 +15,15 @@ import torch
 from one_ray import local_ray, nothing_left
 from scripted import RUNNER, Told, attempts, pending, scripted, sweep_of
 
-from orchestrator.plan import Plan, Trial
 from orchestrator.running.patience import PatientStorage, StorageFailsError
 from orchestrator.running.resources import NeverFitsError
-from orchestrator.running.sweep import SweepOutcome, run_sweep
-from orchestrator.spec import EarlyStopping
-from trainables.config import BaselineConfig, TaskConfig, trial_id
+from orchestrator.running.tuner import SweepOutcome, run_sweep
+from orchestrator.sweep.plan import Plan, Trial
+from orchestrator.sweep.spec import EarlyStopping
+from trainables.config.training import Budget, Sgd, Training
+from trainables.config.trial import BaselineConfig, TaskConfig, trial_id
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, trial_file
-from trainables.training_config import Budget, Sgd, Training
 
 pytestmark = [
     pytest.mark.timeout(1800),  # starting a group of workers takes a minute on a machine that is busy with other tests

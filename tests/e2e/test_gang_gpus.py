@@ -8,8 +8,8 @@ import pytest
 from one_ray import local_ray, nothing_left
 from scripted import Told, attempts, scripted, sweep_of
 
-from orchestrator.plan import Trial
-from orchestrator.running.sweep import run_sweep
+from orchestrator.running.tuner import run_sweep
+from orchestrator.sweep.plan import Trial
 from trainables.results import Status
 from trainables.storage import Storage, trial_file
 

@@ -17,8 +17,8 @@ from drive_scripted import TRIALS
 from ray.cluster_utils import Cluster
 from scripted import attempts
 
-from orchestrator.leftovers import OWNER, Owner
-from orchestrator.ray_folder import PREFIX
+from orchestrator.machine.leftovers import OWNER, Owner
+from orchestrator.machine.ray_folder import PREFIX
 from trainables.storage import Storage
 
 DRIVER = Path(__file__).with_name("drive_scripted.py")

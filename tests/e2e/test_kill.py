@@ -18,10 +18,10 @@ import yaml
 from mlflow.tracking import MlflowClient
 from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment, runs, without_waiting
 
+from orchestrator.adaptive.resolve import resolve
 from orchestrator.planning.expand import expand
-from orchestrator.planning.resolve import resolve
 from orchestrator.recording.journal import read
-from orchestrator.spec import load_sweep
+from orchestrator.sweepfile.load import load_sweep
 from trainables.results import Status, TrialResult
 from trainables.seal import unsealed
 from trainables.storage import Storage, trial_file

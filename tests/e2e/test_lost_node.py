@@ -11,8 +11,8 @@ from ray.cluster_utils import Cluster
 from scripted import RUNNER, Told, attempts, scripted, sweep_of
 
 from orchestrator.running import watch
-from orchestrator.running.local_ray import RaySettings
-from orchestrator.running.sweep import run_sweep
+from orchestrator.running.ray_connection import RaySettings
+from orchestrator.running.tuner import run_sweep
 from orchestrator.running.watch import NoRoomError
 from trainables.results import Report, Status
 from trainables.storage import Storage

@@ -15,7 +15,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment, runs, storage_with_database, without_waiting
 
-from orchestrator.recording.mlflow_server import mlflow_server
+from orchestrator.recording.mlflow.server import mlflow_server
 from trainables.storage import Storage
 
 HERE = Path(__file__).parent

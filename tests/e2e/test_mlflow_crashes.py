@@ -15,10 +15,10 @@ from mlflow.entities import ViewType
 from mlflow.tracking import MlflowClient
 from recorded import MLFLOW_WARNINGS, check_complete, runs
 
-from orchestrator.plan import Trial
 from orchestrator.recording.journal import Journal
-from orchestrator.recording.recorder import Recorder
-from orchestrator.recording.shipper import Shipper
+from orchestrator.recording.mlflow.recorder import Recorder
+from orchestrator.recording.mlflow.shipper import Shipper
+from orchestrator.sweep.plan import Trial
 from trainables.results import Status, TrialResult
 from trainables.storage import Storage, sweep_file, trial_file
 

@@ -9,15 +9,15 @@ from browser import needs_browser, visible_text, visit
 from mlflow.tracking import MlflowClient
 from recorded import MLFLOW_WARNINGS, runs, storage_with_database
 
-from orchestrator.plan import Plan, Trial
 from orchestrator.planning.expand import expand
-from orchestrator.recording.flat_run import NOTE_TAG, RECOMMENDED_TAG
 from orchestrator.recording.journal import Journal
-from orchestrator.recording.mlflow_server import mlflow_server
-from orchestrator.recording.recorder import Recorder
-from orchestrator.recording.shipper import Shipper
-from orchestrator.recording.views import experiment_tags, view_state, view_url
-from orchestrator.spec import load_sweep
+from orchestrator.recording.mlflow.recorder import Recorder
+from orchestrator.recording.mlflow.run_record import NOTE_TAG, RECOMMENDED_TAG
+from orchestrator.recording.mlflow.server import mlflow_server
+from orchestrator.recording.mlflow.shipper import Shipper
+from orchestrator.recording.mlflow.views import experiment_tags, view_state, view_url
+from orchestrator.sweep.plan import Plan, Trial
+from orchestrator.sweepfile.load import load_sweep
 from trainables.storage import Storage
 
 AXIS_TITLE = re.compile(r'class="[xy]title"[^>]*>([^<]+)<')

@@ -14,7 +14,7 @@ import time
 
 import ray
 
-from orchestrator.running.local_ray import RaySettings, connected
+from orchestrator.running.ray_connection import RaySettings, connected
 
 
 def leave_garbage(references):

@@ -13,7 +13,7 @@ import pytest
 from browser import BROWSER, OPTIONS, needs_browser
 
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.stored import StoredPlan
+from orchestrator.analysis.plan_file import StoredPlan
 from orchestrator.analysis.table import make_table
 from orchestrator.report.page import to_page
 from tests.sample_sweep import sample_plan, sample_results

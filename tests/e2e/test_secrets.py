@@ -14,11 +14,11 @@ from pyarrow import fs
 from recorded import MLFLOW_WARNINGS, storage_with_database
 from scripted import RUNNER, scripted, sweep_of
 
-from orchestrator.ray_folder import PREFIX
+from orchestrator.machine.ray_folder import PREFIX
 from orchestrator.recording.journal import Journal
-from orchestrator.recording.recorder import Recorder
-from orchestrator.running.local_ray import RaySettings, connected
-from orchestrator.running.sweep import run_sweep
+from orchestrator.recording.mlflow.recorder import Recorder
+from orchestrator.running.ray_connection import RaySettings, connected
+from orchestrator.running.tuner import run_sweep
 from tests.bucket import bucket
 from trainables.results import Status
 from trainables.storage import Storage, within

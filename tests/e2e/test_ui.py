@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from recorded import MLFLOW_WARNINGS, quiet_environment, storage_with_database
 
 from orchestrator.recording.journal import Journal
-from orchestrator.recording.recorder import Recorder
+from orchestrator.recording.mlflow.recorder import Recorder
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 

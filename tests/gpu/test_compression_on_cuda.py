@@ -6,21 +6,11 @@ import torch
 from torch.torch_version import TorchVersion
 
 from tests.training_samples import place, training
-from trainables.config import (
-    BaselineConfig,
-    Compression,
-    Distill,
-    FineTune,
-    Int8,
-    Measure,
-    Prune,
-    TaskConfig,
-    VariantConfig,
-    trial_id,
-)
-from trainables.place import Place
+from trainables.config.compression import Compression, Distill, FineTune, Int8, Prune
+from trainables.config.training import AdamW
+from trainables.config.trial import BaselineConfig, Measure, TaskConfig, VariantConfig, trial_id
+from trainables.distributed.worker_context import Place
 from trainables.results import Status, TrialResult
-from trainables.training_config import AdamW
 from trainables.trial import run_trial
 
 pytestmark = pytest.mark.timeout(900)

@@ -13,10 +13,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
-from trainables.data_parallel import data_parallel
-from trainables.loop import train
-from trainables.optim import build_optimizer
-from trainables.training_config import Adam
+from trainables.config.training import Adam
+from trainables.training.data_parallel import data_parallel
+from trainables.training.loop import train
+from trainables.training.optimizer import build_optimizer
 
 CASES = ["plain", "ragged", "limits", "partly used", "synced"]
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.training_samples import place, training
-from trainables.config import BaselineConfig, ProbeConfig, TaskConfig, Throughput
-from trainables.probe import in_processes
+from trainables.config.training import Adam
+from trainables.config.trial import BaselineConfig, ProbeConfig, TaskConfig, Throughput
+from trainables.probe.probe import in_processes
 from trainables.results import Status, TrialResult
-from trainables.training_config import Adam
 from trainables.trial import run_trial
 
 LIMIT = 2**30

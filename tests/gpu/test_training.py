@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
-from trainables.config import BaselineConfig, TaskConfig
-from trainables.loop import train
+from trainables.config.training import Adam
+from trainables.config.trial import BaselineConfig, TaskConfig
 from trainables.results import Status, TrialResult
 from trainables.tasks.catalog import BUILTIN
-from trainables.training_config import Adam
+from trainables.training.loop import train
 from trainables.trial import run_trial
 
 NAME = "trials/x/checkpoint.pt"

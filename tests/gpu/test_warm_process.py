@@ -9,14 +9,14 @@ import torch
 
 from tests.training_samples import differing, place, training
 from tests.unit.test_clean import turn_everything
-from trainables.clean import Snapshot
-from trainables.commands import Advance, Answer, Finished, Raised, Reading, Start
-from trainables.config import AnyTrialConfig, BaselineConfig, TaskConfig
-from trainables.place import Place
+from trainables.config.training import Adam
+from trainables.config.trial import AnyTrialConfig, BaselineConfig, TaskConfig
+from trainables.distributed.worker_context import Place
+from trainables.process.isolation import Snapshot
 from trainables.results import Report, TrialResult
-from trainables.runner import Runner, can_go_on
-from trainables.training_config import Adam
 from trainables.trial import run_trial
+from trainables.worker.messages import Advance, Answer, Finished, Raised, Reading, Start
+from trainables.worker.runner import Runner, can_go_on
 
 TASK = TaskConfig(name="diabetes_mlp", data="of the test", code="of the test")
 CONFIG = BaselineConfig(task=TASK, training=training(32, 40, optimizer=Adam(), learning_rate=1e-3))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestrator.sweepfile import rehearsal
-from trainables import reading_back
+from orchestrator.task_facts import dry_run as rehearsal
+from trainables.measure import read_back as reading_back
 
 
 @pytest.fixture

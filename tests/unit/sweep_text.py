@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.spec import Sweep, load_sweep
+from orchestrator.sweep.spec import Sweep
+from orchestrator.sweepfile.load import load_sweep
 
 GOOD = {
     "name": "small",

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.analysis.choose import Candidate, Step, Tie, choose
 from orchestrator.analysis.effort import Effort, Pace, efforts
+from orchestrator.analysis.selection_rule import Candidate, Step, Tie, choose
 from orchestrator.analysis.table import make_table
 from tests.sample_sweep import sample_plan, sample_results
 from trainables.results import TrialResult

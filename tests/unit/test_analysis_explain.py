@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import pytest
 from sample_sweep import sample_plan, sample_results
 
-from orchestrator.analysis.choose import Candidate, choose
 from orchestrator.analysis.comparison import Comparison, compare
-from orchestrator.analysis.explain import difference_words
+from orchestrator.analysis.selection_rule import Candidate, choose
 from orchestrator.analysis.statistics import Verdict, corrected, paired_difference
 from orchestrator.analysis.table import make_table
-from orchestrator.analysis.why_not import why_not
-from orchestrator.spec import Goal
-from trainables.results import Estimate
+from orchestrator.sweep.spec import Goal
+from orchestrator.wording.reasons import difference_words
+from orchestrator.wording.runner_up import why_not
+from trainables.estimate import Estimate
 
 ALIKE: dict[int, float] = {}
 

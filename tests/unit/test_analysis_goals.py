@@ -8,13 +8,15 @@ from collections.abc import Mapping
 import pytest
 
 from orchestrator.analysis.goals import GoalResult, GoalVerdict, distance, goal_words, judge, meets, result_words
+from orchestrator.analysis.plan_file import StoredPlan, StoredTrial
 from orchestrator.analysis.statistics import Basis
-from orchestrator.analysis.stored import StoredPlan, StoredTrial
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.spec import Goal, Objective
+from orchestrator.sweep.spec import Goal, Objective
 from tests.sample_sweep import TASK, baseline_config
-from trainables.config import Int8, VariantConfig, trial_id
-from trainables.results import Estimate, Status, TrialResult
+from trainables.config.compression import Int8
+from trainables.config.trial import VariantConfig, trial_id
+from trainables.estimate import Estimate
+from trainables.results import Status, TrialResult
 
 Figures = Mapping[str, float | Estimate]
 

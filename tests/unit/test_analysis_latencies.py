@@ -11,15 +11,16 @@ from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.fronts import deployment_front
 from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio, not_quiet
 from orchestrator.analysis.table import SweepTable, make_table
+from orchestrator.commands.compare import plain_text
 from orchestrator.report.columns import goal_symbols, variant_columns
-from orchestrator.report.command import plain_text
-from orchestrator.report.plots import deployment_plots
+from orchestrator.report.plots.deployment import deployment_plots
 from orchestrator.report.terminal import warnings
-from orchestrator.spec import Goal
+from orchestrator.sweep.spec import Goal
 from tests.sample_sweep import CHAINS, GOALS, sample_plan, sample_results
-from trainables.compression import doubts
-from trainables.config import Measure, Prune
-from trainables.results import Estimate
+from trainables.compression.compress import doubts
+from trainables.config.compression import Prune
+from trainables.config.trial import Measure
+from trainables.estimate import Estimate
 
 Metrics = dict[str, Estimate]
 

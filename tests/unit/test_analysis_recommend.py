@@ -7,19 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.analysis.comparison import (
-    Comparison,
-    TestReading,
-    compare,
-    load_test_reading,
-    save_test_reading,
-)
+from orchestrator.analysis.comparison import Comparison, TestReading, compare, load_test_reading, save_test_reading
 from orchestrator.analysis.goals import meets
 from orchestrator.analysis.recommend import recommend, speed
 from orchestrator.analysis.table import Configuration, make_table
-from orchestrator.spec import Goal
+from orchestrator.sweep.spec import Goal
 from tests.sample_sweep import CHAINS, GOALS, sample_plan, sample_results
-from trainables.results import Estimate, Status, TrialResult
+from trainables.estimate import Estimate
+from trainables.results import Status, TrialResult
 from trainables.storage import Storage
 
 

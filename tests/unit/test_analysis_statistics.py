@@ -19,7 +19,7 @@ from orchestrator.analysis.statistics import (
     paired_difference,
     pairs_needed,
 )
-from trainables.results import Estimate
+from trainables.estimate import Estimate
 
 FIGURES = st.floats(-1e6, 1e6, allow_nan=False)
 SHARES = st.floats(0, 1)

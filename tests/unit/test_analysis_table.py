@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.analysis.plan_file import TableError, save_plan
+from orchestrator.analysis.result_file import save_result
 from orchestrator.analysis.statistics import Basis
-from orchestrator.analysis.stored import TableError, save_plan
-from orchestrator.analysis.stored_result import save_result
 from orchestrator.analysis.table import SweepTable, load, make_table
-from orchestrator.analysis.targets import steps_to_target
-from orchestrator.analysis.tuning import to_target, tuned
+from orchestrator.analysis.time_to_target import steps_to_target
+from orchestrator.analysis.tuned_rates import to_target, tuned
 from tests.sample_sweep import CHAINS, sample_plan, sample_results, write_sample
-from trainables.results import Estimate, Status
+from trainables.estimate import Estimate
+from trainables.results import Status
 from trainables.storage import Storage, sweep_file, trial_file
 
 
@@ -196,7 +197,7 @@ def test_a_plan_of_a_newer_version_is_read(tmp_path: Path) -> None:
 
 def test_comparing_needs_neither_torch_nor_ray_nor_mlflow() -> None:
     code = (
-        "import sys, orchestrator.analysis.comparison, orchestrator.report.command, orchestrator.report.page, "
+        "import sys, orchestrator.analysis.comparison, orchestrator.commands.compare, orchestrator.report.page, "
         "orchestrator.report.terminal, orchestrator.report.export; "
         "print([name for name in ('torch', 'ray', 'mlflow') if name in sys.modules])"
     )

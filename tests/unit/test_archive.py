@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.artifact import ArtifactError, export_model, load_model
+from trainables.measure.artifact import ArtifactError, export_model, load_model
 from trainables.seal import seal_file
 
 MODEL = "models/model.json"

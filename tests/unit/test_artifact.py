@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.artifact import ArtifactError, export_model, export_program, load_model, save_program
+from trainables.measure.artifact import ArtifactError, export_model, export_program, load_model, save_program
 
 
 class Small(nn.Module):

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orchestrator.sweepfile.attempt import Attempt, NotTriedError
-from orchestrator.sweepfile.requirements import Requirements
+from orchestrator.diagnostics.task_needs import Requirements
+from orchestrator.task_facts.dry_run_steps import Attempt, NotTriedError
 from tests.training_samples import Regression, table
-from trainables import reading_back
-from trainables.data import Table, TaskData
-from trainables.tasks import TaskError
+from trainables.data.table import Table
+from trainables.measure import read_back as reading_back
+from trainables.tasks.load import TaskError
+from trainables.tasks.task_data import TaskData
 
 
 class Simple(Regression):

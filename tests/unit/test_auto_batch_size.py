@@ -15,23 +15,26 @@ import pytest
 from rich.console import Console
 from simulated import PARAMETERS, ROWS, Law, play, sweep_of
 
-from orchestrator.analysis.batch_words import doubts
+from orchestrator.adaptive.resolve import resolve, settled
+from orchestrator.analysis.batch_verdict import BatchVerdict, judge_batch_size
 from orchestrator.analysis.comparison import compare
+from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.statistics import Verdict
-from orchestrator.analysis.stored import stored_plan
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.analysis.verdict import BatchVerdict, judge_batch_size
-from orchestrator.plan import Plan, Stage, Trial
 from orchestrator.planning.expand import expand
-from orchestrator.planning.resolve import resolve, settled
 from orchestrator.planning.workload import work_of
 from orchestrator.report.export import to_json
 from orchestrator.report.page import to_page
 from orchestrator.report.terminal import print_comparison
-from orchestrator.running.ledger import Ledger, Observers
-from orchestrator.spec import AutoBatchSize, CompressionPlan, Sweep, TopParents
-from trainables.config import Int8, ProbeConfig, VariantConfig
-from trainables.results import Estimate, Status, TrialResult
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.observer import Observers
+from orchestrator.sweep.plan import Plan, Stage, Trial
+from orchestrator.sweep.spec import AutoBatchSize, CompressionPlan, Sweep, TopParents
+from orchestrator.wording.batch_size import doubts
+from trainables.config.compression import Int8
+from trainables.config.trial import ProbeConfig, VariantConfig
+from trainables.estimate import Estimate
+from trainables.results import Status, TrialResult
 from trainables.storage import Storage
 
 LAW = Law()

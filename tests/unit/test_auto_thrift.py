@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from simulated import TARGET, Law, play, sweep_of
 
-from orchestrator.analysis.fair import behind
-from orchestrator.analysis.stored import stored_plan
+from orchestrator.adaptive.auto_search import larger_sizes
+from orchestrator.adaptive.early_answer import has_answered
+from orchestrator.analysis.batch_verdict import judge_batch_size
+from orchestrator.analysis.equal_budget import behind
+from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.analysis.verdict import judge_batch_size
-from orchestrator.plan import Plan, Stage
 from orchestrator.planning.expand import expand
-from orchestrator.running.ledger import Ledger, Observers
-from orchestrator.spec import Sweep
-from orchestrator.stages.answered import has_answered
-from orchestrator.stages.auto import larger_sizes
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.observer import Observers
+from orchestrator.sweep.plan import Plan, Stage
+from orchestrator.sweep.spec import Sweep
 from trainables.results import Status
 from trainables.storage import Storage
 

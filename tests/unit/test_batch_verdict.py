@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from simulated import Law, play, sweep_of
 
-from orchestrator.analysis.batch_words import headline, verdict_sentences
+from orchestrator.analysis.batch_verdict import BatchVerdict, Contender, decided, judge_batch_size
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.crossing import Crossing
+from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.statistics import Verdict
-from orchestrator.analysis.stored import stored_plan
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.analysis.verdict import BatchVerdict, Contender, decided, judge_batch_size
+from orchestrator.analysis.target_crossing import Crossing
 from orchestrator.planning.expand import expand
 from orchestrator.report.batch_section import target_grid
+from orchestrator.wording.batch_size import headline, verdict_sentences
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.batching import micro_batch_rows, report_shares, report_steps, split_batch, steps_for
-from trainables.training_config import Budget
+from trainables.config.batching import micro_batch_rows, report_shares, report_steps, split_batch, steps_for
+from trainables.config.training import Budget
 
 SIZES = st.integers(1, 5000)
 
@@ -97,5 +97,5 @@ def test_micro_batches_make_up_the_rows(rows, size):
 
 
 def test_a_plan_can_use_it_without_torch():
-    code = "import sys, trainables.batching; sys.exit('torch' in sys.modules)"
+    code = "import sys, trainables.config.batching; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.config import Compression, Distill, FineTune, Int8, Prune, describe_chain
+from trainables.config.compression import Compression, Distill, FineTune, Int8, Prune, describe_chain
 
 STEPS: st.SearchStrategy[Compression] = st.one_of(
     st.builds(FineTune, budget_fraction=st.sampled_from([0.25, 0.5]), learning_rate_factor=st.sampled_from([0.1, 1.0])),

@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.plan import Trial
 from orchestrator.planning.expand import expand
-from orchestrator.spec import load_sweep
+from orchestrator.sweep.plan import Trial
+from orchestrator.sweepfile.load import load_sweep
 from tests.training_samples import place
-from trainables.config import Measure
-from trainables.data import DataError
-from trainables.fresh_process import MeasureError, evaluate_artifact
+from trainables.config.trial import Measure
+from trainables.data.sources import DataError
+from trainables.measure.client import MeasureError, evaluate_artifact
 from trainables.results import Status, TrialResult
 from trainables.storage import trial_file
 from trainables.trial import run_trial

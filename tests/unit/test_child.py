@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from trainables.child import ChildError, in_fresh_process
+from trainables.process.fresh_process import ChildError, in_fresh_process
 
 ECHO = """
 import sys
-from trainables.child import answer
+from trainables.process.fresh_process import answer
 
 def respond(request):
     if "raise" in request:

@@ -17,8 +17,8 @@ from torch import nn
 from torch.utils import deterministic
 
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
-from trainables.clean import SETTINGS, Snapshot, seed_everything
-from trainables.loop import train
+from trainables.process.isolation import SETTINGS, Snapshot, seed_everything
+from trainables.training.loop import train
 
 
 def turn_everything(folder):
@@ -170,7 +170,7 @@ def test_without_it_the_bits_would_differ(tmp_path):
 
 GENERAL = """
 import torch
-from trainables.clean import Snapshot
+from trainables.process.isolation import Snapshot
 snapshot = Snapshot.take()
 {before}
 snapshot.restore()

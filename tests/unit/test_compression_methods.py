@@ -11,22 +11,24 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.training_samples import Regression, Tied, bits, differing, place, tables, tokens, training
-from trainables.artifact import ArtifactError, load_model, save_program
-from trainables.batching import steps_for
-from trainables.checkpoint import to_bytes
-from trainables.compression import Made, apply, compress, load_parent, ran_out_of_memory
+from trainables.compression.compress import Made, apply, compress, load_parent, ran_out_of_memory
 from trainables.compression.distill import blended
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, derive, train_on
 from trainables.compression.quantize import choose_mode, quantize
-from trainables.config import Distill, FineTune, Int8, Measure, Prune, TaskConfig, VariantConfig
-from trainables.data import Table, TaskData
-from trainables.fresh_process import MeasureError
-from trainables.loop import train
+from trainables.config.batching import steps_for
+from trainables.config.compression import Distill, FineTune, Int8, Prune
+from trainables.config.training import Budget
+from trainables.config.trial import Measure, TaskConfig, VariantConfig
+from trainables.data.table import Table
+from trainables.measure.artifact import ArtifactError, load_model, save_program
+from trainables.measure.client import MeasureError
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import step_checkpoint_file, trial_file
-from trainables.tasks import load_task
-from trainables.training_config import Budget
+from trainables.tasks.load import load_task
+from trainables.tasks.task_data import TaskData
+from trainables.training.checkpoint import to_bytes
+from trainables.training.loop import train
 
 
 def context(tmp_path: Path, **settings: object) -> Context:

@@ -13,7 +13,7 @@ from tests.training_samples import Tied, bits, differing, tokens
 from trainables.compression.errors import CompressionError
 from trainables.compression.prune import _ratio, prune
 from trainables.compression.structure import Structure
-from trainables.config import Prune
+from trainables.config.compression import Prune
 
 
 def size(model: nn.Module) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainables.credentials import without_credentials
+from trainables.redact import without_credentials
 
 
 @pytest.mark.parametrize(

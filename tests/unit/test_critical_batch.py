@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.analysis.critical_batch import CriticalBatch, fastest_batch, fit_critical_batch
+from orchestrator.analysis.plan_file import StoredPlan, StoredTrial
 from orchestrator.analysis.step_time import StepTime
-from orchestrator.analysis.stored import StoredPlan, StoredTrial
 from orchestrator.analysis.table import make_table
-from orchestrator.analysis.targets import steps_to_target
-from orchestrator.spec import Objective
+from orchestrator.analysis.time_to_target import steps_to_target
+from orchestrator.sweep.spec import Objective
 from tests.sample_sweep import TASK
-from trainables.config import BaselineConfig, trial_id
+from trainables.config.training import Budget, Training
+from trainables.config.trial import BaselineConfig, trial_id
 from trainables.results import Report, Status, TrialResult
-from trainables.training_config import Budget, Training
 
 # Zhang et al. 2024 (arXiv 2410.21676): 85M-parameter model, steps to target at B = 64, 128, ..., 16384.
 PUBLISHED = {64 * 2**i: s for i, s in enumerate([46000, 23000, 13282, 7000, 3840, 2500, 1800, 1600, 1600])}

@@ -14,8 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc
 
-from trainables.data import DataError, Table, formats, open_table
+from trainables.data import formats
 from trainables.data.formats import count_rows
+from trainables.data.sources import DataError
+from trainables.data.table import Table, open_table
 
 DTYPES = ["int8", "int16", "int32", "int64", "uint8", "float16", "float32", "float64", "bool"]
 

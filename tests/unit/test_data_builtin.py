@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.data import builtin, open_table
+from trainables.data import builtin
 from trainables.data.fingerprint import fingerprint
+from trainables.data.table import open_table
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainables.data import DataError, Table, TaskData, convert, open_data, open_table
+from trainables.data import convert
+from trainables.data.sources import DataError
+from trainables.data.table import Table, open_table
+from trainables.tasks.task_data import TaskData, open_data
 
 OPEN = """
 import json, sys, time

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from tests.training_samples import Regression, build, place, table, tables, training
-from trainables.data import DataError, Shard
+from trainables.config.training import ShuffledOnce, SortedBy, Stored
 from trainables.data.order import row_order
-from trainables.loop import train
-from trainables.training_config import ShuffledOnce, SortedBy, Stored
+from trainables.data.shards import Shard
+from trainables.data.sources import DataError
+from trainables.training.loop import train
 
 ROWS = table(60)
 

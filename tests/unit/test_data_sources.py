@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainables.data import DataError, open_table
 from trainables.data.digest import SETTLED_SECONDS
 from trainables.data.fingerprint import fingerprint, overlap
-from trainables.data.sources import list_files, real_files, resolve
+from trainables.data.sources import DataError, list_files, real_files, resolve
+from trainables.data.table import open_table
 from trainables.seal import sealed, unsealed
 
 LONG_AGO = time.time() - 3600

@@ -11,13 +11,14 @@ from contextlib import redirect_stdout, suppress
 import pytest
 from rich.console import Console
 
-from orchestrator.display import LiveDisplay, PlainDisplay, display, outliving_its_readers, patient
-from orchestrator.plan import Plan, Trial
+from orchestrator.adaptive.resolve import outlook, resolve
+from orchestrator.commands.live_display import LiveDisplay, PlainDisplay, display, outliving_its_readers, patient
+from orchestrator.commands.progress_text import closing_words, duration
 from orchestrator.planning.expand import expand
-from orchestrator.planning.resolve import outlook, resolve
-from orchestrator.progress import Progress, describe
-from orchestrator.progress_words import closing_words, duration
-from orchestrator.spec import (
+from orchestrator.running.progress import Progress
+from orchestrator.sweep.labels import describe
+from orchestrator.sweep.plan import Plan, Trial
+from orchestrator.sweep.spec import (
     CompressionPlan,
     Objective,
     Parameters,
@@ -27,9 +28,9 @@ from orchestrator.spec import (
     TaskFacts,
 )
 from tests.sample_sweep import baseline_result, variant_result
-from trainables.config import Int8
+from trainables.config.compression import Int8
+from trainables.config.training import Budget, Constant, Sgd
 from trainables.results import Report, Status, TrialResult
-from trainables.training_config import Budget, Constant, Sgd
 
 
 class Clock:
@@ -266,7 +267,7 @@ def test_silence_is_broken_by_a_heartbeat(plan: Plan) -> None:
     while text.getvalue().count("1 running") < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     shown.close()
-    assert f"0 of 8 done, 1 running, 7 waiting; for 0 s now: {describe(plan.trials[0])}; " in text.getvalue()
+    assert f"0 of 8 done, 1 running, 7 waiting; for 0 s now: {describe(plan.trials[0].config)}; " in text.getvalue()
     assert "1,000 examples/s" in text.getvalue()
 
 

@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 from orchestrator.remote import doctor
-from orchestrator.remote.doctor import Check
+from orchestrator.remote.check import Check
 
 
 class Answer(BaseHTTPRequestHandler):

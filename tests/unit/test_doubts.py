@@ -7,7 +7,8 @@ from sample_sweep import CHAINS, sample_plan, sample_results
 
 from orchestrator.analysis.recommend import Recommendation, recommend
 from orchestrator.analysis.table import make_table
-from trainables.results import Estimate, Status, TrialResult
+from trainables.estimate import Estimate
+from trainables.results import Status, TrialResult
 
 
 def recommendation(status: dict[int, Status], **options: object) -> Recommendation:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from simulated import ROWS, TARGET, Law, play
 
-from orchestrator.plan import Plan, Stage, Trial
+from orchestrator.adaptive.resolve import Waiting, decide, resolve, settled
 from orchestrator.planning.expand import expand
-from orchestrator.planning.plan_json import plan_as_dict
-from orchestrator.planning.plan_view import stage_table, summary_lines
-from orchestrator.planning.resolve import Waiting, decide, resolve, settled
+from orchestrator.report.plan_json import plan_as_dict
+from orchestrator.report.plan_table import stage_table, summary_lines
+from orchestrator.sweep.plan import Plan, Stage, Trial
 from tests.unit.sweep_text import load_text, sweep_text
-from trainables.config import VariantConfig
+from trainables.config.trial import VariantConfig
 from trainables.results import Status, TrialResult
 
 PARAMETERS = (

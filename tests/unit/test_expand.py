@@ -12,19 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.plan import Plan
+from orchestrator.adaptive.resolve import Dropped, Outlook, Ready, Waiting, decide, outlook, resolve, settled
 from orchestrator.planning.expand import expand
-from orchestrator.planning.plan_view import baseline_table
-from orchestrator.planning.resolve import Dropped, Outlook, Ready, Waiting, decide, outlook, resolve, settled
 from orchestrator.planning.scaling import linear, none, scaled_rates, sqrt, usual_rule
 from orchestrator.planning.workload import Work, budget_fractions, chain_work, work_of
-from orchestrator.settings import settings_words, varying_settings
-from orchestrator.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
+from orchestrator.report.plan_table import baseline_table
+from orchestrator.sweep.labels import settings_words, varying_settings
+from orchestrator.sweep.plan import Plan
+from orchestrator.sweep.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
 from tests.unit.sweep_text import load_text, sweep_text
-from trainables.config import Distill, FineTune, Int8, Prune, VariantConfig, trial_id
+from trainables.config.compression import Distill, FineTune, Int8, Prune
+from trainables.config.training import Adam, Sgd
+from trainables.config.trial import VariantConfig, trial_id
 from trainables.data.shards import Shard
-from trainables.results import Estimate, Status, TrialResult
-from trainables.training_config import Adam, Sgd
+from trainables.estimate import Estimate
+from trainables.results import Status, TrialResult
 
 STOPPED = Status.STOPPED_EARLY
 GRID = """{batch_size: {values: [16, 32]}, learning_rate: {base: 0.1, at_batch_size: 32, rule: linear, multipliers:

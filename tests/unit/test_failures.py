@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.running.failures import MAX_RETRIES, Divide, End, Loss, Pause, Retry, decide
-from trainables.commands import Cause, Failure
 from trainables.results import Status
+from trainables.worker.messages import Cause, Failure
 
 TRIAL = "this"
 DIED = "The actor died unexpectedly before finishing this task. worker exit type: SYSTEM_ERROR"

@@ -11,18 +11,19 @@ from sample_sweep import baseline_config, sample_plan, sample_results
 
 from orchestrator.analysis.common_readings import checkpoints, value_at
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.fair import Behind, behind, choices
+from orchestrator.analysis.equal_budget import Behind, behind, choices
+from orchestrator.analysis.plan_file import StoredTrial
 from orchestrator.analysis.statistics import Verdict
-from orchestrator.analysis.stored import StoredTrial
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.report.batch_export import equal_readings
 from orchestrator.report.batch_section import fair_html
 from orchestrator.report.export import to_dict
-from orchestrator.spec import Mode, Objective
-from trainables.batching import report_steps
-from trainables.config import BaselineConfig, trial_id
-from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.training_config import AdamW, GrowAt, Training, WarmupCosine
+from orchestrator.sweep.spec import Mode, Objective
+from trainables.config.batching import report_steps
+from trainables.config.training import AdamW, GrowAt, Training, WarmupCosine
+from trainables.config.trial import BaselineConfig, trial_id
+from trainables.estimate import Estimate
+from trainables.results import Report, Status, TrialResult
 
 Curve = Callable[[int, int, int], tuple[float, float]]  # batch size, step, seed -> validation, training accuracy
 

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables import feed
-from trainables.data import Shard, Table
-from trainables.feed import Reordered, micro_batches_of_steps
+from trainables.data.shards import Shard
+from trainables.data.table import Table
+from trainables.training import micro_batches as feed
+from trainables.training.micro_batches import Reordered, micro_batches_of_steps
 
 
 @given(

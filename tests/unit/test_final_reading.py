@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-import trainables.fresh_process
+import trainables.measure.client
 from orchestrator.analysis.comparison import TestReading, load_comparison, save_test_reading
-from orchestrator.final_reading import LOG, read_test_data
+from orchestrator.commands.test_reading import LOG, read_test_data
 from orchestrator.report.terminal import test_words as words  # pytest collects functions by this prefix
 from tests.sample_sweep import write_sample
-from trainables.config import Measure
-from trainables.results import Estimate
+from trainables.config.trial import Measure
+from trainables.estimate import Estimate
 from trainables.storage import Storage, sweep_file
 
 PLAN = SimpleNamespace(
@@ -27,7 +27,7 @@ class Reader:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls = 0
-        monkeypatch.setattr(trainables.fresh_process, "evaluate_artifact", self)
+        monkeypatch.setattr(trainables.measure.client, "evaluate_artifact", self)
 
     def __call__(self, *_: object, **__: object) -> dict[str, Estimate]:
         self.calls += 1

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.recording import flat_run
 from orchestrator.recording.journal import Started, TrialLog
-from trainables.config import BaselineConfig, Distill, Int8, Prune, TaskConfig, VariantConfig, trial_id
-from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.training_config import Adam, Budget, Training
+from orchestrator.recording.mlflow import run_record as flat_run
+from trainables.config.compression import Distill, Int8, Prune
+from trainables.config.training import Adam, Budget, Training
+from trainables.config.trial import BaselineConfig, TaskConfig, VariantConfig, trial_id
+from trainables.estimate import Estimate
+from trainables.results import Report, Status, TrialResult
 
 TASK = TaskConfig(name="digits_cnn", options={"width": 1.5, "norm": True}, data="d", code="c")
 TRAINING = Training(batch_size=64, micro_batch_size=64, learning_rate=0.05, budget=Budget(unit="steps", amount=10))
@@ -149,6 +151,6 @@ def test_batch_size_is_a_metric_on_a_scale_that_charts_can_show():
 
 def test_recording_imports_mlflow_only_when_there_is_something_to_send():
     heavy = "{'mlflow', 'torch', 'ray'} & set(sys.modules)"
-    code = f"import sys, orchestrator.recording.recorder, orchestrator.recording.views; print(*({heavy}))"
+    code = f"import sys, orchestrator.recording.mlflow.recorder, orchestrator.recording.mlflow.views; print(*({heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"

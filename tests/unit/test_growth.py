@@ -12,14 +12,15 @@ from torch import nn
 
 from orchestrator.planning.workload import Work, work_of
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
-from trainables.config import BaselineConfig, TaskConfig
-from trainables.data import Table, TaskData
-from trainables.gradient_noise import GradientNoise
-from trainables.growth import growth_with_noise, planned_growth, rate_factor, work_of_budget
-from trainables.loop import train
-from trainables.noise_scale import steps_between_measurements
-from trainables.tasks import Task
-from trainables.training_config import Budget, FixedBatch, GrowAt, GrowWithNoise, NoiseScale
+from trainables.config.batch_schedule import growth_with_noise, planned_growth, rate_factor, work_of_budget
+from trainables.config.training import Budget, FixedBatch, GrowAt, GrowWithNoise, NoiseScale
+from trainables.config.trial import BaselineConfig, TaskConfig
+from trainables.data.table import Table
+from trainables.tasks.base import Task
+from trainables.tasks.task_data import TaskData
+from trainables.training.gradient_noise import GradientNoise
+from trainables.training.loop import train
+from trainables.training.noise_scale import steps_between_measurements
 
 ALWAYS = NoiseScale(every_steps=1, divided_every_steps=1)
 

@@ -11,10 +11,10 @@ from threading import Thread
 
 import pytest
 
-from orchestrator import host
-from orchestrator.recording import flat_run
+from orchestrator.commands.run import run_command
+from orchestrator.machine import environment as host
+from orchestrator.recording.mlflow import run_record as flat_run
 from orchestrator.remote import doctor_host
-from orchestrator.run import run_command
 from tests.unit.test_flat_run import BASELINE, log_of
 
 HERE = Path(__file__).parents[2]

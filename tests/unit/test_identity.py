@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.planning.identity import code_revision
-from orchestrator.planning.user_code import ModuleFile, UserCode, user_code
-from orchestrator.sweepfile.files_read import files_opened
+from orchestrator.task_facts.code_digest import code_digest
+from orchestrator.task_facts.code_revision import code_revision
+from orchestrator.task_facts.files_read import files_opened
+from orchestrator.task_facts.user_code import ModuleFile, UserCode, user_code
 
 
 def test_only_modules_around_the_task_are_followed(tmp_path: Path) -> None:
@@ -67,9 +68,11 @@ def test_the_users_code_is_followed_wherever_it_is_imported_from(clone: Path) ->
     assert {file.name for file in code_of(clone).files} == modules
     assert {file.name for file in code_of(clone, "shelf").files} == {"shelf.py"}
     revision = code_revision(code_of(clone))
-    (clone / "mypkg" / "unused.py").write_text("# nobody imports it")
+    (clone / "mypkg" / "unused.py").write_text("never_imported = 1")
     assert code_revision(code_of(clone)) == revision
-    (clone / "mypkg" / "blocks.py").write_text("# a fix\nimport loose")
+    (clone / "mypkg" / "blocks.py").write_text("import loose, shelf  # a comment alone")
+    assert code_revision(code_of(clone)) == revision
+    (clone / "mypkg" / "blocks.py").write_text("import loose")
     assert code_revision(code_of(clone)) != revision
 
 
@@ -80,6 +83,71 @@ def test_the_same_code_in_another_clone_is_the_same_revision(clone: Path) -> Non
     swapped = UserCode(frozenset({ModuleFile("a.py", two), ModuleFile("b.py", one)}))
     as_it_was = UserCode(frozenset({ModuleFile("a.py", one), ModuleFile("b.py", two)}))
     assert code_revision(swapped) != code_revision(as_it_was)
+
+
+# -- what of a file counts --------------------------------------------------------------------------------------------
+
+CODE = '''
+"""About it."""
+import torch
+
+class Net(torch.nn.Module):
+    """Layers."""
+
+    def forward(self, x):
+        """x: [rows, 3]."""
+        return x * 2  # twice
+'''
+SAME = [
+    CODE.replace("# twice", "# two times"),
+    CODE.replace("[rows, 3]", "[n, 3]"),
+    CODE.replace('"""About it."""', ""),
+    CODE.replace('"""Layers."""', ""),
+    CODE.replace("x * 2", "(x*2)"),
+    CODE.replace("\n\n", "\n\n\n# more\n"),
+]
+OTHER = [
+    CODE.replace("x * 2", "x * 3"),
+    CODE.replace("x * 2", "2 * x"),
+    CODE.replace("x * 2", "x * 2.0"),
+    CODE.replace("x * 2", "x * True"),
+    CODE.replace('"""Layers."""', 'layers = """Layers."""'),
+    CODE.replace("return x * 2", "return x * 2\n        yield"),
+    CODE.replace("forward(self, x)", "forward(self, x, y=None)"),
+    CODE.replace("forward(self, x)", "forward(self, *x)"),
+    CODE.replace("import torch", "import torch as torch"),
+    CODE.replace("Net", "Nets"),
+    CODE.replace("        return x", "        if x:\n            pass\n        return x"),
+]
+
+
+def test_comments_docstrings_and_layout_change_no_digest() -> None:
+    assert {code_digest(text.encode()) for text in SAME} == {code_digest(CODE.encode())}
+
+
+@pytest.mark.parametrize("text", OTHER)
+def test_any_other_change_changes_the_digest(text: str) -> None:
+    assert text != CODE
+    assert code_digest(text.encode()) != code_digest(CODE.encode())
+
+
+def test_what_holds_a_statement_or_a_value_counts() -> None:
+    assert code_digest(b"if a:\n    b()\n    c()") != code_digest(b"if a:\n    b()\nc()")
+    assert code_digest(b"if a:\n    b()\nelse:\n    c()") != code_digest(b"if a:\n    b()\n    c()")
+    assert code_digest(b"x = [[1], 2]") != code_digest(b"x = [[1, 2]]")
+    assert code_digest(b"f(a, *b)") != code_digest(b"f(a, b)")
+    assert code_digest(b"f(a, b=b)") != code_digest(b"f(a, b)")
+
+
+def test_a_docstring_counts_where_the_code_may_read_it() -> None:
+    reader = "def f():\n    '''{}'''\nprint(f.__doc__)"
+    assert code_digest(reader.format("one").encode()) != code_digest(reader.format("two").encode())
+
+
+def test_what_cannot_be_parsed_is_known_by_its_bytes() -> None:
+    assert code_digest(b"no python # one") != code_digest(b"no python # two")
+    assert len(code_digest(b"\0")) == 64
+    assert code_digest(b"-" * 2_000 + b"1") != code_digest(b"-" * 2_001 + b"1"), "nested too deeply"
 
 
 # -- packages that lie elsewhere --------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import weakref
 
 import pytest
 
-from orchestrator import interrupts as interrupting
-from orchestrator.interrupts import heeding_signals
+from orchestrator.machine import signals as interrupting
+from orchestrator.machine.signals import heeding_signals
 
 
 @pytest.mark.parametrize(

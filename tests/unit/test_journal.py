@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.plan import Trial
 from orchestrator.recording.journal import Journal, JournalError, read
 from orchestrator.recording.lease import SweepIsRunningError
-from trainables.config import BaselineConfig, TaskConfig, trial_id
-from trainables.results import Estimate, Report, Status, TrialResult
+from orchestrator.sweep.plan import Trial
+from trainables.config.training import Budget, Training
+from trainables.config.trial import BaselineConfig, TaskConfig, trial_id
+from trainables.estimate import Estimate
+from trainables.results import Report, Status, TrialResult
 from trainables.seal import sealed_line
 from trainables.storage import Storage, sweep_file
-from trainables.training_config import Budget, Training
 
 
 def make_trial(seed: int = 0) -> Trial:

@@ -12,9 +12,9 @@ from scripted import Told
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.goals import GoalVerdict, judge, judged
 from orchestrator.analysis.table import make_table
-from orchestrator.judging import Judged
 from orchestrator.planning.expand import expand
 from orchestrator.report.export import to_dict
+from orchestrator.running.goal_status import Judged
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.results import Status, TrialResult
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trainables import latency
-from trainables.latency import (
+from trainables.estimate import Estimate
+from trainables.measure import latency
+from trainables.measure.latency import (
     has_tail,
     is_quiet,
     latency_ms,
@@ -22,7 +23,6 @@ from trainables.latency import (
     time_beside_control,
     time_in_turn,
 )
-from trainables.results import Estimate
 
 
 @pytest.mark.parametrize(("n", "rank"), [(6, 1), (9, 2), (12, 3), (20, 6), (30, 10), (100, 40)])

@@ -9,12 +9,13 @@ import pytest
 import simulated
 from scripted import Told, pending, result_of, scripted, sweep_of
 
-from orchestrator.plan import Plan, Stage, Trial
+from orchestrator.adaptive.early_answer import REASON
 from orchestrator.planning.expand import expand
 from orchestrator.recording.journal import Journal
-from orchestrator.running.ledger import Ledger, Observer, Observers
-from orchestrator.spec import EarlyStopping
-from orchestrator.stages.answered import REASON
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.observer import Observer, Observers
+from orchestrator.sweep.plan import Plan, Stage, Trial
+from orchestrator.sweep.spec import EarlyStopping
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, division_file, trial_file
 

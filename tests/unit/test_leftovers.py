@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.leftovers import OWNER, claim, clean_up
+from orchestrator.machine.leftovers import OWNER, claim, clean_up
 
 DRIVER = """
 import pathlib, subprocess, sys, time
-from orchestrator.leftovers import claim
+from orchestrator.machine.leftovers import claim
 claim(sys.argv[1])
 log = open(pathlib.Path(sys.argv[1], "ray.log"), "w")
 daemon = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=log, start_new_session=True)

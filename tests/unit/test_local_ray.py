@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import run
-from orchestrator.running import local_ray
-from orchestrator.running.local_ray import START_ATTEMPTS, RaySettings, RayStartError, start
+from orchestrator.commands import run
+from orchestrator.running import ray_connection as local_ray
+from orchestrator.running.ray_connection import START_ATTEMPTS, RaySettings, RayStartError, start
 
 TOO_SLOW = "The current node timed out during startup. This could happen because ..."
 NO_GCS = "Failed to start GCS. Last 3 lines of error files: ..."  # its port, free a moment ago, is another's now

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from orchestrator.analysis.comparison import Comparison, compare
-from orchestrator.analysis.stored import StoredPlan
+from orchestrator.analysis.plan_file import StoredPlan
 from orchestrator.analysis.table import make_table
-from orchestrator.report.looks import COLORS, Look, by_choice
-from orchestrator.report.plots import HEIGHT, INK, Plot
-from orchestrator.report.rate_plot import rate_plots
-from orchestrator.report.training_plots import accuracy_plot, curve_plots, speed_plot, target_plots
+from orchestrator.report.plots.deployment import HEIGHT, INK, Plot
+from orchestrator.report.plots.rates import rate_plots
+from orchestrator.report.plots.series_style import COLORS, Look, by_choice
+from orchestrator.report.plots.training import accuracy_plot, curve_plots, speed_plot, target_plots
 from tests.sample_sweep import baseline_result, sample_plan
-from trainables.config import trial_id
-from trainables.training_config import AdamW, Sgd
+from trainables.config.training import AdamW, Sgd
+from trainables.config.trial import trial_id
 
 SIZES, SEEDS = [8, 32, 128], 3
 HOSTILE = "<b>"

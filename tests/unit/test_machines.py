@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.analysis.comparison import Comparison, compare
 from orchestrator.analysis.table import make_table
-from orchestrator.report.command import plain_text
+from orchestrator.commands.compare import plain_text
 from orchestrator.report.page import to_page
 from tests.sample_sweep import sample_plan, sample_results
 

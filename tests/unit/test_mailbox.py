@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from orchestrator.running.mailbox import SHUTDOWN, LostGroup, Mailbox
-from trainables.commands import COMMAND, Shutdown
+from trainables.worker.messages import COMMAND, Shutdown
 
 SOON_S = 0.01
 

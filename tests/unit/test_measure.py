@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.artifact import export_model
-from trainables.config import Measure, TaskConfig
-from trainables.data import Table
-from trainables.evaluate import ItemsError
-from trainables.fresh_process import MeasureError, measure_in_fresh_process
-from trainables.measure import Request, accuracy, gather, mean, mean_over_rows, of_first_rows
-from trainables.subject import Subject
-from trainables.tasks import load_task
+from trainables.config.trial import Measure, TaskConfig
+from trainables.data.table import Table
+from trainables.measure.artifact import export_model
+from trainables.measure.client import MeasureError, measure_in_fresh_process
+from trainables.measure.exported_model import Subject
+from trainables.measure.measure import Request, accuracy, gather, mean, mean_over_rows, of_first_rows
 from trainables.tasks.base import Batch, Task
+from trainables.tasks.load import load_task
+from trainables.training.evaluate import ItemsError
 
 CPU = torch.device("cpu")
 ROWS = 23  # no multiple of the rows of a call

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.memory_probe import MAX_JUMP, Found, Probe, find_limit, line_through, next_move
+from trainables.probe.memory_search import MAX_JUMP, Found, Probe, find_limit, line_through, next_move
 
 GIB = 2**30
 

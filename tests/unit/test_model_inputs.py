@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from training_samples import place, training
 
-from trainables.artifact import ArtifactError, export_model, load_model
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context
 from trainables.compression.quantize import quantize
-from trainables.config import Int8
-from trainables.data import Table, TaskData
-from trainables.model_inputs import model_inputs
-from trainables.tasks import Batch, Task
+from trainables.config.compression import Int8
+from trainables.data.table import Table
+from trainables.measure.artifact import ArtifactError, export_model, load_model
+from trainables.measure.model_inputs import model_inputs
+from trainables.tasks.base import Batch, Task
+from trainables.tasks.task_data import TaskData
 
 
 class Scaled(Task):

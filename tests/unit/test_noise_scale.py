@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainables.noise_scale import NoiseScale, NoiseScaleMeter, student_95
+from trainables.training.noise_scale import NoiseScale, NoiseScaleMeter, student_95
 
 
 def measure(

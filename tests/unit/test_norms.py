@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from trainables.compression.prune import prune
-from trainables.config import Prune
-from trainables.tasks import TaskError, load_task
+from trainables.config.compression import Prune
+from trainables.tasks.load import TaskError, load_task
 from trainables.tasks.norms import GhostBatchNorm2d, SyncBatchNorm2d, norm_layer
 
 IMAGES = torch.randn(10, 6, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

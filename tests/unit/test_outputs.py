@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
-from trainables.artifact import ArtifactError, export_model, load_model, trace
-from trainables.measure import of_first_rows
-from trainables.outputs import Named, WithNames, plain
+from trainables.measure.artifact import ArtifactError, export_model, load_model, trace
+from trainables.measure.measure import of_first_rows
+from trainables.measure.plain_outputs import Named, WithNames, plain
 
 
 class LibraryOutput(OrderedDict[str, Any]):

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.planning.expand import expand
-from orchestrator.planning.plan_json import plan_as_dict
-from orchestrator.planning.plan_view import baseline_table, plain, stage_table, summary_lines, variant_table
+from orchestrator.report.plan_json import plan_as_dict
+from orchestrator.report.plan_table import baseline_table, plain, stage_table, summary_lines, variant_table
 from tests.unit.sweep_text import load_text, sweep_text
 
 ROOT = Path(__file__).parents[2]
@@ -93,7 +93,7 @@ def test_a_fix_in_the_users_package_is_new_trials_and_nothing_is_imported_to_see
     code = f"""
 import json, sys
 from orchestrator.planning.expand import expand
-from orchestrator.spec import load_sweep
+from orchestrator.sweep.spec import load_sweep
 ids = [trial.id for trial in expand(load_sweep("experiments/sweep.yaml")).trials]
 print(json.dumps([ids, [name for name in {HEAVY!r} if name in sys.modules]]))
 """

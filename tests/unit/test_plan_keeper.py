@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.analysis.stored import PLAN, earlier_words, load_plan, save_plan, stored_plan
-from orchestrator.plan import Plan
+from orchestrator.adaptive.resolve import outlook
+from orchestrator.analysis.plan_file import PLAN, earlier_words, load_plan, save_plan, stored_plan
 from orchestrator.planning.expand import expand
-from orchestrator.planning.resolve import outlook
-from orchestrator.run import PlanKeeper
+from orchestrator.running.plan_keeper import PlanKeeper
+from orchestrator.sweep.plan import Plan
 from tests.unit.sweep_text import load_text, sweep_text
-from trainables.results import Estimate, Status, TrialResult
+from trainables.estimate import Estimate
+from trainables.results import Status, TrialResult
 from trainables.storage import Storage, sweep_file, trial_file
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.table import make_table
 from orchestrator.report.page import to_page
-from orchestrator.report.plots import log_axis, new_figure
-from orchestrator.report.training_plots import curve_plots
-from orchestrator.spec import Objective
+from orchestrator.report.plots.deployment import log_axis, new_figure
+from orchestrator.report.plots.training import curve_plots
+from orchestrator.sweep.spec import Objective
 from tests.sample_sweep import sample_plan, sample_results
 
 

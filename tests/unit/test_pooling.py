@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.analysis.choose import Candidate, choose
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.explain import difference_words
 from orchestrator.analysis.pooling import Scale, outlying, scale_of, spread_of
+from orchestrator.analysis.selection_rule import Candidate, choose
 from orchestrator.analysis.statistics import Difference, Verdict, on_rows, paired_difference
 from orchestrator.analysis.table import make_table
+from orchestrator.wording.reasons import difference_words
 from tests.sample_sweep import sample_plan, sample_results
-from trainables.results import Estimate
+from trainables.estimate import Estimate
 
 GOOD, POOR = {0: 0.988, 1: 0.994}, {0: 0.75, 1: 0.81}
 OTHERS = [{0: 0.961, 1: 0.969}, {0: 0.93, 1: 0.95}, {0: 0.972, 1: 0.966}, {0: 0.90, 1: 0.93}]

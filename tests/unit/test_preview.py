@@ -9,8 +9,9 @@ import pytest
 import torch
 from pyarrow import ipc
 
-from orchestrator.sweepfile.preview import PREVIEW_ROWS, preview
-from trainables.data import DataError, open_table
+from orchestrator.task_facts.data_preview import PREVIEW_ROWS, preview
+from trainables.data.sources import DataError
+from trainables.data.table import open_table
 
 
 def write(path: Path, table: pa.Table, rows: int = 4) -> None:

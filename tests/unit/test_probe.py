@@ -12,21 +12,23 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from orchestrator.probing.local_trial import run_locally
+from orchestrator.running.local_trial import run_locally
 from tests.hungry import Heavy, Shortened, Trimmed
 from tests.training_samples import place, training
-from trainables import memory, probe_process
-from trainables.config import ProbeConfig, TaskConfig, Throughput
-from trainables.data import Table, open_data
+from trainables.config.training import Adam
+from trainables.config.trial import ProbeConfig, TaskConfig, Throughput
 from trainables.data.shards import Shard
-from trainables.place import Place
-from trainables.probe import _ask
-from trainables.probe_process import MemoryRequest, Needed, longest_row, looked_at
-from trainables.probe_subject import Subject
+from trainables.data.table import Table
+from trainables.distributed.worker_context import Place
+from trainables.probe import process as probe_process
+from trainables.probe.model import Subject
+from trainables.probe.probe import _ask
+from trainables.probe.process import MemoryRequest, Needed, longest_row, looked_at
+from trainables.process import memory
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks.base import Task
 from trainables.tasks.images import DigitsCnn
-from trainables.training_config import Adam
+from trainables.tasks.task_data import open_data
 from trainables.trial import run_trial
 
 MIB = 2**20
@@ -39,14 +41,14 @@ HEAVY = GREEDY.model_copy(update={"name": "tests.hungry:Heavy"})
 FULL_TRAINING = """
 import sys
 from pathlib import Path
-from trainables.malloc import give_back_large_blocks
+from trainables.process.malloc import give_back_large_blocks
 give_back_large_blocks()
 import torch
 from tests.training_samples import place, training
-from trainables.config import BaselineConfig, TaskConfig
-from trainables.memory import guard
+from trainables.config.trial import BaselineConfig, TaskConfig
+from trainables.process.memory import guard
 from trainables.trial import run_trial
-from trainables.training_config import Adam
+from trainables.config.training import Adam
 
 folder, limit, micro = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)
@@ -271,7 +273,7 @@ def test_the_guard_ends_a_process_that_takes_too_much(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from trainables.memory import guard, resident_bytes
+from trainables.process.memory import guard, resident_bytes
 guard(resident_bytes() + 2**27, lambda: Path(sys.argv[1]).touch())
 kept = [bytearray(2**22) for _ in range(1000)]
 print("took four gibibytes")

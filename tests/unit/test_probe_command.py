@@ -10,24 +10,24 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.stored import StoredPlan, StoredTrial
+from orchestrator.analysis.plan_file import StoredPlan, StoredTrial
 from orchestrator.analysis.table import make_table
 from orchestrator.analysis.throughput import fit_together, neighbour_effects, neighbour_sizes, step_times
 from orchestrator.cli import app
-from orchestrator.plan import Trial
-from orchestrator.probing.probe import read_bytes, read_option
-from orchestrator.probing.probe_view import print_probes, probes_as_json
-from orchestrator.progress import describe
-from orchestrator.recording.flat_run import run_name
+from orchestrator.commands.probe import read_bytes, read_option
+from orchestrator.recording.mlflow.run_record import run_name
 from orchestrator.report.export import to_csv, to_json, to_parquet
+from orchestrator.report.probe_table import print_probes, probes_as_json
 from orchestrator.report.terminal import print_comparison
 from orchestrator.running.resources import Need, Node, Shape, need_of
 from orchestrator.running.searcher import choose
-from orchestrator.spec import Objective
+from orchestrator.sweep.labels import describe
+from orchestrator.sweep.spec import Objective
 from tests.training_samples import training
-from trainables.config import BaselineConfig, ProbeConfig, TaskConfig, trial_id
-from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.training_config import Adam
+from trainables.config.training import Adam
+from trainables.config.trial import BaselineConfig, ProbeConfig, TaskConfig, trial_id
+from trainables.estimate import Estimate
+from trainables.results import Report, Status, TrialResult
 
 TASK = TaskConfig(name="digits_cnn", data="of the test", code="of the test")
 FIXED, PER_EXAMPLE, EXCHANGE = 4e-3, 20e-6, 3e-3  # seconds; the last with two workers
@@ -235,7 +235,7 @@ def test_a_probe_is_no_candidate_of_a_comparison() -> None:
 def test_a_probe_has_its_name_and_its_words() -> None:
     config = ProbeConfig(task=TASK, optimizer=Adam(), precision="bfloat16", num_workers=2)
     assert run_name(config) == "probe of adam bfloat16 2 workers"
-    assert describe(Trial(trial_id(config), config, "")) == "probe, adam, bfloat16, 2 workers"
+    assert describe(config) == "probe, adam, bfloat16, 2 workers"
     assert trial_id(config) != trial_id(config.model_copy(update={"memory_limit_bytes": 2**30}))
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from trainables.compression.errors import CompressionError
 from trainables.compression.prune import prune
-from trainables.config import Prune
+from trainables.config.compression import Prune
 from trainables.tasks.images import DigitsCnn
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from trainables.pulse import beat, listening
+from trainables.process.heartbeat import beat, listening
 
 
 def test_who_hangs_is_told_with_its_place() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.table import make_table
-from orchestrator.report.rate_plot import FAILED, STOPPED, rate_plots
+from orchestrator.report.plots.rates import FAILED, STOPPED, rate_plots
 from tests.sample_sweep import sample_plan, sample_results
 from trainables.results import Status
 

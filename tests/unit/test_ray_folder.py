@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import ray_folder as module
-from orchestrator.ray_folder import NoFolderError, places, ray_folder
+from orchestrator.machine import ray_folder as module
+from orchestrator.machine.ray_folder import NoFolderError, places, ray_folder
 
 
 @pytest.fixture

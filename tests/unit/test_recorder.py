@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.interrupts import heeding_signals
-from orchestrator.plan import Trial
-from orchestrator.recording import recorder as recording
-from orchestrator.recording.cursor import Cursor, Sent, Target
+from orchestrator.machine.signals import heeding_signals
 from orchestrator.recording.journal import Journal
-from orchestrator.recording.recorder import Recorder, Unsent
-from orchestrator.recording.shipper import Shipper, default_tracking_uri
-from orchestrator.tracking import Trouble
-from trainables.config import BaselineConfig, TaskConfig, trial_id
-from trainables.credentials import without_credentials
+from orchestrator.recording.mlflow import recorder as recording
+from orchestrator.recording.mlflow.cursor import Cursor, Sent, Target
+from orchestrator.recording.mlflow.recorder import Recorder, Unsent
+from orchestrator.recording.mlflow.shipper import Shipper, default_tracking_uri
+from orchestrator.remote.tracking import Trouble
+from orchestrator.sweep.plan import Trial
+from trainables.config.training import Budget, Training
+from trainables.config.trial import BaselineConfig, TaskConfig, trial_id
+from trainables.redact import without_credentials
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file
-from trainables.training_config import Budget, Training
 
 URI = "http://me:hunter2@mlflow:5000"
 
@@ -300,7 +300,7 @@ def test_a_folder_whose_name_cuts_the_databases_address_is_refused(tmp_path, mon
 
 @pytest.mark.parametrize(("own", "used"), [({}, "30"), ({"MLFLOW_HTTP_REQUEST_TIMEOUT": "300"}, "300")])
 def test_a_time_out_of_the_users_own_stays(own, used):
-    code = "from orchestrator.tracking import ENVIRONMENT as e; print(e['MLFLOW_HTTP_REQUEST_TIMEOUT'])"
+    code = "from orchestrator.remote.tracking import ENVIRONMENT as e; print(e['MLFLOW_HTTP_REQUEST_TIMEOUT'])"
     others = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     done = subprocess.run([sys.executable, "-c", code], env=others | own, capture_output=True, text=True, check=True)
     assert done.stdout == f"{used}\n"

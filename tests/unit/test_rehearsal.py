@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from orchestrator.diagnostics.problem import SweepError
 from orchestrator.planning.expand import expand
-from orchestrator.problems import SweepError
-from orchestrator.spec import load_sweep
-from orchestrator.sweepfile.asked import check_asked
+from orchestrator.sweepfile.load import load_sweep
+from orchestrator.task_facts.requirements import check_asked
 from tests.readme import README
 from tests.unit.sweep_text import sweep_text
 

@@ -15,11 +15,11 @@ import pytest
 from orchestrator.analysis.comparison import Comparison, TestReading, compare
 from orchestrator.analysis.table import make_table
 from orchestrator.report.export import to_csv, to_dict, to_json, to_parquet
-from orchestrator.spec import Goal
+from orchestrator.sweep.spec import Goal
 from tests.sample_sweep import sample_plan, sample_results
-from trainables.config import trial_id
-from trainables.results import Estimate
-from trainables.training_config import AdamW, GrowAt
+from trainables.config.training import AdamW, GrowAt
+from trainables.config.trial import trial_id
+from trainables.estimate import Estimate
 
 
 def comparison_of(**options: object) -> Comparison:

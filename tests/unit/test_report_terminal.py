@@ -14,20 +14,20 @@ import pytest
 from rich.console import Console
 
 from orchestrator.analysis.comparison import Comparison, TestReading, compare
+from orchestrator.analysis.format import number, quantity, unit_of, with_interval
 from orchestrator.analysis.table import make_table
-from orchestrator.analysis.words import number, quantity, unit_of, with_interval
-from orchestrator.report.command import compare_command, plain_text, report_command
+from orchestrator.commands.compare import compare_command, plain_text, report_command
 from orchestrator.report.export import to_dict
 from orchestrator.report.page import to_page
 from orchestrator.report.terminal import print_comparison, training_title, trainings, warnings
-from orchestrator.settings import settings_words, varying_settings
-from orchestrator.spec import Goal
+from orchestrator.sweep.labels import settings_words, varying_settings
+from orchestrator.sweep.spec import Goal
 from tests.sample_sweep import sample_plan, sample_results, write_sample
-from trainables.config import BaselineConfig, TaskConfig
-from trainables.results import Estimate
+from trainables.config.training import AdamW, Budget, Training
+from trainables.config.trial import BaselineConfig, TaskConfig
+from trainables.estimate import Estimate
 from trainables.storage import Storage
 from trainables.tasks.catalog import BUILTIN
-from trainables.training_config import AdamW, Budget, Training
 
 
 def comparison_of(**options: object) -> Comparison:
@@ -296,7 +296,7 @@ def run_compare(*arguments: str, columns: str | None = None) -> bytes:
     """The command in a process of its own, its output going to a pipe."""
     environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
     environment |= {} if columns is None else {"COLUMNS": columns}
-    code = "import sys; from orchestrator.report.command import compare_command as c; sys.exit(c(*sys.argv[1:]))"
+    code = "import sys; from orchestrator.commands.compare import compare_command as c; sys.exit(c(*sys.argv[1:]))"
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, check=True, env=environment)
     return done.stdout
@@ -314,7 +314,7 @@ def test_a_pipe_gets_plain_text_and_parquet_gets_through_it(storage: Storage) ->
 
 
 def test_a_terminal_without_unicode_is_no_reason_to_fail(storage: Storage) -> None:
-    code = "import sys; from orchestrator.report.command import compare_command as c; sys.exit(c(*sys.argv[1:]))"
+    code = "import sys; from orchestrator.commands.compare import compare_command as c; sys.exit(c(*sys.argv[1:]))"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = subprocess.run(
         [sys.executable, "-c", code, "sample", storage.uri, "table"], capture_output=True, env=environment, check=False

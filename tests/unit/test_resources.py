@@ -25,9 +25,9 @@ from orchestrator.running.resources import (
     need_of,
 )
 from orchestrator.running.resources import side_by_side as count
-from orchestrator.spec import Resources
-from trainables.config import BaselineConfig, Device, Measure, ProbeConfig, TaskConfig, VariantConfig
-from trainables.training_config import Budget, Training
+from orchestrator.sweep.spec import Resources
+from trainables.config.training import Budget, Training
+from trainables.config.trial import BaselineConfig, Device, Measure, ProbeConfig, TaskConfig, VariantConfig
 
 TASK = TaskConfig(name="digits_cnn", data="d", code="c")
 LAPTOP = (Node(2, 0),)

@@ -15,17 +15,18 @@ from orchestrator.running.gang import Assignment, divide
 from tests.training_samples import place, training
 from trainables.compression.distill import distill
 from trainables.compression.fine_tune import Context, Trained, fine_tune
-from trainables.config import BaselineConfig, Distill, FineTune, TaskConfig
-from trainables.data import open_data
-from trainables.data_parallel import MicroBatchTooLargeError, _stand_ins
-from trainables.division import next_division
-from trainables.optim import build_optimizer
+from trainables.config.compression import Distill, FineTune
+from trainables.config.training import Adam, AdamW, Optimizer, Sgd
+from trainables.config.trial import BaselineConfig, TaskConfig
 from trainables.results import Report, Status, TrialResult
 from trainables.seal import sealed
-from trainables.tasks import load_task
-from trainables.training_config import Adam, AdamW, Optimizer, Sgd
+from trainables.tasks.load import load_task
+from trainables.tasks.task_data import open_data
+from trainables.training.data_parallel import MicroBatchTooLargeError, _stand_ins
+from trainables.training.micro_batch_record import next_division
+from trainables.training.optimizer import build_optimizer
 from trainables.trial import run_trial
-from trainables.worker import WorkerGroupConfig
+from trainables.worker.ray_worker import WorkerGroupConfig
 
 HUNGRY = TaskConfig(name="tests.hungry:Hungry", data="of the test", code="of the test")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.commands.room_check import room_notes
 from orchestrator.planning.expand import expand
-from orchestrator.planning.room import room_notes
-from orchestrator.running import local_ray
-from orchestrator.running.ledger import Observers
-from orchestrator.running.local_ray import RaySettings, node_to_start
+from orchestrator.running import ray_connection as local_ray
+from orchestrator.running.observer import Observers
+from orchestrator.running.ray_connection import RaySettings, node_to_start
 from orchestrator.running.resources import NeverFitsError
-from orchestrator.running.sweep import run_sweep
+from orchestrator.running.tuner import run_sweep
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.storage import Storage
 

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from orchestrator import cli, run
+from orchestrator import cli
+from orchestrator.commands import run
 from tests.scripted import result_of, scripted
 
 SWEEP = Path(__file__).parents[2] / "examples/digits.yaml"

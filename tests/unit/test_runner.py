@@ -16,13 +16,24 @@ import torch.distributed as dist
 from scripted import result_of, scripted
 
 from orchestrator.running.failures import End, Loss, decide
-from trainables.commands import ANSWER, COMMAND, Advance, Answer, Cause, Command, Finished, Raised, Reading, Start
-from trainables.data import DataError
-from trainables.place import Place
-from trainables.resplit import SmallerNextError
+from trainables.data.sources import DataError
+from trainables.distributed.worker_context import Place
 from trainables.results import Report, TrialResult
-from trainables.runner import LEAST_TRIALS, Runner, Wear, can_go_on, cause_of, load_runner
 from trainables.storage import Storage, StorageError
+from trainables.training.micro_batch_fallback import SmallerNextError
+from trainables.worker.messages import (
+    ANSWER,
+    COMMAND,
+    Advance,
+    Answer,
+    Cause,
+    Command,
+    Finished,
+    Raised,
+    Reading,
+    Start,
+)
+from trainables.worker.runner import LEAST_TRIALS, Runner, Wear, can_go_on, cause_of, load_runner
 
 TRIAL = scripted()
 START = Start(trial=TRIAL.id, config=TRIAL.config)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import ipc
 
-from orchestrator.sweepfile.sample_rows import odd_rows
+from orchestrator.task_facts.sample_rows import odd_rows
 
 FORMS = ["statistics", "no statistics", "file", "stream"]
 

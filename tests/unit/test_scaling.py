@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.diagnostics.problem import SweepError
 from orchestrator.planning.expand import expand
-from orchestrator.planning.plan_json import plan_as_dict
-from orchestrator.planning.plan_view import baseline_table, summary_lines
 from orchestrator.planning.scaling import (
     beta,
     carried_optimizer,
@@ -19,10 +18,11 @@ from orchestrator.planning.scaling import (
     warmup_fraction,
     weight_decay,
 )
-from orchestrator.problems import SweepError
-from orchestrator.spec import ScaledLearningRate
+from orchestrator.report.plan_json import plan_as_dict
+from orchestrator.report.plan_table import baseline_table, summary_lines
+from orchestrator.sweep.spec import ScaledLearningRate
 from tests.unit.sweep_text import load_text, sweep_text
-from trainables.training_config import Adam, AdamW, Budget, Constant, Sgd, WarmupCosine
+from trainables.config.training import Adam, AdamW, Budget, Constant, Sgd, WarmupCosine
 
 EXAMPLES = Budget(unit="examples", amount=1000)
 CARRYING = """{batch_size: {values: [16, 64]}, learning_rate: {base: 1e-3, at_batch_size: 64, rule: sqrt,

@@ -15,20 +15,20 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
 from scripted import pending, result_of, scripted, sweep_of
 
-from orchestrator.plan import Stage, Trial
-from orchestrator.planning.expand import variant_trial
+from orchestrator.planning.variants import variant_trial
 from orchestrator.planning.workload import baseline_work
+from orchestrator.running.early_stopping import PerBatchSize, asha, is_spent
 from orchestrator.running.gang import Assignment
-from orchestrator.running.schedule import PerBatchSize, asha, is_spent
-from orchestrator.spec import EarlyStopping, Objective
-from trainables.batching import examples_in
-from trainables.growth import planned_growth
-from trainables.pace import SecondsPace
-from trainables.place import Place
+from orchestrator.sweep.plan import Stage, Trial
+from orchestrator.sweep.spec import EarlyStopping, Objective
+from trainables.config.batch_schedule import planned_growth
+from trainables.config.batching import examples_in
+from trainables.config.training import Budget, FixedBatch, GrowAt, GrowWithNoise, Training
+from trainables.distributed.worker_context import Place
 from trainables.results import Report
 from trainables.storage import Storage
-from trainables.training_config import Budget, FixedBatch, GrowAt, GrowWithNoise, Training
-from trainables.worker import WorkerGroupConfig
+from trainables.training.budget_clock import SecondsPace
+from trainables.worker.ray_worker import WorkerGroupConfig
 
 STOPPING = EarlyStopping(grace_fraction=0.25, reduction_factor=2)
 READINGS = 4

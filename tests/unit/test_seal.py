@@ -19,21 +19,21 @@ from hypothesis import strategies as st
 from scripted import Told, result_of, scripted, sweep_of
 from torch import nn
 
-from orchestrator.analysis.doubts import progress
-from orchestrator.analysis.stored import TableError, load_plan, save_plan, stored_plan
-from orchestrator.analysis.stored_result import load_result, save_result
+from orchestrator.analysis.plan_file import TableError, load_plan, save_plan, stored_plan
+from orchestrator.analysis.result_file import load_result, save_result
 from orchestrator.analysis.table import load
 from orchestrator.running.ledger import Ledger
+from orchestrator.wording.caveats import progress
 from tests.training_samples import Regression, bits, build, differing, place
-from trainables.artifact import ArtifactError, export_model, load_model
-from trainables.checkpoint import TrainingState, from_bytes, to_bytes
-from trainables.commands import Advance, Finished, Start
-from trainables.data import Table, open_table
+from trainables.data.table import Table, open_table
+from trainables.error_text import TrialWarning
+from trainables.measure.artifact import ArtifactError, export_model, load_model
 from trainables.results import Report, TrialResult
-from trainables.runner import Runner
 from trainables.seal import DamagedFileError, check_seal, sealed, unsealed
 from trainables.storage import Storage, sweep_file, trial_file
-from trainables.words import TrialWarning
+from trainables.training.checkpoint import TrainingState, from_bytes, to_bytes
+from trainables.worker.messages import Advance, Finished, Start
+from trainables.worker.runner import Runner
 
 TRIALS = [scripted(seed) for seed in range(2)]
 

@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from ray.tune.search import Searcher
 from scripted import Told, pending, result_of, scripted, sweep_of
 
-from orchestrator.plan import Plan, Stage
 from orchestrator.running import searcher
 from orchestrator.running.gang import Assignment
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.resources import Need, Node, fits, need_of
 from orchestrator.running.searcher import Admission, choose
-from trainables.config import BaselineConfig, trial_id
+from orchestrator.sweep.plan import Plan, Stage
+from trainables.config.trial import BaselineConfig, trial_id
 from trainables.results import Status
 from trainables.storage import Storage
-from trainables.worker import WorkerGroupConfig
+from trainables.worker.ray_worker import WorkerGroupConfig
 
 LAPTOP = (Node(2, 0),)
 

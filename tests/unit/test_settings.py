@@ -8,15 +8,15 @@ import pytest
 from simulated import Law, play, sweep_of
 
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.stored import stored_plan
+from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.table import make_table
-from orchestrator.plan import Trial
+from orchestrator.commands.compare import plain_text
 from orchestrator.planning.expand import expand
-from orchestrator.report.command import plain_text
 from orchestrator.report.export import to_dict
 from orchestrator.report.page import to_page
-from trainables.config import BaselineConfig
-from trainables.training_config import AdamW
+from orchestrator.sweep.plan import Trial
+from trainables.config.training import AdamW
+from trainables.config.trial import BaselineConfig
 
 NORMS = "{name: digits_cnn, options: {norm: {values: [batch, group]}}}"
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from trainables.measure import change
-from trainables.results import Z_95, Estimate
+from trainables.estimate import Z_95, Estimate
+from trainables.measure.measure import change
 
 
 def ends(estimate: Estimate) -> tuple[float, float]:

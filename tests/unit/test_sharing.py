@@ -10,7 +10,7 @@ import pytest
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.sharing import Sharing, sharing
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.report.command import plain_text
+from orchestrator.commands.compare import plain_text
 from orchestrator.report.page import to_page
 from tests.sample_sweep import sample_plan, sample_results
 

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.analysis.stored import StoredPlan
-from orchestrator.metrics import known_metrics, objective_metrics
-from orchestrator.problems import SweepError, join_path, nearest
-from orchestrator.spec import Goal, Objective, ScaledLearningRate, TopParents, load_sweep
+from orchestrator.analysis.plan_file import StoredPlan
+from orchestrator.diagnostics.problem import SweepError, join_path, nearest
+from orchestrator.sweep.metrics import known_metrics, objective_metrics
+from orchestrator.sweep.spec import Goal, Objective, ScaledLearningRate, TopParents
+from orchestrator.sweepfile.load import load_sweep
 from orchestrator.sweepfile.yaml_file import parse_yaml
 from tests.unit.sweep_text import load_text, sweep_text
-from trainables.config import Distill, Int8, Measure, Prune
+from trainables.config.compression import Distill, Int8, Prune
+from trainables.config.training import AdamW, Budget, Constant, Sgd, WarmupCosine
+from trainables.config.trial import Measure
 from trainables.tasks.catalog import BUILTIN
-from trainables.training_config import AdamW, Budget, Constant, Sgd, WarmupCosine
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 EXAMPLES = [path for path in EXAMPLES if path.stem != "own_task"]  # its data is made by a script first

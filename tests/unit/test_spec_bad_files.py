@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.problems import SweepError
+from orchestrator.diagnostics.problem import SweepError
 from tests.unit.sweep_text import load_text, sweep_text
 
 

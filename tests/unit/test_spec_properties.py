@@ -12,12 +12,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.diagnostics.problem import SweepError
+from orchestrator.diagnostics.schema_text import MAX_TRIALS
 from orchestrator.planning.expand import expand
-from orchestrator.planning.plan_json import plan_as_json
-from orchestrator.planning.plan_view import summary_lines
-from orchestrator.problems import SweepError
-from orchestrator.spec import Sweep
-from orchestrator.sweepfile.schema import MAX_TRIALS
+from orchestrator.report.plan_json import plan_as_json
+from orchestrator.report.plan_table import summary_lines
+from orchestrator.sweep.spec import Sweep
 from orchestrator.sweepfile.yaml_file import parse_yaml
 from tests.unit.sweep_text import load_text, sweep_text
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.problems import SweepError
+from orchestrator.diagnostics.problem import SweepError
 from orchestrator.remote.job_request import request_for_sweep
 from tests.unit.sweep_text import load_text, sweep_text
 

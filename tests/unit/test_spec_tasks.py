@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import ipc
 
+from orchestrator.diagnostics.problem import SweepError
 from orchestrator.planning.expand import expand
-from orchestrator.problems import SweepError
-from orchestrator.spec import Sweep, TaskFacts, load_sweep
-from orchestrator.sweepfile.lookup import NOT_READ
+from orchestrator.sweep.spec import Sweep, TaskFacts
+from orchestrator.sweepfile.load import load_sweep
+from orchestrator.task_facts.lookup import NOT_READ
 from tests.unit.sweep_text import load_text, sweep_text
 
 pytestmark = pytest.mark.usefixtures("rehearsing_here")
@@ -259,7 +260,7 @@ def test_importing_gives_the_same_facts_and_completes_them(folder: Path) -> None
     edit(folder / "wine.py", 'raise SystemExit("a plan must not import this")', "")
     script = f"""
 import sys
-from orchestrator.spec import load_sweep
+from orchestrator.sweep.spec import load_sweep
 static = load_sweep({str(folder / "sweep.yaml")!r})
 assert "torch" not in sys.modules
 imported = load_sweep({str(folder / "sweep.yaml")!r}, import_task=True)
@@ -272,7 +273,9 @@ assert imported.facts == static.facts, (imported.facts, static.facts)
 
 def test_importing_finds_what_reading_cannot(folder: Path) -> None:
     load(folder)
-    code = f"from orchestrator.spec import load_sweep; load_sweep({str(folder / 'sweep.yaml')!r}, import_task=True)"
+    code = (
+        f"from orchestrator.sweep.spec import load_sweep; load_sweep({str(folder / 'sweep.yaml')!r}, import_task=True)"
+    )
     edit(folder / "wine.py", 'raise SystemExit("a plan must not import this")', "import no_such_library")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "SweepError" in done.stderr

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from test_journal import make_report, make_result, make_trial
 
-from orchestrator.analysis.stored import StoredPlan, StoredTrial, TableError, save_plan
-from orchestrator.recording.how_far import HowFar, how_far
+from orchestrator.analysis.plan_file import StoredPlan, StoredTrial, TableError, save_plan
+from orchestrator.commands.jobs import _as_json, _as_text
+from orchestrator.commands.sweep_status import HowFar, how_far
 from orchestrator.recording.journal import Journal
-from orchestrator.remote.job_commands import _as_json, _as_text
 from orchestrator.remote.submitted import STORAGE, SWEEP, SubmittedSweep, find, submitted_sweeps
 from orchestrator.remote.token import ClusterError
-from orchestrator.spec import Objective
+from orchestrator.sweep.spec import Objective
 from trainables.results import Status
 from trainables.storage import Storage
 

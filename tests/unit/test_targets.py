@@ -10,13 +10,13 @@ from rich.text import Text
 from sample_sweep import sample_plan, sample_results
 
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.crossing import crossing
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.analysis.targets import critical_batch, middle_rate, steps_to_target
+from orchestrator.analysis.target_crossing import crossing
+from orchestrator.analysis.time_to_target import critical_batch, middle_rate, steps_to_target
 from orchestrator.report.batch_export import batch_dict
 from orchestrator.report.batch_section import batch_lines
+from trainables.config.training import AdamW, Training
 from trainables.results import Report, Status, TrialResult
-from trainables.training_config import AdamW, Training
 
 
 def history(*values: float) -> tuple[Report, ...]:

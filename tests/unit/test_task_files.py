@@ -12,14 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from orchestrator.diagnostics.problem import SweepError
 from orchestrator.planning.expand import expand
-from orchestrator.problems import SweepError
-from orchestrator.spec import Sweep, load_sweep
-from orchestrator.sweepfile.files_read import check_declared, files_opened
+from orchestrator.sweep.spec import Sweep
+from orchestrator.sweepfile.load import load_sweep
+from orchestrator.task_facts.files_read import check_declared, files_opened
 from tests.unit.sweep_text import sweep_text
-from trainables.config import TaskConfig
-from trainables.data import DataError, open_data
-from trainables.tasks import TaskError, load_task
+from trainables.config.trial import TaskConfig
+from trainables.data.sources import DataError
+from trainables.tasks.load import TaskError, load_task
+from trainables.tasks.task_data import open_data
 
 pytestmark = pytest.mark.usefixtures("rehearsing_here")
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from tests.training_samples import Regression
 from trainables.compression.distill import blended
-from trainables.config import Distill
-from trainables.tasks.outputs import Outputs, OutputsError, what_outputs_are
+from trainables.config.compression import Distill
+from trainables.tasks.output_kind import Outputs, OutputsError, what_outputs_are
 
 ROWS = 6
 Batch = Mapping[str, Tensor]

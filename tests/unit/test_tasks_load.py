@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainables.tasks import Task, TaskError, load_task
+from trainables.tasks.base import Task
+from trainables.tasks.load import TaskError, load_task
 
 GOOD = """
 from torch import nn

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.plan import Plan
 from orchestrator.planning.expand import expand
-from orchestrator.planning.plan_view import baseline_table
-from orchestrator.progress import Progress
-from orchestrator.recording.flat_run import run_name
-from orchestrator.settings import swept_settings
+from orchestrator.recording.mlflow.run_record import run_name
+from orchestrator.report.plan_table import baseline_table
+from orchestrator.running.progress import Progress
+from orchestrator.sweep.labels import swept_settings
+from orchestrator.sweep.plan import Plan
 from tests.unit.sweep_text import load_text, sweep_text
 
 

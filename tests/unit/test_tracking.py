@@ -11,9 +11,9 @@ from threading import Thread
 
 import pytest
 
-from orchestrator import run
-from orchestrator.recording.ui import ui_command
-from orchestrator.tracking import TrackingError, Trouble, check_tracking, trouble_with
+from orchestrator.commands import run
+from orchestrator.commands.ui import ui_command
+from orchestrator.remote.tracking import TrackingError, Trouble, check_tracking, trouble_with
 
 SWEEP = Path(__file__).parents[2] / "examples/digits.yaml"
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.training_samples import Ragged, Regression, bits, build, differing, place, table, tables, training
-from trainables.data import Table
-from trainables.evaluate import SMALL_OUTPUTS_BYTES, evaluate, evaluate_both, evaluation_rows
-from trainables.tasks import Task
+from trainables.data.table import Table
+from trainables.tasks.base import Task
+from trainables.training.evaluate import SMALL_OUTPUTS_BYTES, evaluate, evaluate_both, evaluation_rows
 
 
 class Echo(Task):

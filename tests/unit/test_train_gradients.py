@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.training_samples import Ragged, Regression, bits, build, place, table, training
-from trainables.optim import build_optimizer, learning_rate_factor
-from trainables.place import Place
-from trainables.step import OptimizerStep
-from trainables.training_config import Adam, AdamW, Constant, Sgd, WarmupCosine
+from trainables.config.training import Adam, AdamW, Constant, Sgd, WarmupCosine
+from trainables.distributed.worker_context import Place
+from trainables.training.optimizer import build_optimizer, learning_rate_factor
+from trainables.training.step import OptimizerStep
 
 RATE = 0.1
 

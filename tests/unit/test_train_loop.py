@@ -11,12 +11,14 @@ from sklearn.datasets import load_diabetes
 from torch import nn
 
 from tests.training_samples import Regression, bits, build, differing, place, table, tables, training
-from trainables.batching import report_steps
-from trainables.data import Table, TaskData
-from trainables.evaluate import evaluate
-from trainables.loop import Diverged, train
-from trainables.tasks import Task
-from trainables.training_config import Adam, Budget, GrowAt, GrowWithNoise, Sgd, WarmupCosine
+from trainables.config.batching import report_steps
+from trainables.config.training import Adam, Budget, GrowAt, GrowWithNoise, Sgd, WarmupCosine
+from trainables.data.table import Table
+from trainables.tasks.base import Task
+from trainables.tasks.task_data import TaskData
+from trainables.training.errors import Diverged
+from trainables.training.evaluate import evaluate
+from trainables.training.loop import train
 
 
 class Line(Task):

@@ -8,15 +8,16 @@ import torch
 from torch import nn
 
 from tests.training_samples import Ragged, Regression, bits, build, differing, place, table, tables, training
-from trainables.batching import report_steps
-from trainables.data import Table, TaskData
-from trainables.gradient_noise import HALF_LIFE, GradientNoise, squared_norm
-from trainables.loop import train
-from trainables.noise_scale import NoiseScaleMeter
-from trainables.optim import build_optimizer
-from trainables.step import OptimizerStep
-from trainables.tasks import Task
-from trainables.training_config import Adam, NoiseScale, Sgd
+from trainables.config.batching import report_steps
+from trainables.config.training import Adam, NoiseScale, Sgd
+from trainables.data.table import Table
+from trainables.tasks.base import Task
+from trainables.tasks.task_data import TaskData
+from trainables.training.gradient_noise import HALF_LIFE, GradientNoise, squared_norm
+from trainables.training.loop import train
+from trainables.training.noise_scale import NoiseScaleMeter
+from trainables.training.optimizer import build_optimizer
+from trainables.training.step import OptimizerStep
 
 STILL = 1e-30  # a learning rate that moves no weight, so that the answer stays what it is
 ALWAYS = NoiseScale(every_steps=1, divided_every_steps=1)

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
-from trainables.checkpoint import from_bytes, to_bytes
-from trainables.gradient_noise import GradientNoise
-from trainables.loop import train
-from trainables.training_config import Adam, AdamW, Budget, NoiseScale, Sgd, WarmupCosine
+from trainables.config.training import Adam, AdamW, Budget, NoiseScale, Sgd, WarmupCosine
+from trainables.training.checkpoint import from_bytes, to_bytes
+from trainables.training.gradient_noise import GradientNoise
+from trainables.training.loop import train
 
 NAME = "trials/x/checkpoint.pt"
 
@@ -137,7 +137,9 @@ def test_what_is_no_damage_is_raised_as_it_is(tmp_path, monkeypatch, error):
         raise error
 
     storage, content = kept_after_one_reading(tmp_path)
-    target = "trainables.storage.Storage.read" if isinstance(error, OSError) else "trainables.checkpoint.from_bytes"
+    target = (
+        "trainables.storage.Storage.read" if isinstance(error, OSError) else "trainables.training.checkpoint.from_bytes"
+    )
     monkeypatch.setattr(target, fail)
     with pytest.raises(type(error)):
         next(resumable(build(Regression()), tmp_path, optimizer=Adam()))

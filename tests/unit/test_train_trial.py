@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from tests.training_samples import Regression, bits, differing, place, table, training
-from trainables.artifact import load_model
-from trainables.config import BaselineConfig, TaskConfig
-from trainables.data import Table, TaskData, open_data
-from trainables.evaluate import evaluate
+from trainables.config.trial import BaselineConfig, TaskConfig
+from trainables.data.table import Table
+from trainables.measure.artifact import load_model
 from trainables.results import Report, Status, TrialResult
-from trainables.tasks import load_task
 from trainables.tasks.images import DigitsCnn
+from trainables.tasks.load import load_task
+from trainables.tasks.task_data import TaskData, open_data
+from trainables.training.evaluate import evaluate
 from trainables.trial import run_trial
 
 TRIAL = "0123456789ab"

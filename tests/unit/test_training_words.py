@@ -9,13 +9,14 @@ from sample_sweep import sample_plan
 from simulated import Law, play, sweep_of
 
 from orchestrator.analysis.comparison import Comparison, compare
-from orchestrator.analysis.stored import stored_plan
+from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.table import make_table
 from orchestrator.planning.expand import expand
 from orchestrator.report.columns import training_columns
 from orchestrator.report.terminal import trainings
-from trainables.results import Estimate, Report, Status, TrialResult
-from trainables.training_config import Training
+from trainables.config.training import Training
+from trainables.estimate import Estimate
+from trainables.results import Report, Status, TrialResult
 
 
 def rising(steps: float, end: float = 0.96, every: int = 10) -> tuple[Report, ...]:

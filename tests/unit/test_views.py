@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.plan import Plan, Trial
+from orchestrator.adaptive.resolve import outlook
 from orchestrator.planning.expand import expand
-from orchestrator.planning.resolve import outlook
 from orchestrator.recording.journal import Ended, Started, TrialLog
-from orchestrator.recording.views import experiment_tags, view_state
+from orchestrator.recording.mlflow.views import experiment_tags, view_state
+from orchestrator.sweep.plan import Plan, Trial
 from tests.unit.sweep_text import load_text, sweep_text
-from trainables.results import Estimate, Status, TrialResult
+from trainables.estimate import Estimate
+from trainables.results import Status, TrialResult
 
 OPTIMIZERS = "{values: [sgd, {name: adamw, weight_decay: 0.3}]}"
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from trainables.artifact import Inputs
 from trainables.compression.structure import LAYERS
-from trainables.outputs import tensors
+from trainables.measure.artifact import Inputs
+from trainables.measure.plain_outputs import tensors
 
 Together = Callable[[list[int]], list[int]]  # channels of a layer -> these and all that go with them
 

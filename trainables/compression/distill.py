@@ -10,13 +10,13 @@ from collections.abc import Generator
 import torch
 from torch import Tensor, nn
 
-from trainables.clean import seed_everything
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, History, Trained, derive, train_on
-from trainables.config import Distill
-from trainables.data_parallel import Objective
+from trainables.config.compression import Distill
+from trainables.process.isolation import seed_everything
 from trainables.results import Report
 from trainables.tasks.base import Batch, Task
+from trainables.training.data_parallel import Objective
 
 
 def distill(

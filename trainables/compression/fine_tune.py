@@ -10,18 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from trainables.artifact import Inputs, copy_of
-from trainables.batching import part_of
-from trainables.config import FineTune
-from trainables.data import TaskData
-from trainables.data_parallel import Objective
-from trainables.loop import Diverged
-from trainables.model_inputs import model_inputs
-from trainables.place import Place
-from trainables.resplit import Fitting
+from trainables.config.batching import part_of
+from trainables.config.compression import FineTune
+from trainables.config.training import Budget, FixedBatch, Training
+from trainables.distributed.worker_context import Place
+from trainables.measure.artifact import Inputs, copy_of
+from trainables.measure.model_inputs import model_inputs
 from trainables.results import Report
 from trainables.tasks.base import Task
-from trainables.training_config import Budget, FixedBatch, Training
+from trainables.tasks.task_data import TaskData
+from trainables.training.data_parallel import Objective
+from trainables.training.errors import Diverged
+from trainables.training.micro_batch_fallback import Fitting
 
 History = tuple[Report, ...]
 START = Report(step=0, examples=0, seconds=0.0, metrics={})

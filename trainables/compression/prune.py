@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.artifact import Inputs, copy_of, two_rows
 from trainables.compression.coupling import (
     Choice,
     GluInParts,
@@ -30,9 +29,10 @@ from trainables.compression.coupling import (
 from trainables.compression.errors import CompressionError
 from trainables.compression.plans import Plan, plans
 from trainables.compression.structure import Structure
-from trainables.config import Prune
-from trainables.outputs import tensors
-from trainables.words import kind_and_line
+from trainables.config.compression import Prune
+from trainables.error_text import kind_and_line
+from trainables.measure.artifact import Inputs, copy_of, two_rows
+from trainables.measure.plain_outputs import tensors
 
 ROOTS = (nn.Linear, nn.modules.conv._ConvNd)
 CLEARLY_DIFFERENT = 0.1

@@ -21,13 +21,13 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from trainables.artifact import Inputs, KnownWarnings, copy_of, import_torchao, trace
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, example_inputs
-from trainables.config import Int8
-from trainables.memory import out_of_memory
-from trainables.model_inputs import model_inputs
-from trainables.words import kind_and_line
+from trainables.config.compression import Int8
+from trainables.error_text import kind_and_line
+from trainables.measure.artifact import Inputs, KnownWarnings, copy_of, import_torchao, trace
+from trainables.measure.model_inputs import model_inputs
+from trainables.process.memory import out_of_memory
 
 CALIBRATION_ROWS = 64  # of one forward pass
 Convolution = nn.modules.conv._ConvNd

@@ -11,7 +11,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from trainables.artifact import ArtifactError, Inputs, copy_of, trace
+from trainables.measure.artifact import ArtifactError, Inputs, copy_of, trace
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 ATTENTION = torch.ops.aten.scaled_dot_product_attention.default

@@ -25,7 +25,7 @@ from trainables.data.fingerprint import fingerprint
 from trainables.data.formats import batches, name_of, opened
 from trainables.data.lock import locked
 from trainables.data.sources import DataError, list_files
-from trainables.pulse import beat
+from trainables.process.heartbeat import beat
 
 SUFFIX = ".arrow"
 FORMAT = 1  # of the mapped files; raise it when something else is written below

@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from trainables.error_text import TrialWarning
 from trainables.seal import DamagedFileError, sealed, unsealed
-from trainables.words import TrialWarning
 
 SETTLED_SECONDS = 2.0  # a file touched more recently may change again without its time stamp showing it
 DIGITS = 32  # hexadecimal, of the digest in a file's name

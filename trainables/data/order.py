@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainables.config.training import DataOrder, ShuffledOnce, SortedBy, Stored
 from trainables.data.sources import DataError
-from trainables.training_config import DataOrder, ShuffledOnce, SortedBy, Stored
 
 if TYPE_CHECKING:
     from trainables.data.table import Table

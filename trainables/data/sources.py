@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from trainables.credentials import without_credentials
+from trainables.redact import without_credentials
 
 SUFFIXES = (".parquet", ".pq", ".arrow", ".ipc", ".feather")
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +14,10 @@ from pyarrow import ipc
 from torch import Tensor
 
 from trainables.data.convert import BOOLEAN, mapped_file
-from trainables.data.fingerprint import check_unchanged
 from trainables.data.sources import DataError
 
 if TYPE_CHECKING:
-    from trainables.tasks.base import Task
+    pass
 
 LOOKED_AT_BYTES, MOST_LOOKED_AT_BYTES = 64 << 20, 4 << 30  # at a time, and in all
 MOST_SHOWN = 5  # columns in a message
@@ -102,61 +99,12 @@ def _view(array: Any, field: Any) -> Tensor:
     return column.view(torch.bool) if field.metadata and BOOLEAN in field.metadata else column
 
 
-@dataclass
-class TaskData:
-    """What a task trains on (`train`), is chosen by (`validation`) and is judged by, once, at the end (`test`)."""
-
-    train: Table
-    validation: Table
-    open_test: Callable[[], Table]
-
-    @cached_property
-    def test(self) -> Table:
-        """Opened when it is asked for: only the recommendation does."""
-        return self.open_test()
-
-
 def open_table(source: str, cache: Path) -> Table:
     """The rows of a source (absolute path or URI), mapped; converted first if this node has not done so yet.
 
     Raises DataError.
     """
     return Table.map(mapped_file(source, cache))
-
-
-def open_data(
-    task: Task, cache: Path, open_source: Callable[[str, Path], Table] = open_table, *, planned: str | None = None
-) -> TaskData:
-    """The three tables of a task. Raises DataError, also when their columns differ or lack one of `inputs`.
-
-    `planned` is the fingerprint of the data, and of the task's `files`, that a trial was planned with: should it be
-    another by now, that is an error too.
-    """
-    from trainables.tasks.load import files_of, sources_of
-
-    sources = sources_of(task)
-    if planned is not None:
-        check_unchanged(sources, files_of(task), planned, cache)
-
-    def opened(split: str, like: Table | None = None) -> Table:
-        source = sources[split]
-        table = open_source(source, cache)
-        missing = [name for name in task.inputs if name not in table.columns]
-        if missing:
-            raise DataError(
-                f"the {split} data {source!r} has no column {', '.join(map(repr, missing))}, "
-                f"which `inputs` names; it has {', '.join(map(repr, table.columns))}"
-            )
-        if like and like.columns != table.columns:
-            here, there = unlike(table, like)
-            raise DataError(
-                f"the {split} data {source!r} has {here}, the train data {there}; they must be the same in all sets: "
-                "write what differs alike, or leave it out"
-            )
-        return table
-
-    train = opened("train")
-    return TaskData(train, opened("validation", train), lambda: opened("test", train))
 
 
 def unlike(one: Table, other: Table) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainables.tasks.outputs import OVERRIDE, Outputs, OutputsError, what_outputs_are
+from trainables.tasks.output_kind import OVERRIDE, Outputs, OutputsError, what_outputs_are
 
 Batch = Mapping[str, Tensor]  # column name -> tensor of shape [rows, ...]
 Source = str | Path  # Parquet or Arrow IPC: a file, a folder of files, or a pyarrow.fs URI

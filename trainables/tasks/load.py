@@ -14,13 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from trainables.data.sources import real_path, resolve
+from trainables.data.sources import real_path
 from trainables.tasks.catalog import BUILTIN, Option
 
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
-
-SPLITS = ("train", "validation", "test")
+from trainables.tasks.task_data import SPLITS, sources_of
 
 
 class TaskError(ValueError):
@@ -47,26 +46,6 @@ def load_task(name: str, options: Mapping[str, Option] | None = None, search_pat
         raise TaskError(f"task {name!r} cannot be made with options {dict(options or {})}: {error}") from error
     _check(task, name)
     return task
-
-
-def home_folder(task: Task, attribute: str) -> Path:
-    """The folder where a relative path in this attribute of a task starts: that of the module that set it."""
-    from trainables.tasks.base import Task
-
-    users = [base for base in type(task).__mro__ if base is not Task]  # whose `files` is but a default
-    owner = next((base for base in users if attribute in vars(base)), type(task))
-    file = getattr(sys.modules.get(owner.__module__), "__file__", None)
-    return Path(file).absolute().parent if file else Path.cwd()
-
-
-def sources_of(task: Task) -> dict[str, str]:
-    """Split -> where its data is: an absolute path or a URI."""
-    return {split: resolve(getattr(task, split), home_folder(task, split)) for split in SPLITS}
-
-
-def files_of(task: Task) -> tuple[str, ...]:
-    """Where the other files are that a task says it reads: absolute paths."""
-    return tuple(resolve(file, home_folder(task, "files")) for file in task.files)
 
 
 def _find_class(name: str, search_path: Sequence[str | Path]) -> type[Task]:

@@ -1,0 +1,76 @@
+"""The ways to compute a batch (workers x precision) that `batch_size: auto` chooses from, as their probes showed them.
+
+Throughput alone does not tell which is the fastest to the target: it is greatest at batches far beyond the optimum.
+More workers cost more communication, so their optimum lies at a larger size, which takes more examples to the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.analysis.predict_batch import Fit, probed_step_time
+from orchestrator.analysis.step_time import StepTime
+from orchestrator.analysis.table import ProbeRow
+from orchestrator.sweep.plan import Plan
+from trainables.config.training import Precision
+from trainables.config.trial import ProbeConfig
+from trainables.results import TrialResult
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a batch is divided and computed, and how fast that was when it was probed."""
+
+    num_workers: int
+    precision: Precision
+    micro_batch_limit: int | None
+    examples_per_second: float = 0.0  # of all workers, at the best micro-batch; 0: not known
+    step_time: StepTime | None = None
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where a way should reach the target fastest, and so cheapest too."""
+
+    way: Way
+    batch_size: int
+    seconds: float
+
+    @property
+    def worker_seconds(self) -> float:
+        return self.way.num_workers * self.seconds
+
+
+def probed_ways(plan: Plan, results: Mapping[str, TrialResult]) -> list[Way]:
+    """One for every probe, in the order of the sweep file; a probe that failed tells no limit and no speed."""
+    given = plan.sweep.parameters.micro_batch_size
+    ways = []
+    for trial in plan.trials:
+        if isinstance(trial.config, ProbeConfig):
+            metrics = results[trial.id].metrics
+            fits = metrics.get("largest_micro_batch_size")
+            limits = [int(fits.value)] if fits is not None and fits.value >= 1 else []
+            speeds = [e.value for n, e in metrics.items() if n.startswith("examples_per_second_micro_batch_")]
+            limit = min([*limits, *([given] if given else [])], default=None)
+            time = probed_step_time(ProbeRow(trial.id, trial.config, results[trial.id]))
+            ways.append(Way(trial.config.num_workers, trial.config.precision, limit, max(speeds, default=0.0), time))
+    return ways
+
+
+def optimum(way: Way, tuned: Fit, sizes: Sequence[int]) -> Optimum | None:
+    """The least S(B) t(B) over these sizes; None where either is not known at any of them.
+
+    S(B) is that of the fit, whatever the way, and looked at no further than it was measured; t(B) is the way's own, as
+    probed.
+    """
+    known, time = [row.batch_size for row in tuned.rows], way.step_time
+    if time is None or not known:
+        return None
+    within = [size for size in sizes if known[0] <= size <= known[-1]]
+    found = [
+        Optimum(way, size, steps * time.seconds(size, way.num_workers))
+        for size in within
+        if (steps := tuned.steps(size)) is not None
+    ]
+    return min(found, key=lambda one: one.seconds, default=None)

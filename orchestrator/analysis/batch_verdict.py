@@ -1,0 +1,239 @@
+"""Which batch size to train at: the verdict over the trials that confirm, and what was predicted on the way to them.
+
+fastest     the least mean log of the seconds of training to the target
+cheapest    the least mean log of worker-seconds: the number of workers times as many
+smallest    the smallest batch that is not detectably slower than the fastest, nor by more than 10 % in the mean. The
+            second condition is there because few seeds detect nothing
+no detectable difference    no other is detectably slower than the fastest: take any, the figures say which you like
+
+Differences are of log seconds, paired by seed: a ratio with Student's 95 % interval, its variance pooled over all that
+were confirmed (`pooling.py`); verdicts hold at 5 % after Holm's
+correction over all that are compared with the fastest. Only configurations of which every seed reached the target take
+part. Where the first reading was at the target already, the time is an upper bound; there is no verdict if that holds
+for any but the fastest. When not to trust it: the fastest was chosen by the figures that it is then compared on, which
+favours it a little; and seconds are those of trials that may have shared a machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import fmean
+
+from orchestrator.analysis.format import listing, number, target_words
+from orchestrator.analysis.pooling import Scale
+from orchestrator.analysis.predict_batch import Fit, Prediction, fit, from_noise_scale, noise_scale, probed_step_time
+from orchestrator.analysis.statistics import (
+    ROUNDING,
+    Difference,
+    Summary,
+    Verdict,
+    corrected,
+    mean_over_seeds,
+    paired_difference,
+)
+from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.analysis.target_crossing import Crossing
+from orchestrator.analysis.time_to_target import crossings
+from orchestrator.sweep.plan import Stage
+from trainables.estimate import Estimate
+
+SHORTEST = 0.01  # seconds to the target; below, a clock tells nothing apart
+AS_FAST = 1.10  # a mean ratio of seconds up to this may count as equal
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A configuration that was trained anew, with fresh seeds."""
+
+    configuration: Configuration  # its confirming trials alone
+    crossings: Mapping[int, Crossing]  # seed -> where it reached the target
+
+    @property
+    def batch_size(self) -> int:
+        return self.configuration.training.batch_size
+
+    @property
+    def num_workers(self) -> int:
+        return self.configuration.training.num_workers
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every one of its seeds reached the target."""
+        return len(self.crossings) == len(self.configuration.rows)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the first reading of a seed was at the target already: its seconds are then an upper bound."""
+        return any(where.is_bound for where in self.crossings.values())
+
+    @cached_property
+    def seconds(self) -> Summary:
+        return mean_over_seeds([where.seconds for where in self.crossings.values()])
+
+    @cached_property
+    def examples(self) -> Summary:
+        return mean_over_seeds([where.examples for where in self.crossings.values()])
+
+    @cached_property
+    def steps(self) -> Summary:
+        return mean_over_seeds([where.steps for where in self.crossings.values()])
+
+    @property
+    def log_seconds(self) -> dict[int, float]:
+        return {seed: math.log(where.seconds) for seed, where in self.crossings.items() if where.seconds > 0}
+
+    @property
+    def mean_log_seconds(self) -> float:
+        return fmean(self.log_seconds.values()) if self.log_seconds else math.inf
+
+    @property
+    def mean_log_cost(self) -> float:
+        return self.mean_log_seconds + math.log(self.num_workers)
+
+
+@dataclass(frozen=True)
+class Slower:
+    """Another contender against the fastest: seconds to the target as a ratio, paired by seed."""
+
+    contender: Contender
+    difference: Difference | None  # of log seconds, Holm's p-value; None: no seed in common
+    is_at_least: bool = False  # the fastest's seconds are an upper bound, so the ratio is a lower one
+
+    @property
+    def ratio(self) -> float:
+        return math.exp(self.difference.mean) if self.difference else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        d = self.difference
+        return None if d is None or d.low is None or d.high is None else (math.exp(d.low), math.exp(d.high))
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.difference.verdict if self.difference else Verdict.NOT_DETERMINED
+
+
+@dataclass(frozen=True)
+class BatchVerdict:
+    """What `batch_size: auto` found, as far as it has come. None of the three where `undetermined` says why."""
+
+    noise_scale: Estimate | None
+    prior: Prediction | None  # from the noise scale
+    fit: Fit
+    contenders: tuple[Contender, ...]  # ascending by batch size
+    fastest: Contender | None = None
+    cheapest: Contender | None = None
+    smallest: Contender | None = None
+    others: tuple[Slower, ...] = ()
+    undetermined: str | None = None
+
+    @property
+    def not_slower(self) -> tuple[Contender, ...]:
+        """The fastest, and those that are not detectably slower."""
+        return (
+            *filter(None, [self.fastest]),
+            *(other.contender for other in self.others if other.verdict is not Verdict.WORSE),
+        )
+
+    @property
+    def no_difference(self) -> bool:
+        """Whether there was something to compare with the fastest, and nothing of it is detectably slower."""
+        return bool(self.others) and not any(other.verdict is Verdict.WORSE for other in self.others)
+
+
+def judge_batch_size(table: SweepTable) -> BatchVerdict | None:
+    """None for a sweep whose batch sizes are given in its file."""
+    if not any(row.stage in (Stage.FIT, Stage.SHORT_RUN) for row in table.rows):
+        return None
+    estimate = noise_scale(table.short_runs)
+    tuned = fit(table)
+    workers = tuned.rows[0].num_workers if tuned.rows else 1
+    probe = next((probe for probe in table.probes if probe.config.num_workers == workers), None)
+    if tuned.rows:
+        precision = tuned.rows[0].best.training.precision
+        alike = (p for p in table.probes if (p.config.num_workers, p.config.precision) == (workers, precision))
+        probe = next(alike, probe)
+    time = (probed_step_time(probe) if probe else None) or tuned.step_time
+    prior = from_noise_scale(estimate, time, workers)
+    found = contenders(table)
+    verdict = BatchVerdict(estimate, prior, tuned, found)
+    if (reason := _why_none(table, tuned, found)) is not None:
+        return replace(verdict, undetermined=reason)
+    verdict_of_all = decided(verdict, [contender for contender in found if contender.is_whole])
+    if bounds := _bounds_that_matter(verdict_of_all):
+        sizes = listing([str(size) for size in bounds])
+        reason = (
+            f"at batch size {sizes} the first reading was at {target_words(table.plan.objective)} already, so how soon "
+            "it was reached is not known: more `evaluations`, or a target that takes longer, would tell"
+        )
+        return replace(verdict, undetermined=reason)
+    return verdict_of_all
+
+
+def contenders(table: SweepTable) -> tuple[Contender, ...]:
+    """The configurations that were confirmed, with their confirming trials alone."""
+    found = []
+    for configuration in table.configurations:
+        rows = tuple(row for row in configuration.rows if row.stage is Stage.CONFIRMATION)
+        if rows:
+            confirming = replace(configuration, rows=rows)
+            found.append(Contender(confirming, crossings(confirming, table.plan.objective)))
+    return tuple(sorted(found, key=lambda c: (c.batch_size, c.num_workers, c.configuration.key)))
+
+
+def decided(verdict: BatchVerdict, whole: Sequence[Contender]) -> BatchVerdict:
+    """The verdict over contenders of which every seed reached the target; at least one."""
+    fastest = min(whole, key=lambda c: (c.mean_log_seconds, c.configuration.key))
+    cheapest = min(whole, key=lambda c: (c.mean_log_cost, c.configuration.key))
+    rest = [contender for contender in whole if contender is not fastest]
+    differences = corrected([_difference(c, fastest, whole) for c in rest])
+    others = tuple(
+        Slower(contender, difference, fastest.is_bound) for contender, difference in zip(rest, differences, strict=True)
+    )
+    as_fast = [
+        other.contender
+        for other in others
+        if other.verdict is not Verdict.WORSE and other.ratio <= AS_FAST * (1 + ROUNDING)
+    ]
+    smallest = min([fastest, *as_fast], key=lambda c: (c.batch_size, c.mean_log_seconds))
+    return replace(verdict, fastest=fastest, cheapest=cheapest, smallest=smallest, others=others)
+
+
+def _difference(contender: Contender, fastest: Contender, whole: Sequence[Contender]) -> Difference | None:
+    others = [c.log_seconds for c in whole if c is not contender and c is not fastest]
+    return paired_difference(contender.log_seconds, fastest.log_seconds, "min", others, Scale.PLAIN)
+
+
+def _why_none(table: SweepTable, tuned: Fit, found: Sequence[Contender]) -> str | None:
+    """Why there is no verdict: in the words of a person who waits for it."""
+    target = target_words(table.plan.objective)
+    whole = [contender for contender in found if contender.is_whole]
+    if whole and not _any_waiting(found):
+        soonest = min(contender.seconds.mean for contender in whole)
+        if soonest >= SHORTEST:
+            return None
+        return f"{target} is reached within {number(soonest)} s, too short to compare: a harder target would tell"
+    waiting = [row.result for row in table.rows].count(None) + [probe.result for probe in table.probes].count(None)
+    if waiting:
+        return f"{waiting} of the trials asked for so far have not ended"
+    if not tuned.rows:
+        return f"no trial reached {target}: a larger budget, an easier target or other learning rates are needed"
+    return f"at no batch size did every fresh seed reach {target}"
+
+
+def _bounds_that_matter(verdict: BatchVerdict) -> list[int]:
+    """Batch sizes that were at the target by the first reading, and so maybe long before, where that leaves it open.
+
+    The fastest by an upper bound is the fastest if all others are slower than that; it is equal to nobody.
+    """
+    bounds = {other.contender.batch_size for other in verdict.others if other.contender.is_bound}
+    if verdict.fastest and verdict.fastest.is_bound and len(verdict.not_slower) > 1:
+        bounds.add(verdict.fastest.batch_size)
+    return sorted(bounds)
+
+
+def _any_waiting(found: Sequence[Contender]) -> bool:
+    return any(row.result is None for contender in found for row in contender.configuration.rows)

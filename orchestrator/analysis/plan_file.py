@@ -1,0 +1,147 @@
+"""What a sweep set out to do, as its storage keeps it: all that comparing needs beside the results.
+
+sweeps/<name>/plan.json     written by the driver when it starts, and again whenever variants were made concrete
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.sweep.metrics import RELATIVE_SUFFIX
+from orchestrator.sweep.plan import Plan, Stage, Trial
+from orchestrator.sweep.spec import Goal, Mode, Objective
+from trainables.config.trial import AnyTrialConfig, TaskConfig, TrialConfig
+from trainables.seal import DamagedFileError
+from trainables.storage import Storage, sweep_file, trial_file
+
+PLAN = "plan.json"
+
+
+class TableError(ValueError):
+    """There is nothing to compare, in one sentence that says what to do."""
+
+
+class Stored(BaseModel):
+    """A newer version may write more keys: reading ignores them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class StoredTrial(Stored):
+    id: str
+    config: TrialConfig
+    learning_rate_source: str | None = None
+    stage: Stage = Stage.GRID
+
+
+class StoredPlan(Stored):
+    """What a sweep set out to do: all that comparing needs beside the results."""
+
+    name: str
+    task: str
+    objective: Objective
+    goals: tuple[Goal, ...] = ()
+    directions: dict[str, Mode] = {}  # of the task's metrics, without val_ or train_: {"accuracy": "max"}
+    trials: tuple[StoredTrial, ...] = ()
+    to_come: int = 0  # variants whose baseline was not chosen yet
+
+    def direction(self, metric: str) -> Mode:
+        """Which way `metric` is better. Unknown names count as better when smaller: most figures are costs."""
+        if metric == self.objective.metric:
+            return self.objective.mode
+        for prefix in ("best_val_", "best_train_", "val_", "train_", "test_"):
+            name = metric.removeprefix(prefix)
+            for known in (name, name.removesuffix(RELATIVE_SUFFIX)):  # less lost than the parent is better too
+                if metric.startswith(prefix) and known in self.directions:
+                    return self.directions[known]
+        return "max" if metric in ("examples_per_second", "converted_fraction") else "min"
+
+
+def stored_plan(plan: Plan, variants: Iterable[Trial] = (), to_come: int = 0) -> StoredPlan:
+    """What comparing needs of a plan, with the variants that have been made concrete so far, and how many are not."""
+    sweep = plan.sweep
+    trials = {trial.id: trial for trial in (*plan.trials, *variants)}.values()  # a variant may be asked for twice
+    return StoredPlan(
+        name=sweep.name,
+        task=sweep.task.name,
+        objective=sweep.objective,
+        goals=sweep.goals,
+        directions=sweep.facts.metrics,
+        trials=tuple(
+            StoredTrial(id=t.id, config=t.config, learning_rate_source=t.learning_rate_source, stage=t.stage)
+            for t in trials
+        ),
+        to_come=to_come,
+    )
+
+
+def save_plan(storage: Storage, plan: StoredPlan) -> None:
+    """Replace the sweep's stored plan, atomically."""
+    storage.write_sealed(sweep_file(plan.name, PLAN), plan.model_dump_json(indent=1).encode())
+
+
+def earlier_words(storage: Storage, plan: Plan) -> str:
+    """Which trials of the sweep's stored plan are none of this one's: `... do not count: 12 had other data`.
+
+    Empty where there are none with a result, or no readable plan. A trial that results may still ask for is not among
+    them.
+    """
+    try:
+        stored = load_plan(storage, plan.sweep.name)
+    except TableError:
+        return ""
+    tasks = {_model(trial.config): trial.config.task for trial in plan.trials}
+    others: dict[str, str] = {}
+    for trial in stored.trials:
+        if trial.id not in plan.by_id and (what := _what_differs(trial, tasks, others)):
+            others[trial.id] = what
+    ended = [what for id, what in others.items() if storage.exists(trial_file(id, "result.json"))]
+    counts = [f"{count} had other {what}" for what, count in Counter(ended).items()]
+    return f"earlier trials of this sweep do not count: {', '.join(counts)}" if counts else ""
+
+
+def _what_differs(trial: StoredTrial, tasks: Mapping[str, TaskConfig], others: Mapping[str, str]) -> str | None:
+    """Between a stored trial and all of a plan's; None where the plan may still come to it."""
+    config, now = trial.config, tasks.get(_model(trial.config))
+    if now is None:
+        return "settings"
+    if changed := [name for name in ("data", "code") if getattr(now, name) != getattr(config.task, name)]:
+        return " and ".join(changed)
+    if config.kind == "variant":
+        return others.get(config.parent)
+    return "settings" if trial.stage is Stage.GRID else None
+
+
+def _model(config: AnyTrialConfig) -> str:
+    """Which model of the task is trained, whatever the data and the code."""
+    return repr((config.task.name, sorted(config.task.options.items())))
+
+
+def load_plan(storage: Storage, sweep: str) -> StoredPlan:
+    """Raises TableError when the storage has no such sweep, or one whose plan is gone or damaged."""
+    anew = "`paretune run` with the sweep's file writes it anew; no trial that has ended is run again"
+    try:
+        return StoredPlan.model_validate_json(storage.read_sealed(sweep_file(sweep, PLAN)))
+    except FileNotFoundError:
+        names = storage.names("sweeps")
+        if sweep in names:
+            gone = f"the plan of sweep {sweep!r} is gone: there is no {storage.display(sweep_file(sweep, PLAN))}"
+            raise TableError(f"{gone}. {anew}.") from None
+        there = f"it holds {', '.join(names)}" if names else "it holds no sweep yet"
+        nearest = difflib.get_close_matches(sweep, names, n=1)
+        hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+        raise TableError(
+            f"no sweep {sweep!r} in storage {storage.label}: {there}{hint}. "
+            "`paretune run` makes one; --storage names another place."
+        ) from None
+    except DamagedFileError as error:
+        raise TableError(f"{error}. {anew}.") from error
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise TableError(
+            f"the plan of sweep {sweep!r} in {storage.label} cannot be read: {problem}. {anew}."
+        ) from error

@@ -1,0 +1,179 @@
+"""What it takes to reach the objective's target at each batch size: steps, examples, seconds, cost; and the critical
+batch size they tell.
+
+    S(B)    optimiser steps to the target, at the learning rate that needs the fewest (Shallue et al. 2018,
+            arXiv 1811.03600)
+    E(B)    B S(B), examples                T(B)    seconds of training                cost(B)    K T(B), worker-seconds
+
+A best rate at an end of those tried is flagged: a better one may lie beyond, and S(B) is then too large. So is a batch
+size at which the target was reached by the first reading already: S(B) is then an upper bound that falls as 1/B by
+itself, as first readings come after equal examples, and the critical batch is fitted without it. And it is fitted
+without a batch size at which some seeds never reached the target: the mean over the others is too low.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from orchestrator.analysis.critical_batch import MIN_SIZES, CriticalBatch, fit_critical_batch
+from orchestrator.analysis.format import listing
+from orchestrator.analysis.statistics import Summary, mean_over_seeds
+from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
+from orchestrator.analysis.target_crossing import Crossing, target_crossing
+from orchestrator.sweep.labels import settings_words
+from orchestrator.sweep.spec import Objective
+
+Found = tuple[Configuration, Mapping[int, Crossing]]  # a configuration, and seed -> where it reached the target
+
+
+def crossings(configuration: Configuration, objective: Objective) -> dict[int, Crossing]:
+    """Seed -> crossing, over the trials that reached the target; one may have been stopped early after that."""
+    found = (
+        (row.seed, target_crossing(row.result.history, objective))
+        for row in configuration.rows
+        if row.result is not None and row.trained
+    )
+    return {seed: where for seed, where in found if where is not None}
+
+
+@dataclass(frozen=True)
+class TargetRow:
+    """One batch size (and one choice of the other settings) at the rate with the fewest steps to the target."""
+
+    best: Configuration
+    crossings: Mapping[int, Crossing]  # seed -> where; at least one
+    rates: tuple[float, ...]  # all that have ended there, ascending, those that never reached the target too
+    settings: str = ""  # what else the sweep varies, in words
+
+    @property
+    def batch_size(self) -> int:
+        return self.best.training.batch_size
+
+    @property
+    def num_workers(self) -> int:
+        return self.best.training.num_workers
+
+    @property
+    def seeds(self) -> int:
+        """Trials at this rate that have ended. One that was stopped early or broke before the target is not there."""
+        return len(_ended_seeds(self.best))
+
+    @property
+    def edge(self) -> str | None:
+        """`lowest` or `highest` when the best rate is at an end of those tried (at least two)."""
+        rate = self.best.training.learning_rate
+        if len(self.rates) < 2:
+            return None
+        return {self.rates[0]: "lowest", self.rates[-1]: "highest"}.get(rate)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every seed reached the target: a mean over some flatters."""
+        return len(self.crossings) == self.seeds
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether readings were too few to tell when the target was reached: S(B) is then an upper bound."""
+        return any(where.is_bound for where in self.crossings.values())
+
+    @cached_property
+    def steps(self) -> Summary:
+        return self._summary(lambda where: where.steps)
+
+    @cached_property
+    def examples(self) -> Summary:
+        return self._summary(lambda where: where.examples)
+
+    @cached_property
+    def seconds(self) -> Summary:
+        return self._summary(lambda where: where.seconds)
+
+    @cached_property
+    def worker_seconds(self) -> Summary:
+        """The cost: every worker is paid for as long as training takes."""
+        return self._summary(lambda where: where.seconds * self.num_workers)
+
+    def _summary(self, figure: Callable[[Crossing], float]) -> Summary:
+        return mean_over_seeds([figure(where) for where in self.crossings.values()])
+
+
+def steps_to_target(table: SweepTable) -> list[TargetRow]:
+    """Ascending by batch size. A batch size at which no trial reached the target has no row."""
+    groups: dict[tuple[int, str], list[Configuration]] = defaultdict(list)
+    for configuration in table.baselines:
+        words = settings_words(configuration.config, table.settings)
+        groups[configuration.training.batch_size, words].append(configuration)
+    rows = []
+    for (_, settings), group in sorted(groups.items()):
+        ended = [c for c in group if any(row.status != WAITING for row in c.rows)]
+        there: list[Found] = [(c, found) for c in ended if (found := crossings(c, table.plan.objective))]
+        if there:
+            rates = tuple(sorted({c.training.learning_rate for c in ended}))
+            rows.append(TargetRow(*_best(there, rates), rates, settings))
+    return rows
+
+
+def _best(there: Sequence[Found], rates: Sequence[float]) -> Found:
+    """Most of its seeds there, then the fewest steps, then the middle rate; the key, where even that is the same."""
+
+    def order(pair: Found) -> tuple[float, float]:
+        configuration, found = pair
+        return -len(found) / len(_ended_seeds(configuration)), mean_log_steps(found)
+
+    least = min(map(order, there))
+    tied = {pair[0].training.learning_rate for pair in there if order(pair) == least}
+    middle = middle_rate(tied, rates)
+    return min(there, key=lambda pair: (order(pair), pair[0].training.learning_rate != middle, pair[0].key))
+
+
+def _ended_seeds(configuration: Configuration) -> set[int]:
+    return {row.seed for row in configuration.rows if row.status != WAITING}
+
+
+def middle_rate(tied: Collection[float], tried: Collection[float]) -> float:
+    """Of rates that nothing tells apart, as where all were at the target by the first reading: the middle one.
+
+    The best lies most likely there, and not at an end. Of two in the middle, the one nearer the middle of all tried.
+    """
+    alike, all_rates = sorted(tied), sorted(tried)
+    low, high = alike[(len(alike) - 1) // 2], alike[len(alike) // 2]
+    return high if all_rates.index(low) + all_rates.index(high) < len(all_rates) - 1 else low
+
+
+def mean_log_steps(found: Mapping[int, Crossing]) -> float:
+    return sum(math.log(where.steps) for where in found.values()) / len(found)
+
+
+def critical_batch(rows: Sequence[TargetRow], *, resamples: int = 1000) -> CriticalBatch:
+    """The fit of S(B) over every row whose steps are known of all seeds, in any order.
+
+    Neither bounds nor means over the seeds that got there: both are too low or too high by what nobody knows. Rows are
+    of one choice of settings.
+    """
+    known = [row for row in rows if not row.is_bound and row.is_whole]
+    if (left := len({row.batch_size for row in known})) < MIN_SIZES and len(known) < len(rows):
+        reasons = []
+        if bounds := _sizes(row for row in rows if row.is_bound):
+            reasons.append(
+                f"batch size {bounds} reached the target by the first reading already (more `evaluations` would tell)"
+            )
+        if partly := _sizes(row for row in rows if not row.is_whole):
+            reasons.append(f"at batch size {partly} not every seed reached it")
+        why = " and ".join(reasons)
+        return CriticalBatch.unknown(f"{why}, which leaves {left}; three, well spread, are needed")
+    points = [(row.batch_size, where.steps) for row in known for where in row.crossings.values()]
+    return fit_critical_batch([float(b) for b, _ in points], [steps for _, steps in points], resamples=resamples)
+
+
+def _sizes(rows: Iterable[TargetRow]) -> str:
+    return listing([str(size) for size in sorted({row.batch_size for row in rows})])
+
+
+def seconds_per_step(row: Row) -> float | None:
+    """Of a run that ended with a reading: training time over its steps, evaluations left out."""
+    last = row.result.history[-1] if row.result is not None and row.result.history else None
+    return last.seconds / last.step if last is not None and last.step and last.seconds > 0 else None

@@ -1,0 +1,119 @@
+"""What `paretune compare` and `paretune report` do. Both answer 0 only when they did their work."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator.analysis.comparison import Comparison, load_comparison
+from orchestrator.analysis.plan_file import TableError
+from orchestrator.diagnostics.problem import SweepError
+from trainables.storage import Storage
+
+FORMATS = ("table", "json", "csv", "parquet")
+DEFAULT_STORAGE = "paretune-results"
+ASCII: dict[str, str | int | None] = {"★": "*", "→": ">", "±": "+-", "✓": "y", "✗": "n"}
+PLAIN_WIDTH = 120  # columns of the sentences, where the output is no terminal
+WHOLE = 10_000  # columns: no table is wider
+
+
+def compare_command(sweep: str, storage: str | None, format: str) -> int:
+    """Print the comparison of a sweep, given by name or by its file. Exit code: 0; 2 for what the user can mend."""
+    if format not in FORMATS:
+        return _fail(f"--format {format!r} is unknown; it is one of {', '.join(FORMATS)}")
+    if format == "parquet" and sys.stdout.isatty():
+        return _fail("--format parquet writes binary: send it to a file, `paretune compare ... > sweep.parquet`")
+    try:
+        comparison = _load(sweep, storage)
+    except (TableError, SweepError, ValueError, OSError) as error:
+        return _fail(str(error))
+    _write(comparison, format)
+    return 0
+
+
+def report_command(sweep: str, storage: str | None, output: str | None) -> int:
+    """Write the page of a sweep, by default to `<name>.html` here, and print where it is. Exit codes as above."""
+    from orchestrator.report.page import to_page  # brings in plotly
+
+    try:
+        comparison = _load(sweep, storage)
+        path = Path(output or f"{comparison.table.plan.name}.html")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(to_page(comparison), encoding="utf-8")
+    except (TableError, SweepError, ValueError, OSError) as error:
+        return _fail(str(error))
+    print(path.absolute())
+    return 0
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """To the terminal in its width and with its colours; to a file or a pipe as plain text, with whole tables.
+
+    COLUMNS is the width everywhere.
+    """
+    from orchestrator.report import terminal
+
+    console = Console()
+    if console.is_terminal and console.encoding.startswith("utf"):
+        terminal.print_comparison(comparison, console)
+    else:
+        has_width = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+        _print(plain_text(comparison, console.width if has_width else None))
+
+
+def plain_text(comparison: Comparison, width: int | None = None) -> str:
+    """The comparison without colours, for files, pipes and logs; without a width, no column of a table is left out."""
+    from orchestrator.report import terminal
+
+    console = Console(file=io.StringIO(), width=width or WHOLE, color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        terminal.print_comparison(comparison, console, width or PLAIN_WIDTH)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _load(sweep: str, storage: str | None) -> Comparison:
+    place = Storage(storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE)
+    return load_comparison(place, _name_of(sweep))
+
+
+def _name_of(sweep: str) -> str:
+    """A sweep's name, of a name or of the path of a sweep file."""
+    if sweep.endswith((".yaml", ".yml")):
+        from orchestrator.sweepfile.load import load_sweep
+
+        return load_sweep(sweep).name
+    return sweep
+
+
+def _write(comparison: Comparison, format: str) -> None:
+    from orchestrator.report import export
+
+    match format:
+        case "json":
+            _print(export.to_json(comparison))
+        case "csv":
+            _print(export.to_csv(comparison).rstrip("\n"))
+        case "parquet":
+            sys.stdout.buffer.write(export.to_parquet(comparison))
+            sys.stdout.flush()
+        case _:
+            print_comparison(comparison)
+
+
+def _print(text: str) -> None:
+    """Also where the output cannot take every character."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(str.maketrans(ASCII)).encode(encoding, errors="replace").decode(encoding)
+    print(text)
+
+
+def _fail(message: str) -> int:
+    print(f"paretune: {message}", file=sys.stderr)
+    return 2

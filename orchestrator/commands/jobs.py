@@ -1,0 +1,180 @@
+"""The commands for sweeps that were submitted: `jobs` lists them; `status`, `logs` and `stop` are about one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+import typer
+
+from orchestrator.exit_codes import FAILED, INPUT_IS_WRONG
+from orchestrator.remote.job_request import STOP_PATIENCE_S, request_for_progress
+from orchestrator.remote.session import (
+    DEFAULT_ADDRESS,
+    Address,
+    connect,
+    ended_words,
+    exit_code,
+    fail,
+    follow,
+    say,
+    write,
+)
+from orchestrator.remote.submitted import SubmittedSweep, clock, find, iso
+from orchestrator.remote.token import ClusterError
+from orchestrator.text import plural
+
+if TYPE_CHECKING:
+    from orchestrator.commands.sweep_status import HowFar, OpenTrial
+    from orchestrator.remote.jobs import JobServer
+
+T = TypeVar("T")
+
+ANSWER_PATIENCE_S = 120.0  # for a job that reads a journal, on a head that may be busy
+STOP_MARGIN_S = 30.0  # beyond the time after which Ray kills what it stops
+
+Format = Annotated[Literal["table", "json"], typer.Option(help="For people, or for scripts.")]
+Job = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="The job's id, or the name of its sweep: then the latest.", show_default=False),
+]
+
+
+def jobs_command(address: Address = DEFAULT_ADDRESS, format: Format = "table") -> None:
+    """List the sweeps that were submitted to a cluster, the latest first.
+
+    Example: paretune jobs --address http://127.0.0.1:8265
+    """
+    sweeps = _asked(connect(address).sweeps)
+    if format == "json":
+        typer.echo(json.dumps([sweep.as_json() for sweep in sweeps], indent=2))
+    elif not sweeps:
+        say("no sweep was submitted to this cluster since it was started")
+    else:
+        rows = [("id", "sweep", "status", "since", "storage")]
+        rows += [(job.id, job.sweep, job.state, clock(job.since_ms), job.storage) for job in sweeps]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            typer.echo("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
+
+
+def status_command(job: Job, address: Address = DEFAULT_ADDRESS, format: Format = "table") -> None:
+    """Say how far a submitted sweep is: what has ended, what runs, what waits.
+
+    Example: paretune status digits --address http://127.0.0.1:8265
+
+    It asks the cluster, where the storage is reached, which takes some seconds.
+    """
+    from orchestrator.commands.sweep_status import HowFar
+
+    server = connect(address)
+    found = _find(server, job)
+    try:
+        answer = server.answer_of(request_for_progress(found.sweep, found.storage), ANSWER_PATIENCE_S)
+        far, why_not = HowFar.model_validate_json(answer), ""
+    except ClusterError as error:
+        far, why_not = None, str(error)
+    except ValueError:  # what came is no HowFar
+        far, why_not = None, "another version of Paretune answers there; `paretune doctor --address` compares them"
+    show = _as_json if format == "json" else _as_text
+    typer.echo(show(found, far, why_not))
+    raise typer.Exit(0 if far is not None else FAILED)
+
+
+def logs_command(
+    job: Job,
+    address: Address = DEFAULT_ADDRESS,
+    follow_it: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False,
+) -> None:
+    """Print what a submitted sweep has said so far; with --follow, go on until it ends.
+
+    Example: paretune logs digits --follow --address http://127.0.0.1:8265
+
+    With --follow, the exit code is that of the job.
+    """
+    server = connect(address)
+    name = _find(server, job).id
+    if not follow_it:
+        write(_asked(lambda: server.log(name)))
+        return
+    end = follow(server, name)
+    say(ended_words(name, end))
+    raise typer.Exit(exit_code(end))
+
+
+def stop_command(job: Job, address: Address = DEFAULT_ADDRESS) -> None:
+    """Stop a submitted sweep in order: what runs keeps its checkpoint, and the same submit goes on from there.
+
+    Example: paretune stop digits --address http://127.0.0.1:8265
+    """
+    server = connect(address)
+    found = _find(server, job)
+    if not found.is_at_work:
+        say(f"{found.id} is not running: it is {found.state} since {clock(found.ended_ms)}")
+        return
+    said = len(_asked(lambda: server.log(found.id)))
+    say(f"stopping {found.id} ...")
+    end = _asked(lambda: server.stop(found.id, STOP_PATIENCE_S + STOP_MARGIN_S))
+    write(_asked(lambda: server.log(found.id))[said:])
+    say(ended_words(found.id, end))
+
+
+def _as_text(job: SubmittedSweep, far: HowFar | None, why_not: str) -> str:
+    lines = [f"{job.id}: {job.state} since {clock(job.since_ms)}; sweep {job.sweep} in {job.storage}"]
+    if far is None:
+        return "\n".join([*lines, f"How far it is cannot be told: {why_not}"])
+    since = _driver_since(job)
+    lines.append(far.words(since))
+    lines += [f"  {trial.id}  {_trial_words(trial, far.objective)}" for trial in far.running(since)]
+    if unfinished := len(far.open) - len(far.running(since)):
+        lines.append(f"{plural(unfinished, 'trial')} begun and not ended: run again, each goes on from its checkpoint")
+    if far.last_ms is not None:
+        lines.append(f"last recorded: {clock(far.last_ms)}")
+    return "\n".join(lines)
+
+
+def _trial_words(trial: OpenTrial, objective: str) -> str:
+    share = [] if trial.fraction is None else [f"{trial.fraction:.0%} of its budget"]
+    value = [] if trial.objective is None else [f"{objective} {trial.objective:.4g}"]
+    return f"{trial.what}: " + ", ".join([*share, *value, f"since {clock(trial.since_ms)}"])
+
+
+def _as_json(job: SubmittedSweep, far: HowFar | None, why_not: str) -> str:
+    """`trials` is null, and `problem` says why, where the sweep's storage tells nothing."""
+    answer: dict[str, object] = {**job.as_json(), "trials": None, "problem": why_not or None}
+    if far is not None:
+        since = _driver_since(job)
+        running = [
+            {"id": trial.id, "what": trial.what, "since": iso(trial.since_ms), "fraction": trial.fraction,
+             far.objective: trial.objective}
+            for trial in far.running(since)
+        ]  # fmt: skip
+        answer["trials"] = {
+            "total": far.total,
+            "ended": {str(status): count for status, count in far.ended.items()},
+            "running": running,
+            "waiting": far.waiting(since),
+        }
+        answer["last_recorded"] = iso(far.last_ms)
+    return json.dumps(answer, indent=2)
+
+
+def _driver_since(job: SubmittedSweep) -> int | None:
+    return job.started_ms if job.state == "RUNNING" else None
+
+
+def _asked(ask: Callable[[], T]) -> T:
+    """What the job server answers; the command ends where it does not."""
+    try:
+        return ask()
+    except ClusterError as error:
+        fail(str(error), FAILED)
+
+
+def _find(server: JobServer, name: str) -> SubmittedSweep:
+    sweeps = _asked(server.sweeps)
+    try:
+        return find(sweeps, name)
+    except ClusterError as error:
+        fail(str(error), INPUT_IS_WRONG)

@@ -1,0 +1,212 @@
+"""What `paretune probe` does: one probe after another on this machine, then what they found.
+
+paretune probe digits_cnn
+paretune probe my_package.my_module:MyTask --optimizer adamw --throughput --workers 1 --workers 2
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from enum import StrEnum
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from trainables.config.training import Adam, AdamW, Optimizer, Precision, Sgd
+from trainables.config.trial import ProbeConfig, Scalar, TaskConfig, Throughput
+
+DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED = 0, 1, 2, 130
+UNITS = {"": 1, "b": 1, "k": 2**10, "kib": 2**10, "m": 2**20, "mib": 2**20, "g": 2**30, "gib": 2**30}
+UNITS |= {"kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+class OptimizerName(StrEnum):
+    """Each at its default settings: what an optimiser keeps for a weight does not depend on them."""
+
+    SGD = "sgd"
+    ADAM = "adam"
+    ADAMW = "adamw"
+
+
+class PrecisionName(StrEnum):
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+def probe_command(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A built-in task, or package.module:Class.")],
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the task; may be repeated.")
+    ] = None,
+    precision: Annotated[
+        list[PrecisionName] | None,
+        typer.Option(help="May be repeated. By default all that the device has."),
+    ] = None,
+    optimizer: Annotated[
+        list[OptimizerName] | None, typer.Option(help="May be repeated. By default sgd and adamw.")
+    ] = None,
+    workers: Annotated[
+        list[int] | None, typer.Option(min=1, help="Data-parallel workers; may be repeated. By default 1.")
+    ] = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(help="Of one worker, such as 2GiB. By default what the device, or the machine, has left."),
+    ] = None,
+    max_micro_batch: Annotated[int, typer.Option(min=1, help="Nothing larger is tried.")] = 65_536,
+    throughput: Annotated[
+        bool, typer.Option("--throughput", help="Time steps, fit t(B) = a + b B/K + c(K), find the knee.")
+    ] = False,
+    neighbours: Annotated[
+        bool, typer.Option("--neighbours", help="Time powers of two in turn with sizes an eighth below and above.")
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=3, help="Of timing; an interval takes at least six.")] = 15,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each worker.")] = 1,
+    format: Annotated[Literal["table", "json"], typer.Option(help="For people, or for scripts.")] = "table",
+) -> None:
+    """Find the largest micro-batch that fits this machine's memory, and how long its steps take.
+
+    Real optimiser steps in fresh processes; nothing of them is kept. Probes of a sweep run on its cluster instead.
+
+    Example: paretune probe digits_cnn --throughput
+
+    Example: paretune probe my_module:MyTask --optimizer adamw --memory-limit 2GiB --workers 1 --workers 2
+    """
+    try:
+        limit = None if memory_limit is None else read_bytes(memory_limit)
+        named, search_path = _task(task, option or [])
+    except ValueError as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        raise typer.Exit(INPUT_IS_WRONG) from None
+    timing = _timing(throughput, neighbours, rounds, max_micro_batch)
+    configs = [
+        ProbeConfig(
+            task=named,
+            optimizer=_optimizer(optimizer_name),
+            precision=precision_name,
+            num_workers=num_workers,
+            memory_limit_bytes=limit,
+            max_micro_batch_size=max_micro_batch,
+            throughput=timing,
+        )
+        for precision_name, optimizer_name, num_workers in product(
+            _precisions(precision), optimizer or [OptimizerName.SGD, OptimizerName.ADAMW], workers or [1]
+        )
+    ]
+    raise typer.Exit(_probe_all(task, configs, search_path, threads, as_json=format == "json"))
+
+
+def read_bytes(text: str) -> int:
+    """`2GiB`, `500MB`, `1.5g`, `1000000`. Raises ValueError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+    if match is None or match[2] not in UNITS or float(match[1]) <= 0:
+        raise ValueError(f"--memory-limit {text!r} is not an amount of memory; write it like 2GiB, 500MiB or 3GB")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+def _task(name: str, options: Sequence[str]) -> tuple[TaskConfig, tuple[str, ...]]:
+    """The task and the folders where its module is found. Raises ValueError with what is wrong."""
+    from orchestrator.diagnostics.node import Findings, Node
+    from orchestrator.diagnostics.problem import SweepError
+    from orchestrator.diagnostics.task_needs import Requirements
+    from orchestrator.sweep.spec import TaskChoice
+    from orchestrator.task_facts.lookup import look_up
+
+    findings, given = Findings(), dict(map(read_option, options))
+    choice = TaskChoice(name=name, options=given)
+    node = Node({"name": name, "options": given}, ("task",), findings)
+    facts = look_up(node, choice, Path.cwd(), Requirements(), import_task=":" in name)
+    if facts is None or findings.problems:
+        raise ValueError(str(SweepError(findings.in_file_order(), "the command line")))
+    return TaskConfig(name=name, options=given, data=facts.data[0], code=facts.code), facts.search_path
+
+
+def read_option(text: str) -> tuple[str, Scalar]:
+    """`channels=8` -> ("channels", 8), as in a sweep file: quotes make a text of a number. Raises ValueError."""
+    from orchestrator.sweepfile.yaml_file import plain_scalar
+
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise ValueError(f"--option {text!r} is not of the form KEY=VALUE")
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        return key, value[1:-1]
+    try:
+        read = plain_scalar(value)
+    except ValueError as error:
+        raise ValueError(f"--option {text!r} {error}") from None
+    return key, value if read is None else read
+
+
+def _precisions(asked: Sequence[PrecisionName] | None) -> list[Precision]:
+    if asked:
+        return [name.value for name in asked]
+    import torch
+
+    return ["float32", "bfloat16", *(["float16"] if torch.cuda.is_available() else [])]  # type: ignore[list-item]
+
+
+def _optimizer(name: OptimizerName) -> Optimizer:
+    match name:
+        case OptimizerName.SGD:
+            return Sgd()
+        case OptimizerName.ADAM:
+            return Adam()
+        case OptimizerName.ADAMW:
+            return AdamW()
+
+
+def _timing(throughput: bool, neighbours: bool, rounds: int, largest: int) -> Throughput | None:
+    from orchestrator.analysis.throughput import neighbour_sizes
+
+    if not (throughput or neighbours):
+        return None
+    doublings = {2**i for i in range(largest.bit_length())} if throughput else set()
+    sizes = sorted({*doublings, *neighbour_sizes(largest)}) if neighbours else []
+    return Throughput(micro_batch_sizes=tuple(sizes), rounds=rounds)
+
+
+def _probe_all(
+    task: str, configs: Sequence[ProbeConfig], search_path: Sequence[str], threads: int, *, as_json: bool
+) -> int:
+    from rich.console import Console
+
+    from orchestrator.report.probe_table import Probed, print_probes, probes_as_json
+    from orchestrator.running.local_trial import LocalTrialError, run_locally
+    from orchestrator.sweep.labels import probe_words
+    from trainables.data.fingerprint import default_cache
+    from trainables.results import Status, TrialResult
+
+    errors, cache = Console(stderr=True), default_cache()
+    probed: list[Probed] = []
+    code = DONE
+    try:
+        for number, config in enumerate(configs, start=1):
+            what = f"{number} of {len(configs)}: {probe_words(config)}"
+            with closing(run_locally(config, search_path, cache, threads)) as words:
+                for word in words:
+                    if isinstance(word, TrialResult):
+                        probed.append((config, word))
+                    else:
+                        errors.print(f"{what}, {_progress_words(word.metrics)}", highlight=False)
+    except LocalTrialError as error:
+        print(f"paretune: the probe failed:\n{error}", file=sys.stderr)
+        code = FAILED  # what was found before it is printed all the same
+    except KeyboardInterrupt:
+        print("\nparetune: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    if as_json:
+        print(probes_as_json(task, probed))
+    elif probed:
+        print_probes(task, probed, Console(width=None if sys.stdout.isatty() else 140))
+    return code if any(result.status is Status.COMPLETED for _, result in probed) else FAILED
+
+
+def _progress_words(metrics: dict[str, float]) -> str:
+    size = f"micro-batch {metrics.get('micro_batch_size', 0):,.0f}"
+    peak = metrics.get("peak_memory_bytes")
+    return f"{size} does not fit" if peak is None else f"{size} fits in {peak / 2**20:,.0f} MiB"

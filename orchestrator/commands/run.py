@@ -1,0 +1,179 @@
+"""What `paretune run` does, from the sweep file to the recommendation.
+
+    check -> plan -> run the trials -> read the test data for the recommended one -> compare
+Killed anywhere, the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from orchestrator.analysis.comparison import Comparison, load_comparison
+from orchestrator.analysis.plan_file import earlier_words
+from orchestrator.commands.compare import DEFAULT_STORAGE, print_comparison
+from orchestrator.commands.live_display import display, outliving_its_readers
+from orchestrator.commands.test_reading import read_test_data
+from orchestrator.diagnostics.problem import SweepError
+from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG, RUNNING_ELSEWHERE
+from orchestrator.machine.environment import load_note, outer_run_note
+from orchestrator.machine.signals import Interrupts, heeding_signals
+from orchestrator.planning.expand import expand
+from orchestrator.recording.journal import Journal, JournalError
+from orchestrator.recording.lease import SweepIsRunningError
+from orchestrator.recording.mlflow.recorder import Recorder
+from orchestrator.recording.mlflow.shipper import default_tracking_uri
+from orchestrator.remote.tracking import TrackingError, check_tracking
+from orchestrator.run_options import RunOptions
+from orchestrator.running.goal_status import Judged
+from orchestrator.running.observer import Observers
+from orchestrator.running.patience import PatientStorage, StorageFailsError
+from orchestrator.running.plan_keeper import PlanKeeper
+from orchestrator.running.ray_connection import RaySettings, RayStartError
+from orchestrator.running.resources import NeverFitsError
+from orchestrator.running.tuner import Interrupted, SweepOutcome, run_sweep
+from orchestrator.running.watch import NobodyAtWorkError
+from orchestrator.sweep.plan import Plan
+from orchestrator.sweepfile.load import load_sweep
+from orchestrator.task_facts.requirements import check_asked
+from trainables.data.fingerprint import NoHomeError, default_cache, writable_cache
+from trainables.redact import without_credentials
+from trainables.results import Status
+from trainables.storage import trial_file, within
+
+
+def run_command(
+    sweep_file: Path,
+    storage: str | None,
+    *,
+    address: str | None = None,
+    options: RunOptions | None = None,
+    plain: bool = False,
+) -> int:
+    """Run a sweep, or what is left of it, and print what came out. Returns the exit code."""
+    with outliving_its_readers(), heeding_signals() as interrupts:
+        options = options or RunOptions()
+        try:
+            return _run_and_print(sweep_file, storage, RaySettings(address=address), options, plain, interrupts)
+        except (Interrupted, KeyboardInterrupt) as interrupt:
+            print(f"\nparetune: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+            again = [*_options(storage, address), *options.words(), *(["--plain"] if plain else [])]
+            print(f"Go on with: {shlex.join([_program(), 'run', str(sweep_file), *again])}", file=sys.stderr)
+            print(_left_out(storage), end="", file=sys.stderr)
+            return interrupts.exit_code
+
+
+def _run_and_print(
+    sweep_file: Path,
+    storage: str | None,
+    ray_settings: RaySettings,
+    options: RunOptions,
+    plain: bool,
+    interrupts: Interrupts,
+) -> int:
+    where = storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE
+    try:
+        writable_cache()
+        plan = expand(load_sweep(sweep_file, import_task=True))
+        check_asked(plan)
+        place = PatientStorage(where)
+    except SweepError as error:
+        print(error, file=sys.stderr)
+        return INPUT_IS_WRONG
+    except (ValueError, NoHomeError) as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return INPUT_IS_WRONG
+    for note in plan.sweep.facts.notes:
+        print(f"note: {note}")
+    try:
+        with Journal(place, plan.sweep.name) as journal:
+            outcome = _run(plan, place, journal, ray_settings, interrupts, options=options, plain=plain)
+            comparison = load_comparison(place, plan.sweep.name)
+    except SweepIsRunningError as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return RUNNING_ELSEWHERE
+    except (NeverFitsError, JournalError, TrackingError) as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return INPUT_IS_WRONG
+    except (RayStartError, NobodyAtWorkError, StorageFailsError, OSError) as error:  # OSError: it fails at the start
+        print(f"paretune: {error}", file=sys.stderr)
+        return FAILED
+    print_comparison(comparison)
+    _say_what_next(comparison, storage, where)
+    return DONE if any(result.status is Status.COMPLETED for result in outcome.results.values()) else FAILED
+
+
+def _run(
+    plan: Plan,
+    storage: PatientStorage,
+    journal: Journal,
+    ray_settings: RaySettings,
+    interrupts: Interrupts,
+    *,
+    options: RunOptions,
+    plain: bool,
+) -> SweepOutcome:
+    """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
+    earlier = earlier_words(storage, plan)  # before the keeper writes another plan
+    keeper = PlanKeeper(plan, storage)
+    for note in filter(None, (outer_run_note(), load_note() if ray_settings.address is None else "")):
+        print(f"paretune: {note}", file=sys.stderr)
+    check_tracking(default_tracking_uri(storage))
+    recorder = Recorder(journal, plan=plan)
+    comparison: Comparison | None = None
+    try:
+        with display(plan, plain=plain, earlier=earlier) as shown:
+            storage.be_patient(shown.tell)
+            outcome = run_sweep(
+                plan,
+                storage,
+                Judged(plan, Observers((journal, keeper, shown))),
+                ray_settings=ray_settings,
+                earlier=journal.readings_of_open_trials(),
+                retry_failed=options.retry_failed,
+                tell=shown.tell,
+            )
+        keeper.save()
+        comparison = read_test_data(plan, storage, default_cache())
+        return outcome
+    finally:
+        found = None if comparison is None else comparison.recommendation
+        chosen = None if found is None or found.row is None else found.row.id
+        note = "" if found is None else found.headline
+        if (unsent := recorder.close(note=note, recommended=chosen, interrupts=interrupts)) is not None:
+            print(f"paretune: {unsent}", file=sys.stderr)
+
+
+def _say_what_next(comparison: Comparison, storage: str | None, where: str) -> None:
+    """Where the recommended model is, and how to look at it all again: the words are complete commands."""
+    rest = [comparison.table.plan.name, *_options(storage)]
+    print()
+    row = comparison.recommendation.row
+    if row is not None and row.result is not None and "model" in row.result.files:
+        print(f"{'The model:':17} {within(without_credentials(where), trial_file(row.id, row.result.files['model']))}")
+    for what, command in (("Compare again:", "compare"), ("A page of plots:", "report"), ("Open MLflow:", "ui")):
+        print(f"{what:17} {shlex.join([_program(), command, *rest])}")
+    print(_left_out(storage), end="")
+
+
+def _options(storage: str | None, address: str | None = None) -> list[str]:
+    """As they were given; but what is printed goes into logs, so names and passwords are left out."""
+    given = {"--storage": storage and without_credentials(storage), "--address": address}
+    return [word for option, value in given.items() if value is not None for word in (option, value)]
+
+
+def _left_out(storage: str | None) -> str:
+    """A line on what the printed commands lack, if they lack something."""
+    if not storage or without_credentials(storage) == storage:
+        return ""
+    return "--storage is shown without its credentials: write it as you gave it, or leave it to PARETUNE_STORAGE\n"
+
+
+def _program() -> str:
+    """The command as it can be typed here: `.venv/bin/paretune` where it was started so and no shell would find it."""
+    started = Path(sys.argv[0])
+    found_by_a_shell = shutil.which("paretune") is not None or started.is_absolute() or started.name != "paretune"
+    return "paretune" if found_by_a_shell else str(started)

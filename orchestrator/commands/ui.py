@@ -1,0 +1,119 @@
+"""What `paretune ui` does: MLflow's pages, opened on the view of one sweep."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from orchestrator.commands.compare import DEFAULT_STORAGE
+from orchestrator.recording.mlflow.client import experiment_with
+from orchestrator.recording.mlflow.cursor import Cursor
+from orchestrator.recording.mlflow.run_record import of_recording
+from orchestrator.recording.mlflow.server import PortInUseError, ServerError, mlflow_server
+from orchestrator.recording.mlflow.shipper import default_tracking_uri
+from orchestrator.recording.mlflow.views import view_url
+from orchestrator.remote.tracking import check_tracking, sqlite_file
+from trainables.redact import without_credentials
+from trainables.storage import Storage
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+    from mlflow.tracking import MlflowClient
+
+DONE, FAILED, INPUT_IS_WRONG = 0, 1, 2
+
+
+def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:
+    """Print where a sweep's results can be seen; where no server runs yet, serve them until Ctrl-C. The exit code.
+
+    Without a sweep, the list of all of them. `MLFLOW_TRACKING_URI` is honoured.
+    """
+    try:
+        place = Storage(storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE)
+        tracking_uri = default_tracking_uri(place)
+        check_tracking(tracking_uri)
+        page = _page(sweep, place, tracking_uri)
+    except ValueError as error:  # a storage that is none, a sweep file that is wrong, or nothing to be seen
+        print(f"paretune: {error}", file=sys.stderr)
+        return INPUT_IS_WRONG
+    if tracking_uri.startswith(("http://", "https://")):
+        print(page(without_credentials(tracking_uri)))
+        return DONE
+    return _serve(tracking_uri, port, page)
+
+
+class _Page:
+    """The address of a page, for any server that has it."""
+
+    def __init__(self, experiment: str | None) -> None:
+        self._experiment = experiment
+
+    def __call__(self, server: str) -> str:
+        return view_url(server, self._experiment) if self._experiment else server
+
+
+def _page(sweep: str | None, storage: Storage, tracking_uri: str) -> _Page:
+    """Raises ValueError if nothing was recorded there, or nothing of this sweep, or if the server does not answer."""
+    file = sqlite_file(tracking_uri)
+    if file is not None and not file.exists():
+        raise ValueError(f"nothing is recorded in {file.parent}; run a sweep first, or name its --storage")
+    if sweep is None:
+        return _Page(None)
+    from mlflow.exceptions import MlflowException  # takes seconds
+    from mlflow.tracking import MlflowClient
+
+    name = _name_of(sweep)
+    try:
+        client = MlflowClient(tracking_uri)
+        experiment = _experiment(client, name, storage, tracking_uri)
+        others = [] if experiment else client.search_experiments(max_results=20)
+    except MlflowException as error:
+        what = without_credentials(str(error).splitlines()[0])
+        raise ValueError(f"MLflow cannot be asked for sweep {name!r}: {what}") from error
+    if experiment is None:
+        known = ", ".join(found.name for found in others) or "none"
+        raise ValueError(f"no sweep {name!r} is recorded in {without_credentials(tracking_uri)}; there are: {known}")
+    return _Page(str(experiment.experiment_id))
+
+
+def _experiment(client: MlflowClient, sweep: str, storage: Storage, tracking_uri: str) -> Experiment | None:
+    """The one in which this storage's sweep was recorded, whatever a person calls it now; else one of its name."""
+    try:
+        cursor = Cursor(storage, sweep)
+    except OSError:  # a bucket that cannot be read: MLflow can be looked at all the same
+        return client.get_experiment_by_name(sweep)
+    target = cursor.target if cursor.is_aimed_at(tracking_uri) else None
+    known = experiment_with(client, target.experiment, of_recording(cursor.recording)) if target else None
+    return known or client.get_experiment_by_name(sweep)
+
+
+def _name_of(sweep: str) -> str:
+    if not sweep.endswith((".yaml", ".yml")):
+        return sweep
+    from orchestrator.sweepfile.load import load_sweep
+
+    return load_sweep(sweep).name
+
+
+def _serve(tracking_uri: str, port: int, page: _Page) -> int:
+    """Run MLflow's server until it ends or a person ends it."""
+    signal.signal(signal.SIGTERM, _interrupt)  # else the server would live on
+    print("Starting MLflow, which takes some seconds ...", file=sys.stderr)
+    try:
+        with mlflow_server(tracking_uri, port) as (server, process):
+            print(f"{page(server)}\nCtrl-C ends it.", flush=True)
+            return DONE if process.wait() == 0 else FAILED
+    except PortInUseError as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return INPUT_IS_WRONG
+    except ServerError as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return DONE
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,286 @@
+"""Keeps MLflow up to date with a sweep's journal, from a thread of the driver, so that the sweep never waits for it.
+
+The journal has everything already. So when MLflow cannot be reached, the thread tries again until it can or until the
+recorder is closed, and what is left is sent when the same sweep is run the next time. An outage is told when it begins
+and when it ends, in a line each; the last failure in full is kept beside the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from orchestrator.machine.signals import Interrupts
+from orchestrator.recording.journal import Journal
+from orchestrator.recording.mlflow.cursor import Page
+from orchestrator.recording.mlflow.shipper import Shipper, default_tracking_uri
+from orchestrator.recording.mlflow.views import experiment_note, experiment_tags
+from orchestrator.remote.tracking import ENVIRONMENT, Trouble, reason, trouble_with
+from orchestrator.sweep.labels import swept_settings
+from orchestrator.sweep.plan import Plan
+from trainables.redact import without_credentials
+from trainables.storage import sweep_file, within
+
+GATHER_SECONDS = 0.5  # reports that come close together go in one request
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0  # between attempts
+LONGEST_UPLOAD_SECONDS = 3600.0  # of one model, at the end: at 1 Mbit/s, 450 MB
+QUIET_SECONDS = 5.0  # of waiting at the end; then a person is told for what
+HURRIED_SECONDS = 3.0  # at the end, to send what is left, where this process is about to be killed
+LAST_WORD_SECONDS = 3.0  # to say that nothing runs any more
+FAILURES_IN_A_ROW = 3  # then the server is taken to be away; fewer may be the fault of single trials
+ROUNDS_UNTIL_TOLD = 2  # without success: an outage that a person hears of; a single failure is mended by the next round
+LAST_FAILURE = "mlflow-failure.txt"  # beside the journal
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """What MLflow still lacks when the recorder is closed."""
+
+    records: int
+    tracking_uri: str
+    problem: str | None  # None: there was not enough time
+    trouble: Trouble | None = None  # what is wrong there, if it can be said
+    details: str | None = None  # the file with the whole failure
+
+    def __str__(self) -> str:
+        why = f"it {self.trouble.what}" if self.trouble else self.problem or "there was not enough time"
+        more = f"; details in {self.details}" if self.details else ""
+        what, them = (f"{self.records} records have", "them") if self.records else ("the experiment's page has", "it")
+        missing = f"{what} not reached MLflow at {self.tracking_uri} ({why}{more})."
+        if self.trouble and not self.trouble.passes:  # then waiting does not help
+            return f"{missing} The journal keeps {them}: {self.trouble.way_out}; then the same command sends {them}."
+        does = "tries again" if self.problem and not self.trouble else f"sends {them} when it is run again"
+        return f"{missing} Nothing is lost: the same command {does}."
+
+
+class Recorder:
+    """Starts at once. With a plan, the sweep's experiment gets its ready-made view and a note."""
+
+    def __init__(self, journal: Journal, tracking_uri: str | None = None, plan: Plan | None = None) -> None:
+        os.environ.update(ENVIRONMENT)  # read when MLflow is imported
+        # Here and not in the thread: Ray Tune imports MLflow as well, and two threads that do it at one time fail.
+        importlib.import_module("mlflow.tracking")
+        self._journal, self._plan = journal, plan
+        self.tracking_uri = tracking_uri or default_tracking_uri(journal.storage)
+        self._shipper = Shipper(journal, self.tracking_uri, swept_settings(plan.sweep) if plan else ())
+        self._waiting: dict[str, None] = {}  # trials, in order
+        self._wake = threading.Condition()
+        self._queue_unsent()
+        self._looked = bool(self._waiting)  # else all was sent before, and whether MLflow has it still is looked up
+        self._closing, self._halted = threading.Event(), threading.Event()
+        self._problem: str | None = None
+        self._failure = ""  # the same in full
+        self._is_outage_told = False
+        self._note = ""
+        self._recommended: str | None = None
+        self._opened = False
+        self._thread = threading.Thread(target=self._run, name="paretune-recorder", daemon=True)
+        journal.subscribe(self._notice)
+        self._thread.start()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last attempt failed; None while all is well."""
+        return self._problem
+
+    def close(
+        self,
+        timeout: float = 60.0,
+        note: str = "",
+        recommended: str | None = None,
+        interrupts: Interrupts | None = None,
+    ) -> Unsent | None:
+        """Send what is left, as long as it gets on. None if MLflow has everything. Called once, at the end.
+
+        Gives up after `timeout` seconds in which nothing arrived; while a model is on its way, which is one request
+        that begins anew when it is cut off, after `LONGEST_UPLOAD_SECONDS`. The upload fails by itself when its server
+        is gone. `note`: Markdown for the head of the experiment's page, as why the trial `recommended` is.
+        `interrupts`: where they are hurried, a few seconds are all, and the last word is that nothing runs any more.
+        """
+        interrupts = interrupts or Interrupts()
+        self._note, self._recommended = note, recommended
+        with self._wake:
+            self._closing.set()
+            self._wake.notify()
+        with contextlib.suppress(KeyboardInterrupt):  # as `_wait` offers: what the sweep found is still to be printed
+            self._wait(timeout, interrupts)
+        self._halted.set()
+        if interrupts.is_hurried and self._thread.is_alive():
+            self._say_the_last_word()
+        unsent = self._unsent()
+        if not unsent and (self._is_only_looking() or not self._thread.is_alive()):
+            return None
+        trouble = trouble_with(self.tracking_uri) if self._problem else None
+        details = self._keep_failure() if self._problem and not trouble else None
+        return Unsent(unsent, without_credentials(self.tracking_uri), self._problem, trouble, details)
+
+    def _wait(self, timeout: float, interrupts: Interrupts) -> None:
+        """Until all is sent, or nothing has arrived for too long."""
+        started = last_progress = time.monotonic()
+        arrived: tuple[int, int] | None = None  # what is left, and how many models went through
+        is_told = False
+        while self._thread.is_alive():
+            patience = max(timeout, LONGEST_UPLOAD_SECONDS) if self._shipper.is_uploading else timeout
+            patience = min(timeout, QUIET_SECONDS) if self._is_only_looking() else patience
+            before, arrived, now = arrived, (self._unsent(), len(self._shipper.uploaded)), time.monotonic()
+            if arrived != before:
+                last_progress = now
+            elif now - last_progress > patience:
+                return
+            if interrupts.is_hurried and now - started > HURRIED_SECONDS:
+                return
+            if not is_told and now - started > QUIET_SECONDS:
+                is_told = True
+                _say(f"{self._doing()}; Ctrl-C leaves it to the next run")
+            self._thread.join(0.1)
+
+    def _say_the_last_word(self) -> None:
+        """MLflow hears that nothing runs any more, whatever else it lacks; from a thread, since it may not answer."""
+
+        def say() -> None:
+            self._thread.join(LAST_WORD_SECONDS / 2)  # it goes after the request that it is at, if that ever ends
+            self._attempt(partial(self._shipper.interrupt, in_a_hurry=True))
+
+        last = threading.Thread(target=say, name="paretune-last-word", daemon=True)
+        last.start()
+        last.join(LAST_WORD_SECONDS)
+
+    def _doing(self) -> str:
+        what = f"{unsent} records" if (unsent := self._unsent()) else "the experiment's page"
+        verb = f"trying ({self._problem}) to send" if self._problem else "sending"
+        return f"{verb} {what} to MLflow at {without_credentials(self.tracking_uri)}"
+
+    def _unsent(self) -> int:
+        return sum(self._shipper.unsent(trial) for trial in self._journal.trials)
+
+    def _is_only_looking(self) -> bool:
+        """As far as is known, MLflow has everything; it was asked whether it has it still, and has not answered yet."""
+        return not self._looked and not self._unsent()
+
+    def _queue_unsent(self) -> None:
+        with self._wake:
+            self._waiting |= dict.fromkeys(trial for trial in list(self._journal.trials) if self._shipper.unsent(trial))
+
+    def _notice(self, trial: str) -> None:
+        with self._wake:
+            self._waiting[trial] = None
+            self._wake.notify()
+
+    def _run(self) -> None:
+        if not self._looked:
+            self._attempt(self._shipper.look_again)  # a server that does not answer may well have everything
+            self._queue_unsent()
+            self._looked = True
+        pause, failed_rounds = FIRST_PAUSE_SECONDS, 0
+        while not self._halted.is_set():
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._closing.is_set())
+                trials = list(self._waiting)
+            if not trials and (self._has_nothing_to_mend() or self._attempt(self._finish)) and not self._waiting:
+                return
+            self._closing.wait(GATHER_SECONDS)
+            if trials and self._ship_all(trials):
+                pause, failed_rounds = FIRST_PAUSE_SECONDS, 0
+                self._tell_end_of_outage()
+            else:
+                failed_rounds += 1
+                if failed_rounds == ROUNDS_UNTIL_TOLD and not self._closing.is_set():  # `_wait` and `Unsent` tell it
+                    self._tell_outage()
+                (self._halted if self._closing.is_set() else self._closing).wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _tell_outage(self) -> None:
+        trouble = trouble_with(self.tracking_uri)
+        if trouble:
+            why, then = trouble.finding, "what is missing is sent later" if trouble.passes else trouble.way_out
+        else:
+            kept, then = self._keep_failure(), "what is missing is tried again"
+            details = f" (details in {kept})" if kept else ""
+            why = f"MLflow at {without_credentials(self.tracking_uri)} fails with {self._problem}{details}"
+        self._is_outage_told = True
+        _say(f"{why}; the sweep goes on; {then}")
+
+    def _tell_end_of_outage(self) -> None:
+        if self._is_outage_told:
+            self._is_outage_told = False
+            _say(f"MLflow at {without_credentials(self.tracking_uri)} records again; it has all that was missing")
+
+    def _keep_failure(self) -> str | None:
+        """Where the last failure is kept in full; None if there is no room for it."""
+        storage, name = self._journal.storage, sweep_file(self._journal.sweep, LAST_FAILURE)
+        try:
+            storage.write(name, self._failure.encode())
+        except OSError:
+            return None
+        return within(storage.label, name)
+
+    def _ship_all(self, trials: list[str]) -> bool:
+        """Whether MLflow now has all that was known of these trials. Those it lacks go to the end of the queue."""
+        failures = failures_in_a_row = 0
+        if not self._attempt(self._open):
+            return False
+        for trial in trials:
+            if self._halted.is_set() or failures_in_a_row == FAILURES_IN_A_ROW:
+                return False
+            with self._wake:
+                self._waiting.pop(trial, None)
+            if self._attempt(partial(self._shipper.ship, trial)):
+                failures_in_a_row = 0
+                continue
+            failures, failures_in_a_row = failures + 1, failures_in_a_row + 1
+            with self._wake:
+                self._waiting[trial] = None
+        if not failures:
+            self._problem = None
+        return not failures
+
+    def _open(self) -> None:
+        self._shipper.connect()
+        if not self._opened:
+            self._opened = True
+            self._queue_unsent()  # MLflow may have lost runs that the cursor knew
+            self._write_view()
+
+    def _has_nothing_to_mend(self) -> bool:
+        """All was sent before this process began, no driver that was killed left a run open, and the page is right."""
+        if self._opened or not all(log.ended for log in self._journal.trials.values()):
+            return False
+        return self._plan is None or self._shipper.has_concluded(self._page(self._plan))
+
+    def _finish(self) -> None:
+        self._open()
+        self._shipper.interrupt()
+        self._shipper.tidy()
+        self._write_view()
+        if self._plan:
+            self._shipper.recommend(self._recommended)
+            self._shipper.conclude(self._page(self._plan))
+
+    def _write_view(self) -> None:
+        if self._plan:
+            self._shipper.tag_experiment(experiment_tags(self._plan, self._journal.trials, self._note))
+
+    def _page(self, plan: Plan) -> Page:
+        note = experiment_note(plan, self._journal.trials, self._note)
+        return Page(note=note, recommended=self._recommended)
+
+    def _attempt(self, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except Exception as error:  # a sweep goes on whatever becomes of its recording
+            self._problem = reason(error)
+            self._failure = without_credentials("".join(traceback.format_exception(error)))
+            return False
+        return True
+
+
+def _say(text: str) -> None:
+    print(f"paretune: {text}", file=sys.stderr)

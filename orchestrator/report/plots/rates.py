@@ -1,0 +1,153 @@
+"""Learning rate against batch size: where training went well, and whether the grid was wide enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.format import number
+from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.analysis.tuned_rates import tuned
+from orchestrator.report.plots.deployment import INK, Plot, batch_axis, log_axis, new_figure
+from orchestrator.report.plots.series_style import by_choice
+
+FAILED, STOPPED = "✗", "-"
+MAX_ROWS = 12  # rates that still leave room for a figure in every cell
+COLORBAR = {"thickness": 10, "len": 0.9, "outlinewidth": 0}
+
+Cells = dict[tuple[str, int], Configuration]  # (rate in words, batch size) -> the best of what was tried there
+
+
+def rate_plots(comparison: Comparison) -> list[Plot]:
+    """The mean objective at every rate and batch size, one plot per choice of the other settings.
+
+    A grid with figures, or squares where rates are many.
+    """
+    table, title = comparison.table, "Learning rate and batch size"
+    if not tuned(table):
+        return [Plot(title, "", missing="No baseline has ended yet.")]
+    tried = [c for c in table.baselines if any(row.result for row in c.rows)]
+    return [
+        _rate_plot(table, f"{title}, {look.choice}" if look.choice else title, _cells(table, group))
+        for look, group in by_choice(table, tried, lambda c: c)
+    ]
+
+
+def _rate_plot(table: SweepTable, title: str, cells: Cells) -> Plot:
+    keys = {c.key for c in cells.values()}
+    entries = [entry for entry in tuned(table) if entry.best.key in keys]
+    best = {entry.best.key for entry in entries}
+    edges = ", ".join(f"batch {entry.batch_size} ({entry.edge})" for entry in entries if entry.edge)
+    warning = f" At the edge of its grid, so the best may lie beyond: {edges}." if edges else ""
+    marks = f"{FAILED} marks a trial that failed, {STOPPED} one that was stopped early"
+    metric = table.plan.objective.metric
+    if len({rate for rate, _ in cells}) <= MAX_ROWS:
+        figure = _grid(table, cells, best)
+        caption = f"Mean {metric}; the best of each batch size is in bold, {marks}.{warning}"
+    else:
+        figure = _squares(table, cells, best)
+        caption = f"Mean {metric}; the best of each batch size has a ring, {marks}.{warning}"
+    figure.update_layout(coloraxis=_color_axis(table))
+    return Plot(title, caption, figure)
+
+
+def _cells(table: SweepTable, configurations: Sequence[Configuration]) -> Cells:
+    sign = 1.0 if table.plan.objective.mode == "max" else -1.0
+
+    def score(configuration: Configuration) -> float:
+        mean = _mean(table, configuration)
+        return -math.inf if mean is None else sign * mean
+
+    cells: Cells = {}
+    for configuration in sorted(configurations, key=score):  # the best is written last
+        training = configuration.training
+        cells[f"{training.learning_rate:.4g}", training.batch_size] = configuration
+    return cells
+
+
+def _grid(table: SweepTable, cells: Cells, best: set[str]) -> Any:
+    sizes = sorted({size for _, size in cells})
+    rates = sorted({rate for rate, _ in cells}, key=float)
+    figure = new_figure("batch size", "learning rate")
+    figure.add_trace(
+        go.Heatmap(
+            x=[str(size) for size in sizes],
+            y=rates,
+            z=[[_mean(table, cells.get((rate, size))) for size in sizes] for rate in rates],
+            text=[[_cell_text(table, cells.get((rate, size)), best) for size in sizes] for rate in rates],
+            texttemplate="%{text}",
+            textfont={"size": 12},
+            coloraxis="coloraxis",
+            xgap=2,
+            ygap=2,
+            hoverinfo="skip",
+        )
+    )
+    empty = [(str(size), rate, _mark(c)) for (rate, size), c in cells.items() if _mean(table, c) is None]  # no colour
+    marks = {key: [cell[i] for cell in empty] for i, key in enumerate(("x", "y", "text"))}
+    figure.add_trace(go.Scatter(mode="text", hoverinfo="skip", showlegend=False, **marks))
+    figure.update_xaxes(type="category", categoryorder="array", categoryarray=[str(size) for size in sizes])
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=rates)
+    return figure
+
+
+def _squares(table: SweepTable, cells: Cells, best: set[str]) -> Any:
+    figure = new_figure("batch size", "learning rate")
+    means = {key: mean for key, c in cells.items() if (mean := _mean(table, c)) is not None}
+    empty = [key for key in cells if key not in means]
+    figure.add_trace(
+        go.Scatter(
+            mode="markers",
+            x=[size for _, size in means],
+            y=[float(rate) for rate, _ in means],
+            marker={
+                "symbol": "square",
+                "size": 12,
+                "color": list(means.values()),
+                "coloraxis": "coloraxis",
+                "line": {"color": INK, "width": [2 if cells[key].key in best else 0 for key in means]},
+            },
+            text=[f"batch {size}, rate {rate}: {number(mean)}" for (rate, size), mean in means.items()],
+            hoverinfo="text",
+            showlegend=False,
+        )
+    )
+    marks = {
+        "x": [size for _, size in empty],
+        "y": [float(rate) for rate, _ in empty],
+        "text": [_mark(cells[key]) for key in empty],
+    }
+    figure.add_trace(go.Scatter(mode="text", hoverinfo="skip", showlegend=False, **marks))
+    batch_axis(figure, [size for _, size in cells])
+    log_axis(figure, "y", [float(rate) for rate, _ in cells])
+    return figure
+
+
+def _mark(configuration: Configuration) -> str:
+    """Why there is no figure."""
+    return FAILED if configuration.broken else STOPPED
+
+
+def _color_axis(table: SweepTable) -> dict[str, Any]:
+    """Dark is good, and means the same in the plots of all choices."""
+    means = [mean for c in table.baselines if (mean := _mean(table, c)) is not None]
+    limits = {"cmin": min(means), "cmax": max(means)} if table.settings and len(set(means)) > 1 else {}
+    scale = "Blues" if table.plan.objective.mode == "max" else "Blues_r"
+    return {"colorscale": scale, "colorbar": COLORBAR, **limits}
+
+
+def _mean(table: SweepTable, configuration: Configuration | None) -> float | None:
+    summary = configuration.summary(table.plan.objective.metric) if configuration else None
+    return summary.mean if summary is not None and math.isfinite(summary.mean) else None
+
+
+def _cell_text(table: SweepTable, configuration: Configuration | None, best: set[str]) -> str:
+    if configuration is None:
+        return ""
+    mean = _mean(table, configuration)
+    text = ("" if mean is None else number(mean)) + (f" {FAILED}" if configuration.broken else "")
+    return f"<b>{text}</b>" if configuration.key in best else text

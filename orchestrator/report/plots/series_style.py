@@ -1,0 +1,63 @@
+"""How a plot tells the choices of settings apart, where a sweep varies more than batch size, learning rate and seed.
+
+A choice has one colour wherever the batch size is on an axis, and one dash wherever colour is the batch size.
+"""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from plotly.colors import qualitative
+
+from orchestrator.analysis.equal_budget import choices
+from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.report.plots.deployment import HEIGHT, INK
+from orchestrator.sweep.labels import settings_words
+
+COLORS = qualitative.D3
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,6px")  # with COLORS: 70 pairs
+NAME_WIDTH = 48  # characters: what a legend has room for on a phone
+LEGEND_LINE = 19  # pixels
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Look:
+    """One choice of the settings. A sweep that varies none has one, without a name."""
+
+    choice: str = ""  # in words, as `fair.choices` has them
+    color: str = INK
+    dash: str = "solid"
+
+    def name(self, otherwise: str) -> str:
+        """For a legend, on lines that fit; `otherwise` where there is nothing to choose."""
+        return "<br>".join(map(html.escape, textwrap.wrap(self.choice, NAME_WIDTH))) or html.escape(otherwise)
+
+
+def by_choice(
+    table: SweepTable, items: Iterable[T], configuration: Callable[[T], Configuration]
+) -> list[tuple[Look, list[T]]]:
+    """The items of each choice, in their order; the choices in the sweep's, those without an item left out."""
+    names = choices(table)
+    groups: dict[str, list[T]] = defaultdict(list)
+    for item in items:
+        found = configuration(item)
+        groups[names[found.training.batch_size, settings_words(found.config, table.settings)]].append(item)
+    looks = {
+        choice: Look(choice, COLORS[index % len(COLORS)], DASHES[index % len(DASHES)]) if choice else Look()
+        for index, choice in enumerate(dict.fromkeys(names.values()))
+    }
+    return [(look, groups[choice]) for choice, look in looks.items() if choice in groups]
+
+
+def name_choices(figure: Any, looks: Sequence[Look]) -> None:
+    """A legend even of one choice. It stands above the plot and takes of its height what is added here."""
+    if any(look.choice for look in looks):
+        lines = sum(look.name("").count("<br>") + 1 for look in looks)
+        figure.update_layout(height=HEIGHT + LEGEND_LINE * lines, showlegend=True, legend_tracegroupgap=0)

@@ -1,0 +1,44 @@
+"""Which of a sweep's trials miss its goals, said while it runs: to the journal, to MLflow and on the screen.
+
+A result as such knows no goals: it is stored once, and sweeps with other goals find it (see `goals.judged`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from orchestrator.analysis.goals import judged
+from orchestrator.analysis.plan_file import StoredTrial, stored_plan
+from orchestrator.analysis.table import make_table
+from orchestrator.running.observer import Observer
+from orchestrator.sweep.plan import Plan, Trial
+from trainables.config.trial import VariantConfig
+from trainables.results import Report, TrialResult
+
+
+class Judged:
+    """An observer that passes everything on, and gives a variant that misses a goal the status `goal_missed`."""
+
+    def __init__(self, plan: Plan, observer: Observer) -> None:
+        self._plan = stored_plan(plan)
+        self._observer = observer
+        self._relatives: dict[str, dict[str, TrialResult]] = defaultdict(dict)  # parent -> its variants' results
+
+    def started(self, trial: Trial) -> None:
+        self._observer.started(trial)
+
+    def report(self, trial_id: str, report: Report) -> None:
+        self._observer.report(trial_id, report)
+
+    def waits(self, trial_id: str, reason: str) -> None:
+        self._observer.waits(trial_id, reason)
+
+    def ended(self, result: TrialResult) -> None:
+        self._observer.ended(self._judge(result, result.config) if isinstance(result.config, VariantConfig) else result)
+
+    def _judge(self, result: TrialResult, config: VariantConfig) -> TrialResult:
+        relatives = self._relatives[config.parent]
+        relatives[result.id] = result
+        trials = tuple(StoredTrial(id=one.id, config=one.config) for one in relatives.values())
+        row = judged(make_table(self._plan.model_copy(update={"trials": trials}), relatives)).row(result.id)
+        return result if row is None or row.result is None else row.result

@@ -1,0 +1,54 @@
+"""Keeps the plan on the storage up to date, while results add trials to it."""
+
+from __future__ import annotations
+
+from orchestrator.adaptive.resolve import Outlook
+from orchestrator.analysis.plan_file import PLAN, save_plan, stored_plan
+from orchestrator.sweep.plan import Plan, Trial
+from trainables.results import Report, TrialResult
+from trainables.storage import Storage, sweep_file
+
+GROWTH = 1.02  # of the variants known, before a large plan is written again
+
+
+class PlanKeeper:
+    """An observer that keeps the sweep's stored plan whole: the variants become known while it runs.
+
+    What an earlier run has stored stands until this one has seen all results: before, it knows of fewer variants.
+    Writing takes as long as the plan is large, so a large one is written when it has grown by a fiftieth, and at the
+    end; up to fifty variants, each is written at once.
+    """
+
+    def __init__(self, plan: Plan, storage: Storage) -> None:
+        self._plan, self._storage = plan, storage
+        self._outlook = Outlook(plan)
+        self._stored: tuple[int, int] | None = None  # by this run: variants known, and how many are to come
+        if not storage.exists(sweep_file(plan.sweep.name, PLAN)):
+            self.save()
+
+    def started(self, trial: Trial) -> None:
+        if self._stored is None:
+            self.save()
+
+    def report(self, trial_id: str, report: Report) -> None:
+        pass
+
+    def waits(self, trial_id: str, reason: str) -> None:
+        pass
+
+    def ended(self, result: TrialResult) -> None:
+        self._outlook.learn([result])
+        if self._stored is None or self._stored == self._size:
+            return
+        if self._outlook.is_settled or self._outlook.beyond > GROWTH * self._stored[0]:
+            self.save()
+
+    def save(self) -> None:
+        """What is known now."""
+        if self._stored != self._size:
+            self._stored = self._size
+            save_plan(self._storage, stored_plan(self._plan, self._outlook.known, self._outlook.waiting))
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self._outlook.beyond, self._outlook.waiting

@@ -1,0 +1,242 @@
+"""How far a sweep has come, worked out from what its driver is told. No output here: see display.py."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.adaptive.resolve import Outlook
+from orchestrator.analysis.table import MEASURED
+from orchestrator.sweep.labels import describe, swept_settings
+from orchestrator.sweep.plan import Plan, Trial
+from orchestrator.text import plural
+from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
+from trainables.results import Report, Status, TrialResult
+
+LATE_SECONDS = 60.0  # the shortest silence of a trial that says that it no longer goes at its pace
+Clock = Callable[[], float]  # seconds, never going back
+Kind = tuple[str, int]  # baseline, variant or probe; batch size
+
+
+@dataclass
+class Mean:
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, value: float) -> None:
+        self.total += value
+        self.count += 1
+
+    @property
+    def value(self) -> float:
+        return self.total / self.count
+
+
+@dataclass
+class Running:
+    trial: Trial
+    since: float
+    last: Report | None = None
+    heard: float = 0.0  # when it gave its last reading, or began
+    longest: float = 0.0  # seconds between two readings, so far
+    waits: str | None = None  # for what, while it has no workers
+
+    @property
+    def fraction(self) -> float | None:
+        return budget_fraction(self.trial.config, self.last)
+
+
+def budget_fraction(config: AnyTrialConfig, last: Report | None) -> float | None:
+    """Share of the budget that is done at a reading; None for variants, whose steps are of several kinds."""
+    if not isinstance(config, BaselineConfig):
+        return None
+    if last is None:
+        return 0.0
+    budget = config.training.budget
+    done = {"examples": last.examples, "steps": last.step, "seconds": last.seconds}.get(budget.unit)
+    return None if done is None else min(1.0, done / budget.amount)
+
+
+@dataclass(frozen=True)
+class TimeLeft:
+    seconds: float
+    is_least: bool  # some trials are of a kind that has not been timed yet
+
+
+class Progress:
+    """An observer (see ledger.py) that counts. `total` follows the plan as trials are asked for."""
+
+    def __init__(self, plan: Plan, clock: Clock = time.monotonic, earlier: str = "") -> None:
+        """`earlier`: what became of the sweep's earlier trials, if they are no longer its trials (see stored.py)."""
+        self.plan = plan
+        self.running: dict[str, Running] = {}
+        self.results: dict[str, TrialResult] = {}
+        self.found = 0  # ended before this run
+        self.has_started = False
+        self._earlier = earlier
+        self.best: TrialResult | None = None
+        self.began = clock()
+        self._clock = clock
+        self._settings = swept_settings(plan.sweep)
+        self._seconds: dict[Kind, Mean] = defaultdict(Mean)  # of a trial, from its start to its end
+        self._outlook = Outlook(plan)
+        self._outlook.learn(())
+        self._asked = 0  # how many of the trials that results have asked for are counted in _baselines
+        self._baselines = Counter(map(_kind, plan.trials))  # known and not ended, probes among them
+
+    # -- told by the driver -------------------------------------------------------------------------------------------
+
+    def started(self, trial: Trial) -> None:
+        self.has_started = True
+        self.running[trial.id] = Running(trial, self._clock(), heard=self._clock())
+
+    def report(self, trial_id: str, report: Report) -> None:
+        if (running := self.running.get(trial_id)) is not None:
+            now = self._clock()
+            gap = 0.0 if running.waits else now - running.heard
+            running.last, running.waits = report, None
+            running.heard, running.longest = now, max(running.longest, gap)
+
+    def waits(self, trial_id: str, reason: str) -> None:
+        if trial_id in self.running:
+            self.running[trial_id].waits = reason
+
+    def ended(self, result: TrialResult) -> None:
+        running = self.running.pop(result.id, None)
+        self.results[result.id] = result
+        if running is None:
+            self.found += 1
+        elif result.status in MEASURED:
+            self._seconds[_kind(running.trial)].add(self._clock() - running.since)
+        self._keep_best(result)
+        self._outlook.learn([result])
+        self._baselines.update(_kind(trial) for trial in self._outlook.asked[self._asked :] if not _is_variant(trial))
+        self._asked = len(self._outlook.asked)
+        self._baselines.subtract([] if _is_variant(result) else [_kind(result)])
+
+    # -- worked out ---------------------------------------------------------------------------------------------------
+
+    @property
+    def elapsed(self) -> float:
+        return self._clock() - self.began
+
+    def seconds_of(self, running: Running) -> float:
+        """How long it has been running."""
+        return self._clock() - running.since
+
+    @property
+    def total(self) -> int:
+        """Trials of the sweep, as far as they are known; variants without a parent yet count as one each."""
+        return self._outlook.total
+
+    @property
+    def at_work(self) -> list[Running]:
+        """Those that have workers and give readings at their pace."""
+        return [running for running in self.running.values() if running.waits is None and not self._is_late(running)]
+
+    def _is_late(self, running: Running) -> bool:
+        """Whether a trial has been silent for so long that the pace it had says nothing of what is to come."""
+        if running.last is not None:
+            return self._clock() - running.heard > max(LATE_SECONDS, 4 * running.longest)
+        expected = self._mean_seconds(_kind(running.trial))
+        return expected is not None and self._clock() - running.since > LATE_SECONDS + 3 * expected
+
+    @property
+    def silence(self) -> float:
+        """Seconds since any trial gave a reading, began or ended."""
+        return self._clock() - max((running.heard for running in self.running.values()), default=self._clock())
+
+    @property
+    def waiting(self) -> int:
+        return max(0, self.total - len(self.results) - len(self.running))
+
+    @property
+    def examples_per_second(self) -> float | None:
+        """Over all trials that are training now, from the last reading of each; None before the first."""
+        rates = [r.last.metrics.get("examples_per_second") for r in self.at_work if r.last is not None]
+        known = [rate for rate in rates if rate is not None]
+        return sum(known) if known else None
+
+    @property
+    def failures(self) -> Counter[Status]:
+        """Endings other than completed, counted."""
+        return Counter(r.status for r in self.results.values() if r.status is not Status.COMPLETED)
+
+    @property
+    def opening_words(self) -> str:
+        """How much was there before the first trial started: `3 of 12 trials had a result already`. Often empty."""
+        if not self.found and not self._earlier:
+            return ""
+        words = f"{self.found} of {plural(self.total, 'trial')} had a result already"
+        return f"{words}; {self._earlier}" if self._earlier else words
+
+    def describe(self, trial: TrialResult | Trial) -> str:
+        """A trial in the words that tell it from all others of its sweep."""
+        return describe(trial.config, self._settings)
+
+    def objective_of(self, result: TrialResult) -> float | None:
+        estimate = result.metrics.get(self.plan.sweep.objective.metric)
+        return estimate.value if estimate is not None and result.status in MEASURED else None
+
+    def time_left(self) -> TimeLeft | None:
+        """From the mean time of trials of the same kind and batch size, spread over as many as run now.
+
+        None while nothing has been timed, and while nobody is at work: then there is no pace to tell it from. It is a
+        guess: gangs are not always all busy, and variants wait for parents.
+        """
+        if not self.running and not self.waiting:
+            return TimeLeft(0.0, False)
+        at_work = self.at_work
+        if self.running and not at_work:
+            return None
+        work, untimed = 0.0, len(self.running) - len(at_work)
+        for running in at_work:
+            expected, elapsed = self._expected(running), self._clock() - running.since
+            untimed += expected is None
+            work += 0.0 if expected is None else max(0.0, expected - elapsed)
+        for key, count in self._waiting_kinds().items():
+            mean = self._mean_seconds(key)
+            untimed += count if mean is None else 0
+            work += 0.0 if mean is None else count * mean
+        if work == 0 and untimed:
+            return None
+        return TimeLeft(work / max(1, len(at_work)), untimed > 0)
+
+    def _expected(self, running: Running) -> float | None:
+        """Seconds a running trial will have taken: by its own share of the budget, else by its like."""
+        fraction = running.fraction
+        if fraction:
+            return (self._clock() - running.since) / fraction
+        return self._mean_seconds(_kind(running.trial))
+
+    def _mean_seconds(self, key: Kind) -> float | None:
+        """Of trials like these; of the same kind at any batch size, if none of these has ended yet."""
+        if key in self._seconds:
+            return self._seconds[key].value
+        alike = [mean for (kind, _), mean in self._seconds.items() if kind == key[0]]
+        return sum(mean.total for mean in alike) / sum(mean.count for mean in alike) if alike else None
+
+    def _waiting_kinds(self) -> Counter[Kind]:
+        kinds = self._baselines.copy()
+        kinds.subtract(_kind(r.trial) for r in self.running.values() if not _is_variant(r.trial))
+        kinds = +kinds
+        if (variants := self.waiting - kinds.total()) > 0:
+            kinds["variant", 0] = variants
+        return kinds
+
+    def _keep_best(self, result: TrialResult) -> None:
+        value, sign = self.objective_of(result), 1.0 if self.plan.sweep.objective.mode == "max" else -1.0
+        best = None if self.best is None else self.objective_of(self.best)
+        if value is not None and (best is None or sign * value > sign * best):
+            self.best = result
+
+
+def _is_variant(trial: Trial | TrialResult) -> bool:
+    return isinstance(trial.config, VariantConfig)
+
+
+def _kind(trial: Trial | TrialResult) -> Kind:
+    config = trial.config
+    return config.kind, 0 if isinstance(config, ProbeConfig) else config.training.batch_size

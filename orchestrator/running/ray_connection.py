@@ -1,0 +1,266 @@
+"""Ray, started or joined, and quiet.
+
+Started locally it listens on this machine alone, and dies with the driver, also when that is killed. Its workers
+inherit the driver's environment: what is secret in there need not be written down for them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import ray
+from ray._private.resource_and_label_spec import ResourceAndLabelSpec
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+from orchestrator.machine.environment import never_through_a_proxy
+from orchestrator.machine.ray_folder import ray_folder
+from orchestrator.remote.token import auth_token
+from orchestrator.running.resources import Node, node_of
+from orchestrator.running.watch import HeadLostError
+
+_DRIVER_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the only way to have Tune print nothing
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # processes stay where the user is, so that relative paths mean what they say
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: trials go on from their checkpoints, nothing needs a farewell
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a result that ends a trial carries no objective
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "60",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Tune's own state is never read
+    "TUNE_MAX_PENDING_TRIALS_PG": "8",  # gangs that may start at one time
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
+}
+_CLUSTER_ENVIRONMENT = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # a lost worker is noticed at once; the default is 2 s
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "120",  # one that was cut off may never answer; the default is 10 min
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",  # then it asks whether it is still wanted, and waits again
+}
+_LOCAL_ENVIRONMENT = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away; one process less for each gang
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+LOOPBACK = "127.0.0.1"
+# Without it Ray replaces a loopback address by one that others reach, and listens there. Its name says where that is
+# the default; it holds on every system, and for Ray's daemons and workers as well.
+_NO_CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+CONNECT_SECONDS = 5.0
+START_ATTEMPTS = 5
+PAUSE_SECONDS = 5.0  # before another attempt: what the last one started is on its way out meanwhile
+LOCAL_OBJECT_STORE_BYTES = 100 << 20  # messages only: data is mapped from files
+
+
+@dataclass(frozen=True)
+class RaySettings:
+    """`address`: None starts Ray here, or joins the cluster whose job this process is; `auto` or host:port joins."""
+
+    address: str | None = None
+    num_cpus: int | None = None  # of the local Ray; None: those this process may use
+    include_dashboard: bool = False  # of the local Ray; it takes a dozen processes and five seconds to start
+    show_worker_output: bool = False
+
+
+class RayStartError(RuntimeError):
+    """Ray's daemons did not start in the time that Ray gives them, or no cluster answers at the address."""
+
+
+@contextlib.contextmanager
+def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterator[None]:
+    """Ray, for as long as the context lasts. A connection that is there already is used as it is, and left.
+
+    `search_path`: folders in which the workers find a user's modules.
+    """
+    for name, value in _DRIVER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if ray.is_initialized():
+        yield
+        return
+    # What Ray's daemons have to say of workers that died is told by the trials' results.
+    ray._private.worker._worker_logs_enabled = settings.show_worker_output
+    with contextlib.nullcontext() if _address(settings) else ray_folder() as folder:
+        with _signals_left_alone():
+            start(settings, search_path, folder)
+        try:
+            yield
+        except HeadLostError:
+            # A farewell to nobody: Ray would end this process, in its own words.
+            atexit.unregister(ray.shutdown)
+            raise
+        except BaseException:
+            _shut_down()
+            raise
+        _shut_down()
+
+
+@contextlib.contextmanager
+def _signals_left_alone() -> Iterator[None]:
+    """SIGTERM stays with whoever has it. Ray would install a handler that ends Python with exit code 15, and over it
+    one in C++ that prints its frames and aborts: neither leaves a sweep the time for a farewell.
+    """
+    constants, utils = ray._private.ray_constants, ray._private.utils
+    aborts, installs = constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER, utils.set_sigterm_handler
+    constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER, utils.set_sigterm_handler = True, lambda handler: None
+    try:
+        yield
+    finally:
+        constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER, utils.set_sigterm_handler = aborts, installs
+
+
+def _shut_down() -> None:
+    """While Ray shuts down, other threads run, and a reference of Ray's that one of them frees then ends the process.
+
+    At once, with exit code 1 and not a word (`QuickExit` in Ray's core worker). It is the garbage collector that frees
+    them, in whichever thread it runs; so it runs before, and not meanwhile.
+    """
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def starts_its_own(settings: RaySettings) -> bool:
+    """Whether `connected` would start a Ray here: then it may be started again."""
+    return not ray.is_initialized() and _address(settings) is None
+
+
+def _address(settings: RaySettings) -> str | None:
+    return settings.address or os.environ.get("RAY_ADDRESS")
+
+
+def start(settings: RaySettings, search_path: Sequence[str] = (), folder: str | None = None) -> None:
+    """Connect to the cluster at the address, or start a local one, which keeps its files in `folder`.
+
+    Raises RayStartError if there is none to be had.
+    """
+    environment = dict(_CLUSTER_ENVIRONMENT)
+    if cache := os.environ.get("PARETUNE_CACHE"):  # else each node's own
+        environment["PARETUNE_CACHE"] = cache
+    if search_path:
+        environment["PYTHONPATH"] = os.pathsep.join([*search_path, *filter(None, [os.environ.get("PYTHONPATH")])])
+    quiet: dict[str, Any] = {"log_to_driver": settings.show_worker_output, "logging_level": logging.ERROR}
+    if address := _address(settings):
+        never_through_a_proxy(address.rpartition(":")[0].strip("[]"))
+        _check_listens(_last_started() if address == "auto" else address)
+        # Within a job, what is said here may have been said to the job too (`submit --env`): then this holds.
+        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
+        try:
+            ray.init(address=address, runtime_env={"env_vars": environment}, **quiet)
+        except ConnectionError as error:
+            raise RayStartError(f"no Ray cluster answers at {address}: {error}") from error
+        return
+    cpus = settings.num_cpus or usable_cpus()
+    environment |= _LOCAL_ENVIRONMENT
+    _provide_token()
+    patiently(lambda: _start_local(cpus, environment, settings.include_dashboard, {**quiet, "_temp_dir": folder}))
+
+
+def _provide_token() -> None:
+    """Ray's daemons and workers inherit it. Without one, Ray would make it, in a file that others can read."""
+    if auth_token() is None:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    AuthenticationTokenLoader.instance().reset_cache()  # this process may have looked for it before
+
+
+def patiently(start: Callable[[], object]) -> None:
+    """Start Ray's daemons on this machine, again if they were not ready in time. Raises RayStartError."""
+    for attempt in range(START_ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE_SECONDS)
+        try:
+            start()
+            return
+        except Exception as error:  # Ray gives its daemons 30 s, which a busy machine may exceed, and no type to it
+            if not any(words in str(error) for words in ("timed out during startup", "Failed to start GCS")):
+                raise
+    raise RayStartError(
+        f"Ray did not start here: {START_ATTEMPTS} times its daemons were not ready within its 30 s, so this machine "
+        "is very busy. Run the same command again when less else runs; nothing is lost"
+    )
+
+
+def node_to_start(settings: RaySettings) -> Node | None:
+    """What the Ray that `connected` would start here will have; None where it joins one, or is connected already."""
+    if not starts_its_own(settings):
+        return None
+    spec = ResourceAndLabelSpec(num_cpus=settings.num_cpus or usable_cpus())
+    found = spec.resolve(is_head=True, node_ip_address=LOOPBACK)
+    return node_of({"CPU": found.num_cpus, "GPU": found.num_gpus} | (found.resources or {}), found.labels or {})
+
+
+def usable_cpus() -> int:
+    """Those that this process may run on, and no more than a container's quota of processor time, which Ray reads."""
+    return min(len(os.sched_getaffinity(0)), max(1, int(ray._private.utils.get_num_cpus(True))))
+
+
+def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: bool, quiet: dict[str, Any]) -> None:
+    # Known beforehand, so that helpers of Ray Train that look for "the" cluster do not find another on this machine.
+    port = _free_port()
+    own = {"RAY_GCS_SERVER_PORT": str(port), _NO_CLUSTERS: "0"}
+    os.environ |= own
+    constants: Any = ray._private.ray_constants
+    services: Any = ray._private.services
+    with_clusters, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
+    # What is sent to the driver's whole group, as by a terminal or `timeout`, is for the driver to heed: without its
+    # Ray it could say no farewell. Ray itself does the same on Windows; the daemons end with the driver all the same.
+    starts, services.ConsolePopen = services.ConsolePopen, partial(services.ConsolePopen, process_group=0)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=include_dashboard,
+            dashboard_host=LOOPBACK,
+            object_store_memory=LOCAL_OBJECT_STORE_BYTES,
+            _system_config={"prestart_worker_first_driver": False},  # none of them would fit our processes' environment
+            runtime_env={"env_vars": {**environment, "RAY_ADDRESS": f"{LOOPBACK}:{port}"}},
+            _node_ip_address=LOOPBACK,
+            **quiet,
+        )
+    finally:
+        services.ConsolePopen = starts
+        constants.ENABLE_RAY_CLUSTER = with_clusters
+        for name in own:
+            del os.environ[name]
+
+
+def _last_started() -> str:
+    """Where `ray start` left word of a cluster on this machine, which may have died since; "" if nowhere."""
+    return ray._private.services.canonicalize_bootstrap_address("auto") or ""
+
+
+def _check_listens(address: str) -> None:
+    """Ray itself asks for minutes before it says that nobody is there."""
+    host, _, port = address.rpartition(":")
+    if address.startswith("ray://"):
+        raise RayStartError(
+            f"{address} is a Ray Client address, which Ray Tune does not take; give the cluster's own, host:6379, on "
+            "one of its machines, or send the sweep there with: paretune submit"
+        )
+    if not host or not port.isdigit():
+        return  # auto, and whatever else Ray resolves
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise RayStartError(f"nothing listens at {address} ({error}): is the Ray cluster up?") from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

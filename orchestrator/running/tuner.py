@@ -1,0 +1,275 @@
+"""Runs a sweep: the one file that builds a Tuner.
+
+Tune places gangs, keeps their trials apart and asks the scheduler whom to stop. What it writes is thrown away: results
+are on the sweep's storage, and running the same sweep again goes on from there.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.execution import class_cache
+
+from orchestrator.adaptive import early_answer as answered
+from orchestrator.running.early_stopping import PerBatchSize
+from orchestrator.running.gang import Ending, Gang
+from orchestrator.running.hand_over import handed_over
+from orchestrator.running.ledger import Ledger, tell_errors
+from orchestrator.running.observer import Observer
+from orchestrator.running.patience import Patience
+from orchestrator.running.ray_connection import RaySettings, connected, node_to_start, starts_its_own
+from orchestrator.running.resources import (
+    Node,
+    check,
+    check_precision,
+    cluster_nodes,
+    eligible,
+    need_of,
+    remove_reservation,
+    reservations,
+)
+from orchestrator.running.searcher import Admission
+from orchestrator.running.watch import AtWork, HeadLostError, RayLostError, Watch, breaking_off, check_own_daemons
+from orchestrator.sweep.plan import Plan
+from trainables.results import Report, Status, TrialResult
+from trainables.storage import Storage, sweep_file
+from trainables.worker.handover import AWS_CREDENTIALS
+from trainables.worker.ray_worker import WorkerGroupConfig
+
+BEHIND = "behind the others of its batch size"
+RAY_RESTARTS = 3  # of a Ray of our own that ends under the sweep
+GANG_RETRIES = 2  # of one trial, when its gang itself was lost
+
+
+class Interrupted(Exception):  # noqa: N818 - somebody pressed Ctrl-C; nothing is wrong
+    """The sweep was stopped before its end. Running it again goes on where it stopped."""
+
+    def __init__(self, ended: int, known: int) -> None:
+        super().__init__(f"stopped with {ended} of {known} trials ended; the same command again goes on from here")
+        self.ended = ended
+        self.known = known
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    results: Mapping[str, TrialResult]  # of every trial of the sweep, by id
+    found: tuple[str, ...]  # trials that were not run, because their result was there
+
+
+def run_sweep(
+    plan: Plan,
+    storage: Storage,
+    observer: Observer,
+    *,
+    ray_settings: RaySettings | None = None,
+    earlier: Mapping[str, Sequence[Report]] | None = None,
+    retry_failed: bool = False,
+    tell: Callable[[str], None] = tell_errors,
+    runner: str = "trainables.trial:run_trial",
+) -> SweepOutcome:
+    """Run every trial of the plan that has no result yet, and the variants that follow from them.
+
+    If Ray is connected already, that connection is used and left open. Raises NeverFitsError before anything runs,
+    Interrupted on Ctrl-C, NobodyAtWorkError where Ray or all room for the trials is gone, and whatever an observer
+    raises.
+    """
+    ledger = Ledger(plan, storage, observer, earlier=earlier, retry_failed=retry_failed, tell=tell)
+    ledger.load()
+    settings, restarts = ray_settings or RaySettings(), 0
+    while not ledger.is_complete:
+        is_own = starts_its_own(settings)
+        try:
+            _run(ledger, storage, settings, runner)
+        except RayLostError as error:
+            restarts += 1
+            if not is_own or restarts > RAY_RESTARTS:
+                raise RayLostError(f"{error}. Nothing is lost: the same command goes on from here") from None
+            tell(f"{error}. It is started again, and trials go on from their checkpoints")
+    return SweepOutcome(ledger.results, tuple(ledger.found))
+
+
+def _run(ledger: Ledger, storage: Storage, settings: RaySettings, runner: str) -> None:
+    """With one Ray, from its start to the sweep's end."""
+    sweep = ledger.plan.sweep
+    if (here := node_to_start(settings)) is not None:
+        _with_room(ledger, (here,))  # before seconds are spent on starting Ray
+    with (
+        connected(settings, sweep.facts.search_path),
+        handed_over(storage) as handover,
+        tempfile.TemporaryDirectory(prefix="paretune-") as scratch,
+    ):
+        resources, nodes = sweep.resources, _with_room(ledger, cluster_nodes())
+        template = WorkerGroupConfig(
+            num_workers=1,
+            cpus_per_worker=resources.cpus_per_worker,
+            gpus_per_worker=0,
+            accelerator_type=resources.accelerator_type,
+            node_labels=resources.node_labels,
+            no_progress_s=60 * resources.no_progress_minutes,
+            storage=storage.uri if storage.is_local else storage.label,
+            handover=handover,
+            runner=runner,
+            scratch=scratch if storage.is_local else sweep_file(sweep.name, "ray"),
+        )
+        _tune(ledger, Admission(ledger, nodes, template, resources.max_concurrent_trials), scratch)
+
+
+def _with_room(ledger: Ledger, nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """The nodes that the sweep may use. Raises NeverFitsError if one of its trials could not run there, even alone."""
+    resources, trials = ledger.plan.sweep.resources, ledger.open_trials()
+    found = eligible(nodes, resources)
+    check_precision(((trial.id, trial.config) for trial in trials), found)
+    check(((trial.id, need_of(trial.config, found, resources.cpus_per_worker).claim) for trial in trials), found)
+    return found
+
+
+def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(AWS_CREDENTIALS)  # Ray's agent would log them
+    sweep = ledger.plan.sweep
+    driver = Driver(ledger, admission)
+    stopping = sweep.early_stopping
+    ended = [result for result in ledger.results.values() if ledger.trials[result.id].may_stop_early]
+    scheduler = PerBatchSize(sweep, stopping, ended) if stopping else None
+    # A gang takes a sliver of the resource that stands for the driver's own node: no CPU, and it runs here.
+    own_node: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    here = tune.PlacementGroupFactory([{f"node:{own_node}": 0.001}])
+    tuner = tune.Tuner(
+        tune.with_resources(Gang, here),
+        tune_config=tune.TuneConfig(
+            search_alg=admission,
+            scheduler=scheduler,
+            num_samples=-1,
+            reuse_actors=True,
+            metric="objective",
+            mode=sweep.objective.mode,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=scratch,
+            verbose=0,
+            callbacks=[driver],
+            failure_config=tune.FailureConfig(max_failures=GANG_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            stop=Answered(ledger),
+        ),
+    )
+    kept = set(reservations())
+    try:
+        with breaking_off():
+            tuner.fit()
+    except BaseException as error:
+        if isinstance(lost := driver.error or error, HeadLostError):
+            raise lost from None  # nobody is left to be told of an end
+        if not isinstance(error, KeyboardInterrupt):
+            check_own_daemons()  # it may be Tune that has noticed first; nobody is left to be told of an end then
+        driver.kill_gangs()
+        _free(kept)
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(len(ledger.results), len(ledger.trials)) from None
+        raise driver.error or error from None
+    _free(kept)
+
+
+def _free(kept: set[str]) -> None:
+    """What this sweep has reserved."""
+    for name in set(reservations()) - kept:
+        remove_reservation(name)
+
+
+def _name(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+class Answered(tune.Stopper):
+    """Ends a trial that has told all that is asked of it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Asked before the ledger is told of this reading, so it ends a trial one reading later than it could."""
+        return self._ledger.has_answered(result["config"]["trial"])
+
+    def stop_all(self) -> bool:
+        return False
+
+
+class Driver(tune.Callback):
+    """Passes on what Tune is told by the gangs. Tune hides an error raised here, so the first one is kept."""
+
+    def __init__(self, ledger: Ledger, admission: Admission) -> None:
+        self.error: BaseException | None = None
+        self._ledger = ledger
+        self._gangs: dict[Any, None] = {}
+        self._at_work = AtWork()
+        self._watch = Watch(self._at_work, admission, ledger.tell)
+        self._patience = Patience(ledger.tell)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Many times a second, also while no gang has anything to say."""
+        self._do(self._watch.look)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._gangs[trial.temporary_state.ray_actor] = None
+        self._at_work.running[trial.config["trial"]] = None
+        self._do(lambda: self._ledger.started(trial.config["trial"]))
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._do(lambda: self._take(trial.config["trial"], result))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune ends a trial when its last result says so, and also when the scheduler stops it."""
+        name = trial.config["trial"]
+        self._at_work.running.pop(name, None)
+        if name not in self._ledger.results:
+            reason = answered.REASON if self._ledger.has_answered(name) else BEHIND
+            self._do(lambda: self._ledger.ended_as(name, Status.STOPPED_EARLY, reason))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The gang itself was lost, and again when it was retried."""
+        self._at_work.running.pop(trial.config["trial"], None)
+        reason = "the process that drives the trial's workers was lost"
+        details = Path(trial.error_file).read_text(errors="replace")  # Tune's own `get_error` looks where it is not yet
+        self._do(lambda: self._ledger.ended_as(trial.config["trial"], Status.FAILED, reason, details))
+
+    def kill_gangs(self) -> None:
+        """At once, whatever they are doing; their workers and reservations go with them."""
+        for gang in self._gangs:
+            ray.kill(gang)
+
+    def _take(self, trial: str, result: dict[str, Any]) -> None:
+        self._at_work.running[trial] = result.get("waiting")
+        if "waiting" in result:
+            self._ledger.waits(trial, result["waiting"])
+        if "paused" in result:
+            self._ledger.waits(trial, "for the storage")
+            self._patience.failed(trial, result["paused"])
+            return
+        self._patience.works(trial)
+        if "report" in result:
+            self._ledger.report(trial, Report.model_validate_json(result["report"]))
+        if "result" in result:
+            self._ledger.ended(TrialResult.model_validate_json(result["result"]))
+        if "ending" in result:
+            ending = Ending.model_validate_json(result["ending"])
+            self._ledger.ended_as(trial, ending.status, ending.reason, ending.details)
+
+    def _do(self, action: Any) -> None:
+        try:
+            action()
+        except BaseException as error:
+            self.error = self.error or error
+            raise
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}

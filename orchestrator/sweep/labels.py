@@ -1,0 +1,84 @@
+"""What tells the trials of one sweep apart, beside batch size, learning rate, compression and seed, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from orchestrator.sweep.spec import Sweep
+from orchestrator.text import plural
+from trainables.config.compression import describe_chain
+from trainables.config.training import BatchSchedule, DataOrder, Optimizer, Schedule, Training
+from trainables.config.trial import AnyTrialConfig, ProbeConfig, TrainedConfig, VariantConfig
+
+OPTION = "task."
+
+# What may vary, by its name in a sweep file and in a training -> the words for one training
+SETTINGS: dict[str, Callable[[Training], str]] = {
+    "precision": lambda t: t.precision,
+    "num_workers": lambda t: plural(t.num_workers, "worker"),
+    "optimizer": lambda t: _options(t.optimizer),
+    "schedule": lambda t: _options(t.schedule),
+    "sharding": lambda t: t.sharding,
+    "data_order": lambda t: _options(t.data_order),
+    "batch_schedule": lambda t: _options(t.batch_schedule),
+    "sync_every_steps": lambda t: "every step" if t.sync_every_steps is None else f"every {t.sync_every_steps} steps",
+    "gradient_clip_norm": lambda t: "no clipping" if t.gradient_clip_norm is None else f"clip {t.gradient_clip_norm:g}",
+    "budget": lambda t: f"{t.budget.amount:g} {t.budget.unit}",
+}
+
+
+def swept_settings(sweep: Sweep) -> tuple[str, ...]:
+    """Names of the `SETTINGS`, and of the task's options as `task.<option>`, of which the file gives several values."""
+    options = [f"{OPTION}{key}" for key in sweep.task.swept]
+    return (*options, *(name for name in SETTINGS if len(getattr(sweep.parameters, name, ())) > 1))
+
+
+def varying_settings(configs: Iterable[TrainedConfig]) -> list[str]:
+    """Names, likewise, of what differs between these trials."""
+    configs = list(configs)
+    options = dict.fromkeys(f"{OPTION}{key}" for config in configs for key in config.task.options)
+    names = [*options, *SETTINGS]
+    return [name for name in names if len({setting_words(config, name) for config in configs}) > 1]
+
+
+def settings_words(config: TrainedConfig, names: Iterable[str]) -> str:
+    """The named settings of one trial: `group, bfloat16, 2 workers`."""
+    return ", ".join(setting_words(config, name) for name in names)
+
+
+def setting_words(config: TrainedConfig, name: str) -> str:
+    """A word stands for itself; a number needs the name of its option: `channels 32`."""
+    if not name.startswith(OPTION):
+        return SETTINGS[name](config.training)
+    key = name.removeprefix(OPTION)
+    value = config.task.options.get(key, "by default")
+    return f"{key} {value}" if key not in config.task.options or not isinstance(value, str) else value
+
+
+def _options(choice: Optimizer | Schedule | BatchSchedule | DataOrder) -> str:
+    """A choice and what is set otherwise than by default: `adamw weight_decay=0.1`."""
+    changed = choice.model_dump(exclude={"name"}, exclude_defaults=True)
+    return " ".join([choice.name, *(f"{key}={_plain(value)}" for key, value in changed.items())])
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(_plain, value))
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def describe(config: AnyTrialConfig, settings: Iterable[str] = ()) -> str:
+    """A trial in a few words, these settings among them: `batch 32, rate 0.025, dropout 0.1, int8, seed 0`."""
+    if isinstance(config, ProbeConfig):
+        return probe_words(config)
+    words = [f"batch {config.training.batch_size}", f"rate {config.training.learning_rate:.4g}"]
+    words += [setting_words(config, name) for name in settings]
+    if isinstance(config, VariantConfig):
+        words.append(describe_chain(config.chain))
+    return ", ".join([*words, f"seed {config.training.seed}"])
+
+
+def probe_words(config: ProbeConfig) -> str:
+    """A probe in a few words: `probe, adam, bfloat16, 2 workers`."""
+    words = ["probe", config.optimizer.name, config.precision]
+    return ", ".join([*words, f"{config.num_workers} workers"] if config.num_workers > 1 else words)

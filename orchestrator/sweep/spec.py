@@ -1,0 +1,179 @@
+"""The sweep: what one YAML file says, with every default filled in. FrozenConfig, and true to itself once it exists.
+
+`load_sweep` is the way to get one; how a file is read is told in `orchestrator.sweepfile`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+
+from trainables.config.base import FrozenConfig
+from trainables.config.compression import Compression
+from trainables.config.training import (
+    BatchSchedule,
+    Budget,
+    DataOrder,
+    FixedBatch,
+    NoiseScale,
+    Optimizer,
+    Precision,
+    Schedule,
+    Sharding,
+    Stored,
+)
+from trainables.config.trial import Measure, Scalar
+
+Mode = Literal["min", "max"]
+Rule = Literal["linear", "sqrt", "none"]
+Carried = Literal["beta1", "beta2", "weight_decay", "warmup"]
+GoalType = Literal[
+    "threshold", "min-improvement", "percent-min-improvement", "max-degradation", "percent-max-degradation"
+]
+
+
+class TaskChoice(FrozenConfig):
+    """The task as the file names it: a built-in name, or `package.module:Class`."""
+
+    name: str
+    options: dict[str, Scalar] = Field(default_factory=dict)  # of a swept one, the first value
+    swept: dict[str, tuple[Scalar, ...]] = Field(default_factory=dict)  # the options that are axes of the sweep
+
+    def combinations(self) -> tuple[dict[str, Scalar], ...]:
+        """All options of every model that the sweep trains; the last swept option changes fastest."""
+        values = itertools.product(*self.swept.values())
+        return tuple(self.options | dict(zip(self.swept, chosen, strict=True)) for chosen in values)
+
+
+class TaskFacts(FrozenConfig):
+    """What was found out about the task without training anything."""
+
+    metrics: dict[str, Mode]  # every metric of the task, `loss` among them, and which way is better
+    train_rows: int | None  # the fewest of all combinations; None: not known without importing the user's module
+    data: tuple[str, ...]  # fingerprints of all its data: one, or one per combination of swept options, in their order
+    code: str  # revision of the code that decides a result
+    search_path: tuple[str, ...] = ()  # folders in which a user's module is looked for, before sys.path
+    complete: bool = True  # False: only importing the user's module can tell the rest, so ids may still change
+    notes: tuple[str, ...] = ()  # what was found when the task was tried, and keeps nothing from being run
+
+
+class Objective(FrozenConfig):
+    """What is optimised: a metric on validation data. `target` is the value whose first reach is recorded."""
+
+    metric: str
+    mode: Mode
+    target: float | None = None
+
+
+class ScaledLearningRate(FrozenConfig):
+    """A rate that is known to be good at one batch size, carried to the others by a rule, times each multiplier.
+
+    `carry` names what of the optimizer and the schedule is carried with it (orchestrator.planning.scaling). `extend`:
+    how many rates may be added at a batch size whose best rate is at an end of those tried.
+    """
+
+    base: PositiveFloat
+    at_batch_size: PositiveInt | None = None
+    rule: Rule
+    multipliers: tuple[PositiveFloat, ...] = Field((1.0,), min_length=1)
+    carry: tuple[Carried, ...] = ()
+    extend: int = Field(0, ge=0)
+
+
+class AutoBatchSize(FrozenConfig):
+    """The batch size is to be found, by trials whose results ask for further ones (see orchestrator.stages)."""
+
+    smallest: PositiveInt = 8
+    largest: PositiveInt | None = None  # None: as far as the training rows and the budget go
+    fit_sizes: int = Field(3, ge=3)  # batch sizes, spread over the range, at which the learning rate is tuned
+    confirm_seeds: int = Field(4, ge=2)  # fresh seeds for every batch size that is still in question then
+
+
+class Parameters(FrozenConfig):
+    """The grid. Every tuple is one axis; the sweep runs their product."""
+
+    batch_size: tuple[PositiveInt, ...] | AutoBatchSize
+    micro_batch_size: PositiveInt | None = None  # upper limit of one forward pass on one worker, not an axis
+    learning_rate: ScaledLearningRate | tuple[PositiveFloat, ...]
+    optimizer: tuple[Optimizer, ...]
+    schedule: tuple[Schedule, ...]
+    gradient_clip_norm: tuple[PositiveFloat | None, ...] = (None,)
+    precision: tuple[Precision, ...] = ("float32",)
+    num_workers: tuple[PositiveInt, ...] = (1,)
+    sharding: tuple[Sharding, ...] = ("stripe",)
+    data_order: tuple[DataOrder, ...] = (Stored(),)
+    batch_schedule: tuple[BatchSchedule, ...] = (FixedBatch(),)
+    sync_every_steps: tuple[PositiveInt | None, ...] = (None,)
+    seed: tuple[int, ...] = (0,)
+
+
+class EarlyStopping(FrozenConfig):
+    """ASHA on examples seen, within one batch size: at each rung, the best 1/`reduction_factor` of the trials go on."""
+
+    grace_fraction: float = Field(0.2, gt=0, lt=1)  # of the budget, before a trial can be stopped
+    reduction_factor: float = Field(3, gt=1, le=100)
+
+
+class TopParents(FrozenConfig):
+    """The `top` best configurations of the whole sweep are compressed."""
+
+    top: PositiveInt
+
+
+class CompressionPlan(FrozenConfig):
+    """Which baselines are compressed, and how. The empty chain is added to every parent by itself."""
+
+    parents: Literal["best_per_batch_size", "all"] | TopParents = "best_per_batch_size"
+    seeds: Literal["first", "all"] = "first"
+    variants: tuple[tuple[Compression, ...], ...] = ()
+
+
+class Goal(FrozenConfig):
+    """A limit on a metric. All types but `threshold` compare a variant with its uncompressed parent."""
+
+    metric: str
+    type: GoalType
+    value: float
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?", text):
+        raise ValueError("must be letters and digits, with '.', '_', '-' and '/' between them")
+    return text
+
+
+Label = Annotated[str, AfterValidator(_label)]
+
+
+class Resources(FrozenConfig):
+    """What one worker of a trial takes of its node, on which nodes, and how many trials run at a time.
+
+    Where a sweep runs decides nothing of what it finds, but seconds: none of this is in a trial's identity.
+    """
+
+    cpus_per_worker: PositiveInt = 1
+    accelerator_type: Label | None = None  # by Ray's name: L4, A100, H100; None: any GPU, or none where there is none
+    node_labels: dict[Label, Label] = Field(default_factory=dict)  # that a node must have: `ray start --labels`
+    max_concurrent_trials: PositiveInt | None = None  # None: as many as there is room for
+    no_progress_minutes: PositiveFloat = 60  # a trial without a step, a batch or a file for so long hangs: it is ended
+
+
+class Sweep(FrozenConfig):
+    """One sweep file, read and found to be right."""
+
+    name: str
+    task: TaskChoice
+    facts: TaskFacts
+    objective: Objective
+    budget: Budget
+    parameters: Parameters
+    evaluations: PositiveInt = 10
+    noise_scale: NoiseScale | None = NoiseScale()
+    early_stopping: EarlyStopping | None = None
+    compression: CompressionPlan | None = None
+    measure: Measure = Measure()
+    goals: tuple[Goal, ...] = ()
+    resources: Resources = Resources()

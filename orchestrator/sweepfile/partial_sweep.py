@@ -1,0 +1,120 @@
+"""A sweep file half read: the sections that are right, with their places, for the rules that span several of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sized
+from dataclasses import dataclass, field
+
+from orchestrator.diagnostics.node import Given, Node
+from orchestrator.diagnostics.task_needs import Requirements
+from orchestrator.sweep.spec import (
+    AutoBatchSize,
+    CompressionPlan,
+    EarlyStopping,
+    GoalType,
+    Mode,
+    Resources,
+    ScaledLearningRate,
+    TaskChoice,
+    TaskFacts,
+)
+from trainables.config.compression import Distill, Int8
+from trainables.config.training import (
+    BatchSchedule,
+    Budget,
+    DataOrder,
+    NoiseScale,
+    Optimizer,
+    Precision,
+    Schedule,
+    Sharding,
+)
+from trainables.config.trial import Measure
+
+
+@dataclass
+class ObjectiveDraft:
+    """The objective as written: the direction may be left to the task, which knows it."""
+
+    node: Node
+    metric: str | None = None
+    mode: Mode | None = None
+    target: float | None = None
+
+
+@dataclass
+class GoalDraft:
+    """A goal as written; a field that is wrong is None, and the others are still checked."""
+
+    node: Node
+    metric: str | None = None
+    type: GoalType | None = None
+    value: float | None = None
+
+
+@dataclass
+class Axes:
+    """The values of `parameters` that are right; an axis of which nothing is right is empty."""
+
+    batch_size: list[Given[int]] = field(default_factory=list)
+    auto_batch_size: Given[AutoBatchSize] | None = None
+    micro_batch_size: int | None = None
+    learning_rate: list[Given[float]] = field(default_factory=list)
+    scaled_learning_rate: Given[ScaledLearningRate] | None = None
+    optimizer: list[Given[Optimizer]] = field(default_factory=list)
+    schedule: list[Given[Schedule]] = field(default_factory=list)
+    gradient_clip_norm: list[Given[float | None]] = field(default_factory=list)
+    precision: list[Given[Precision]] = field(default_factory=list)
+    num_workers: list[Given[int]] = field(default_factory=list)
+    sharding: list[Given[Sharding]] = field(default_factory=list)
+    data_order: list[Given[DataOrder]] = field(default_factory=list)
+    batch_schedule: list[Given[BatchSchedule]] = field(default_factory=list)
+    sync_every_steps: list[Given[int | None]] = field(default_factory=list)
+    seed: list[Given[int]] = field(default_factory=list)
+
+    def number_of_configurations(self) -> int:
+        """Baselines without regard to seeds; an axis that could not be read counts once."""
+        scaled = self.scaled_learning_rate
+        rates = len(scaled.value.multipliers) if scaled else len(self.learning_rate)
+        axes: list[Sized] = [self.batch_size, self.num_workers, self.precision, self.sharding, self.optimizer]
+        axes += [self.schedule, self.gradient_clip_norm, self.data_order, self.batch_schedule, self.sync_every_steps]
+        return math.prod((max(1, rates), *(max(1, len(axis)) for axis in axes)))
+
+
+@dataclass
+class Draft:
+    """One field per section of the file; None, or the default, where it is absent or wrong."""
+
+    root: Node
+    name: str | None = None
+    task: TaskChoice | None = None
+    facts: TaskFacts | None = None
+    objective: ObjectiveDraft | None = None
+    budget: Given[Budget] | None = None
+    axes: Axes = field(default_factory=Axes)
+    evaluations: int = 10
+    noise_scale: NoiseScale | None = field(default_factory=NoiseScale)
+    early_stopping: Given[EarlyStopping] | None = None
+    compression: Given[CompressionPlan] | None = None
+    measure: Given[Measure] | None = None
+    goals: list[GoalDraft] = field(default_factory=list)
+    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def has_int8(self) -> bool:
+        """Whether any variant is quantised."""
+        chains = self.compression.value.variants if self.compression else ()
+        return any(isinstance(step, Int8) for chain in chains for step in chain)
+
+    @property
+    def requirements(self) -> Requirements:
+        """What the task will have to do."""
+        chains = self.compression.value.variants if self.compression else ()
+        widths = {step.width for chain in chains for step in chain if isinstance(step, Distill)}
+        return Requirements(
+            precisions=tuple(given.value for given in self.axes.precision) or ("float32",),
+            num_workers=max((given.value for given in self.axes.num_workers), default=1),
+            compresses=self.compression is not None,
+            student_widths=tuple(sorted(widths)),
+        )

@@ -1,0 +1,66 @@
+"""What the rest of a sweep asks of its task: a column to sort by, a narrower model. Looked at before anything is spent.
+
+Only the task once imported can tell, so `run` looks, and only where there is something to look for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from orchestrator.sweep.plan import Plan
+from trainables.config.compression import Distill
+from trainables.config.training import SortedBy
+from trainables.config.trial import ProbeConfig
+from trainables.data.fingerprint import default_cache
+
+if TYPE_CHECKING:
+    from trainables.tasks.base import Task
+
+
+def check_asked(plan: Plan) -> None:
+    """Raises ValueError for the first thing that the task, with any combination of its options, does not have."""
+    trained = [trial.config.training for trial in plan.trials if not isinstance(trial.config, ProbeConfig)]
+    orders = sorted({t.data_order.column for t in trained if isinstance(t.data_order, SortedBy)})
+    compression = plan.sweep.compression
+    steps = [step for chain in compression.variants for step in chain] if compression else []
+    distills = any(isinstance(step, Distill) for step in steps)
+    if not (orders or distills):
+        return
+    for task in _tasks(plan):
+        if distills:
+            _check_width(task)
+        for column in orders:
+            _check_order(task, column)
+
+
+def _tasks(plan: Plan) -> Iterator[Task]:
+    from trainables.tasks.load import load_task
+
+    chosen = plan.sweep.task
+    for options in chosen.combinations():
+        yield load_task(chosen.name, options, plan.sweep.facts.search_path)
+
+
+def _check_width(task: Task) -> None:
+    try:
+        inspect.signature(task.build_model).bind(width=0.5)
+    except TypeError:
+        name = type(task).__name__
+        raise ValueError(
+            f"compression.variants: distill asks {name}.build_model(width=...) for a narrower model, and it takes no "
+            "width: give it one, or leave distill out"
+        ) from None
+
+
+def _check_order(task: Task, column: str) -> None:
+    from orchestrator.task_facts.data_preview import preview
+    from trainables.data.order import row_order
+    from trainables.data.sources import DataError
+    from trainables.tasks.task_data import sources_of
+
+    try:
+        row_order(SortedBy(column=column), preview(sources_of(task)["train"], default_cache()))
+    except DataError as error:
+        raise ValueError(f"parameters.data_order: {error}") from None

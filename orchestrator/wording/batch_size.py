@@ -1,0 +1,200 @@
+"""What was found about the batch size, in sentences: the verdict, the predictions, the critical batch, the doubts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from orchestrator.analysis.batch_verdict import AS_FAST, BatchVerdict, Contender, Slower
+from orchestrator.analysis.critical_batch import CriticalBatch
+from orchestrator.analysis.equal_budget import Behind
+from orchestrator.analysis.format import listing, number, paired_words, plural, signed, target_words, with_interval
+from orchestrator.analysis.predict_batch import Prediction, unresolved
+from orchestrator.analysis.statistics import Verdict
+from orchestrator.analysis.table import SweepTable
+from orchestrator.analysis.time_to_target import TargetRow
+
+
+def headline(table: SweepTable, verdict: BatchVerdict) -> str:
+    """The verdict in one line."""
+    fastest = verdict.fastest
+    if fastest is None:
+        return f"The batch size is not determined: {verdict.undetermined}"
+    target = target_words(table.plan.objective)
+    names = listing(sorted({_name(verdict, c) for c in verdict.not_slower}, key=lambda name: (len(name), name)))
+    if verdict.no_difference:
+        return f"No detectable difference in time to {target} between {names}"
+    if not verdict.others:
+        return f"{names.capitalize()} is the only one that reached {target} with every fresh seed"
+    if len(verdict.not_slower) > 1:
+        return f"Fastest to {target}, with no detectable difference: {names}"
+    return f"{names.capitalize()} is fastest to {target}"
+
+
+def verdict_sentences(table: SweepTable, verdict: BatchVerdict) -> list[str]:
+    """The figures behind the headline."""
+    return [*_confirmed(verdict), *_predicted(verdict), *doubts(verdict.fit.rows)]
+
+
+def _confirmed(verdict: BatchVerdict) -> Iterator[str]:
+    fastest, cheapest, smallest = verdict.fastest, verdict.cheapest, verdict.smallest
+    if fastest is not None and cheapest is not None and smallest is not None:
+        training = fastest.configuration.training
+        yield (
+            f"Fastest: {_name(verdict, fastest)} with rate {training.learning_rate:.4g}, {training.precision}, "
+            f"micro-batch {training.micro_batch_size} x {training.accumulation_steps} x {training.num_workers}: "
+            f"{'at most ' if fastest.is_bound else ''}{_seconds(fastest)} s, "
+            f"mean over {plural(len(fastest.crossings), 'fresh seed')}."
+        )
+        if cheapest is fastest:
+            yield "It is the cheapest in the mean too, in worker-seconds."
+        else:
+            cost = cheapest.seconds.mean * cheapest.num_workers
+            own = fastest.seconds.mean * fastest.num_workers
+            most = "at most " if fastest.is_bound else ""
+            yield (
+                f"Cheapest in the mean: {_name(verdict, cheapest)}, {number(cost)} worker-seconds against the "
+                f"fastest's {most}{number(own)}."
+            )
+        if smallest is fastest:
+            yield (
+                f"No smaller batch that was confirmed is within {100 * (AS_FAST - 1):.0f} % of it in the mean and not "
+                "detectably slower."
+            )
+        else:
+            yield (
+                f"Smallest batch that is not worse: {_name(verdict, smallest)} (not detectably slower, and at most "
+                f"{100 * (AS_FAST - 1):.0f} % in the mean)."
+            )
+    for other in verdict.others:
+        yield f"{_name(verdict, other.contender).capitalize()}: {slower_words(other)}."
+    for contender in verdict.contenders:
+        if not contender.is_whole:
+            rows = contender.configuration.rows
+            yield (
+                f"{_name(verdict, contender).capitalize()}: {len(contender.crossings)} of {len(rows)} seeds reached "
+                "the target, so it takes no part."
+            )
+
+
+def slower_words(other: Slower) -> str:
+    """`1.21 times the fastest's seconds (1.08 to 1.35, paired over 4 seeds): slower`."""
+    if other.difference is None:
+        return "not determined (no seed in common)"
+    words = {Verdict.WORSE: "slower", Verdict.BETTER: "faster"}.get(other.verdict, str(other.verdict))
+    least = "at least " if other.is_at_least else ""
+    if other.interval is None:
+        return f"{least}{number(other.ratio)} times the fastest's seconds: {words}"
+    low, high = other.interval
+    pairs = f"{paired_words(other.difference)}, after Holm p = {other.difference.p_value:.2g}"
+    return (
+        f"{least}{number(other.ratio)} times the fastest's seconds ({number(low)} to {number(high)}, {pairs}): {words}"
+    )
+
+
+def _predicted(verdict: BatchVerdict) -> Iterator[str]:
+    if verdict.fit.prediction is not None:
+        yield f"Predicted from the fit: {prediction_words(verdict.fit.prediction)}."
+    estimate = verdict.noise_scale
+    if estimate is None:
+        yield "The noise scale was not measured."
+    elif unresolved(estimate):
+        yield f"The noise scale is unresolved: {(estimate.note or '').removeprefix('unresolved').lstrip(': ')}."
+    else:
+        known = estimate.low is not None and estimate.high is not None
+        interval = f" ({number(estimate.low or 0.0)} to {number(estimate.high or 0.0)})" if known else ""
+        prior = f"; predicted from it: {prediction_words(verdict.prior)}" if verdict.prior else ""
+        yield f"Noise scale of the short run: {number(estimate.value)} examples{interval}{prior}."
+
+
+def prediction_words(prediction: Prediction) -> str:
+    """`batch 141 (95 to 210), from ...`."""
+    known = prediction.low is not None and prediction.high is not None
+    interval = f" ({number(prediction.low or 0.0)} to {number(prediction.high or 0.0)})" if known else ""
+    return f"batch {number(prediction.batch_size)}{interval}, from {prediction.basis}"
+
+
+def curve_words(curve: CriticalBatch) -> str:
+    """The critical batch with its interval, or why it is not determined."""
+    if curve.undetermined is not None or curve.batch_size is None or curve.min_steps is None:
+        return f"Critical batch size: not determined ({curve.undetermined})."
+    low, high = curve.batch_size_low, curve.batch_size_high
+    between = f", 90 % interval {number(low)} to {number(high)}" if low is not None and high is not None else ""
+    form = (
+        f"{number(curve.min_steps)} (1 + {number(curve.batch_size)}/B)"
+        if curve.sharpness == 1.0
+        else f"{number(curve.min_steps)} (1 + ({number(curve.batch_size)}/B)^{curve.sharpness:.2g})"
+        f"^(1/{curve.sharpness:.2g})"
+    )
+    return (
+        f"Critical batch size: {number(curve.batch_size)}{between} (steps = {form}); beyond it, larger batches save "
+        "few steps."
+    )
+
+
+def doubts(rows: Sequence[TargetRow]) -> list[str]:
+    """What makes a row's figures less than they seem."""
+    sentences = []
+    if bounds := [str(row.batch_size) for row in rows if row.is_bound]:
+        sentences.append(
+            f"At batch size {listing(bounds)} the first reading of all had reached the target: left out of the "
+            "critical batch, as the steps are an upper bound; more `evaluations` tell."
+        )
+    sentences.extend(
+        f"At batch size {row.batch_size} {len(row.crossings)} of {plural(row.seeds, 'seed')} reached the target: left "
+        "out of the critical batch, as a mean over those would be too low."
+        for row in rows
+        if not row.is_whole
+    )
+    if len(rows) > 1 and all(len(row.rates) == 1 for row in rows):
+        sentences.append(
+            "One learning rate was tried at each batch size: with rates tuned at each, steps and critical batch may be "
+            "others."
+        )
+    sentences.extend(
+        f"The fewest steps at batch size {row.batch_size} are at rate {row.best.training.learning_rate:.4g}, the "
+        f"{row.edge} tried: a better one may lie beyond."
+        for row in rows
+        if row.edge
+    )
+    return sentences
+
+
+def behind_words(table: SweepTable, found: Behind) -> str:
+    """`Batch 256 against 16: ... (val_accuracy -0.05 and train_accuracy -0.06 after 7,168 examples)`.
+
+    With other settings in the sweep: `Batch 256 against 16, group: ...`, `Batch 16, group against batch: ...`.
+    """
+    metric = table.plan.objective.metric.removeprefix("best_")
+    parts = []
+    if found.validation is not None:
+        parts.append(f"{metric} {signed(metric, found.validation.mean)}")
+    if found.training is not None:
+        parts.append(f"{metric.replace('val_', 'train_', 1)} {signed(metric, found.training.mean)}")
+    if found.gap is not None and found.gap.low is not None and found.gap.high is not None:
+        low, high = signed(metric, found.gap.low), signed(metric, found.gap.high)
+        parts.append(f"the gap of the two {signed(metric, found.gap.mean)} ({low} to {high})")
+    figures = [f"{listing(parts)} after {found.examples:,} examples"] if parts else []
+    if found.at_equal_steps is not None and found.steps is not None:
+        figures.append(f"{metric} {signed(metric, found.at_equal_steps.mean)} after {found.steps:,} steps")
+    if found.validation is not None and found.validation.spread is not None:
+        figures.append(paired_words(found.validation))
+    shown = f" ({'; '.join(figures)})" if figures else ""
+    return f"{_compared(found)}: {found.reason}{shown}."
+
+
+def _compared(found: Behind) -> str:
+    if found.batch_size == found.best:
+        return f"Batch {found.batch_size}, {found.settings} against {found.best_settings}"
+    if found.settings == found.best_settings:
+        return f"Batch {found.batch_size} against {found.best}{f', {found.settings}' if found.settings else ''}"
+    return f"Batch {found.batch_size}, {found.settings} against {found.best}, {found.best_settings}"
+
+
+def _name(verdict: BatchVerdict, contender: Contender) -> str:
+    several = len({c.num_workers for c in verdict.contenders}) > 1
+    workers = f" on {plural(contender.num_workers, 'worker')}" if several else ""
+    return f"batch {contender.batch_size}{workers}"
+
+
+def _seconds(contender: Contender) -> str:
+    return with_interval(contender.seconds.mean, contender.seconds.half_width)

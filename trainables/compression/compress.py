@@ -1,0 +1,262 @@
+"""Makes a variant: the parent's weights, one method after another, and then the figures of the file that comes of it.
+
+A method is one file here, one class in `config.py`, and one `case` in `apply`.
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainables.compression.distill import distill
+from trainables.compression.errors import CompressionError
+from trainables.compression.fine_tune import Context, History, Trained, example_inputs, fine_tune
+from trainables.compression.prune import prune
+from trainables.compression.quantize import Quantized, quantize
+from trainables.config.compression import Distill, FineTune, Int8, Prune
+from trainables.config.trial import VariantConfig
+from trainables.distributed.worker_context import CPU, Place
+from trainables.error_text import first_line
+from trainables.estimate import Estimate
+from trainables.measure.artifact import ArtifactError, copy_of, export_model, export_program, save_program
+from trainables.measure.client import MeasureError, measure_in_fresh_process
+from trainables.measure.exported_model import resolve_device
+from trainables.measure.latency import is_quiet
+from trainables.measure.measure import CONTROL, Measurement, Request
+from trainables.outputs import MODEL, WEIGHTS, cpu_name, summary
+from trainables.process.isolation import seed_everything
+from trainables.process.memory import out_of_memory
+from trainables.results import Report, Status, TrialResult
+from trainables.seal import DamagedFileError, check_seal, unsealed
+from trainables.storage import remove_checkpoint, step_checkpoint_file, trial_file
+from trainables.tasks.base import Task
+from trainables.tasks.task_data import TaskData
+from trainables.training.checkpoint import from_bytes
+from trainables.training.errors import Diverged
+from trainables.training.model_building import complete
+
+__all__ = ["CompressionError", "compress"]
+
+MOST_CONVERTED = 0.5  # of the parameters' bytes: below it, what int8 did is said
+OUT_OF_MEMORY_WORDS = ("MemoryError", "CUDA out of memory", "std::bad_alloc")  # Python's and torch's types, and C++'s
+
+
+@dataclass
+class Made:
+    """What the chain has made so far: a model, or in the end the program that an 8-bit model is."""
+
+    model: nn.Module
+    quantized: Quantized | None = None
+    history: History = ()
+    warnings: tuple[str, ...] = ()
+
+    def take(self, trained: Trained) -> None:
+        self.model, self.history = trained.model, trained.history
+        self.warnings += trained.warnings
+
+
+def compress(
+    trial: str, config: VariantConfig, task: Task, data: TaskData, place: Place
+) -> Iterator[Report | TrialResult]:
+    """Compress the parent's model, export it, measure the file: readings as they come, and last the one TrialResult.
+
+    A method that does not fit the model, a loss that is not finite and a measuring process whose memory ran out are
+    results (`failed`, `diverged`, `out_of_memory`); whatever else goes wrong is raised, memory that runs out here
+    included. Runs on one worker. Raises ValueError if a method follows int8.
+    """
+    check(config, place)
+    context = Context(task, data, config.training, place)
+    made = Made(nn.Identity())
+    status, reason, details = Status.COMPLETED, None, None
+    metrics: dict[str, Estimate] = {}
+    environment = {"precision": config.training.precision, "cpu": cpu_name()}
+    try:
+        check_device(config)
+        parent = load_parent(config, context)
+        check_export(config, context, parent)
+        made.model = copy_of(parent)
+        yield from apply(trial, config, context, made)
+        measurement = export_and_measure(trial, config, context, parent, made)
+        metrics = sizes(parent, made) | measurement.metrics
+        environment |= measurement.environment
+        made.warnings += doubts(config, metrics)
+    except Diverged as error:
+        status, reason, made.history = Status.DIVERGED, str(error), error.history
+    except MeasureError as error:
+        status = Status.OUT_OF_MEMORY if ran_out_of_memory(error) else Status.FAILED
+        reason, details = str(error), error.details
+    except (CompressionError, ArtifactError) as error:
+        status, reason = Status.FAILED, str(error)
+    yield TrialResult(
+        id=trial,
+        config=config,
+        status=status,
+        reason=reason,
+        details=details,
+        history=made.history,
+        metrics=summary(task, made.history) | metrics,
+        environment=environment,
+        files={"model": MODEL} if status is Status.COMPLETED else {},
+        warnings=made.warnings,
+    )
+    for number in range(len(config.chain)):  # only now: a kill before the result was taken must not cost the training
+        remove_checkpoint(place.storage, step_checkpoint_file(trial, number))
+
+
+def check(config: VariantConfig, place: Place) -> None:
+    """Raises ValueError if the chain cannot be followed or the group is not a single worker."""
+    for step in config.chain[:-1]:
+        if isinstance(step, Int8):
+            raise ValueError("int8 must be the last method of a chain: 8-bit weights cannot be pruned or trained")
+    if place.num_workers != 1:
+        raise ValueError(f"a variant is made by one worker, this group has {place.num_workers}")
+
+
+def check_device(config: VariantConfig) -> None:
+    """Raises CompressionError if the chain cannot be measured where it is to be: before anything is trained for it."""
+    if any(isinstance(step, Int8) for step in config.chain) and resolve_device(config.measure).type != "cpu":
+        raise CompressionError("int8 runs on a CPU: `measure: {device: cpu}` measures every variant there")
+
+
+def check_export(config: VariantConfig, context: Context, parent: nn.Module) -> None:
+    """Raises ArtifactError if the parent left no exported model because there is none: before anything is trained."""
+    if not context.place.storage.exists(trial_file(config.parent, MODEL)):
+        export_program(parent, example_inputs(context, parent))
+
+
+def load_parent(config: VariantConfig, context: Context) -> nn.Module:
+    """The parent's trained model, on the CPU. Raises CompressionError if its weights are not there or do not fit."""
+    name, storage = trial_file(config.parent, WEIGHTS), context.place.storage
+    if not storage.exists(name):
+        raise CompressionError(f"the parent {config.parent} has left no weights ({name}); run it again")
+    seed_everything(config.training.seed, 0, 0)
+    model = context.task.build_model()
+    complete(model, context.task, context.data.train, CPU, config.training.precision)
+    try:
+        content = unsealed(storage.read(name), storage.display(name))
+        model.load_state_dict(from_bytes(content, torch.device("cpu")))
+    except DamagedFileError as error:
+        raise CompressionError(_made_anew(config.parent, error)) from error
+    except pickle.UnpicklingError as error:
+        said = "the parent's state_dict() holds more than tensors and plain values, which is not read back, to be safe"
+        raise CompressionError(f"{said}: {first_line(error)}") from error
+    except RuntimeError as error:
+        raise CompressionError(
+            f"the weights of the parent {config.parent} do not fit the task's model: {error}"
+        ) from error
+    return model
+
+
+def _made_anew(parent: str, damage: DamagedFileError) -> str:
+    return (
+        f"{damage}. Remove the folder {trial_file(parent, '').rstrip('/')} of the storage: the same command with "
+        "--retry-failed then trains the parent again, and compresses it"
+    )
+
+
+def apply(trial: str, config: VariantConfig, context: Context, made: Made) -> Generator[Report, None, None]:
+    """Carry out the chain on `made`; yield the readings of what is trained on the way."""
+    for number, step in enumerate(config.chain):
+        checkpoint = step_checkpoint_file(trial, number)
+        match step:
+            case FineTune():
+                made.take((yield from fine_tune(made.model, step, context, checkpoint, made.history)))
+            case Prune():
+                pruned = prune(made.model, step, example_inputs(context, made.model.cpu()))
+                made.model, made.warnings = pruned.model, made.warnings + pruned.warnings
+                made.take((yield from fine_tune(made.model, step.fine_tune, context, checkpoint, made.history)))
+            case Distill():
+                made.take((yield from distill(made.model, step, context, checkpoint, made.history)))
+            case Int8():
+                made.quantized = quantize(made.model, step, context)
+                made.warnings += made.quantized.warnings
+
+
+def export_and_measure(
+    trial: str, config: VariantConfig, context: Context, parent: nn.Module, made: Made
+) -> Measurement:
+    """Keep the variant's file in the storage, and measure it beside its parent's, in a process of its own."""
+    place, example = context.place, example_inputs(context, parent)
+    place.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.cache) as folder:
+        model_file, parent_file = (Path(folder) / whose / MODEL for whose in ("variant", "parent"))  # names take bytes
+        for file in (model_file, parent_file):
+            file.parent.mkdir()
+        if made.quantized is None:
+            export_model(made.model, example, model_file)
+        else:
+            save_program(made.quantized.program, model_file)
+        place.storage.write(trial_file(trial, MODEL), model_file.read_bytes())
+        parents_own = trial_file(config.parent, MODEL)
+        if place.storage.exists(parents_own):
+            parent_file = place.storage.fetch(parents_own, parent_file)
+            try:
+                check_seal(parent_file, place.storage.display(parents_own))
+            except DamagedFileError as error:
+                raise CompressionError(_made_anew(config.parent, error)) from error
+        else:
+            export_model(parent, example, parent_file)
+        if place.device.type == "cuda":
+            torch.cuda.empty_cache()  # the measuring process wants the memory
+        return measure_in_fresh_process(
+            Request(
+                task=config.task,
+                model=str(model_file),
+                parent=str(parent_file),
+                measure=config.measure,
+                cache=str(place.cache),
+            )
+        )
+
+
+def ran_out_of_memory(error: MeasureError) -> bool:
+    """Whether the measuring process ended for want of memory: it said so, or the system killed it."""
+    told = f"{error}\n{error.details}"  # words are all that is left of an exception of another process
+    return error.killed or any(words in told for words in OUT_OF_MEMORY_WORDS) or out_of_memory(RuntimeError(told))
+
+
+def sizes(parent: nn.Module, made: Made) -> dict[str, Estimate]:
+    """What can only be counted while the model is still a module."""
+    if made.quantized is None:
+        converted = Estimate.exact(0.0, "nothing was quantised")
+    else:
+        note = f"bytes of parameters that {made.quantized.mode} quantisation made 8-bit integers"
+        converted = Estimate.exact(made.quantized.converted_fraction, note)
+    return {
+        "parameters": Estimate.exact(parameters(made.model)),
+        "reference_parameters": Estimate.exact(parameters(parent)),
+        "converted_fraction": converted,
+    }
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def doubts(config: VariantConfig, metrics: dict[str, Estimate]) -> tuple[str, ...]:
+    """Warnings: the variant is neither smaller nor, beyond the noise, faster than its parent; int8 is but a part.
+
+    Latencies of rounds in which the parent timed against itself was not 1 tell neither.
+    """
+    few = metrics["converted_fraction"].value if any(isinstance(step, Int8) for step in config.chain) else 1.0
+    partly = (f"int8 converted {100 * few:.0f} % of the bytes of the parameters",) if few < MOST_CONVERTED else ()
+    size = metrics["artifact_bytes"].value / metrics["reference_artifact_bytes"].value
+    ratios = {rows: metrics[f"latency_ratio_batch_{rows}"] for rows in sorted(set(config.measure.batch_sizes))}
+    controls = {rows: metrics.get(f"{CONTROL}_ratio_batch_{rows}") for rows in ratios}
+    off = {rows: control for rows, control in controls.items() if control is not None and not is_quiet(control)}
+    known = [ratio for rows, ratio in ratios.items() if rows not in off]
+    if not config.chain or size < 1 or any((ratio.high or ratio.value) < 1 for ratio in known):
+        return partly
+    if off:
+        words = " and ".join(f"{control.value:.2f} at batch {rows}" for rows, control in off.items())
+        unknown = f"whether it is faster is not known, as the parent timed against itself was not 1, but {words}"
+        return (*partly, f"not smaller than its parent ({size:.2f} times its bytes); {unknown}")
+    times = " and ".join(f"{ratio.value:.2f}" for ratio in known)
+    words = f"{size:.2f} times its bytes, {times} times its latency"
+    return (*partly, f"neither smaller than its parent nor, beyond the noise, faster: {words}")

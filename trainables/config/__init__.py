@@ -1,0 +1,1 @@
+"""What a trial is told: every setting, frozen and checked. Imports no torch."""

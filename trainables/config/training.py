@@ -1,0 +1,208 @@
+"""The configuration of a training: optimiser, schedules, order of the data, budget. A part of the trial's identity.
+
+Imports no torch, so a plan is made in milliseconds. Illegal combinations cannot be written: every choice that carries
+its own settings is a tagged union, dispatched with `match` where it is executed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from trainables.config.base import FrozenConfig
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Sharding = Literal["block", "stripe"]
+
+
+# -- optimisers -------------------------------------------------------------------------------------------------------
+
+
+class Sgd(FrozenConfig):
+    name: Literal["sgd"] = "sgd"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _nesterov_looks_ahead_along_the_momentum(self) -> Sgd:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class Adam(FrozenConfig):
+    name: Literal["adam"] = "adam"
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class AdamW(FrozenConfig):
+    name: Literal["adamw"] = "adamw"
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    epsilon: PositiveFloat = 1e-8
+    weight_decay: float = Field(0.01, ge=0)
+
+
+Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="name")]
+
+
+# -- learning-rate schedules ------------------------------------------------------------------------------------------
+
+
+class Constant(FrozenConfig):
+    name: Literal["constant"] = "constant"
+
+
+class WarmupCosine(FrozenConfig):
+    """Linear warm-up over `warmup_fraction` of the budget, then half a cosine down to `final_fraction` of the peak."""
+
+    name: Literal["warmup_cosine"] = "warmup_cosine"
+    warmup_fraction: float = Field(0.05, ge=0, lt=1)
+    final_fraction: float = Field(0.0, ge=0, le=1)
+
+
+Schedule = Annotated[Constant | WarmupCosine, Field(discriminator="name")]
+
+
+# -- batch-size schedules ---------------------------------------------------------------------------------------------
+
+RateAfterGrowth = Literal["unchanged", "linear", "sqrt"]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class FixedBatch(FrozenConfig):
+    name: Literal["fixed"] = "fixed"
+
+
+class GrowAt(FrozenConfig):
+    """The batch becomes `factor` times as large after each of these fractions of the budget, or numbers of examples.
+
+    One of the two; what is not given is None, and no part of a trial's identity.
+    """
+
+    name: Literal["grow_at"] = "grow_at"
+    fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = Field((0.5,), exclude_if=_is_none)
+    examples: tuple[PositiveInt, ...] | None = Field(None, exclude_if=_is_none)
+    factor: int = Field(2, ge=2, le=64)
+    learning_rate: RateAfterGrowth = "unchanged"
+
+    @model_validator(mode="after")
+    def _one_ascending_list(self) -> GrowAt:
+        if self.examples is not None and "fractions" not in self.model_fields_set:
+            object.__setattr__(self, "fractions", None)  # examples take the place of the default
+        given = {"fractions": self.fractions, "examples": self.examples}
+        points = {name: values for name, values in given.items() if values is not None}
+        if len(points) != 1:
+            raise ValueError("needs either fractions or examples, not both")
+        for name, values in points.items():
+            if not 1 <= len(values) <= 16 or list(values) != sorted(set(values)):
+                raise ValueError(f"{name} must ascend, each once, and be 1 to 16")
+        return self
+
+
+class GrowWithNoise(FrozenConfig):
+    """After a reading, the batch becomes `factor` times as large if it is then still no larger than the noise scale."""
+
+    name: Literal["grow_with_noise"] = "grow_with_noise"
+    factor: int = Field(2, ge=2, le=64)
+    at_most: int = Field(16, ge=2, le=4096)  # times the batch size at the beginning
+    learning_rate: RateAfterGrowth = "unchanged"
+
+
+BatchSchedule = Annotated[FixedBatch | GrowAt | GrowWithNoise, Field(discriminator="name")]
+
+
+# -- the order of the data --------------------------------------------------------------------------------------------
+
+
+class Stored(FrozenConfig):
+    name: Literal["stored"] = "stored"
+
+
+class SortedBy(FrozenConfig):
+    """Rows ascend by a column of single numbers, such as the label."""
+
+    name: Literal["sorted"] = "sorted"
+    column: str = "label"
+
+
+class ShuffledOnce(FrozenConfig):
+    """One order, the same for every trial."""
+
+    name: Literal["shuffled"] = "shuffled"
+
+
+DataOrder = Annotated[Stored | SortedBy | ShuffledOnce, Field(discriminator="name")]
+
+
+# -- training ---------------------------------------------------------------------------------------------------------
+
+
+class Budget(FrozenConfig):
+    """How much a trial trains. `examples` is the fair unit: it is the same work at every batch size."""
+
+    unit: Literal["examples", "steps", "epochs", "seconds"]
+    amount: PositiveFloat
+
+
+class NoiseScale(FrozenConfig):
+    """How often a training run measures its gradient noise scale (trainables.training.noise_scale). Changes no result.
+
+    Micro-batches and workers are parts of a batch that cost nothing more to look at. Where there is one of each, two
+    eighths of the batch are computed once more, so that is done less often: see `benchmarks/noise_scale.py`. A batch
+    that grows with the noise scale is measured more often, up to 64 times within its budget and at most at every fourth
+    step: it would not grow in time.
+    """
+
+    every_steps: PositiveInt = 32
+    divided_every_steps: PositiveInt = 256  # of a batch that is one micro-batch on one worker
+
+
+class Training(FrozenConfig):
+    """One training run. `batch_size` is the effective batch of one optimiser step, over all workers."""
+
+    batch_size: PositiveInt
+    micro_batch_size: PositiveInt  # rows in one forward pass on one worker
+    accumulation_steps: PositiveInt = 1
+    num_workers: PositiveInt = 1
+    learning_rate: PositiveFloat
+    optimizer: Optimizer = Sgd()
+    schedule: Schedule = Constant()
+    gradient_clip_norm: PositiveFloat | None = None
+    precision: Precision = "float32"
+    budget: Budget
+    sharding: Sharding = "stripe"
+    data_order: DataOrder = Stored()
+    batch_schedule: BatchSchedule = FixedBatch()
+    sync_every_steps: PositiveInt | None = None  # workers train alone and average their models; None: their gradients
+    evaluations: PositiveInt = (
+        10  # readings, evenly spread over the budget; a few more come early (trainables.config.batching)
+    )
+    noise_scale: NoiseScale | None = NoiseScale()
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _factors(self) -> Training:
+        product = self.micro_batch_size * self.accumulation_steps * self.num_workers
+        if product != self.batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not micro_batch_size {self.micro_batch_size} x "
+                f"accumulation_steps {self.accumulation_steps} x num_workers {self.num_workers} = {product}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _growth(self) -> Training:
+        if self.batch_schedule.name != "fixed" and self.budget.unit not in ("examples", "epochs"):
+            raise ValueError(f"a batch_schedule needs a budget in examples or epochs, not in {self.budget.unit}")
+        if self.batch_schedule.name == "grow_with_noise" and self.noise_scale is None:
+            raise ValueError("batch_schedule grow_with_noise needs noise_scale")
+        return self

@@ -1,0 +1,1 @@
+"""The workers of a trial: which one this is, and how they meet."""

@@ -1,0 +1,61 @@
+"""Where processes that belong to the workers of one trial find each other, to be a group of their own."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from trainables.distributed.worker_context import Place
+
+T = TypeVar("T")
+
+
+def exchanged(own: T, place: Place) -> list[T]:
+    """What every worker has, by rank; the same list on all."""
+    if place.num_workers == 1:
+        return [own]
+    if place.device.type == "cuda":
+        torch.cuda.set_device(place.device)  # through it objects travel
+    everyone: list[T | None] = [None] * place.num_workers
+    dist.all_gather_object(everyone, own)
+    return [one for one in everyone if one is not None]
+
+
+@contextmanager
+def meeting_place(place: Place) -> Iterator[str]:
+    """An `init_method` for torch's `init_process_group`, the same on all workers, while all of them are in the context.
+
+    On one machine it is a file in the cache that its workers share. Across machines it is a port of the first one's,
+    free a moment ago: another process may take it before it is used, and then the group fails to start.
+    """
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        own = (socket.gethostname(), _own_address(), listener.getsockname()[1], uuid.uuid4().hex)
+        offers = exchanged(own, place)
+    host, address, port, name = offers[0]
+    if any(other != host for other, *_ in offers):
+        yield f"tcp://{address}:{port}"
+        return
+    file = place.cache / "meetings" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield f"file://{file}"
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _own_address() -> str:
+    """By which other machines reach this one: no packet is sent, only the route is looked up."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
+        try:
+            route.connect(("10.255.255.255", 1))
+        except OSError:
+            return "127.0.0.1"
+        address: str = route.getsockname()[0]
+        return address

@@ -1,0 +1,204 @@
+"""The exported model: one `.pt2` file that runs without the code that defined it, for any number of rows.
+
+What is measured and recommended is this file, reloaded, never the object that was trained.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import logging
+import os
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram, export
+from torch.export.graph_signature import InputKind
+from torch.export.passes import move_to_device_pass
+from torch.export.pt2_archive._package import load_pt2
+
+from trainables.error_text import first_line
+from trainables.measure.archive import ArchiveError, check_archive, description
+from trainables.measure.export_error import why_not_exported
+from trainables.measure.plain_outputs import plain
+from trainables.process.memory import out_of_memory
+from trainables.seal import DamagedFileError, check_seal, seal_file
+
+Inputs = tuple[Tensor, ...]
+
+# What torch.export notes about where a node comes from: lines of the user's code, paths on this machine.
+ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
+
+
+class ArtifactError(RuntimeError):
+    """A model cannot be copied or exported, or a file is not an exported model."""
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A deep copy, for what must leave the model as it is: its mode, its device, its values.
+
+    Raises ArtifactError if the model has none; a shortage of memory is raised as it is.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise ArtifactError(f"{type(model).__name__} cannot be copied: {first_line(error)}") from error
+
+
+def export_model(model: nn.Module, example_inputs: Inputs, path: Path) -> Path:
+    """Write `model` in evaluation mode to `path` (atomically; the folder must exist) and return `path`.
+
+    `example_inputs`: the model's positional arguments, each of shape [rows, ...] with the same number of rows. The rows
+    become a dynamic dimension, so the file serves every batch size. Only shapes and dtypes matter.
+    The model itself is left as it is: its mode, its device, its values.
+    Raises ArtifactError if torch.export cannot follow the model, for instance because it branches on data, or if it
+    cannot be copied.
+    """
+    return save_program(export_program(model, example_inputs), path)
+
+
+def export_program(model: nn.Module, example_inputs: Inputs) -> ExportedProgram:
+    """The program of `model` in evaluation mode on the CPU, with a dynamic first dimension shared by all inputs.
+
+    Raises ArtifactError, also for a model that copy.deepcopy cannot copy.
+    """
+    # A copy: switching modes and devices of the caller's model, even for a moment, would disturb its training.
+    return trace(copy_of(model).cpu().eval(), example_inputs)
+
+
+def trace(module: nn.Module, example_inputs: Inputs) -> ExportedProgram:
+    """The program of a module as it stands, which must be on the CPU. Raises ArtifactError."""
+    batch = Dim("batch", min=1)
+    shapes = tuple({0: batch} for _ in example_inputs)
+    outputs = module.register_forward_hook(lambda _module, _inputs, outputs: plain(outputs))
+    try:
+        with KnownWarnings():
+            return export(module, two_rows(example_inputs), dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # torch.export raises many types; to the user they are one: this model does not export
+        raise ArtifactError(
+            f"torch.export cannot export {type(module).__name__} with a free number of rows: {why_not_exported(error)}"
+        ) from error
+    finally:
+        outputs.remove()
+
+
+def two_rows(inputs: Inputs) -> Inputs:
+    """Two rows of each input on the CPU, in memory of their own.
+
+    Of one row, torch would conclude that there is always one; and the file keeps its example inputs, for a view
+    with the whole storage behind it.
+    """
+    return tuple(torch.cat([value[:1], value[-1:]]).detach().cpu().clone() for value in inputs)
+
+
+def save_program(program: ExportedProgram, path: Path) -> Path:
+    """Write an exported program to `path`, sealed and atomically, without what running it does not need.
+
+    That is removed in place.
+    """
+    _tidy(program)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        verbose, packed = Path(folder) / path.name, Path(folder) / "packed"
+        torch.export.save(program, verbose)
+        _deflate_descriptions(verbose, packed)
+        seal_file(packed)
+        os.replace(packed, path)
+    return path
+
+
+def _deflate_descriptions(source: Path, target: Path) -> None:
+    """Copy an archive with its JSON deflated, which torch reads as well; weights stay as they are, to be mapped.
+
+    The text that describes a small quantised model is larger than its weights, and shrinks to a tenth.
+    """
+    with zipfile.ZipFile(source) as verbose, zipfile.ZipFile(target, "w") as packed:
+        for entry in verbose.infolist():
+            how = zipfile.ZIP_DEFLATED if entry.filename.endswith(".json") else zipfile.ZIP_STORED
+            packed.writestr(zipfile.ZipInfo(entry.filename), verbose.read(entry), how)
+
+
+def _tidy(program: ExportedProgram) -> None:
+    """Remove origins, type assertions and weights that no node uses.
+
+    Quantised programs still hold the float weights they were made from; assertions on types would forbid autocast.
+    """
+    for graph_module in program.graph_module.modules():
+        if isinstance(graph_module, torch.fx.GraphModule):
+            for node in list(graph_module.graph.nodes):
+                for key in ORIGIN:
+                    node.meta.pop(key, None)
+                if node.target is torch.ops.aten._assert_tensor_metadata.default:
+                    graph_module.graph.erase_node(node)
+    signature = program.graph_signature
+    unused = {node.name for node in program.graph.nodes if node.op == "placeholder" and not node.users}
+    weights = (InputKind.PARAMETER, InputKind.BUFFER)
+    specs = [spec for spec in signature.input_specs if spec.kind in weights and spec.arg.name in unused]
+    for spec in specs:
+        program.graph.erase_node(next(node for node in program.graph.nodes if node.name == spec.arg.name))
+        signature.input_specs.remove(spec)
+        program.state_dict.pop(spec.target or "", None)
+    program.graph_module.recompile()
+
+
+def load_program(path: Path) -> ExportedProgram:
+    """Read a file of `export_model`.
+
+    Raises ArtifactError if it is none, is not as it was written, or holds what could run code.
+    """
+    try:
+        check_seal(path)
+        described = description(path)
+        if b"quantized_decomposed" in described or b"torchao" in described:
+            import_torchao()  # which registers the operators, and takes seconds
+        check_archive(path)
+        # Not torch.export.load: what this cannot read, that would try to read by older, unchecked ways.
+        return load_pt2(path).exported_programs["model"]
+    except ArchiveError as error:
+        raise ArtifactError(f"{path} was not loaded: {error}") from error
+    except DamagedFileError as error:
+        raise ArtifactError(f"{path} is not an exported model that this version reads: {error.what}") from error
+    except Exception as error:
+        raise ArtifactError(f"{path} is not an exported model that this version reads: {first_line(error)}") from error
+
+
+def import_torchao() -> None:
+    """Import torchao and its operators, without what it logs on every machine: about kernels for other GPUs."""
+    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with KnownWarnings():
+            importlib.import_module("torchao.quantization.pt2e")
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class KnownWarnings(warnings.catch_warnings):
+    """A context that hides what torch and torchao say about their own use of deprecated parts of each other.
+
+    No caller can change that; warnings about the user's code go through.
+    """
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"(torch|torchao)\.")
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> nn.Module:
+    """The model of a file as a module on `device`, in evaluation mode. It has no working `train()` and `eval()`.
+
+    Raises ArtifactError if the file is not an exported model.
+    """
+    program = load_program(path)
+    if torch.device(device).type != "cpu":
+        program = move_to_device_pass(program, device)
+    return program.module()

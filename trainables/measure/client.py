@@ -1,0 +1,61 @@
+"""Starts `trainables.measure.measure` in a process of its own; brings back its figures, or a sentence saying why not.
+
+A process of its own has no other models in memory, the asked number of threads from its start, and a compiler without
+a history. The compiler's disk cache is shared by all of them on a node, so a parent is compiled for its first variant
+and found there by the others.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from trainables.config.trial import Measure, TaskConfig
+from trainables.estimate import Estimate
+from trainables.measure.measure import Measurement, Request
+from trainables.process.fresh_process import TIMEOUT_SECONDS, in_fresh_process
+from trainables.process.fresh_process import ChildError as MeasureError
+
+__all__ = ["MeasureError", "evaluate_artifact", "measure_in_fresh_process"]
+
+
+def measure_in_fresh_process(request: Request, timeout_seconds: float = TIMEOUT_SECONDS) -> Measurement:
+    """Measure, in a new process that ends with this one. Raises MeasureError."""
+    cache, text = Path(request.cache), request.model_dump_json()
+    response = in_fresh_process("trainables.measure.measure", text, cache, _environment(request), timeout_seconds)
+    return Measurement.model_validate_json(response)
+
+
+def evaluate_artifact(
+    model: Path,
+    task: TaskConfig,
+    cache: Path,
+    *,
+    parent: Path | None = None,
+    measure: Measure | None = None,
+) -> dict[str, Estimate]:
+    """`test_<m>` of an exported model on the test data, and with a parent `test_<m>_change`. Raises MeasureError.
+
+    To be called once, for what is recommended: whoever chooses by the test data has none left to judge by.
+    """
+    request = Request(
+        task=task,
+        model=str(model),
+        parent=None if parent is None else str(parent),
+        measure=measure or Measure(),
+        split="test",
+        latency=False,
+        cache=str(cache),
+    )
+    found = measure_in_fresh_process(request).metrics
+    return {name: estimate for name, estimate in found.items() if name.startswith("test_")}
+
+
+def _environment(request: Request) -> dict[str, str]:
+    threads = str(request.measure.threads)
+    return {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "TORCHINDUCTOR_CACHE_DIR": str(Path(request.cache) / "inductor"),
+        "TORCHINDUCTOR_COMPILE_THREADS": str(min(8, len(os.sched_getaffinity(0)))),  # before anything is timed
+    }

@@ -1,0 +1,42 @@
+"""Why torch.export cannot follow a model, in words that name the line of the user's code and the way out."""
+
+from __future__ import annotations
+
+import re
+import traceback
+
+from trainables.error_text import first_line, own_place
+
+CAUSAL_MASK = "_detect_is_causal_mask"  # nn.Transformer's: it compares the values of a mask with those of a causal one
+UNKNOWN_OUTPUT = re.compile(r"Found <class '(?P<name>[^']+)'> in output")
+
+
+def why_not_exported(error: BaseException) -> str:
+    """One sentence on what stands in the way; torch's own first line is its detail, or all of it if it is unknown."""
+    text, detail = str(error), f"{first_line(error)}{own_place(error)}"
+    if "specialized it to be a constant" in text:
+        return "its code fixes the number of rows; take it from x.shape[0], not from len(x)"
+    if found := UNKNOWN_OUTPUT.search(text):
+        kind = found["name"].rpartition(".")[2]
+        return f"it returns an object of the class {kind}; return a tensor, or a tuple, list or dict of tensors"
+    if CAUSAL_MASK in _functions(error):
+        return (
+            "nn.Transformer compares the values of a mask with a causal one's, which an exported model cannot; say "
+            f"beside the mask whether it is: tgt_is_causal=True, src_is_causal=True or is_causal=True{own_place(error)}"
+        )
+    if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__:
+        return (
+            "its code decides by the values of a tensor, as `if x.sum() > 0` or `.item()` do, which an exported model "
+            f"cannot; use torch.where, or decide by shapes: {detail}"
+        )
+    return detail
+
+
+def _functions(error: BaseException) -> set[str]:
+    """The names of the functions in which an error arose, and those behind it."""
+    names: set[str] = set()
+    seen: BaseException | None = error
+    while seen is not None:
+        names |= {frame.name for frame in traceback.extract_tb(seen.__traceback__)}
+        seen = seen.__cause__ or seen.__context__
+    return names

@@ -1,0 +1,70 @@
+"""What a task's `forward` gives to its model: the inputs that an exported model, its calibration and its timing need.
+
+They are not always the columns as they are: a task may scale them, or make floats of bytes, on their way to the model.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.error_text import first_line
+from trainables.measure.artifact import ArtifactError, Inputs
+from trainables.process.memory import out_of_memory
+from trainables.tasks.base import Batch, Task
+
+
+class _Called(Exception):  # noqa: N818 - how `forward` is left, not an error
+    def __init__(self, positional: tuple[Any, ...], by_name: dict[str, Any]) -> None:
+        self.positional, self.by_name = positional, by_name
+
+
+def model_inputs(task: Task, model: nn.Module, batch: Batch) -> Inputs:
+    """The arguments of the first call of `model` within `task.forward(model, batch)`; the model itself is not run.
+
+    Each of shape [rows, ...]. Of a task that only calls parts of its model, the columns in `task.inputs`; parts may be
+    run, so the model is in eval mode meanwhile, and the batch is brought to its device.
+    Raises ArtifactError where an argument is no tensor, is given by name, or has not as many rows as the others, and
+    where the task's `forward` fails; a shortage of memory is raised as it is.
+    """
+    weights = next(itertools.chain(model.parameters(), model.buffers()), None)
+    here = {name: column if weights is None else column.to(weights.device) for name, column in batch.items()}
+    modes = [(module, module.training) for module in model.modules()]
+
+    def leave(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        raise _Called(args, kwargs)
+
+    hook = model.register_forward_pre_hook(leave, prepend=True, with_kwargs=True)
+    for module, _ in modes:
+        module.training = False  # not eval(): an exported model has none
+    try:
+        with torch.no_grad():
+            task.forward(model, here)
+    except _Called as call:
+        return _checked(type(task).__name__, call)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise ArtifactError(f"{type(task).__name__}.forward() failed: {first_line(error)}") from error
+    finally:
+        hook.remove()
+        for module, mode in modes:
+            module.training = mode
+    return tuple(here[name] for name in task.inputs)
+
+
+def _checked(task: str, call: _Called) -> Inputs:
+    if call.by_name:
+        given = ", ".join(f"{name}=" for name in call.by_name)
+        raise ArtifactError(f"{task}.forward() gives the model {given} by name; exported models take tensors in order")
+    for value in call.positional:
+        if not isinstance(value, Tensor) or not value.ndim:
+            what = "a tensor without rows" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise ArtifactError(f"{task}.forward() gives the model {what}; an exported model takes tensors [rows, ...]")
+    if len({len(value) for value in call.positional}) > 1:
+        shapes = ", ".join(str(list(value.shape)) for value in call.positional)
+        raise ArtifactError(f"{task}.forward() gives the model tensors of different numbers of rows: {shapes}")
+    return call.positional

@@ -1,0 +1,84 @@
+"""What a model gives back, in containers that every process knows, so that its file loads without the code behind it.
+
+A dataclass, Hugging Face's ModelOutput or any other class is known where its module was imported, and nowhere else. An
+exported model gives a plain dict instead; a task that takes its outputs by attribute (`outputs.logits`) or by position
+(`outputs[0]`) is handed that dict as `Named`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import SUPPORTED_NODES, register_pytree_node, tree_leaves
+
+
+def plain(outputs: Any) -> Any:
+    """The same tensors in dicts, lists and tuples. What is none of a known kind stays as it is.
+
+    Mappings and dataclasses become dicts, named tuples become tuples, and what a library has registered with
+    `torch.utils._pytree` a tuple of its parts.
+    """
+    if outputs is None or isinstance(outputs, Tensor | str | int | float | complex):
+        return outputs
+    if isinstance(outputs, Mapping):
+        return {key: plain(value) for key, value in outputs.items()}
+    if is_dataclass(outputs) and not isinstance(outputs, type):
+        return {field.name: plain(getattr(outputs, field.name)) for field in fields(outputs)}
+    if isinstance(outputs, list | tuple):
+        return (list if isinstance(outputs, list) else tuple)(plain(value) for value in outputs)
+    if (node := SUPPORTED_NODES.get(type(outputs))) is not None:
+        return tuple(plain(part) for part in node.flatten_fn(outputs)[0])
+    return outputs
+
+
+def tensors(outputs: Any) -> list[Tensor]:
+    """All tensors of what a model gives back, whatever holds them, in the order of `plain`."""
+    return [leaf for leaf in tree_leaves(plain(outputs)) if isinstance(leaf, Tensor)]
+
+
+class Named(dict[Any, Any]):
+    """Outputs under the names that the model gave them: by key, by attribute, or by position where no key is one."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the outputs have no {name!r}; they have {', '.join(map(str, self))}") from None
+
+    def __getitem__(self, key: Any) -> Any:
+        return list(self.values())[key] if isinstance(key, int) and key not in self else super().__getitem__(key)
+
+
+register_pytree_node(
+    Named,
+    lambda outputs: (list(outputs.values()), list(outputs)),
+    lambda parts, names: Named(zip(names, parts, strict=True)),
+)
+
+
+class WithNames(nn.Module):
+    """An exported model as a task may use it: its dicts are `Named`, and all else is the model's own."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Any) -> Any:
+        return _named(self.model(*inputs))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("model"), name)
+
+
+def _named(outputs: Any) -> Any:
+    if isinstance(outputs, dict):
+        return Named({key: _named(value) for key, value in outputs.items()})
+    if isinstance(outputs, list | tuple):
+        return type(outputs)(_named(value) for value in outputs)
+    return outputs

@@ -1,0 +1,306 @@
+"""The story of a probe: which micro-batch fits, found together by all workers, and how long its steps take.
+
+Every worker measures in a process of its own. Before anybody goes on, the workers tell each other what they saw and
+all draw the same conclusion from all of it: the fullest worker's share of its memory counts, so that workers with
+unequal devices end with the micro-batch of the smallest, and none waits for a peer that went another way.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+from trainables.config.trial import ProbeConfig
+from trainables.distributed.rendezvous import exchanged, meeting_place
+from trainables.distributed.worker_context import Place
+from trainables.estimate import Estimate
+from trainables.measure.latency import median
+from trainables.probe.memory_search import FIRST, Found, Probe, line_through, next_move
+from trainables.probe.process import MemoryRequest, Needed, Timed, TimingRequest
+from trainables.probe.step_timing import rows_of
+from trainables.process.fresh_process import ChildError, in_fresh_process
+from trainables.process.malloc import ENVIRONMENT
+from trainables.process.memory import SHARE_OF_AVAILABLE, available_bytes, release_memory, resident_bytes
+from trainables.results import Report, Status, TrialResult
+from trainables.tasks.task_data import TaskData
+from trainables.training.loop import check_place
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one worker saw of one probe, told to all; an error ends the probe on every one of them."""
+
+    needed: Needed | None
+    error: str | None = None
+    details: str = ""
+
+
+@dataclass
+class Search:
+    """All that the probes have shown, the same on every worker. `peaks`: micro-batch -> bytes, None: ran out."""
+
+    capacity_bytes: int = 0
+    peaks: dict[int, int | None] = field(default_factory=dict)
+    least_rows: int = FIRST  # that can be trained
+    found: Found = field(default_factory=lambda: Found(0, "not looked for yet"))
+    evaluation_peak_bytes: int = 0  # at the largest that fits
+    rows_looked_at: int | None = None  # for the longest, where rows differ
+    reserved_bytes: int | None = None  # likewise, on CUDA: what the allocator had fetched from the device for it
+    history: tuple[Report, ...] = ()
+
+
+Measure = Callable[[int], Needed]  # micro-batch size -> what its steps needed; raises ChildError
+
+
+def probe(
+    trial: str, config: ProbeConfig, data: TaskData, place: Place, environment: dict[str, str]
+) -> Iterator[Report | TrialResult]:
+    """Look for the largest micro-batch, then time steps if asked to: a reading for each probe, last the TrialResult.
+
+    A single row that does not fit is a result (`out_of_memory`); a process that fails otherwise is one too (`failed`).
+    """
+    check_place(config, place)
+    release_memory(place.device)
+    threads = torch.get_num_threads()
+    max_rows = min(config.max_micro_batch_size, data.train.n_rows)
+    status, reason, details = Status.COMPLETED, None, None
+    metrics: dict[str, Estimate] = {}
+    warnings: tuple[str, ...] = ()
+    search = Search()
+    try:
+        yield from find_together(search, in_processes(config, place, threads), max_rows, place)
+        metrics = memory_figures(search, config, data.train.n_rows, place)
+        warnings = tuple(doubts(search, data.train.n_rows))
+        if search.found.micro_batch_size == 0:
+            status, reason = Status.OUT_OF_MEMORY, f"{search.found.why} in {search.capacity_bytes:,} bytes"
+        elif config.throughput is not None:
+            timed = time_together(config, search, place, threads)
+            metrics |= throughput_figures(timed, config.num_workers)
+            search.history += rounds(timed, search.history[-1])
+    except ChildError as error:
+        status, reason, details = Status.FAILED, str(error), error.details
+    yield TrialResult(
+        id=trial,
+        config=config,
+        status=status,
+        reason=reason,
+        details=details,
+        history=search.history,
+        metrics=metrics,
+        environment=environment,
+        warnings=warnings,
+    )
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def find_together(search: Search, measure: Measure, max_rows: int, place: Place) -> Generator[Report, None, None]:
+    """Fill `search`: probe by probe, agreed between the workers. Raises ChildError on all of them or on none."""
+    began = time.perf_counter()
+    while True:
+        move = next_move(search.peaks, search.capacity_bytes or 1, max_rows, search.least_rows)
+        if isinstance(move, Found):
+            search.found = move
+            return
+        seen = exchanged(_try(measure, move.micro_batch_size), place)
+        _take_note(search, move, seen)
+        if move.micro_batch_size not in search.peaks:
+            if max_rows < search.least_rows:
+                raise ChildError("batch norm needs two rows, and max_micro_batch_size, or the data, has one", "")
+            continue
+        peak = search.peaks[move.micro_batch_size]
+        figures = {"micro_batch_size": float(move.micro_batch_size), "memory_ran_out": float(peak is None)}
+        report = Report(
+            step=len(search.peaks),
+            examples=0,
+            seconds=exchanged(time.perf_counter() - began, place)[0],
+            metrics=figures if peak is None else {**figures, **_peak_figures(peak, search.reserved_bytes)},
+        )
+        search.history += (report,)
+        yield report
+
+
+def _peak_figures(peak: int, reserved: int | None) -> dict[str, float]:
+    figures = {"peak_memory_bytes": float(peak)}
+    return figures if reserved is None else {**figures, "reserved_memory_bytes": float(reserved)}
+
+
+def _try(measure: Measure, micro_batch_size: int) -> Seen:
+    try:
+        return Seen(measure(micro_batch_size))
+    except ChildError as error:
+        return Seen(None, str(error), error.details)
+
+
+def _take_note(search: Search, move: Probe, seen: list[Seen]) -> None:
+    """Conclude from what all workers saw; the first error of any is raised."""
+    for rank, one in enumerate(seen):
+        if one.needed is None:
+            raise ChildError(f"{one.error} (on worker {rank})" if rank else str(one.error), one.details)
+    needed = [one.needed for one in seen if one.needed is not None]
+    search.capacity_bytes = min(one.capacity_bytes for one in needed)
+    if any(one.is_too_few_rows for one in needed):
+        search.least_rows = move.micro_batch_size + 1
+        return
+    peaks = [one.peak_bytes for one in needed]
+    if any(peak is None for peak in peaks):
+        search.peaks[move.micro_batch_size] = None
+        return
+    share = max((one.peak_bytes or 0) / one.capacity_bytes for one in needed)
+    search.peaks[move.micro_batch_size] = int(share * search.capacity_bytes)
+    evaluation = max((one.evaluation_peak_bytes or 0) / one.capacity_bytes for one in needed)
+    search.evaluation_peak_bytes = int(evaluation * search.capacity_bytes)
+    search.rows_looked_at = next((n for one in needed if (n := one.rows_looked_at) is not None), search.rows_looked_at)
+    search.reserved_bytes = max((r for one in needed if (r := one.reserved_bytes) is not None), default=None)
+
+
+def in_processes(config: ProbeConfig, place: Place, threads: int) -> Measure:
+    """Measures in fresh processes. What this worker's share of a CPU's memory is, is settled now, with the others.
+
+    A probe is alone on its node; the trainings it decides for are not: each has the share that is left when others run.
+    """
+    capacity, own = config.memory_limit_bytes, resident_bytes() if place.device.type == "cpu" else 0
+    if capacity is None and place.device.type == "cpu":
+        hosts = exchanged(socket.gethostname(), place)
+        together = max(hosts.count(hosts[place.rank]), place.workers_per_node)
+        capacity = min(exchanged(int(SHARE_OF_AVAILABLE * available_bytes()) // together, place))
+    longest: list[int | None] = []
+
+    def measure(micro_batch_size: int) -> Needed:
+        request = MemoryRequest(
+            config=config,
+            device=str(place.device),
+            threads=threads,
+            cache=str(place.cache),
+            micro_batch_size=micro_batch_size,
+            capacity_bytes=capacity,
+            resident_bytes=own,
+            longest_row=longest[0] if longest else None,
+            find_longest_row=not longest,
+        )
+        try:
+            needed = Needed.model_validate_json(_ask(request, place))
+        except ChildError as error:
+            if not (error.killed and capacity is not None and place.device.type == "cpu"):
+                raise
+            return Needed(peak_bytes=None, capacity_bytes=capacity)  # the system was faster than our own guard
+        if needed.peak_bytes is not None:
+            longest[:] = [needed.longest_row]
+        return needed
+
+    return measure
+
+
+def _ask(request: MemoryRequest | TimingRequest, place: Place) -> str:
+    environment = {"OMP_NUM_THREADS": str(request.threads), "MKL_NUM_THREADS": str(request.threads), **ENVIRONMENT}
+    return in_fresh_process(
+        "trainables.probe.process", request.model_dump_json(), place.cache, environment, doing="probing"
+    )
+
+
+def memory_figures(search: Search, config: ProbeConfig, train_rows: int, place: Place) -> dict[str, Estimate]:
+    """What was found, and what limited it."""
+    on = "of the device's allocator" if place.device.type == "cuda" else "resident; interpreter and libraries included"
+    figures = {
+        "largest_micro_batch_size": Estimate.exact(
+            search.found.micro_batch_size, f"{what_limited(search, config, train_rows)}; {search.found.why}"
+        ),
+        "memory_capacity_bytes": Estimate.exact(search.capacity_bytes, f"of one worker, {on}"),
+        "probes": Estimate.exact(len(search.peaks)),
+        "probe_out_of_memory_errors": Estimate.exact(sum(peak is None for peak in search.peaks.values())),
+    }
+    fits = {size: peak for size, peak in search.peaks.items() if peak is not None}
+    if len(fits) > 1:
+        line, note = line_through(fits), f"the line through the two largest of {len(fits)} probes that fit"
+        figures["memory_fixed_bytes"] = Estimate.exact(line.fixed_bytes, f"{note}; {on}")
+        figures["memory_bytes_per_example"] = Estimate.exact(line.bytes_per_row, note)
+    return figures
+
+
+def what_limited(search: Search, config: ProbeConfig, train_rows: int) -> str:
+    if search.found.micro_batch_size < min(config.max_micro_batch_size, train_rows):
+        return "limited by memory"
+    if train_rows <= config.max_micro_batch_size:
+        return f"not limited by memory but by the {train_rows:,} training rows"
+    return f"not limited by memory but by max_micro_batch_size {config.max_micro_batch_size:,}"
+
+
+def doubts(search: Search, train_rows: int) -> Iterator[str]:
+    if search.evaluation_peak_bytes > search.capacity_bytes:
+        needs = f"evaluating needs {search.evaluation_peak_bytes:,} bytes"
+        yield f"{needs}, more than the capacity, whatever the micro-batch"
+    if search.rows_looked_at is not None and search.rows_looked_at < train_rows:
+        yield (
+            f"rows differ in the memory they need, and there was time to look at {search.rows_looked_at:,} of "
+            f"{train_rows:,}: where a longer one comes, the batch may be divided anew"
+        )
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def time_together(config: ProbeConfig, search: Search, place: Place, threads: int) -> Timed:
+    """Every worker's process times the same steps, together. Raises ChildError on all workers or on none."""
+    throughput, least, largest = config.throughput, search.least_rows, search.found.micro_batch_size
+    wanted = throughput.micro_batch_sizes if throughput is not None else ()
+    sizes = tuple(size for size in wanted or doublings(largest) if least <= size <= largest) or (largest,)
+    with meeting_place(place) as meet_at:
+        request = TimingRequest(
+            config=config,
+            device=str(place.device),
+            threads=threads,
+            cache=str(place.cache),
+            micro_batch_sizes=sizes,
+            rounds=throughput.rounds if throughput is not None else 1,
+            rank=place.rank,
+            meet_at=meet_at,
+        )
+        try:
+            timed, told = Timed.model_validate_json(_ask(request, place)), ("", "")
+        except ChildError as error:
+            timed, told = Timed(seconds={}), (f"timing: {error}", error.details)
+        failures = exchanged(told, place)
+    for reason, details in failures:
+        if reason:
+            raise ChildError(reason, details)
+    return timed
+
+
+def doublings(largest: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and the largest itself."""
+    return tuple(sorted({largest, *(2**i for i in range(largest.bit_length()))}))
+
+
+def throughput_figures(timed: Timed, num_workers: int) -> dict[str, Estimate]:
+    """Medians over the rounds, with their intervals; throughput is of all workers together."""
+    figures = {}
+    for size, seconds in timed.seconds.items():
+        step = median(seconds)
+        rows = size * num_workers
+        figures[f"step_seconds_micro_batch_{size}"] = step
+        figures[f"examples_per_second_micro_batch_{size}"] = Estimate(
+            value=rows / step.value,
+            low=None if step.high is None else rows / step.high,
+            high=None if step.low is None else rows / step.low,
+            n=step.n,
+            note=step.note,
+        )
+    return figures
+
+
+def rounds(timed: Timed, last: Report) -> tuple[Report, ...]:
+    """The single timings, one report per round: sizes of one round were timed close together and can be paired."""
+    return tuple(
+        Report(
+            step=last.step + number,
+            examples=0,
+            seconds=last.seconds,
+            metrics={f"step_seconds_micro_batch_{size}": seconds for size, seconds in row.items()},
+        )
+        for number, row in enumerate(rows_of(timed.seconds), start=1)
+    )

@@ -1,0 +1,286 @@
+"""Takes real optimiser steps in a process of its own, and says what memory they needed or how long they took.
+
+Started by `probe`; a process of its own has nothing else in memory, and takes a shortage of memory away with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from pydantic import Field, TypeAdapter
+from torch import nn
+
+from trainables.config.base import FrozenConfig, FrozenResult
+from trainables.config.training import Budget, Training
+from trainables.config.trial import ProbeConfig
+from trainables.data.shards import Rows, Shard
+from trainables.data.table import Table
+from trainables.distributed.worker_context import Place
+from trainables.probe.model import RATE, Same, Subject
+from trainables.probe.step_timing import time_step_sizes
+from trainables.process.fresh_process import answer
+from trainables.process.memory import (
+    SHARE_OF_AVAILABLE,
+    available_bytes,
+    claim_workspaces,
+    forget_peak,
+    guard,
+    out_of_memory,
+    peak_bytes,
+    resident_bytes,
+)
+from trainables.storage import Storage
+from trainables.tasks.base import Task
+from trainables.training.checkpoint import TrainingState
+from trainables.training.data_parallel import MicroBatchTooLargeError
+from trainables.training.evaluate import _Outputs, autocast, evaluate, evaluation_rows
+from trainables.training.gradient_noise import GradientNoise, needs_more_rows
+
+STEPS, ACCUMULATION_STEPS = 2, 2  # the second has the optimiser's state, and gradients beside the activations
+LOOKED_AT_MOST, LOOKED_AT_SEED = 1 << 20, 0  # of the rows of a table
+LOOKED_AT_SECONDS, ALIKE_SECONDS, ALIKE_ROWS = 3.0, 1.0, 256  # the second where so many have all been alike
+
+
+class Common(FrozenConfig):
+    config: ProbeConfig
+    device: str
+    threads: int
+    cache: str
+
+
+class MemoryRequest(Common):
+    """Take steps with this micro-batch, within `capacity_bytes`."""
+
+    ask: Literal["memory"] = "memory"
+    micro_batch_size: int
+    capacity_bytes: int | None  # None: all that the device, or the machine, has left
+    resident_bytes: int  # of the process that will train: what it holds beyond this one's counts
+    longest_row: int | None = None  # fill the batch with this training row; None: find out, or take all in turn
+    find_longest_row: bool = False
+
+
+class TimingRequest(Common):
+    """Time steps at these micro-batches, together with the other workers' processes."""
+
+    ask: Literal["timing"] = "timing"
+    micro_batch_sizes: tuple[int, ...]
+    rounds: int
+    rank: int
+    meet_at: str  # where the workers' processes find each other, as torch's `init_method`
+
+
+class Needed(FrozenResult):
+    """What steps needed. `peak_bytes` is None where memory ran out, in them or in the checkpoint that follows."""
+
+    peak_bytes: int | None
+    capacity_bytes: int
+    reserved_bytes: int | None = None  # CUDA: what the allocator had fetched from the device
+    evaluation_peak_bytes: int | None = None
+    longest_row: int | None = None
+    is_too_few_rows: bool = False  # to take a step with at all
+    rows_looked_at: int | None = None  # for it, by the process that was asked to; None: all rows are alike
+
+
+class Timed(FrozenResult):
+    """Seconds of a step, by micro-batch and round; of all workers, the slowest's."""
+
+    seconds: dict[int, list[float]]
+
+
+REQUEST: TypeAdapter[MemoryRequest | TimingRequest] = TypeAdapter(
+    Annotated[MemoryRequest | TimingRequest, Field(discriminator="ask")]
+)
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def measure_memory(request: MemoryRequest, response: Path) -> Needed:
+    """Peak of two steps of two micro-batches each, and of an evaluation; one more step must fit after them.
+
+    The guard answers for us if memory runs out. A checkpoint must fit too; its peak is kept apart, as it does not
+    depend on the micro-batch and so is on no line.
+    With several workers the model is wrapped as theirs is, in a group of this process alone: its buckets take memory.
+    """
+    place = _place(request, rank=0)
+    if place.num_workers > 1:
+        dist.init_process_group(_backend(place), init_method=f"file://{response}.meet", rank=0, world_size=1)
+    base = resident_bytes()
+    extra = max(0, request.resident_bytes - base) if place.device.type == "cpu" else 0
+    capacity = _take_capacity(request, place, extra, response)
+    ran_out = Needed(peak_bytes=None, capacity_bytes=capacity)
+    try:
+        training = _training(request.config, request.micro_batch_size, ACCUMULATION_STEPS)
+        subject = Subject.build(request.config, place, training)
+        longest, looked = request.longest_row, None
+        if request.find_longest_row:
+            longest, looked = longest_row(subject.model, subject.task, subject.data.train, place, request.config)
+        order = Shard(subject.data.train.n_rows, seed=request.config.seed) if longest is None else Same(longest)
+        forget_peak(place.device)
+        rows = request.micro_batch_size * ACCUMULATION_STEPS
+        noise = GradientNoise(training, subject.data.train.n_rows, place)  # as every training measures it
+        for _ in range(STEPS):
+            subject.begin_block(order, rows, request.micro_batch_size, noise)
+        peak = peak_bytes(place.device) + extra
+        reserved = torch.cuda.max_memory_reserved(place.device) if place.device.type == "cuda" else None
+        if place.device.type == "cpu":  # a device is not asked for it: there the copy is made in the host's memory
+            forget_peak(place.device)
+            TrainingState(subject.model, subject.update.optimizer, subject.update.scaler, noise=noise.meter).content()
+            if peak_bytes(place.device) + extra > capacity:
+                return ran_out
+        forget_peak(place.device)
+        _evaluate(subject, training)
+        evaluation_peak = peak_bytes(place.device) + extra
+        subject.begin_block(order, rows, request.micro_batch_size, noise)  # in what the allocator has kept of all that
+    except Exception as error:
+        if request.micro_batch_size == 1 and needs_more_rows(error):
+            return Needed(peak_bytes=None, capacity_bytes=capacity, is_too_few_rows=True)
+        if not (out_of_memory(error) or isinstance(error, MicroBatchTooLargeError)):
+            raise
+        return ran_out
+    return Needed(
+        peak_bytes=peak if peak <= capacity else None,
+        capacity_bytes=capacity,
+        reserved_bytes=reserved,
+        evaluation_peak_bytes=evaluation_peak,
+        longest_row=longest,
+        rows_looked_at=None if longest is None else looked,
+    )
+
+
+def longest_row(
+    model: nn.Module, task: Task, table: Table, place: Place, config: ProbeConfig
+) -> tuple[int | None, int]:
+    """The training row of which the most bytes are computed, None if all are alike; and how many were looked at.
+
+    Rows of a table have one shape, but a task may cut away their padding, and then memory follows the longest. All of
+    them are looked at as far as there is time, of which there is less while they are alike.
+    """
+    began, computed, are_alike = time.monotonic(), dict[int, int](), True
+    model.eval()
+    for row in looked_at(table.n_rows):
+        batch = {name: column.to(place.device) for name, column in table.gather(np.array([row])).items()}
+        # Autocast anew for each row: it keeps the cast weights, and would have them computed with the first row only.
+        with torch.no_grad(), autocast(config.precision, place.device), _Outputs() as outputs:
+            task.losses(task.forward(model, batch), batch)
+        computed[int(row)] = outputs.bytes
+        are_alike = are_alike and outputs.bytes == next(iter(computed.values()))
+        enough = are_alike and len(computed) >= ALIKE_ROWS
+        if time.monotonic() - began > (ALIKE_SECONDS if enough else LOOKED_AT_SECONDS):
+            break
+    model.train()
+    return (None if are_alike else max(computed, key=lambda row: computed[row])), len(computed)
+
+
+def looked_at(n_rows: int) -> Rows:
+    """Rows evenly spread over a table, in random order: where there is time for a few only, they are spread as well."""
+    rows = np.unique(np.linspace(0, n_rows - 1, min(n_rows, LOOKED_AT_MOST), dtype=np.int64))
+    return np.random.default_rng(LOOKED_AT_SEED).permutation(rows)
+
+
+def _evaluate(subject: Subject, training: Training) -> None:
+    validation, alone = subject.data.validation, replace(subject.place, num_workers=1)
+    rows = evaluation_rows(subject.model, subject.task, validation, training, alone)
+    evaluate(subject.model, subject.task, validation, alone, rows, limit=rows, precision=training.precision)
+
+
+def _take_capacity(request: MemoryRequest, place: Place, extra: int, response: Path) -> int:
+    """What this worker may use, from now on enforced."""
+    if place.device.type == "cpu":
+        capacity = request.capacity_bytes or int(SHARE_OF_AVAILABLE * available_bytes())
+        ran_out = Needed(peak_bytes=None, capacity_bytes=capacity).model_dump_json()
+        guard(capacity - extra, lambda: _write_at_once(response, ran_out))
+        return capacity
+    claim_workspaces(place.device)  # with which the context and first kernels are there too
+    free, total = torch.cuda.mem_get_info(place.device)
+    room = int(SHARE_OF_AVAILABLE * (free + torch.cuda.memory_reserved(place.device)))  # kernels are yet to be loaded
+    capacity = min(room, request.capacity_bytes or room)
+    torch.cuda.set_per_process_memory_fraction(capacity / total, place.device)
+    return capacity
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def measure_time(request: TimingRequest) -> Timed:
+    """Seconds of a step without accumulation at every size; all workers' processes take them together."""
+    place = _place(request, rank=request.rank)
+    if place.num_workers > 1:
+        dist.init_process_group(
+            _backend(place), init_method=request.meet_at, rank=place.rank, world_size=place.num_workers
+        )
+    sizes = sorted(request.micro_batch_sizes)
+    subject = Subject.build(request.config, place, _training(request.config, sizes[-1], 1))
+    shard = Shard(subject.data.train.n_rows, place.rank, place.num_workers, seed=request.config.seed)
+    timed = time_step_sizes(
+        lambda size, steps: subject.take_steps(shard, size, size, steps), sizes, request.rounds, place
+    )
+    if place.num_workers > 1:
+        del subject  # DDP's reducer must not be the last to hold the group: ending it with Python's lock held, it hangs
+        gc.collect()
+        dist.destroy_process_group()
+    return Timed(seconds=timed)
+
+
+# -- both -------------------------------------------------------------------------------------------------------------
+
+
+def _place(request: Common, rank: int) -> Place:
+    torch.set_num_threads(request.threads)
+    device = torch.device(request.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)  # the functions of torch.cuda want to know which
+        torch.cuda.set_device(device)
+    cache = Path(request.cache)
+    return Place(Storage(str(cache)), cache, rank, request.config.num_workers, device)
+
+
+def _backend(place: Place) -> str:
+    return "nccl" if place.device.type == "cuda" else "gloo"
+
+
+def _training(config: ProbeConfig, micro_batch_size: int, accumulation_steps: int) -> Training:
+    return Training(
+        batch_size=micro_batch_size * accumulation_steps * config.num_workers,
+        micro_batch_size=micro_batch_size,
+        accumulation_steps=accumulation_steps,
+        num_workers=config.num_workers,
+        learning_rate=RATE,
+        optimizer=config.optimizer,
+        precision=config.precision,
+        budget=Budget(unit="steps", amount=STEPS),
+        seed=config.seed,
+    )
+
+
+def main(arguments: Sequence[str]) -> None:
+    response = Path(arguments[1])
+
+    def respond(text: str) -> str:
+        match REQUEST.validate_json(text):
+            case MemoryRequest() as request:
+                return measure_memory(request, response).model_dump_json()
+            case TimingRequest() as request:
+                return measure_time(request).model_dump_json()
+
+    answer(respond, arguments)
+
+
+def _write_at_once(file: Path, text: str) -> None:
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.write(handle, text.encode())
+    os.close(handle)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,132 @@
+"""Workers that train one model together: each computes the losses of its own rows, gradients are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import SGD, Optimizer
+
+from trainables.config.training import Precision
+from trainables.distributed.worker_context import Place
+from trainables.process.memory import out_of_memory, release_memory
+from trainables.tasks.base import Batch, Task
+from trainables.training.evaluate import autocast, in_eval_mode
+from trainables.training.gradient_noise import without_trace
+
+Objective = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
+
+
+def task_objective(task: Task) -> Objective:
+    """What a training minimises unless something else is given, as distillation does."""
+    return lambda model, batch: task.losses(task.forward(model, batch), batch)
+
+
+class MicroBatchTooLargeError(RuntimeError):
+    """Memory ran out on one of the workers, or on several; every worker raises this, before the first step."""
+
+
+class _Losses(nn.Module):
+    """The objective as a module. The task is handed the model itself, so it may use all that the model offers."""
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.objective(self.model, batch)
+
+
+def data_parallel(
+    model: nn.Module,
+    objective: Objective,
+    example: Batch,
+    place: Place,
+    precision: Precision,
+    optimizer: Optimizer,
+    *,
+    skips_parameters: bool = False,
+) -> DistributedDataParallel:
+    """A module batch -> losses whose backward pass leaves in `model` the mean of all workers' gradients.
+
+    All workers get the first one's weights. `example`: a batch by which to see whether some parameters take no part in
+    the loss; waiting for their gradients would fail, and asking at every step is only worth its time if there are any.
+    It cannot show what other steps leave out: `skips_parameters` says it, as the task's attribute of this name.
+    It also shows whether the batch fits, beside what `optimizer` has yet to keep.
+    Raises MicroBatchTooLargeError, on all workers, if it does not on one of them: later, in the middle of a step, a
+    worker could not tell its peers, which would wait for its gradients.
+    """
+    losses = _Losses(model, objective)
+    has_unused, ran_out = False, False
+    try:
+        reserve = _stand_ins(losses, optimizer)  # what the steps hold and this look does not
+        has_unused = _has_unused_parameters(losses, example, place, precision) or skips_parameters
+        del reserve
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        ran_out = True  # the error goes here, and with it the frames that hold the memory
+    release_memory(place.device)  # the allocator would keep it, and NCCL takes its own from what the device has left
+    seen = torch.tensor([float(has_unused), float(ran_out)], device=place.device)
+    dist.all_reduce(seen, op=dist.ReduceOp.MAX)
+    if seen[1] > 0:
+        rows = len(next(iter(example.values())))
+        raise MicroBatchTooLargeError(f"memory ran out at a micro-batch of {rows} rows, on one worker or several")
+    devices = [place.device] if place.device.type == "cuda" else None
+    wrapped = DistributedDataParallel(losses, device_ids=devices, find_unused_parameters=bool(seen[0] > 0))
+    if seen[0] == 0:
+        _settle(wrapped, example, place, precision)
+    return wrapped
+
+
+def _settle(wrapped: DistributedDataParallel, example: Batch, place: Place, precision: Precision) -> None:
+    """One backward pass of which nothing is kept: after its first, DDP divides the gradients into other buckets.
+
+    More than two workers then add in another order; so a run that is resumed would end with other bits.
+    """
+    with _still(wrapped, place):
+        with autocast(precision, place.device):
+            found = wrapped(example)
+        found.sum().backward()
+    wrapped.zero_grad(set_to_none=True)
+
+
+@contextmanager
+def _still(model: nn.Module, place: Place) -> Iterator[None]:
+    """For a backward pass that leaves no trace: in eval mode, but for networks that cuDNN cannot go back through."""
+    with in_eval_mode(model), without_trace(model, place.device):
+        for module in model.modules():
+            if isinstance(module, nn.RNNBase):
+                module.training = True
+        yield
+
+
+def _stand_ins(losses: nn.Module, optimizer: Optimizer) -> list[Tensor]:
+    """The buckets in which gradients travel, and what the optimiser will keep of every weight.
+
+    After a resumption it is there already, and an SGD has its momentum from its beginning on CUDA (`optim`).
+    """
+    trained = [parameter for parameter in losses.parameters() if parameter.requires_grad]
+    lacking = [one for one in trained if not optimizer.state.get(one)]
+    kept = [one for one in lacking for _ in range(_kept_of_each(optimizer))]
+    return [torch.empty_like(parameter) for parameter in [*trained, *kept]]
+
+
+def _kept_of_each(optimizer: Optimizer) -> int:
+    """Numbers that an optimiser keeps for every weight: an SGD its momentum, if it has any, the Adams two moments."""
+    return int(bool(optimizer.defaults["momentum"])) if isinstance(optimizer, SGD) else 2
+
+
+def _has_unused_parameters(losses: _Losses, example: Batch, place: Place, precision: Precision) -> bool:
+    """Looks at a backward pass in eval mode. It leaves no trace: a run that is resumed looks once more than others."""
+    with _still(losses, place):
+        trained = [parameter for parameter in losses.parameters() if parameter.requires_grad]
+        with autocast(precision, place.device):
+            found = losses(example)
+        gradients = torch.autograd.grad(found.sum(), trained, allow_unused=True)
+    return any(gradient is None for gradient in gradients)

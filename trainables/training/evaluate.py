@@ -1,0 +1,212 @@
+"""The mean of the loss and of every metric of a task over a table, each with its 95 % interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from trainables.config.training import Precision, Training
+from trainables.distributed.worker_context import Place
+from trainables.estimate import Estimate
+from trainables.process.heartbeat import beat
+from trainables.tasks.base import Batch, Task
+from trainables.training.gradient_noise import without_trace
+
+if TYPE_CHECKING:
+    from trainables.data.table import Table
+    from trainables.tasks.task_data import TaskData
+
+AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+SUMS = ("items", "sum", "sum of squares", "sum of squares of the means of rows")  # kept of every metric
+SMALL_BATCH_BYTES = 256 * 1024  # of the rows themselves
+SMALL_OUTPUTS_BYTES = 64 << 20  # of all that is computed from them
+LOOKED_AT_ROWS = 32  # of a table, evenly spread
+MOST_ROWS = 1024  # of one batch
+SAMPLE_SEED = 0  # of the fixed sample of rows: the same rows in every trial, so that trials can be compared
+
+
+class ItemsError(ValueError):
+    """What a task has given is not one value for each item; the message names the method."""
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """The context in which a forward pass runs at this precision; parameters stay float32."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=AUTOCAST[precision])
+
+
+@contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Every module is left in the mode in which it was found."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def evaluate(
+    model: nn.Module,
+    task: Task,
+    table: Table,
+    place: Place,
+    batch_rows: int = 1024,
+    limit: int | None = None,
+    precision: Precision = "float32",
+) -> dict[str, Estimate]:
+    """Mean of "loss" and of every metric of the task, over all rows or over a fixed sample of `limit` rows.
+
+    The rows are shared among the workers and every worker returns the figures of all of them. Means are over items, as
+    in training; intervals take rows as the independent observations, because the items of a row (the tokens of a text)
+    are not. The model is in eval mode meanwhile and is left in the mode in which it was found.
+    """
+    names = ["loss", *task.metrics]
+    sums = torch.zeros(len(names), len(SUMS), dtype=torch.float64, device=place.device)
+    ratios = torch.full((len(names), 2), math.inf, dtype=torch.float64)  # items per row: least, and minus the most
+    with in_eval_mode(model), torch.no_grad(), autocast(precision, place.device):
+        for rows in _batches(_own_rows(table.n_rows, limit, place), batch_rows):
+            batch = {name: tensor.to(place.device) for name, tensor in table.gather(rows).items()}
+            values = item_values(task, task.forward(model, batch), batch).values()
+            sums += torch.stack([_sums(value.to(place.device, torch.float64), len(rows)) for value in values])
+            ratio = torch.tensor([value.numel() / len(rows) for value in values], dtype=torch.float64)
+            beat()
+            ratios = torch.minimum(ratios, torch.stack([ratio, -ratio], dim=1))
+    if place.num_workers > 1:
+        ratios = ratios.to(place.device)
+        dist.all_reduce(sums)
+        dist.all_reduce(ratios, op=dist.ReduceOp.MIN)
+    return {name: _estimate(*figures) for name, *figures in zip(names, sums.tolist(), ratios.tolist(), strict=True)}
+
+
+def evaluate_both(
+    model: nn.Module, task: Task, data: TaskData, training: Training, place: Place, batch_rows: int
+) -> dict[str, Estimate]:
+    """val_<m> on the validation data, and train_<m> on as many training rows, to tell overfitting from underfitting.
+
+    In the precision of the training, and in batches of `batch_rows` (see `evaluation_rows`).
+    """
+    precision, limit = training.precision, data.validation.n_rows
+    validation = evaluate(model, task, data.validation, place, batch_rows, precision=precision)
+    train = evaluate(model, task, data.train, place, batch_rows, limit, precision)
+    return {f"val_{name}": value for name, value in validation.items()} | {
+        f"train_{name}": value for name, value in train.items()
+    }
+
+
+def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Training, place: Place) -> int:
+    """Rows of one batch: a micro-batch, which is known to fit in memory, or more where rows take little of it.
+
+    How much a row takes on its way through the model is counted, not guessed: a small row can become a large one, and
+    where a task cuts away padding, all rows of a batch become as long as its longest. So beside the first row,
+    micro-batches of rows from all over the table are looked at, as long as they can still change the answer.
+    """
+    micro = training.micro_batch_size
+    spread = np.unique(np.linspace(0, table.n_rows - 1, LOOKED_AT_ROWS, dtype=np.int64))
+    small = min(MOST_ROWS, SMALL_BATCH_BYTES // row_bytes(table))
+    with in_eval_mode(model), without_trace(model, place.device):  # a run that is resumed looks once more than others
+        for rows in (np.arange(1), *_batches(spread, micro)):
+            if small <= micro:
+                break
+            taken = _bytes_per_row(model, task, table, rows, training.precision, place)
+            small = min(small, SMALL_OUTPUTS_BYTES // max(1, taken))
+    return min(MOST_ROWS, max(micro, small))
+
+
+def _bytes_per_row(
+    model: nn.Module, task: Task, table: Table, rows: np.ndarray, precision: Precision, place: Place
+) -> int:
+    """All that is computed of a batch, divided by its rows and rounded up."""
+    within = _Outputs()
+    with torch.no_grad(), autocast(precision, place.device), within:
+        batch = {name: tensor.to(place.device) for name, tensor in table.gather(rows).items()}
+        item_values(task, task.forward(model, batch), batch)
+    return -(-within.bytes // len(rows))
+
+
+class _Outputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of everything that is computed: more than is ever held at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        outputs = func(*args, **(kwargs or {}))
+        self.bytes += sum(value.nbytes for value in tree_leaves(outputs) if isinstance(value, Tensor))
+        return outputs
+
+
+def row_bytes(table: Table) -> int:
+    """Bytes of one row, all columns, at least 1."""
+    return max(1, sum(dtype.itemsize * math.prod(shape) for dtype, shape in table.columns.values()))
+
+
+def _own_rows(n_rows: int, limit: int | None, place: Place) -> np.ndarray:
+    rows = np.arange(n_rows)
+    if limit is not None and limit < n_rows:
+        rows = np.sort(np.random.default_rng(SAMPLE_SEED).choice(n_rows, limit, replace=False))
+    return np.array_split(rows, place.num_workers)[place.rank]
+
+
+def _batches(rows: np.ndarray, batch_rows: int) -> Sequence[np.ndarray]:
+    return [rows[start : start + batch_rows] for start in range(0, len(rows), batch_rows)]
+
+
+def item_losses(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
+    """The loss of every item: [items]. Raises ItemsError if the task gives anything else."""
+    return _per_item(f"{type(task).__name__}.losses()", task.losses(outputs, batch), batch)
+
+
+def item_values(task: Task, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """ "loss" and every metric of the task, one value per item: name -> [items]. Raises ItemsError if they are not."""
+    name, scores = type(task).__name__, task.scores(outputs, batch)
+    if missing := [metric for metric in task.metrics if metric not in scores]:
+        raise ItemsError(f"{name}.scores() returned {sorted(scores)}, without {missing} of its metrics")
+    mean = "; a metric is the mean of them, which F1 or AUC are not"
+    checked = {
+        metric: _per_item(f"{name}.scores()[{metric!r}]", scores[metric], batch, mean) for metric in task.metrics
+    }
+    return {"loss": item_losses(task, outputs, batch), **checked}
+
+
+def _per_item(what: str, values: Tensor, batch: Batch, why: str = "") -> Tensor:
+    if not isinstance(values, Tensor):
+        raise ItemsError(f"{what} must give a tensor with one value per item, not a {type(values).__name__}{why}")
+    if values.ndim == 0 and all(len(column) == 1 for column in batch.values()):
+        return values.reshape(1)  # a squeeze() takes the one row of a batch away with the rest
+    if values.ndim != 1:
+        raise ItemsError(f"{what} must give one value per item, shape [items]; got shape {list(values.shape)}{why}")
+    return values
+
+
+def _sums(values: Tensor, rows: int) -> Tensor:
+    """SUMS of one batch. `values`: [items]."""
+    by_row = values.reshape(rows, -1).mean(1) if values.numel() % rows == 0 else values
+    ones = torch.ones_like(values)
+    return torch.stack([ones.sum(), values.sum(), values.square().sum(), by_row.square().sum()])
+
+
+def _estimate(sums: list[float], ratios: list[float]) -> Estimate:
+    items, total, square_sum, row_mean_square_sum = sums
+    least, most = ratios[0], -ratios[1]
+    if not items:
+        return Estimate(value=math.nan, n=0, note="nothing to evaluate")
+    if least == most and least.is_integer():  # all rows alike: the items of a row stand together
+        return Estimate.of_values(total / least, row_mean_square_sum, round(items / least)).model_copy(
+            update={"value": total / items}
+        )
+    return Estimate.of_values(total, square_sum, round(items)).model_copy(
+        update={"note": "rows have different numbers of items, so each item passes for an observation of its own"}
+    )

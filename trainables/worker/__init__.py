@@ -1,0 +1,1 @@
+"""How a trial is driven: messages, the runner that obeys them, and the processes that it runs in."""

@@ -1,0 +1,75 @@
+"""One worker of a trial that runs on this machine without a cluster, `python -m trainables.worker.local_worker`.
+
+It reads a `LocalWorker` as JSON from its standard input, meets its peers, runs the trial, and the first worker writes
+what comes of it to its standard output, a line of JSON each: `{"report": ...}`, and last `{"result": ...}`.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from trainables.config.base import FrozenConfig
+from trainables.config.trial import TrialConfig
+from trainables.process.malloc import give_back_large_blocks
+from trainables.results import Report, TrialResult
+
+
+class LocalWorker(FrozenConfig):
+    """Which part this process has."""
+
+    trial: str
+    config: TrialConfig
+    rank: int
+    num_workers: int
+    threads: int
+    storage: str
+    cache: str
+    meet: str  # a file that does not exist yet, in a folder that does
+
+
+class Line(BaseModel):
+    """What the first worker says."""
+
+    report: Report | None = None
+    result: TrialResult | None = None
+
+
+def main() -> None:
+    worker = LocalWorker.model_validate_json(sys.stdin.read())
+    give_back_large_blocks()
+    import torch
+    import torch.distributed as dist
+
+    from trainables.distributed.worker_context import Place
+    from trainables.process.fresh_process import end_with_parent
+    from trainables.storage import Storage
+    from trainables.trial import run_trial
+
+    end_with_parent()
+    torch.set_num_threads(worker.threads)
+    gpus = torch.cuda.device_count()
+    if gpus and worker.num_workers > gpus:
+        raise ValueError(f"{worker.num_workers} workers want a GPU each, and this machine has {gpus}")
+    device = torch.device(f"cuda:{worker.rank}" if gpus else "cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if worker.num_workers > 1:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        meet = f"file://{worker.meet}"
+        dist.init_process_group(backend, init_method=meet, rank=worker.rank, world_size=worker.num_workers)
+    place = Place(Storage(worker.storage), Path(worker.cache), worker.rank, worker.num_workers, device)
+    for word in run_trial(worker.trial, worker.config, place):
+        if worker.rank == 0:
+            line = Line(report=word) if isinstance(word, Report) else Line(result=word)
+            print(line.model_dump_json(exclude_none=True), flush=True)
+    if worker.num_workers > 1:
+        gc.collect()  # what is left of DDP must not be the last to hold the group: see probe_process
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The workers of a gang, as Ray Train runs them: each a loop that takes commands from a mailbox and answers there.
+
+The only file that imports ray.train. Importing it imports no torch: besides the workers, the processes that look after
+them import it, and start the sooner without. What the commands do is in `trainables.worker.runner`.
+
+A worker that cannot go on tells the mailbox why and then raises: Ray Train sees that, ends its peers, which may be
+waiting for it in a collective, and starts the group anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import ray
+import ray.train
+import ray.train.collective
+from pydantic import Field
+from ray.experimental import internal_kv
+from ray.train.backend import Backend, BackendConfig
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from trainables.config.base import FrozenResult
+from trainables.data.fingerprint import default_cache
+from trainables.process.heartbeat import listening
+from trainables.process.malloc import give_back_large_blocks
+from trainables.storage import Storage
+from trainables.worker.handover import NAMESPACE, Handover
+from trainables.worker.messages import COMMAND, Raised, Shutdown
+
+if TYPE_CHECKING:
+    from trainables.distributed.worker_context import Place
+    from trainables.worker.runner import Runner
+
+MEETING_TIMEOUT = timedelta(minutes=30)  # of workers that start
+
+
+class WorkerGroupConfig(FrozenResult):
+    """A group of like workers, and where it works."""
+
+    num_workers: int
+    cpus_per_worker: int
+    gpus_per_worker: int
+    accelerator_type: str | None = None  # of its nodes' GPUs, by Ray's name
+    node_labels: dict[str, str] = Field(default_factory=dict)  # that its nodes have
+    storage: str  # where the sweep's storage is, without credentials
+    handover: str = ""  # the key to its whole address, which is written nowhere; "" if there is no more to know
+    no_progress_s: float = 3600.0  # a trial that does nothing for so long is ended
+    runner: str = "trainables.trial:run_trial"  # what runs a trial; another one for tests
+    scratch: str  # a folder for Ray Train's own files: its path, or its name in a storage that is not local
+
+    def open_storage(self) -> Storage:
+        return _handed_over(self.handover) if self.handover else Storage(self.storage)
+
+
+def _handed_over(key: str) -> Storage:
+    """Raises RuntimeError if the sweep has ended."""
+    value = internal_kv._internal_kv_get(key, namespace=NAMESPACE)
+    if value is None:
+        raise RuntimeError("the sweep's storage is not known any more: its driver has ended")
+    return Handover.model_validate_json(value).take()
+
+
+class WorkerLostError(RuntimeError):
+    """Raised by a worker that has told the mailbox why it cannot go on."""
+
+
+class _AllDevicesVisible(Backend):
+    share_cuda_visible_devices = True  # NCCL reaches another worker's GPU directly only where it can see it
+
+
+class _Group(BackendConfig):
+    """Instead of Ray's TorchConfig, for which the controller would import torch: workers meet without its help."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return _AllDevicesVisible
+
+
+class _Trainer(DataParallelTrainer):
+    """Without what serves Ray Data (an actor, and an import of a second in every process), and without the actor that
+    frees what a dead controller had reserved: whoever waits for workers does that (`orchestrator.running.group`).
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        unwanted = (DatasetsCallback, PlacementGroupCleanerCallback)
+        return [each for each in super()._create_default_callbacks() if not isinstance(each, unwanted)]
+
+
+def make_trainer(config: WorkerGroupConfig, mailbox: Any) -> DataParallelTrainer:
+    """A trainer whose `fit` lasts as long as the group, which is started anew when a worker was lost."""
+    resources: dict[str, float] = {"CPU": config.cpus_per_worker}
+    if config.gpus_per_worker:
+        resources["GPU"] = config.gpus_per_worker
+    callbacks: list[Any] = [Liaison(mailbox)]
+    storage = config.open_storage()
+    run_config: Any = RunConfig(
+        name=f"gang-{uuid.uuid4().hex}",
+        storage_path=config.scratch if storage.is_local else storage.path(config.scratch),
+        storage_filesystem=None if storage.is_local else storage.filesystem,
+        failure_config=FailureConfig(max_failures=-1),
+        callbacks=callbacks,
+    )
+    return _Trainer(
+        serve,
+        train_loop_config={"mailbox": mailbox, "config": config},
+        backend_config=_Group(),
+        scaling_config=ScalingConfig(
+            num_workers=config.num_workers,
+            use_gpu=config.gpus_per_worker > 0,
+            resources_per_worker=resources,
+            accelerator_type=config.accelerator_type,
+            label_selector=config.node_labels or None,
+        ),
+        run_config=run_config,
+    )
+
+
+class Liaison(WorkerGroupCallback):
+    """Runs in Ray Train's controller: lets a group start only if somebody waits for it, and tells of its loss.
+
+    Ray Train alone learns of a worker that died without a word.
+    """
+
+    def __init__(self, mailbox: Any) -> None:
+        self._mailbox = mailbox
+
+    def before_worker_group_start(self, worker_group_context: Any) -> None:
+        """Before anything is reserved. Raises, and so ends the trainer, once the group has been closed."""
+        if not ray.get(self._mailbox.is_wanted.remote()):
+            raise RuntimeError("the group was closed")
+
+    @contextmanager
+    def on_worker_group_start(self) -> Iterator[None]:
+        try:
+            yield
+        except WorkerGroupStartupFailedError as error:  # Ray Train would try for ever
+            ray.get(self._mailbox.group_lost.remote({0: str(error)}))
+            raise
+
+    def after_worker_group_poll_status(self, worker_group_status: WorkerGroupPollStatus) -> None:
+        if worker_group_status.errors:
+            seen = {rank: str(error) for rank, error in worker_group_status.errors.items()}
+            ray.get(self._mailbox.group_lost.remote(seen))
+
+
+def serve(loop_config: dict[str, Any]) -> None:
+    """The loop of one worker, in Ray Train's training thread, until it is told to shut down."""
+    give_back_large_blocks()
+    from trainables.worker.runner import Runner, can_go_on, load_runner  # here, because they import torch
+
+    config: WorkerGroupConfig = loop_config["config"]
+    mailbox = loop_config["mailbox"]
+    run_trial = load_runner(config.runner)
+    life, place = _take_place(config)
+    runner = Runner(run_trial, place)
+    ray.get(mailbox.join.remote(life, place.rank, place.num_workers, os.getpid()))
+    index = 0
+    while True:
+        command = COMMAND.validate_json(ray.get(mailbox.command.remote(life, index)))
+        if isinstance(command, Shutdown):
+            runner.let_go(has_arrived=False)
+            return
+        with listening(config.no_progress_s, partial(_leave_hanging, mailbox, life, runner, config.no_progress_s)):
+            answer = runner.obey(command)
+        if isinstance(answer, Raised) and not can_go_on(answer.failure, place):
+            ray.get(mailbox.worker_lost.remote(life, answer.failure.model_dump_json()))
+            raise WorkerLostError(answer.failure.error)
+        ray.get(mailbox.answer.remote(life, index, place.rank, answer.model_dump_json()))
+        index += 1
+
+
+def _leave_hanging(mailbox: Any, life: str, runner: Runner, limit_s: float, where: str) -> None:
+    """Tell of a trial that hangs, and end the process with it; the group is started anew for the next trial."""
+    failure = runner.stalled(limit_s, where)
+    ray.get(mailbox.worker_lost.remote(life, failure.model_dump_json()))
+    os._exit(1)
+
+
+def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
+    """Meet the other workers. Returns the name of this life of the group, by which the mailbox tells it from an earlier
+    one, and this worker's place in it.
+    """
+    import ray.train.torch
+    import torch
+    import torch.distributed as dist
+    from torch._C._distributed_c10d import TCPStore
+
+    from trainables.distributed.worker_context import Place
+
+    torch.set_num_threads(config.cpus_per_worker)
+    context = ray.train.get_context()
+    rank, num_workers = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    listener = _listening(host) if rank == 0 and num_workers > 1 else None
+    port = listener.getsockname()[1] if listener else 0
+    meeting: dict[str, Any] = ray.train.collective.broadcast_from_rank_zero(
+        {"life": uuid.uuid4().hex, "host": host, "port": port}
+    )
+    if num_workers > 1:
+        store = TCPStore(
+            meeting["host"],
+            meeting["port"],
+            num_workers,
+            is_master=rank == 0,
+            timeout=MEETING_TIMEOUT,
+            wait_for_workers=False,
+            master_listen_fd=listener.detach() if listener else None,
+        )
+        dist.init_process_group(
+            backend="nccl" if device.type == "cuda" else "gloo",
+            store=store,
+            rank=rank,
+            world_size=num_workers,
+            timeout=timedelta(seconds=config.no_progress_s) + MEETING_TIMEOUT,  # who hangs is told first
+        )
+    storage, together = config.open_storage(), _cpus_of_this_node() // config.cpus_per_worker
+    return meeting["life"], Place(storage, default_cache(), rank, num_workers, device, max(1, together))
+
+
+def _listening(host: str) -> socket.socket:
+    """Where the others meet the first worker: by itself, torch would listen on every address of the machine."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, 0), family=family)
+    except OSError as error:
+        if (
+            error.errno != errno.EADDRNOTAVAIL
+        ):  # the node is reached by an address that is another machine's, its gate's
+            raise
+        return socket.create_server(("", 0), family=family)
+
+
+def _cpus_of_this_node() -> int:
+    """As Ray counts them."""
+    here = ray.get_runtime_context().get_node_id()
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return next((int(node["Resources"].get("CPU", 1)) for node in nodes if node["NodeID"] == here), 1)
