@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
+from record import recorded
 
 from orchestrator.adaptive import early_answer as answered
 from orchestrator.analysis.batch_verdict import judge_batch_size
@@ -308,4 +309,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main))

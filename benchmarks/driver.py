@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import fmean
 
 from ray.tune.search import Searcher
+from record import recorded
 
 from orchestrator.planning.expand import expand
 from orchestrator.recording.journal import Journal
@@ -138,4 +139,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main))

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from statistics import fmean, median
 
 import numpy as np
+from record import recorded
 
 from trainables.data.fingerprint import default_cache
 from trainables.probe.memory_search import find_limit
@@ -167,4 +168,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main))

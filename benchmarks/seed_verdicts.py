@@ -10,9 +10,11 @@ figures that it is compared on, which no correction over the others makes up for
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 import numpy as np
+from record import recorded
 
 from orchestrator.analysis.statistics import Difference, corrected, paired_difference
 
@@ -83,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(recorded(main))

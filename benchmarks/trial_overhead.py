@@ -26,6 +26,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from record import recorded
+
 if TYPE_CHECKING:
     from orchestrator.sweep.plan import Plan
     from trainables.config.trial import BaselineConfig
@@ -307,4 +309,4 @@ def compare(trials: int, num_workers: int, kinds: list[str]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main))

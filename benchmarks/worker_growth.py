@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from record import recorded
 
 from trainables.config.training import Budget, Training
 from trainables.config.trial import BaselineConfig, TaskConfig
@@ -82,4 +83,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main))
