@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint types unit bench soak nightly clean
+.PHONY: setup demo test lint types docs unit bench soak nightly clean
 
 setup: $(READY)
 
@@ -28,11 +28,15 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# The site, in build/site: every link, anchor and generated table is checked. It fetches nothing.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 unit: $(READY)
 	$(BIN)/python -m pytest tests/unit
 
 # Two files of tests at a time: much of what takes long is processes that start, and waits.
-test: lint types
+test: lint types docs
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 tests
 
 soak: $(READY)

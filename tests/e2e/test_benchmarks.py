@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.readme import ROOT
+from tests.snippets import ROOT
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 

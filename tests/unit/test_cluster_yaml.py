@@ -17,8 +17,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_cli
 from ray.scripts.scripts import start as ray_start
 
-from tests.readme import README
-from tests.readme import commands as readme_commands
+from tests.snippets import commands as documented_commands
 
 CLONE = Path(__file__).parents[2]
 CONFIG: dict[str, Any] = yaml.safe_load((CLONE / "cluster.yaml").read_text())
@@ -59,8 +58,8 @@ def test_every_start_of_ray_has_valid_options_and_the_token() -> None:
     assert "~/.ray/auth_token" in CONFIG["file_mounts"]
 
 
-@pytest.mark.parametrize("command", [line for line in readme_commands(README.read_text()) if line.startswith("ray ")])
-def test_the_commands_of_the_readme_are_rays(command: str) -> None:
+@pytest.mark.parametrize("command", [line for line in documented_commands() if line.startswith("ray ")])
+def test_the_documented_commands_are_rays(command: str) -> None:
     _, name, *arguments = shlex.split(command)
     ray_cli.commands[name].make_context(name, arguments)  # Ray's own parser
 

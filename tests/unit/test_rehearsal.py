@@ -15,7 +15,7 @@ from orchestrator.diagnostics.problem import SweepError
 from orchestrator.planning.expand import expand
 from orchestrator.sweepfile.load import load_sweep
 from orchestrator.task_facts.requirements import check_asked
-from tests.readme import README
+from tests.snippets import ROOT
 from tests.unit.sweep_text import sweep_text
 
 WINE = """
@@ -231,10 +231,10 @@ def test_a_mistake_in_the_data_is_told_before_any_trial(folder: Path, case: str)
     assert words in rehearsed(folder)
 
 
-def test_the_readme_shows_what_is_said(folder: Path) -> None:
+def test_the_guide_shows_what_is_said(folder: Path) -> None:
     old, new, _ = MISTAKES["a reduced loss"]
     (folder / "wine.py").write_text(WINE.replace(old, new))
-    assert rehearsed(folder) in README.read_text()
+    assert rehearsed(folder) in (ROOT / "docs/guides/own-task.md").read_text()
 
 
 FINE = {
