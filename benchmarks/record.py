@@ -73,7 +73,7 @@ def machine() -> str:
     import psutil
     import torch
 
-    from trainables.trial import cpu_name
+    from trainables.outputs import cpu_name
 
     memory = psutil.virtual_memory().total / 2**30
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -14,6 +14,7 @@ import tempfile
 import textwrap
 import tokenize
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ import typer
 from pydantic import BaseModel
 
 from orchestrator import exit_codes
-from orchestrator import metrics as sweep_metrics
 from orchestrator.cli import app
-from orchestrator.problems import SweepError
-from orchestrator.spec import (
+from orchestrator.diagnostics.problem import SweepError
+from orchestrator.sweep import metrics as sweep_metrics
+from orchestrator.sweep.spec import (
     AutoBatchSize,
     CompressionPlan,
     EarlyStopping,
@@ -34,14 +35,14 @@ from orchestrator.spec import (
     Resources,
     ScaledLearningRate,
     Sweep,
-    load_sweep,
 )
-from orchestrator.sweepfile.chains import union_members
-from orchestrator.sweepfile.load import AUTO_EVALUATIONS, AUTO_EXTEND, AUTO_MULTIPLIERS
+from orchestrator.sweepfile.compression_section import union_members
+from orchestrator.sweepfile.load import AUTO_EVALUATIONS, AUTO_EXTEND, AUTO_MULTIPLIERS, load_sweep
 from trainables import results
-from trainables.config import Compression, FineTune, Measure
+from trainables.config.compression import Compression, FineTune
+from trainables.config.training import BatchSchedule, Constant, DataOrder, NoiseScale, Optimizer, Schedule, Sgd
+from trainables.config.trial import Measure
 from trainables.tasks.catalog import BUILTIN
-from trainables.training_config import BatchSchedule, Constant, DataOrder, NoiseScale, Optimizer, Schedule, Sgd
 
 HERE = Path(__file__).parent
 MISTAKES = """
@@ -128,8 +129,13 @@ def comments(model: type[BaseModel]) -> dict[str, str]:
 
 def _allowed(model: type[BaseModel], name: str) -> str:
     """What pydantic's JSON schema says of a field."""
-    whole = model.model_json_schema()
+    whole = _schema(model)
     return _values(whole["properties"].get(name, {}), whole.get("$defs", {}))
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _values(schema: dict[str, Any], classes: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ import yaml
 from loopback import clean_environment
 from recorded import without_waiting
 
-from tests.snippets import ROOT, commands, python_pages
+from tests.snippets import ROOT, commands
 from trainables.outputs import cpu_name
 
 pytestmark = pytest.mark.timeout(3600)  # whole sweeps, on a machine that is busy with other tests
@@ -163,21 +163,6 @@ def test_command(command: str, clone: Path) -> None:
     assert done.returncode in expected, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     assert done.stdout or not command.startswith("paretune")
-
-
-@pytest.mark.parametrize("page", python_pages())
-def test_python_session(page: str, clone: Path) -> None:
-    """After the commands above, as a reader has them: the sweeps that a page runs have ended, and are only compared."""
-    done = subprocess.run(
-        [sys.executable, "-c", python_pages()[page]],
-        cwd=clone,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_command_that_shows_pages(clone: Path) -> None:
