@@ -145,7 +145,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path):
 def test_planning_imports_nothing_heavy():
     code = (
         "import sys; from trainables.tasks.catalog import BUILTIN; from trainables.tasks import TaskError, load_task;"
-        "from trainables.data.fingerprint import fingerprint; from trainables.data import DataError;"
+        "from trainables.data.fingerprint import fingerprint; from trainables.data.sources import DataError;"
         "[(task.fingerprint(), task.train_rows()) for task in BUILTIN.values()]; fingerprint(sys.argv[1]);"
         "heavy = {'torch', 'numpy', 'pyarrow', 'pandas', 'sklearn', 'ray', 'mlflow'} & set(sys.modules);"
         "assert not heavy, heavy"
