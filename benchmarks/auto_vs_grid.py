@@ -43,7 +43,7 @@ from orchestrator.sweepfile.load import load_sweep
 from trainables.config.batching import steps_for
 from trainables.config.training import Training
 from trainables.config.trial import BaselineConfig, trial_id
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage
@@ -149,7 +149,7 @@ class Here:
 
     def __init__(self, folder: Path) -> None:
         self.storage = Storage(str(folder / "storage"))
-        self._runner = Runner(run_trial, Place(self.storage, folder / "cache"))
+        self._runner = Runner(run_trial, WorkerContext(self.storage, folder / "cache"))
 
     def readings(self, trial: Trial) -> Generator[Report, None, TrialResult]:
         """Each as it comes; the result in the end. What is not asked for is not run."""

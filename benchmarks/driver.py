@@ -30,7 +30,7 @@ from orchestrator.running.ledger import Ledger
 from orchestrator.running.observer import Observers
 from orchestrator.running.plan_keeper import PlanKeeper
 from orchestrator.running.progress import Progress
-from orchestrator.running.resources import Node
+from orchestrator.running.resources import ClusterNode
 from orchestrator.running.searcher import Admission
 from orchestrator.sweep.plan import Plan, Trial
 from orchestrator.sweepfile.load import load_sweep
@@ -89,7 +89,7 @@ def play(plan: Plan, folder: Path) -> dict[str, list[float]]:
         template = WorkerGroupConfig(
             num_workers=1, cpus_per_worker=1, gpus_per_worker=0, storage=storage.uri, scratch=str(folder)
         )
-        admission = Admission(ledger, [Node(CORES, 0)], template)
+        admission = Admission(ledger, [ClusterNode(CORES, 0)], template)
         running: dict[str, str] = {}
         seconds: dict[str, list[float]] = defaultdict(list)
         asked, since = 0, time.process_time()

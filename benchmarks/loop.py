@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from trainables.config.training import Budget, Sgd, Training
 from trainables.data.builtin import DIABETES_MEAN, DIABETES_STD
 from trainables.data.table import Table
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.results import Report
 from trainables.storage import Storage
 from trainables.tasks.base import Task
@@ -68,7 +68,9 @@ def bare(name: str, task: Task, data: TaskData, batch_size: int, steps: int, dev
         yield
 
 
-def ours(task: Task, data: TaskData, batch_size: int, steps: int, turns: int, place: Place) -> Iterator[Report]:
+def ours(
+    task: Task, data: TaskData, batch_size: int, steps: int, turns: int, worker: WorkerContext
+) -> Iterator[Report]:
     """The same through the loop of a trial, with a reading of one row after so many steps."""
     training = Training(
         batch_size=batch_size,
@@ -78,15 +80,15 @@ def ours(task: Task, data: TaskData, batch_size: int, steps: int, turns: int, pl
         budget=Budget(unit="steps", amount=steps * turns),
         evaluations=turns,
     )
-    return train(task.build_model(), task, data, training, place)
+    return train(task.build_model(), task, data, training, worker)
 
 
 def compare(name: str, batch_size: int, seconds: float, folder: Path, device: torch.device) -> float:
     """Print one line; return the median ratio of steps per second, ours to bare."""
-    place = Place(Storage(str(folder / "storage")), folder / "cache", device=device)
+    worker = WorkerContext(Storage(str(folder / "storage")), folder / "cache", device=device)
     clock = clock_of(device)
     task = load_task(name)
-    tables = open_data(task, place.cache)
+    tables = open_data(task, worker.cache)
     row = Table({key: tables.validation.column(key)[:1].clone() for key in tables.validation.columns})
     data = TaskData(tables.train, row, lambda: row)
     trial = bare(name, task, data, batch_size, 8, device)
@@ -94,7 +96,7 @@ def compare(name: str, batch_size: int, seconds: float, folder: Path, device: to
     turn_seconds = min(TURN_SECONDS[device.type], seconds / 2 / MIN_TURNS)
     steps = max(1, round(turn_seconds / (timed(trial, clock) / 8)))
     turns = turns_within(seconds, turn_seconds)
-    mine = warmed_up(ours(task, data, batch_size, steps, turns + 1, place), steps)
+    mine = warmed_up(ours(task, data, batch_size, steps, turns + 1, worker), steps)
     by_hand = bare(name, task, data, batch_size, steps, device)
     timed(by_hand, clock)
     found = side_by_side(mine, by_hand, turns, clock)

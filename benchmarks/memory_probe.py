@@ -126,7 +126,7 @@ def real(limit_mib: int) -> dict[str, list[tuple[float, int, int]]]:
 
     from trainables.config.training import AdamW
     from trainables.config.trial import ProbeConfig, TaskConfig
-    from trainables.distributed.worker_context import Place
+    from trainables.distributed.worker_context import WorkerContext
     from trainables.probe.probe import in_processes
     from trainables.storage import Storage
 
@@ -136,9 +136,9 @@ def real(limit_mib: int) -> dict[str, list[tuple[float, int, int]]]:
     results: dict[str, tuple[int, int, int]] = {}
     cache = default_cache()
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Storage(folder), cache, device=torch.device("cuda", 0) if cuda else torch.device("cpu"))
+        worker = WorkerContext(Storage(folder), cache, device=torch.device("cuda", 0) if cuda else torch.device("cpu"))
         for name, policy in POLICIES.items():
-            measure = in_processes(config, place, threads=1)
+            measure = in_processes(config, worker, threads=1)
             device = Counted(lambda rows, measure=measure: measure(rows).peak_bytes)  # type: ignore[misc]
             results[name] = (policy(device, capacity, config.max_micro_batch_size), device.probes, device.failures)
             print(f"  {name}: {results[name][0]} rows")

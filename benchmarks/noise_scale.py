@@ -27,7 +27,7 @@ from torch import nn
 
 from trainables.config.training import Budget, NoiseScale, Sgd, Training
 from trainables.data.table import Table
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.results import Report
 from trainables.storage import Storage
 from trainables.tasks.base import Task
@@ -43,7 +43,15 @@ DEFAULT = NoiseScale()
 
 
 def begin(
-    task: Task, data: TaskData, batch_size: int, pieces: int, every: int, turns: int, place: Place, *, measures: bool
+    task: Task,
+    data: TaskData,
+    batch_size: int,
+    pieces: int,
+    every: int,
+    turns: int,
+    worker: WorkerContext,
+    *,
+    measures: bool,
 ) -> tuple[nn.Module, Iterator[Report]]:
     """A model, and its training as one reading (of one row) after each turn of `every` steps."""
     training = Training(
@@ -58,21 +66,21 @@ def begin(
     )
     torch.manual_seed(0)
     model = task.build_model()
-    noise = GradientNoise(training, data.train.n_rows, place)
-    return model, train(model, task, data, training, place, noise=noise)
+    noise = GradientNoise(training, data.train.n_rows, worker)
+    return model, train(model, task, data, training, worker, noise=noise)
 
 
 def compare(
     name: str, batch_size: int, pieces: int, seconds: float, folder: Path, device: torch.device, often: int | None
 ) -> float:
     """Print one line; return the median ratio of seconds per step, with to without."""
-    place = Place(Storage(str(folder / "storage")), folder / "cache", device=device)
+    worker = WorkerContext(Storage(str(folder / "storage")), folder / "cache", device=device)
     clock = clock_of(device)
     task = load_task(name)
-    tables = open_data(task, place.cache)
+    tables = open_data(task, worker.cache)
     row = Table({key: tables.validation.column(key)[:1].clone() for key in tables.validation.columns})
     data = TaskData(tables.train, row, lambda: row)
-    _, trial = begin(task, data, batch_size, pieces, DEFAULT.every_steps, 2, place, measures=False)
+    _, trial = begin(task, data, batch_size, pieces, DEFAULT.every_steps, 2, worker, measures=False)
     step_seconds = timed(warmed_up(trial, DEFAULT.every_steps), clock) / DEFAULT.every_steps
     every = default = DEFAULT.divided_every_steps if pieces == 1 else DEFAULT.every_steps
     if often is not None:
@@ -81,7 +89,7 @@ def compare(
         every = DEFAULT.every_steps
     turns = turns_within(seconds, every * step_seconds)
     (model, without), (measured_model, measured) = (
-        begin(task, data, batch_size, pieces, every, turns + 1, place, measures=measures) for measures in (False, True)
+        begin(task, data, batch_size, pieces, every, turns + 1, worker, measures=measures) for measures in (False, True)
     )
     found = side_by_side(warmed_up(without, every), warmed_up(measured, every), turns, clock)
     for parameter, same in zip(model.parameters(), measured_model.parameters(), strict=True):

@@ -31,7 +31,7 @@ from record import recorded
 if TYPE_CHECKING:
     from orchestrator.sweep.plan import Plan
     from trainables.config.trial import BaselineConfig
-    from trainables.distributed.worker_context import Place
+    from trainables.distributed.worker_context import WorkerContext
     from trainables.results import Report, TrialResult
 
 HERE = Path(__file__).resolve()
@@ -215,12 +215,12 @@ def run_gang(trials: int, num_workers: int) -> tuple[float, list[float]]:
     return first, later
 
 
-def run_trial(trial: str, config: BaselineConfig, place: Place) -> Iterator[Report | TrialResult]:
+def run_trial(trial: str, config: BaselineConfig, worker: WorkerContext) -> Iterator[Report | TrialResult]:
     """What the gang's workers run instead of a real trial."""
     from trainables.estimate import Estimate
     from trainables.results import Report, Status, TrialResult
 
-    seconds = train(config.training.seed, place.num_workers)
+    seconds = train(config.training.seed, worker.world_size)
     yield Report(step=STEPS, examples=STEPS * ROWS, seconds=seconds, metrics={})
     metrics = {"train_seconds": Estimate.exact(seconds)}
     yield TrialResult(id=trial, config=config, status=Status.COMPLETED, metrics=metrics)

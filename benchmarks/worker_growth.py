@@ -24,7 +24,7 @@ from record import recorded
 
 from trainables.config.training import Budget, Training
 from trainables.config.trial import BaselineConfig, TaskConfig
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.measure.artifact import export_model
 from trainables.process.memory import resident_bytes
 from trainables.results import Status, TrialResult
@@ -41,7 +41,7 @@ CONFIG = BaselineConfig(
 )
 
 
-def trial(name: str, config: Any, place: Place) -> Iterator[Any]:
+def trial(name: str, config: Any, worker: WorkerContext) -> Iterator[Any]:
     model = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(5):
@@ -60,7 +60,7 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        runner = Runner(trial, Place(Storage(folder), Path(folder)))
+        runner = Runner(trial, WorkerContext(Storage(folder), Path(folder)))
         if arguments.no_freeze:
             gc.freeze = lambda: None
         costs, worn = [], 0

@@ -190,7 +190,7 @@ def _plan_or_exit(sweep_file: Path, *, as_json: bool = False) -> Plan:
 
 
 def _print_plan(made: Plan) -> None:
-    from orchestrator.report.plan_table import plain, summary_lines, tables_of
+    from orchestrator.report.plan_table import plain_table, summary_lines, tables_of
 
     tables = tables_of(made)
     if sys.stdout.isatty():
@@ -199,7 +199,7 @@ def _print_plan(made: Plan) -> None:
         for table in tables:
             print_table(table)
     else:
-        print("\n\n".join(plain(table) for table in tables), end="\n\n")
+        print("\n\n".join(plain_table(table) for table in tables), end="\n\n")
     for line in summary_lines(made):
         print(line)
 

@@ -28,12 +28,12 @@ import torch.distributed as dist
 
 import trainables.trial
 import trainables.worker.runner
-from orchestrator.sweep.plan import Choice, PendingVariant, Plan, Trial
+from orchestrator.sweep.plan import ParentChoice, PendingVariant, Plan, Trial
 from orchestrator.sweep.spec import EarlyStopping, Objective, Parameters, Resources, Sweep, TaskChoice, TaskFacts
 from trainables.config.compression import FineTune
 from trainables.config.training import Budget, Training
-from trainables.config.trial import BaselineConfig, Measure, Scalar, TaskConfig, VariantConfig, trial_id
-from trainables.distributed.worker_context import Place
+from trainables.config.trial import BaselineConfig, MeasureSettings, Scalar, TaskConfig, VariantConfig, trial_id
+from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, trial_file
@@ -41,35 +41,37 @@ from trainables.storage import Storage, checkpoint_file, trial_file
 RUNNER = "scripted:run_trial"
 
 
-def run_trial(trial: str, config: BaselineConfig | VariantConfig, place: Place) -> Iterator[Report | TrialResult]:
+def run_trial(
+    trial: str, config: BaselineConfig | VariantConfig, worker: WorkerContext
+) -> Iterator[Report | TrialResult]:
     if config.task.name != "scripted":
-        yield from trainables.trial.run_trial(trial, config, place)
+        yield from trainables.trial.run_trial(trial, config, worker)
         return
     script: dict[str, Any] = dict(config.task.options)
     checkpoint = checkpoint_file(trial)
-    history = _resume(place.storage, checkpoint)
-    place.wait_for_all()  # the first one to go on writes the checkpoint anew
-    attempt = _leave_mark(place, trial, len(history))
+    history = _resume(worker.storage, checkpoint)
+    worker.wait_for_all()  # the first one to go on writes the checkpoint anew
+    attempt = _leave_mark(worker, trial, len(history))
     if script.get("tamper"):
         from tests.unit.test_clean import turn_everything
 
-        turn_everything(place.cache)
+        turn_everything(worker.cache)
     if script.get("worn"):
         trainables.worker.runner.LEAST_TRIALS, trainables.worker.runner.WORN_BYTES = 1, -(1 << 40)
     count = int(script.get("readings", 3))
     for number in range(len(history) + 1, count + 1):
         time.sleep(float(script.get("sleep_s", 0.0)))
-        if number == script.get("at") and place.rank == script.get("rank", 0) and attempt < script.get("times", 99):
+        if number == script.get("at") and worker.rank == script.get("rank", 0) and attempt < script.get("times", 99):
             _fail(str(script["fail"]))
-        if script.get("collective") and place.num_workers > 1:
+        if script.get("collective") and worker.world_size > 1:
             dist.all_reduce(torch.ones(1))
         examples = number * 1000
         quality = float(script.get("quality", 1.0)) * number / count
         report = Report(step=number, examples=examples, seconds=0.1 * number, metrics={"val_accuracy": quality})
         history.append(report)
-        if place.is_first:
+        if worker.is_rank_zero:
             content = json.dumps([report.model_dump() for report in history])
-            place.storage.write(checkpoint, content.encode())
+            worker.storage.write(checkpoint, content.encode())
         yield report
     yield TrialResult(
         id=trial,
@@ -77,10 +79,10 @@ def run_trial(trial: str, config: BaselineConfig | VariantConfig, place: Place) 
         status=Status.COMPLETED,
         history=tuple(history),
         metrics={"val_accuracy": Estimate.exact(history[-1].metrics["val_accuracy"])},
-        environment={"pid": str(os.getpid()), "num_workers": str(place.num_workers)},
+        environment={"pid": str(os.getpid()), "num_workers": str(worker.world_size)},
     )
-    if place.is_first:
-        place.storage.remove(checkpoint)
+    if worker.is_rank_zero:
+        worker.storage.remove(checkpoint)
 
 
 def _resume(storage: Storage, checkpoint: str) -> list[Report]:
@@ -89,12 +91,12 @@ def _resume(storage: Storage, checkpoint: str) -> list[Report]:
     return [Report.model_validate(report) for report in json.loads(storage.read(checkpoint))]
 
 
-def _leave_mark(place: Place, trial: str, resumed_at: int) -> int:
+def _leave_mark(worker: WorkerContext, trial: str, resumed_at: int) -> int:
     """Returns which attempt of this worker at this trial it is, from 0."""
-    prefix = f"attempt-{place.rank}-"
-    attempt = sum(name.startswith(prefix) for name in place.storage.names(f"trials/{trial}"))
+    prefix = f"attempt-{worker.rank}-"
+    attempt = sum(name.startswith(prefix) for name in worker.storage.names(f"trials/{trial}"))
     mark = {"pid": os.getpid(), "resumed_at": resumed_at, "time": time.time()}
-    place.storage.write(trial_file(trial, f"{prefix}{attempt}.json"), json.dumps(mark).encode())
+    worker.storage.write(trial_file(trial, f"{prefix}{attempt}.json"), json.dumps(mark).encode())
     return attempt
 
 
@@ -140,10 +142,10 @@ def scripted(seed: int = 0, *, num_workers: int = 1, batch_size: int = 8, **scri
 
 def pending(candidates: Sequence[Trial], chain_length: int = 0) -> PendingVariant:
     """A variant of the best of these trials."""
-    choice = Choice(rule="best of some", configurations=tuple((trial.id,) for trial in candidates))
+    choice = ParentChoice(rule="best of some", configurations=tuple((trial.id,) for trial in candidates))
     chain = (FineTune(),) * chain_length
     key = f"{'-'.join(trial.id for trial in candidates)}-{chain_length}"
-    return PendingVariant(key=key, choice=choice, seed_index=None, chain=chain, measure=Measure())
+    return PendingVariant(key=key, choice=choice, seed_index=None, chain=chain, measure=MeasureSettings())
 
 
 def result_of(trial: Trial, quality: float) -> TrialResult:

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from trainables.config.trial import BaselineConfig, VariantConfig
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.results import Report, TrialResult
 from trainables.storage import trial_file
 
@@ -31,8 +31,10 @@ torch.cuda.set_device = lambda device: None  # type: ignore[assignment]
 dist.init_process_group = _meet_over_gloo  # type: ignore[assignment]
 
 
-def run_trial(trial: str, config: BaselineConfig | VariantConfig, place: Place) -> Iterator[Report | TrialResult]:
+def run_trial(
+    trial: str, config: BaselineConfig | VariantConfig, worker: WorkerContext
+) -> Iterator[Report | TrialResult]:
     """Leaves word of the GPU it turned to, of those that Ray let it see."""
-    gpu = os.environ["CUDA_VISIBLE_DEVICES"].split(",")[place.device.index]
-    place.storage.write(trial_file(trial, f"gpu-{place.rank}"), gpu.encode())
-    yield from scripted.run_trial(trial, config, place)
+    gpu = os.environ["CUDA_VISIBLE_DEVICES"].split(",")[worker.device.index]
+    worker.storage.write(trial_file(trial, f"gpu-{worker.rank}"), gpu.encode())
+    yield from scripted.run_trial(trial, config, worker)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.adaptive.resolve import resolve, settled
+from orchestrator.adaptive.resolve import further_trials, settled
 from orchestrator.sweep.plan import Plan, Trial
 from orchestrator.sweep.spec import Sweep
 from tests.unit.sweep_text import load_text, sweep_text
@@ -144,7 +144,7 @@ def play(plan: Plan, law: Law, *, limit: int = 500) -> tuple[dict[str, Trial], d
         for trial in trials.values():
             if trial.id not in results:
                 results[trial.id] = law.result(trial)
-        more = {trial.id: trial for trial in resolve(plan, results)}
+        more = {trial.id: trial for trial in further_trials(plan, results)}
         if more.keys() <= trials.keys():
             assert settled(plan, results)
             return trials, results

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainables.config.batching import split_batch
 from trainables.config.training import Budget, Training
 from trainables.data.table import Table
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.storage import Storage
 from trainables.tasks.base import Task
 from trainables.tasks.task_data import TaskData
@@ -76,8 +76,8 @@ def training(batch_size: int = 8, steps: float = 20, **changes: Any) -> Training
     return Training(**settings | changes)
 
 
-def place(folder: Path, **changes: Any) -> Place:
-    return Place(Storage(str(folder / "storage")), folder / "cache", **changes)
+def worker(folder: Path, **changes: Any) -> WorkerContext:
+    return WorkerContext(Storage(str(folder / "storage")), folder / "cache", **changes)
 
 
 def build(task: Task, seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:

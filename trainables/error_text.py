@@ -6,7 +6,7 @@ import sys
 import traceback
 from pathlib import Path
 
-OURS = Path(__file__).resolve().parents[1]
+OUR_SOURCES = Path(__file__).resolve().parents[1]
 
 
 class TrialWarning(UserWarning):
@@ -34,7 +34,7 @@ def own_place(error: BaseException) -> str:
 
 def _is_installed(file: Path) -> bool:
     return (
-        file.is_relative_to(OURS / "orchestrator")
-        or file.is_relative_to(OURS / "trainables")
+        file.is_relative_to(OUR_SOURCES / "orchestrator")
+        or file.is_relative_to(OUR_SOURCES / "trainables")
         or ("site-packages" in file.parts or file.is_relative_to(Path(sys.base_prefix) / "lib"))
     )

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from trainables.config.training import Precision
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.measure.artifact import ArtifactError, export_model
 from trainables.measure.model_inputs import model_inputs
@@ -57,7 +57,7 @@ def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
 
 
 @dataclass
-class Kept:
+class TrialFiles:
     """What a trial leaves in the storage, and how large it is."""
 
     files: dict[str, str] = field(default_factory=dict)
@@ -65,38 +65,40 @@ class Kept:
     warnings: tuple[str, ...] = ()
 
 
-def keep(model: nn.Module, task: Task, data: TaskData, trial: str, place: Place) -> Kept:
+def save_model(model: nn.Module, task: Task, data: TaskData, trial: str, worker: WorkerContext) -> TrialFiles:
     """Write weights and exported model to the storage; the first worker's work.
 
     A model that torch cannot export is a fine baseline all the same: it only cannot be compressed.
     """
-    if not place.is_first:
-        return Kept()
+    if not worker.is_rank_zero:
+        return TrialFiles()
     parameters = Estimate.exact(sum(parameter.numel() for parameter in model.parameters()))
     state = model.state_dict().items()  # on the CPU: to be loaded on any machine
     weights = {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in state}
-    place.storage.write(trial_file(trial, WEIGHTS), to_bytes(weights))
+    worker.storage.write(trial_file(trial, WEIGHTS), to_bytes(weights))
     example = data.validation.gather(np.arange(1))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL
         try:
             export_model(model, model_inputs(task, model, example), path)
         except ArtifactError as error:
-            return Kept({"weights": WEIGHTS}, {"parameters": parameters}, (str(error),))
+            return TrialFiles({"weights": WEIGHTS}, {"parameters": parameters}, (str(error),))
         content = path.read_bytes()
-    place.storage.write(trial_file(trial, MODEL), content)
+    worker.storage.write(trial_file(trial, MODEL), content)
     artifact_bytes = Estimate.exact(len(content))
-    return Kept({"weights": WEIGHTS, "model": MODEL}, {"parameters": parameters, "artifact_bytes": artifact_bytes})
+    return TrialFiles(
+        {"weights": WEIGHTS, "model": MODEL}, {"parameters": parameters, "artifact_bytes": artifact_bytes}
+    )
 
 
-def describe_environment(place: Place, precision: Precision) -> dict[str, str]:
+def describe_environment(worker: WorkerContext, precision: Precision) -> dict[str, str]:
     """What the figures of a trial hold for."""
-    on_cuda = place.device.type == "cuda"
+    on_cuda = worker.device.type == "cuda"
     return {
-        "device": torch.cuda.get_device_name(place.device) if on_cuda else "cpu",
+        "device": torch.cuda.get_device_name(worker.device) if on_cuda else "cpu",
         "cpu": cpu_name(),
         "threads": str(torch.get_num_threads()),
-        "num_workers": str(place.num_workers),
+        "num_workers": str(worker.world_size),
         "precision": precision,
         **({"fp32_convolutions": torch._C._get_fp32_precision_getter("cuda", "conv")} if on_cuda else {}),
         "torch": torch.__version__,

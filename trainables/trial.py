@@ -11,8 +11,8 @@ from pathlib import Path
 from torch import nn
 
 from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
-from trainables.distributed.worker_context import Place
-from trainables.outputs import Kept, describe_environment, keep, summary
+from trainables.distributed.worker_context import WorkerContext
+from trainables.outputs import TrialFiles, describe_environment, save_model, summary
 from trainables.process.isolation import seed_everything
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import checkpoint_file, remove_checkpoint
@@ -21,16 +21,16 @@ from trainables.tasks.load import load_task
 from trainables.tasks.task_data import TaskData, open_data
 from trainables.training.errors import Diverged
 from trainables.training.evaluate import evaluate_both, evaluation_rows
-from trainables.training.micro_batch_fallback import Fitting
+from trainables.training.micro_batch_fallback import MicroBatchFallback
 
 
-def run_trial(trial: str, config: AnyTrialConfig, place: Place) -> Iterator[Report | TrialResult]:
+def run_trial(trial: str, config: AnyTrialConfig, worker: WorkerContext) -> Iterator[Report | TrialResult]:
     """Run one trial, or what is left of it: its readings as they come, and last its one TrialResult.
 
     A loss that is not finite is a result (`diverged`); whatever else goes wrong is raised, out-of-memory included.
     """
     began = datetime.now(UTC)
-    with contextlib.closing(_run(trial, config, place)) as words:
+    with contextlib.closing(_run(trial, config, worker)) as words:
         for word in words:
             if isinstance(word, TrialResult):
                 yield word.model_copy(update={"environment": word.environment | where_and_when(began)})
@@ -38,27 +38,27 @@ def run_trial(trial: str, config: AnyTrialConfig, place: Place) -> Iterator[Repo
                 yield word
 
 
-def _run(trial: str, config: AnyTrialConfig, place: Place) -> Generator[Report | TrialResult]:
+def _run(trial: str, config: AnyTrialConfig, worker: WorkerContext) -> Generator[Report | TrialResult]:
     task = load_task(config.task.name, config.task.options, ())
-    data = open_data(task, place.cache, planned=config.task.data)
+    data = open_data(task, worker.cache, planned=config.task.data)
     match config:
         case BaselineConfig():
-            yield from train_baseline(trial, config, task, data, place)
+            yield from train_baseline(trial, config, task, data, worker)
         case VariantConfig():
             from trainables.compression.compress import (
                 compress,  # brings in torchao, seconds that baselines need not wait
             )
 
-            yield from compress(trial, config, task, data, place)
+            yield from compress(trial, config, task, data, worker)
         case ProbeConfig():
             from trainables.probe.probe import probe
 
-            environment = describe_environment(place, config.precision)
-            yield from probe(trial, config, data, place, environment)
+            environment = describe_environment(worker, config.precision)
+            yield from probe(trial, config, data, worker, environment)
 
 
 def train_baseline(
-    trial: str, config: BaselineConfig, task: Task, data: TaskData, place: Place
+    trial: str, config: BaselineConfig, task: Task, data: TaskData, worker: WorkerContext
 ) -> Iterator[Report | TrialResult]:
     """Build the model from its seed, train it, judge it, keep it."""
     checkpoint = checkpoint_file(trial)
@@ -67,22 +67,22 @@ def train_baseline(
         seed_everything(config.training.seed, 0, 0)  # the same on every worker
         return task.build_model()
 
-    fitting = Fitting(build, task, data, config.training, place, checkpoint, measures_noise=True)
-    environment = describe_environment(place, config.training.precision)
-    status, reason, kept = Status.COMPLETED, "", Kept()
+    fitting = MicroBatchFallback(build, task, data, config.training, worker, checkpoint, measures_noise=True)
+    environment = describe_environment(worker, config.training.precision)
+    status, reason, kept = Status.COMPLETED, "", TrialFiles()
     try:
         history = yield from fitting.train()
     except Diverged as error:
         status, reason, history = (
             Status.DIVERGED,
-            f"{error}{_not_finite(data, error) if place.is_first else ''}",
+            f"{error}{_not_finite(data, error) if worker.is_rank_zero else ''}",
             error.history,
         )
         metrics = summary(task, history)
     else:
-        rows = evaluation_rows(fitting.model, task, data.validation, fitting.training, place)
-        metrics = summary(task, history) | evaluate_both(fitting.model, task, data, fitting.training, place, rows)
-        kept = keep(fitting.model, task, data, trial, place)
+        rows = evaluation_rows(fitting.model, task, data.validation, fitting.training, worker)
+        metrics = summary(task, history) | evaluate_both(fitting.model, task, data, fitting.training, worker, rows)
+        kept = save_model(fitting.model, task, data, trial, worker)
         kept.warnings += fitting.noise.warnings(history) if fitting.noise else ()
     if history:
         metrics |= fitting.figures()
@@ -97,8 +97,8 @@ def train_baseline(
         files=kept.files,
         warnings=fitting.warnings() + kept.warnings,
     )
-    if place.is_first:  # only now: a kill before the result was taken must not cost the training
-        remove_checkpoint(place.storage, checkpoint)
+    if worker.is_rank_zero:  # only now: a kill before the result was taken must not cost the training
+        remove_checkpoint(worker.storage, checkpoint)
 
 
 def _not_finite(data: TaskData, error: Diverged) -> str:

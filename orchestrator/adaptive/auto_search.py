@@ -13,46 +13,43 @@ without: the sizes are then spread over the whole range, and micro-batches are a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from orchestrator.adaptive.compute_options import Way, optimum, probed_ways
-from orchestrator.adaptive.rate_edges import best_rate, beyond_edges, rate_score
+from orchestrator.adaptive.compute_options import ComputeOption, optimum, probed_ways
+from orchestrator.adaptive.rate_edges import Results, best_rate, beyond_edges, rate_score
 from orchestrator.adaptive.rates import multiplier_at, rule_rate
 from orchestrator.analysis.batch_verdict import contenders
 from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.predict_batch import Fit, Prediction, fit, noise_scale, unresolved
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.planning.auto_design import MAX_CONFIRMED, fresh_seeds, ladder, nearest, settings, spread
-from orchestrator.planning.grid import Configuration, baselines
+from orchestrator.planning.auto_design import MAX_CONFIRMED, closest_size, fresh_seeds, ladder, settings, spread
+from orchestrator.planning.grid import SeedGroup, baselines
 from orchestrator.sweep.plan import Plan, Stage, Trial
 from trainables.config.batching import steps_for
-from trainables.results import TrialResult
-
-Results = Mapping[str, TrialResult]
 
 PRIOR_SPREAD = 8.0  # the noise scale may be this far from the critical batch, either way
-MIN_RANGE = 16.0  # of the sizes of the fit, largest over smallest: neighbours do not determine a knee
+MIN_FITTED_RANGE = 16.0  # of the sizes of the fit, largest over smallest: neighbours do not determine a knee
 STEEP, FLAT = 0.7, 0.3  # how fast steps fall with the batch, as a power: 1 far below the critical batch, 0 far above
 BUDGET_MARGIN = 1.25  # of the budget over what a batch size should need, for it to be worth trying
-FAR = 1.5  # from one batch size to the next of the fit: closer ones tell little more
+FAR_RATIO = 1.5  # from one batch size to the next of the fit: closer ones tell little more
 
 
 @dataclass(frozen=True)
-class Ahead:
+class NextTrials:
     """What the results ask for. `chosen` is known once nothing is missing: what may be compressed, best first."""
 
     trials: tuple[Trial, ...]
     missing: tuple[str, ...]
-    chosen: tuple[Configuration, ...] = ()
+    chosen: tuple[SeedGroup, ...] = ()
 
 
-def proceed(plan: Plan, results: Results) -> Ahead:
+def proceed(plan: Plan, results: Results) -> NextTrials:
     """Every trial beyond the plan's own that these results ask for. Pure."""
     if missing := _missing(plan.trials, results):
-        return Ahead((), missing)
+        return NextTrials((), missing)
     ways = probed_ways(plan, results)
     way = max(ways, key=lambda way: way.examples_per_second)  # of the fit, whose steps are the same in any other
     wanted = fit_sizes(plan, results)
@@ -60,22 +57,22 @@ def proceed(plan: Plan, results: Results) -> Ahead:
     sizes = [middle, *(size for size in wanted if size < middle)]
     tuned, missing = _tuned(plan, results, sizes, way)
     if missing:
-        return Ahead(tuned, missing)
+        return NextTrials(tuned, missing)
     sizes += larger_sizes(wanted, sizes, in_reach(plan, sizes, _fit(plan, tuned, results)))
     tuned, missing = _tuned(plan, results, sizes, way)
     if missing:
-        return Ahead(tuned, missing)
+        return NextTrials(tuned, missing)
     found = _fit(plan, tuned, results)
     if (size := one_more_size(sorted(sizes), found, in_reach(plan, sizes, found))) is not None:
         tuned, missing = _tuned(plan, results, [*sizes, size], way)
         if missing:
-            return Ahead(tuned, missing)
+            return NextTrials(tuned, missing)
     table = _table(plan, tuned, results)
     confirming = _confirmation(plan, table, ways, way)
     trials = (*tuned, *confirming)
     if missing := _missing(confirming, results):
-        return Ahead(trials, missing)
-    return Ahead(trials, (), _chosen(plan, trials, results))
+        return NextTrials(trials, missing)
+    return NextTrials(trials, (), _chosen(plan, trials, results))
 
 
 def fit_sizes(plan: Plan, results: Results) -> list[int]:
@@ -87,8 +84,8 @@ def fit_sizes(plan: Plan, results: Results) -> list[int]:
     if estimate is not None and not unresolved(estimate):
         low = max(low, min(high, (estimate.low or estimate.value) / PRIOR_SPREAD))
         high = min(high, max(low, (estimate.high or estimate.value) * PRIOR_SPREAD))
-        low = max(sizes[0], min(low, high / MIN_RANGE))
-        high = min(sizes[-1], max(high, low * MIN_RANGE))
+        low = max(sizes[0], min(low, high / MIN_FITTED_RANGE))
+        high = min(sizes[-1], max(high, low * MIN_FITTED_RANGE))
     return spread(sizes, auto.fit_sizes, low, high)
 
 
@@ -118,9 +115,9 @@ def in_reach(plan: Plan, tried: Sequence[int], tuned: Fit) -> list[int]:
 def larger_sizes(wanted: Sequence[int], tried: Sequence[int], sizes: Sequence[int]) -> list[int]:
     """The sizes that are wanted beyond those tried, as far as they are in reach; where none far off is, one between."""
     larger = sorted({min(size, max(sizes)) for size in wanted if size > max(tried)})
-    if not larger or larger[-1] >= FAR * max(tried):
+    if not larger or larger[-1] >= FAR_RATIO * max(tried):
         return larger
-    between = nearest(sizes, math.sqrt(min(tried) * max(tried)))
+    between = closest_size(sizes, math.sqrt(min(tried) * max(tried)))
     return [] if between in tried else [between]
 
 
@@ -145,8 +142,8 @@ def one_more_size(tried: Sequence[int], tuned: Fit, sizes: Sequence[int]) -> int
             wanted.append(min(sizes[-1], reached[-1] * PRIOR_SPREAD))
         elif _slope(tuned, 0) < FLAT:
             wanted.append(max(sizes[0], reached[0] / PRIOR_SPREAD))
-    size = nearest(sizes, wanted[0]) if wanted else None
-    return None if size is None or any(1 / FAR < size / other < FAR for other in tried) else size
+    size = closest_size(sizes, wanted[0]) if wanted else None
+    return None if size is None or any(1 / FAR_RATIO < size / other < FAR_RATIO for other in tried) else size
 
 
 def _slope(tuned: Fit, index: int) -> float:
@@ -165,15 +162,15 @@ def sizes_to_confirm(tuned: Fit, sizes: Sequence[int]) -> list[int]:
         return []
     found = tuned.prediction
     best = min(tuned.rows, key=lambda row: row.seconds.mean)
-    centre = nearest(sizes, found.batch_size if found else best.batch_size)
+    centre = closest_size(sizes, found.batch_size if found else best.batch_size)
     low = max(centre / 4, min(centre / 2, (found.low if found else None) or centre))
     high = min(centre * 4, max(centre * 2, (found.high if found else None) or centre))
     below, above = [s for s in sizes if s < centre], [s for s in sizes if s > centre]
-    chosen = [centre, *([nearest(below, low)] if below else []), *([nearest(above, high)] if above else [])]
+    chosen = [centre, *([closest_size(below, low)] if below else []), *([closest_size(above, high)] if above else [])]
     if len(chosen) == 2:
         further = [s for s in below if s < min(chosen)] or [s for s in above if s > max(chosen)]
         target = centre / 4 if below else centre * 4
-        chosen += [nearest(further, target)] if further else []
+        chosen += [closest_size(further, target)] if further else []
     return sorted(chosen)
 
 
@@ -191,7 +188,9 @@ def _within_budget(plan: Plan, tuned: Fit) -> list[int]:
     return kept
 
 
-def _confirmation(plan: Plan, table: SweepTable, ways: Sequence[Way], fitted: Way) -> tuple[Trial, ...]:
+def _confirmation(
+    plan: Plan, table: SweepTable, ways: Sequence[ComputeOption], fitted: ComputeOption
+) -> tuple[Trial, ...]:
     """Fresh seeds, the same for all: at the optimum of the fastest way and around it, and at that of the cheapest.
 
     `fitted`: the way that the fit was trained in. Its optimum is that of its own steps, not of those of its probe.
@@ -218,7 +217,9 @@ def _confirmation(plan: Plan, table: SweepTable, ways: Sequence[Way], fitted: Wa
     return tuple(trials)
 
 
-def _tuned(plan: Plan, results: Results, sizes: Sequence[int], way: Way) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
+def _tuned(
+    plan: Plan, results: Results, sizes: Sequence[int], way: ComputeOption
+) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
     """The learning rate tuned at each size, and the trials of it that have not ended.
 
     At the first size around the rule's rate; at the others, which wait for it, around what was best there. So a file
@@ -240,7 +241,7 @@ def _tuned(plan: Plan, results: Results, sizes: Sequence[int], way: Way) -> tupl
 
 
 def _trials(
-    plan: Plan, stage: Stage, size: int, multipliers: tuple[float, ...], seeds: tuple[int, ...], way: Way
+    plan: Plan, stage: Stage, size: int, multipliers: tuple[float, ...], seeds: tuple[int, ...], way: ComputeOption
 ) -> tuple[Trial, ...]:
     return baselines(
         plan.sweep,
@@ -254,7 +255,7 @@ def _trials(
     )
 
 
-def _chosen(plan: Plan, trials: Sequence[Trial], results: Results) -> tuple[Configuration, ...]:
+def _chosen(plan: Plan, trials: Sequence[Trial], results: Results) -> tuple[SeedGroup, ...]:
     """The confirmed configurations, the fastest to the target first; those of the fit where none was confirmed."""
     by_id = {trial.id: trial for trial in trials}
     found = contenders(_table(plan, trials, results))

@@ -19,7 +19,7 @@ from trainables.results import TrialResult
 
 
 @dataclass(frozen=True)
-class Way:
+class ComputeOption:
     """How a batch is divided and computed, and how fast that was when it was probed."""
 
     num_workers: int
@@ -33,7 +33,7 @@ class Way:
 class Optimum:
     """Where a way should reach the target fastest, and so cheapest too."""
 
-    way: Way
+    way: ComputeOption
     batch_size: int
     seconds: float
 
@@ -42,7 +42,7 @@ class Optimum:
         return self.way.num_workers * self.seconds
 
 
-def probed_ways(plan: Plan, results: Mapping[str, TrialResult]) -> list[Way]:
+def probed_ways(plan: Plan, results: Mapping[str, TrialResult]) -> list[ComputeOption]:
     """One for every probe, in the order of the sweep file; a probe that failed tells no limit and no speed."""
     given = plan.sweep.parameters.micro_batch_size
     ways = []
@@ -54,11 +54,13 @@ def probed_ways(plan: Plan, results: Mapping[str, TrialResult]) -> list[Way]:
             speeds = [e.value for n, e in metrics.items() if n.startswith("examples_per_second_micro_batch_")]
             limit = min([*limits, *([given] if given else [])], default=None)
             time = probed_step_time(ProbeRow(trial.id, trial.config, results[trial.id]))
-            ways.append(Way(trial.config.num_workers, trial.config.precision, limit, max(speeds, default=0.0), time))
+            ways.append(
+                ComputeOption(trial.config.num_workers, trial.config.precision, limit, max(speeds, default=0.0), time)
+            )
     return ways
 
 
-def optimum(way: Way, tuned: Fit, sizes: Sequence[int]) -> Optimum | None:
+def optimum(way: ComputeOption, tuned: Fit, sizes: Sequence[int]) -> Optimum | None:
     """The least S(B) t(B) over these sizes; None where either is not known at any of them.
 
     S(B) is that of the fit, whatever the way, and looked at no further than it was measured; t(B) is the way's own, as

@@ -7,16 +7,14 @@ and looks only at what they bear on: `batch_size: auto`, whose trials are few, a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from orchestrator.planning.grid import Configuration
+from orchestrator.adaptive.rate_edges import Results
+from orchestrator.planning.grid import SeedGroup
 from orchestrator.planning.variants import chosen_variants, pending_variants
 from orchestrator.sweep.plan import PendingVariant, Plan, Trial
 from orchestrator.sweep.spec import AutoBatchSize, ScaledLearningRate
-from trainables.results import TrialResult
-
-Results = Mapping[str, TrialResult]
 
 
 class Growth(Protocol):
@@ -84,7 +82,7 @@ class _BeyondEdges:
     def pending(self) -> tuple[PendingVariant, ...]:
         if self.missing:
             return self._plan.pending
-        return tuple(pending_variants(self._plan.sweep, configurations((*self._plan.trials, *self.added))))
+        return tuple(pending_variants(self._plan.sweep, grouped_by_seed((*self._plan.trials, *self.added))))
 
 
 class _Auto:
@@ -110,12 +108,12 @@ class _Auto:
         return tuple(chosen_variants(self._plan.sweep, self._ahead.chosen)) if not self.missing else ()
 
 
-def configurations(trials: tuple[Trial, ...]) -> list[Configuration]:
+def grouped_by_seed(trials: tuple[Trial, ...]) -> list[SeedGroup]:
     """Trials that differ by seed alone, as tuples; those of one batch size beside one another, in the plan's order."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(trial.config.model_dump_json(exclude={"training": {"seed"}}), []).append(trial)
-    by_size: dict[int, list[Configuration]] = defaultdict(list)
+    by_size: dict[int, list[SeedGroup]] = defaultdict(list)
     for group in groups.values():
         by_size[group[0].training.batch_size].append(tuple(group))
     return [configuration for same in by_size.values() for configuration in same]

@@ -10,18 +10,17 @@ it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean
 
 from orchestrator.adaptive.next_trials import growth_of
+from orchestrator.adaptive.rate_edges import Results
 from orchestrator.planning.variants import variant_trial
 from orchestrator.sweep.plan import PendingVariant, Plan, Trial
 from orchestrator.sweep.spec import Objective
 from trainables.results import Status, TrialResult
-
-Results = Mapping[str, TrialResult]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Dropped:
     trial: Trial | None
 
 
-Decision = Waiting | Ready | Dropped
+VariantDecision = Waiting | Ready | Dropped
 
 
 class Outlook:
@@ -97,7 +96,7 @@ class Outlook:
         return tuple({trial.id: trial for trial in (*self._growth.added, *ready)}.values())
 
     @property
-    def decisions(self) -> tuple[Decision, ...]:
+    def decisions(self) -> tuple[VariantDecision, ...]:
         """What has become of every variant, in the order of the plan."""
         if self._choices is None:
             awaited = tuple(self._growth.missing)
@@ -202,12 +201,12 @@ def outlook(plan: Plan, results: Results) -> Outlook:
     return ahead
 
 
-def decide(plan: Plan, results: Results) -> tuple[Decision, ...]:
+def decide_variants(plan: Plan, results: Results) -> tuple[VariantDecision, ...]:
     """What has become of every variant, in the order of the plan."""
     return outlook(plan, results).decisions
 
 
-def resolve(plan: Plan, results: Results) -> tuple[Trial, ...]:
+def further_trials(plan: Plan, results: Results) -> tuple[Trial, ...]:
     """The trials beyond the plan's own that can run now, given the results by trial id."""
     return outlook(plan, results).trials
 

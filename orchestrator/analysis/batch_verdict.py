@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
-from orchestrator.analysis.format import listing, number, target_words
+from orchestrator.analysis.format import enumeration, number, target_words
 from orchestrator.analysis.pooling import Scale
 from orchestrator.analysis.predict_batch import Fit, Prediction, fit, from_noise_scale, noise_scale, probed_step_time
 from orchestrator.analysis.statistics import (
@@ -164,7 +164,7 @@ def judge_batch_size(table: SweepTable) -> BatchVerdict | None:
         return replace(verdict, undetermined=reason)
     verdict_of_all = decided(verdict, [contender for contender in found if contender.is_whole])
     if bounds := _bounds_that_matter(verdict_of_all):
-        sizes = listing([str(size) for size in bounds])
+        sizes = enumeration([str(size) for size in bounds])
         reason = (
             f"at batch size {sizes} the first reading was at {target_words(table.plan.objective)} already, so how soon "
             "it was reached is not known: more `evaluations`, or a target that takes longer, would tell"

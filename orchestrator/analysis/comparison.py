@@ -16,7 +16,7 @@ from orchestrator.analysis.goals import GoalResult, judge, judged
 from orchestrator.analysis.plan_file import Stored
 from orchestrator.analysis.predict_batch import fit_part
 from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
-from orchestrator.analysis.table import Configuration, SweepTable, load
+from orchestrator.analysis.table import Configuration, SweepTable, load_table
 from orchestrator.analysis.time_to_target import TargetRow, critical_batch, steps_to_target
 from trainables.estimate import Estimate
 from trainables.seal import DamagedFileError
@@ -83,7 +83,7 @@ def compare(table: SweepTable, test: TestReading | None = None) -> Comparison:
 
 def load_comparison(storage: Storage, sweep: str) -> Comparison:
     """Read a sweep and say all there is to say. Raises TableError when there is no such sweep."""
-    return compare(load(storage, sweep), load_test_reading(storage, sweep))
+    return compare(load_table(storage, sweep), load_test_reading(storage, sweep))
 
 
 def save_test_reading(storage: Storage, sweep: str, reading: TestReading) -> None:

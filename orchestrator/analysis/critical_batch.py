@@ -23,13 +23,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 from orchestrator.analysis.format import plural
-from orchestrator.analysis.step_time import StepTime
-
-Floats = NDArray[np.float64]
+from orchestrator.analysis.step_time import Floats, StepTime
 
 MAX_RMS_LOG = 0.1  # a worse fit than 10 % in steps is no description of the curve
 MIN_SIZES = 3  # batch sizes, for the two parameters and one residual

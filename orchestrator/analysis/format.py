@@ -107,6 +107,6 @@ def target_words(objective: Objective) -> str:
     return objective.metric if objective.target is None else f"{objective.metric} {objective.target:g}"
 
 
-def listing(items: Sequence[str]) -> str:
+def enumeration(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""

@@ -64,7 +64,7 @@ class GoalResult:
         return self.verdict is not GoalVerdict.NOT_DETERMINED
 
 
-def is_relative(goal: Goal) -> bool:
+def is_against_parent(goal: Goal) -> bool:
     """True for goals that compare a variant with its parent; a baseline has no parent to be compared with."""
     return goal.type != "threshold"
 

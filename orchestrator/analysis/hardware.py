@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from orchestrator.analysis.format import listing, plural
+from orchestrator.analysis.format import enumeration, plural
 from orchestrator.analysis.table import Configuration, Row
 
 
@@ -38,4 +38,4 @@ def _environment(row: Row) -> Mapping[str, str]:
 
 def _words(names: Iterable[str | None]) -> str:
     known = sorted({name for name in names if name})
-    return f" on {listing(known)}" if known else ""
+    return f" on {enumeration(known)}" if known else ""

@@ -20,7 +20,7 @@ from statistics import geometric_mean
 from orchestrator.analysis.batch_verdict import judge_batch_size
 from orchestrator.analysis.effort import Effort, efforts
 from orchestrator.analysis.fronts import deployment_front
-from orchestrator.analysis.goals import GoalResult, distance, is_relative, judge, meets
+from orchestrator.analysis.goals import GoalResult, distance, is_against_parent, judge, meets
 from orchestrator.analysis.latencies import latency_batches, latency_ratio, not_quiet
 from orchestrator.analysis.selection_rule import Candidate, Choice, choose
 from orchestrator.analysis.statistics import of_one
@@ -131,7 +131,7 @@ def as_fast(table: SweepTable) -> list[Configuration]:
 def goals_for(table: SweepTable, candidates: Sequence[Configuration]) -> list[Goal]:
     """The goals that can be asked of these candidates: a baseline has no parent, so only levels can be asked of it."""
     relative_too = candidates[0].kind == "variant"
-    return [goal for goal in table.plan.goals if relative_too or not is_relative(goal)]
+    return [goal for goal in table.plan.goals if relative_too or not is_against_parent(goal)]
 
 
 def best_row(table: SweepTable, configuration: Configuration, goals: Sequence[Goal]) -> Row:

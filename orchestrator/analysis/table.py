@@ -275,7 +275,7 @@ def _content(config: TrainedConfig) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def load(storage: Storage, sweep: str) -> SweepTable:
+def load_table(storage: Storage, sweep: str) -> SweepTable:
     """Read a sweep's plan and all results there are. Raises TableError when the storage has no such sweep."""
     plan = load_plan(storage, sweep)
 

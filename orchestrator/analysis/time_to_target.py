@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from orchestrator.analysis.critical_batch import MIN_SIZES, CriticalBatch, fit_critical_batch
-from orchestrator.analysis.format import listing
+from orchestrator.analysis.format import enumeration
 from orchestrator.analysis.statistics import Summary, mean_over_seeds
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.target_crossing import Crossing, target_crossing
@@ -170,7 +170,7 @@ def critical_batch(rows: Sequence[TargetRow], *, resamples: int = 1000) -> Criti
 
 
 def _sizes(rows: Iterable[TargetRow]) -> str:
-    return listing([str(size) for size in sorted({row.batch_size for row in rows})])
+    return enumeration([str(size) for size in sorted({row.batch_size for row in rows})])
 
 
 def seconds_per_step(row: Row) -> float | None:

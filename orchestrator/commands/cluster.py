@@ -19,10 +19,10 @@ from orchestrator.remote.session import (
     Address,
     command,
     connect,
-    ended_words,
     exit_code,
     fail,
     follow,
+    job_ended_words,
     say,
     send,
 )
@@ -92,7 +92,7 @@ def submit_command(
     elif end.exit_code == RUNNING_ELSEWHERE:
         say(f"{request.submission_id} has not run anything: {_at_work_words(server, sweep.name, str(storage))}")
     else:
-        say(ended_words(request.submission_id, end))
+        say(job_ended_words(request.submission_id, end))
     raise typer.Exit(exit_code(end))
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from orchestrator.analysis.comparison import Comparison, load_comparison
 from orchestrator.analysis.plan_file import TableError
 from orchestrator.diagnostics.problem import SweepError
+from orchestrator.exit_codes import INPUT_IS_WRONG
 from trainables.storage import Storage
 
 FORMATS = ("table", "json", "csv", "parquet")
@@ -50,7 +51,7 @@ def report_command(sweep: str, storage: str | None, output: str | None) -> int:
     return 0
 
 
-def print_comparison(comparison: Comparison) -> None:
+def show_comparison(comparison: Comparison) -> None:
     """To the terminal in its width and with its colours; to a file or a pipe as plain text, with whole tables.
 
     COLUMNS is the width everywhere.
@@ -101,7 +102,7 @@ def _write(comparison: Comparison, format: str) -> None:
             sys.stdout.buffer.write(export.to_parquet(comparison))
             sys.stdout.flush()
         case _:
-            print_comparison(comparison)
+            show_comparison(comparison)
 
 
 def _print(text: str) -> None:
@@ -116,4 +117,4 @@ def _print(text: str) -> None:
 
 def _fail(message: str) -> int:
     print(f"paretune: {message}", file=sys.stderr)
-    return 2
+    return INPUT_IS_WRONG

@@ -14,10 +14,10 @@ from orchestrator.remote.session import (
     DEFAULT_ADDRESS,
     Address,
     connect,
-    ended_words,
     exit_code,
     fail,
     follow,
+    job_ended_words,
     say,
     write,
 )
@@ -99,7 +99,7 @@ def logs_command(
         write(_asked(lambda: server.log(name)))
         return
     end = follow(server, name)
-    say(ended_words(name, end))
+    say(job_ended_words(name, end))
     raise typer.Exit(exit_code(end))
 
 
@@ -117,7 +117,7 @@ def stop_command(job: Job, address: Address = DEFAULT_ADDRESS) -> None:
     say(f"stopping {found.id} ...")
     end = _asked(lambda: server.stop(found.id, STOP_PATIENCE_S + STOP_MARGIN_S))
     write(_asked(lambda: server.log(found.id))[said:])
-    say(ended_words(found.id, end))
+    say(job_ended_words(found.id, end))
 
 
 def _as_text(job: SubmittedSweep, far: HowFar | None, why_not: str) -> str:

@@ -17,10 +17,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED
 from trainables.config.training import Adam, AdamW, Optimizer, Precision, Sgd
 from trainables.config.trial import ProbeConfig, Scalar, TaskConfig, Throughput
 
-DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED = 0, 1, 2, 130
 UNITS = {"": 1, "b": 1, "k": 2**10, "kib": 2**10, "m": 2**20, "mib": 2**20, "g": 2**30, "gib": 2**30}
 UNITS |= {"kb": 10**3, "mb": 10**6, "gb": 10**9}
 

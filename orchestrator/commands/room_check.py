@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from orchestrator.running.resources import NeverFitsError, Node, check, check_precision, need_of
+from orchestrator.running.resources import ClusterNode, NeverFitsError, check_fits, check_precision, need_of
 from orchestrator.sweep.plan import Plan
 
 DRIVER = Path("/proc/driver/nvidia/gpus")  # one entry for each GPU
@@ -20,17 +20,17 @@ def room_notes(plan: Plan) -> tuple[str, ...]:
     try:
         check_precision(((trial.id, trial.config) for trial in plan.trials), (here,))
         wanted = ((trial.id, need_of(trial.config, (here,), resources.cpus_per_worker).claim) for trial in plan.trials)
-        check(wanted, (here,))
+        check_fits(wanted, (here,))
     except NeverFitsError as error:
         has = f"{here.cpus} CPU and {here.gpus} GPU"
         return (f"`run` without --address would use this machine alone ({has}) and refuse the sweep: {error}",)
     return ()
 
 
-def this_machine() -> Node:
+def this_machine() -> ClusterNode:
     """At most what a Ray started here would have: it also keeps to a container's share of processor time."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = len(list(DRIVER.iterdir())) if DRIVER.is_dir() else 0
     if visible is not None:
         gpus = min(gpus, len([one for one in visible.split(",") if one.strip()]))
-    return Node(len(os.sched_getaffinity(0)), gpus)
+    return ClusterNode(len(os.sched_getaffinity(0)), gpus)

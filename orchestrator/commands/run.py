@@ -14,7 +14,7 @@ from pathlib import Path
 
 from orchestrator.analysis.comparison import Comparison, load_comparison
 from orchestrator.analysis.plan_file import earlier_words
-from orchestrator.commands.compare import DEFAULT_STORAGE, print_comparison
+from orchestrator.commands.compare import DEFAULT_STORAGE, show_comparison
 from orchestrator.commands.live_display import display, outliving_its_readers
 from orchestrator.commands.test_reading import read_test_data
 from orchestrator.diagnostics.problem import SweepError
@@ -28,7 +28,7 @@ from orchestrator.recording.mlflow.recorder import Recorder
 from orchestrator.recording.mlflow.shipper import default_tracking_uri
 from orchestrator.remote.tracking import TrackingError, check_tracking
 from orchestrator.run_options import RunOptions
-from orchestrator.running.goal_status import Judged
+from orchestrator.running.goal_status import GoalStatus
 from orchestrator.running.observer import Observers
 from orchestrator.running.patience import PatientStorage, StorageFailsError
 from orchestrator.running.plan_keeper import PlanKeeper
@@ -101,7 +101,7 @@ def _run_and_print(
     except (RayStartError, NobodyAtWorkError, StorageFailsError, OSError) as error:  # OSError: it fails at the start
         print(f"paretune: {error}", file=sys.stderr)
         return FAILED
-    print_comparison(comparison)
+    show_comparison(comparison)
     _say_what_next(comparison, storage, where)
     return DONE if any(result.status is Status.COMPLETED for result in outcome.results.values()) else FAILED
 
@@ -130,7 +130,7 @@ def _run(
             outcome = run_sweep(
                 plan,
                 storage,
-                Judged(plan, Observers((journal, keeper, shown))),
+                GoalStatus(plan, Observers((journal, keeper, shown))),
                 ray_settings=ray_settings,
                 earlier=journal.readings_of_open_trials(),
                 retry_failed=options.retry_failed,

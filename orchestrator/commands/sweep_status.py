@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 
 from orchestrator.analysis.plan_file import StoredPlan, StoredTrial, TableError, load_plan
+from orchestrator.exit_codes import DONE, FAILED
 from orchestrator.recording.journal import JournalError, JournalView, TrialLog, read
 from orchestrator.running.progress import budget_fraction
 from orchestrator.sweep.labels import describe, varying_settings
@@ -107,8 +108,8 @@ def main() -> int:
         print(how_far(Storage(storage), sweep).model_dump_json())
     except (TableError, JournalError, OSError, ValueError) as error:
         print(first_line(error))
-        return 1
-    return 0
+        return FAILED
+    return DONE
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from orchestrator.commands.compare import DEFAULT_STORAGE
+from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG
 from orchestrator.recording.mlflow.client import experiment_with
 from orchestrator.recording.mlflow.cursor import Cursor
 from orchestrator.recording.mlflow.run_record import of_recording
@@ -21,8 +22,6 @@ from trainables.storage import Storage
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
     from mlflow.tracking import MlflowClient
-
-DONE, FAILED, INPUT_IS_WRONG = 0, 1, 2
 
 
 def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.diagnostics.problem import Path, Problem, join_path, nearest
+from orchestrator.diagnostics.problem import Path, Problem, closest_name, join_path
 from orchestrator.diagnostics.schema_text import MAX_AXIS_VALUES, UNKNOWN_KEY, explain, upper_bound_problems
 from orchestrator.diagnostics.yaml_slips import leading_zero
 from orchestrator.sweep.spec import GoalType
@@ -88,7 +88,7 @@ class Node:
             except (KeyError, IndexError, TypeError):
                 value = None
         if near is None and isinstance(value, str):
-            near = nearest(value, close_to)
+            near = closest_name(value, close_to)
         problem = Problem(join_path(path), _shown(value), message, allowed, near, self.findings.line(path))
         self.findings.problems.append((path, problem))
 
@@ -111,7 +111,7 @@ class Node:
             return None
         for key in self.value:
             if key not in allowed:
-                self.fail(UNKNOWN_KEY, allowed=listing(allowed), near=nearest(key, allowed), at=(key,))
+                self.fail(UNKNOWN_KEY, allowed=listing(allowed), near=closest_name(key, allowed), at=(key,))
         for key in required:
             if key not in self.value:
                 self.fail("is missing", allowed=_ALLOWED_WHEN_MISSING.get(key, ""), at=(key,))
@@ -144,7 +144,7 @@ class Node:
 
     def integer(self, low: int, high: int) -> int | None:
         """A whole number from `low` to `high`; `1e4` is one too, `true` is not."""
-        number = whole(self.value)
+        number = with_whole_numbers(self.value)
         if isinstance(number, int) and not isinstance(number, bool) and low <= number <= high:
             return number
         self.fail(_not_in_range(number, whole_number=True), allowed=f"whole numbers from {low} to {high}")
@@ -163,12 +163,12 @@ class Node:
         known = self.mapping(fields)
         if known is None:
             return None
-        content = {key: whole(node.value) for key, node in known.items()}
+        content = {key: with_whole_numbers(node.value) for key, node in known.items()}
         try:
             read = cls.model_validate_json(json.dumps(content), strict=True)
         except ValidationError as error:
             for path, message, allowed, names in explain(error, cls):
-                near = nearest(path[-1], names) if message == UNKNOWN_KEY else None
+                near = closest_name(path[-1], names) if message == UNKNOWN_KEY else None
                 self.fail(message, allowed=allowed, close_to=names, near=near, at=path)
             return None
         too_big = list(upper_bound_problems(read, content))
@@ -178,14 +178,14 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Given(Generic[T]):
+class Placed(Generic[T]):
     """A value that was read, and where it stands, for the rules that are checked later."""
 
     value: T
     node: Node
 
 
-def read_axis(node: Node, read: Callable[[Node], T | None]) -> list[Given[T]]:
+def read_axis(node: Node, read: Callable[[Node], T | None]) -> list[Placed[T]]:
     """A scalar, or `{values: [...]}`: the values that are right. Duplicates are noted."""
     if isinstance(node.value, list):
         node.fail("must be one value or a mapping; several values are written {values: [...]}")
@@ -197,7 +197,7 @@ def read_axis(node: Node, read: Callable[[Node], T | None]) -> list[Given[T]]:
     if items and len(items) > MAX_AXIS_VALUES:
         node.fail(f"has {len(items)} values", allowed=f"at most {MAX_AXIS_VALUES}")
         return []
-    given = [Given(value, item) for item in items or () if (value := read(item)) is not None]
+    given = [Placed(value, item) for item in items or () if (value := read(item)) is not None]
     refuse_duplicates(given)
     return given
 
@@ -205,10 +205,10 @@ def read_axis(node: Node, read: Callable[[Node], T | None]) -> list[Given[T]]:
 def is_axis(value: Any, other_keys: Iterable[str] = ()) -> bool:
     """Whether this is `{values: [...]}`, or was meant to be: a key is closer to `values` than to the other keys."""
     names = ["values", *other_keys]
-    return isinstance(value, dict) and ("values" in value or "values" in (nearest(key, names) for key in value))
+    return isinstance(value, dict) and ("values" in value or "values" in (closest_name(key, names) for key in value))
 
 
-def _read_one(node: Node, read: Callable[[Node], T | None]) -> list[Given[T]]:
+def _read_one(node: Node, read: Callable[[Node], T | None]) -> list[Placed[T]]:
     """A single value. Where it cannot be read and is several, written otherwise, that is all that is noted."""
     aside = Findings(node.findings.lines)
     value = read(Node(node.value, node.path, aside))
@@ -216,7 +216,7 @@ def _read_one(node: Node, read: Callable[[Node], T | None]) -> list[Given[T]]:
         node.fail(f"is not one value; several are written {{values: [{', '.join(several)}]}}")
     else:
         node.findings.problems += aside.problems
-    return [] if value is None else [Given(value, node)]
+    return [] if value is None else [Placed(value, node)]
 
 
 def _several(value: Any) -> list[str]:
@@ -228,7 +228,7 @@ def _several(value: Any) -> list[str]:
     return []
 
 
-def refuse_duplicates(given: Iterable[Given[Any]]) -> None:
+def refuse_duplicates(given: Iterable[Placed[Any]]) -> None:
     """Note every value that equals an earlier one: it would be the same trial under the same id."""
     seen: dict[str, Node] = {}
     for entry in given:
@@ -239,14 +239,14 @@ def refuse_duplicates(given: Iterable[Given[Any]]) -> None:
             seen[key] = entry.node
 
 
-def whole(value: Any) -> Any:
+def with_whole_numbers(value: Any) -> Any:
     """`1e4` is how people write 10000: floats that are whole numbers become integers, at any depth."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if isinstance(value, list):
-        return [whole(item) for item in value]
+        return [with_whole_numbers(item) for item in value]
     if isinstance(value, dict):
-        return {key: whole(item) for key, item in value.items()}
+        return {key: with_whole_numbers(item) for key, item in value.items()}
     return value
 
 

@@ -35,8 +35,8 @@ class Problem:
         shown = f" = {show(self.value)}" if self.path and self.value is not None else ""
         key = f"{self.path}{shown}: " if self.path else ""
         allowed = f"; allowed: {self.allowed}" if self.allowed else ""
-        nearest = f"; did you mean {self.nearest!r}?" if self.nearest else ""
-        return f"{where}{key}{self.message}{allowed}{nearest}"
+        hint = f"; did you mean {self.nearest!r}?" if self.nearest else ""
+        return f"{where}{key}{self.message}{allowed}{hint}"
 
     def as_json(self) -> dict[str, Any]:
         """The same for a script; a value too long to be useful is shortened."""
@@ -93,7 +93,7 @@ def join_path(path: Path) -> str:
     return text
 
 
-def nearest(name: object, names: Iterable[str]) -> str | None:
+def closest_name(name: object, names: Iterable[str]) -> str | None:
     """The one of `names` that looks most like `name`, if any looks like it at all."""
     by_folded = {candidate.lower().replace("-", "_"): candidate for candidate in names}
     folded = str(name)[:200].lower().replace("-", "_")

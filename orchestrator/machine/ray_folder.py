@@ -14,7 +14,7 @@ from pathlib import Path
 
 from orchestrator.machine.leftovers import claim, clean_up
 
-PREFIX = "paretune-ray-"
+RAY_FOLDER_PREFIX = "paretune-ray-"
 # What Ray appends, at its longest: a date, a process id of seven digits, a socket.
 LONGEST_SOCKET = "ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 LONGEST_PATH = 107  # of a socket, in bytes, on Linux
@@ -31,10 +31,10 @@ def ray_folder() -> Iterator[str]:
 
     What drivers that were killed have left is removed first.
     """
-    clean_up(places(), PREFIX)
-    for place in places():
+    clean_up(folder_candidates(), RAY_FOLDER_PREFIX)
+    for place in folder_candidates():
         try:
-            folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=place, ignore_cleanup_errors=True)
+            folder = tempfile.TemporaryDirectory(prefix=RAY_FOLDER_PREFIX, dir=place, ignore_cleanup_errors=True)
         except OSError:  # not there, or not to be written
             continue
         with folder as path:
@@ -45,7 +45,7 @@ def ray_folder() -> Iterator[str]:
     raise NoFolderError(no_folder())
 
 
-def places() -> list[str]:
+def folder_candidates() -> list[str]:
     """Where the folder may be, the user's own choices first."""
     own = (os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR"))
     return list(dict.fromkeys(place for place in (*own, *SHORT_FOLDERS) if place))
@@ -65,8 +65,9 @@ def takes_sockets(folder: str) -> bool:
 
 
 def no_folder() -> str:
-    longest = LONGEST_PATH - len(f"/{PREFIX}xxxxxxxx/{LONGEST_SOCKET}")
+    longest = LONGEST_PATH - len(f"/{RAY_FOLDER_PREFIX}xxxxxxxx/{LONGEST_SOCKET}")
+    tried = ", ".join(folder_candidates())
     return (
-        f"Ray's sockets fit into none of {', '.join(places())}: set RAY_TMPDIR to a folder on a local disk that can be "
-        f"written, with a path of at most {longest} characters"
+        f"Ray's sockets fit into none of {tried}: set RAY_TMPDIR to a folder on a local disk that can be written, "
+        f"with a path of at most {longest} characters"
     )

@@ -28,7 +28,7 @@ from trainables.config.training import Budget, NoiseScale
 from trainables.config.trial import ProbeConfig, Throughput, trial_id
 
 MIN_STEPS = 32  # of the largest batch size within the budget; fewer show little of the way to a target
-MAX_BATCH_SIZE = 16_384  # where neither rows nor budget set a limit
+LARGEST_AUTO_BATCH_SIZE = 16_384  # where neither rows nor budget set a limit
 SHORT_RUN_FRACTION = 0.25  # of the budget
 NOISE_PARTS = 8  # micro-batches of a short run's step: the noise scale is read off their difference
 SHORT_RUN_NOISE = NoiseScale(every_steps=1, divided_every_steps=4)  # it is there to be measured, not to be fast
@@ -61,7 +61,7 @@ def sizes_of(auto: AutoBatchSize, num_workers: Sequence[int], train_rows: int | 
 
 def _largest(rows: int | None, budget: Budget) -> int:
     """As far as an optimiser still takes MIN_STEPS within the budget, and half the rows fill a step."""
-    limits = [MAX_BATCH_SIZE]
+    limits = [LARGEST_AUTO_BATCH_SIZE]
     if rows is not None:
         limits.append(rows // 2)
     if budget.unit == "examples":
@@ -73,10 +73,10 @@ def _largest(rows: int | None, budget: Budget) -> int:
 
 def middle_of(sizes: Sequence[int]) -> int:
     """The size of the short run."""
-    return nearest(sizes, math.sqrt(sizes[0] * sizes[-1]))
+    return closest_size(sizes, math.sqrt(sizes[0] * sizes[-1]))
 
 
-def nearest(sizes: Sequence[int], value: float) -> int:
+def closest_size(sizes: Sequence[int], value: float) -> int:
     """The size closest by ratio."""
     return min(sizes, key=lambda size: (abs(math.log(size / value)), size))
 
@@ -84,7 +84,7 @@ def nearest(sizes: Sequence[int], value: float) -> int:
 def spread(sizes: Sequence[int], count: int, low: float, high: float) -> list[int]:
     """`count` of the sizes, evenly spread in ratio from `low` to `high`; fewer where there are not as many."""
     steps = [low * (high / low) ** (i / (count - 1)) for i in range(count)]
-    return sorted({nearest(sizes, value) for value in steps})
+    return sorted({closest_size(sizes, value) for value in steps})
 
 
 def first_trials(sweep: Sweep) -> tuple[Trial, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from orchestrator.planning.auto_design import bounds, first_trials
-from orchestrator.planning.grid import configurations
+from orchestrator.planning.grid import grid_of
 from orchestrator.planning.notes import file_notes, growth_notes, noise_notes
 from orchestrator.planning.variants import pending_variants
 from orchestrator.planning.workload import known_most, work_of
@@ -19,7 +19,7 @@ def expand(sweep: Sweep) -> Plan:
     if isinstance(sweep.parameters.batch_size, AutoBatchSize):
         first = first_trials(sweep)
         return Plan(sweep, first, (), notes, bounds(sweep, first))
-    grid = configurations(sweep)
+    grid = grid_of(sweep)
     trials = tuple(trial for configuration in grid for trial in configuration)
     notes += (*growth_notes(sweep, trials), *noise_notes(sweep, trials))
     return Plan(sweep, trials, pending_variants(sweep, grid), notes, tuple(_edge_bounds(sweep, trials)))

@@ -13,7 +13,7 @@ from trainables.config.batching import split_batch
 from trainables.config.training import Optimizer, Precision, Schedule, Training
 from trainables.config.trial import BaselineConfig, Scalar, TaskConfig, trial_id
 
-Configuration = tuple[Trial, ...]  # one trial per seed
+SeedGroup = tuple[Trial, ...]  # one trial per seed
 
 
 def baselines(
@@ -44,11 +44,11 @@ def baselines(
             "precision": (precision,),
         }
     )
-    part = configurations(sweep.model_copy(update={"parameters": axes}))
+    part = grid_of(sweep.model_copy(update={"parameters": axes}))
     return tuple(replace(trial, stage=stage) for configuration in part for trial in configuration)
 
 
-def configurations(sweep: Sweep) -> list[Configuration]:
+def grid_of(sweep: Sweep) -> list[SeedGroup]:
     """The grid, batch size outermost and seed innermost; each configuration once."""
     axes = sweep.parameters
     if isinstance(axes.batch_size, AutoBatchSize):
@@ -67,7 +67,7 @@ def configurations(sweep: Sweep) -> list[Configuration]:
             axes.sync_every_steps,
         )
     )
-    result: dict[str, Configuration] = {}
+    result: dict[str, SeedGroup] = {}
     for batch_size, task, other in itertools.product(axes.batch_size, tasks, others):
         num_workers, precision, sharding, order, optimizer, schedule, growth, clip, sync = other
         micro_batch_size, accumulation_steps = split_batch(batch_size, num_workers, axes.micro_batch_size)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from orchestrator.planning.grid import Configuration
-from orchestrator.sweep.plan import Choice, PendingVariant, Plan, Trial
+from orchestrator.planning.grid import SeedGroup
+from orchestrator.sweep.plan import ParentChoice, PendingVariant, Plan, Trial
 from orchestrator.sweep.spec import CompressionPlan, Sweep, TopParents
 from trainables.config.compression import Compression, describe_chain
 from trainables.config.trial import VariantConfig, trial_id
@@ -24,12 +24,12 @@ def variant_trial(parent: Trial, chain: tuple[Compression, ...], plan: Plan) -> 
     return Trial(trial_id(config), config, parent.learning_rate_source)
 
 
-def pending_variants(sweep: Sweep, configurations: Sequence[Configuration]) -> tuple[PendingVariant, ...]:
+def pending_variants(sweep: Sweep, configurations: Sequence[SeedGroup]) -> tuple[PendingVariant, ...]:
     """The variants of these baselines. All configurations have trials of the same seeds, in the same order."""
     return tuple(_pending(sweep, list(configurations)))
 
 
-def chosen_variants(sweep: Sweep, configurations: Sequence[Configuration]) -> tuple[PendingVariant, ...]:
+def chosen_variants(sweep: Sweep, configurations: Sequence[SeedGroup]) -> tuple[PendingVariant, ...]:
     """The variants where the results have put the configurations into an order already, best first."""
     if sweep.compression is None:
         return ()
@@ -39,7 +39,7 @@ def chosen_variants(sweep: Sweep, configurations: Sequence[Configuration]) -> tu
     return pending_variants(sweep.model_copy(update={"compression": every}), kept)
 
 
-def _pending(sweep: Sweep, configurations: list[Configuration]) -> Iterator[PendingVariant]:
+def _pending(sweep: Sweep, configurations: list[SeedGroup]) -> Iterator[PendingVariant]:
     if sweep.compression is None or not configurations:
         return
     known = [trial.training.seed for trial in configurations[0]]
@@ -52,7 +52,7 @@ def _pending(sweep: Sweep, configurations: list[Configuration]) -> Iterator[Pend
                 yield PendingVariant(key, choice, seed_index, chain, sweep.measure)
 
 
-def _choices(compression: CompressionPlan, configurations: list[Configuration]) -> Iterator[Choice]:
+def _choices(compression: CompressionPlan, configurations: list[SeedGroup]) -> Iterator[ParentChoice]:
     match compression.parents:
         case "all":
             for configuration in configurations:
@@ -67,7 +67,7 @@ def _choices(compression: CompressionPlan, configurations: list[Configuration]) 
                 yield _choice("best of all" if rank == 1 else f"number {rank} of all", configurations, rank)
 
 
-def _choice(what: str, configurations: list[Configuration], rank: int = 1) -> Choice:
+def _choice(what: str, configurations: list[SeedGroup], rank: int = 1) -> ParentChoice:
     ids = tuple(tuple(trial.id for trial in configuration) for configuration in configurations)
     count = sum(len(configuration) for configuration in ids)
-    return Choice(f"{what}, after {count} trial{'s' if count > 1 else ''}", ids, rank)
+    return ParentChoice(f"{what}, after {count} trial{'s' if count > 1 else ''}", ids, rank)

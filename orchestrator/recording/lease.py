@@ -28,7 +28,7 @@ from trainables.storage import Storage, StorageError, sweep_file
 
 RENEW_S = 15.0
 EXPIRES_S = 60.0
-LOOK_S = 1.0  # between two looks of one who waits
+LEASE_POLL_SECONDS = 1.0  # between two looks of one who waits
 
 
 class SweepIsRunningError(RuntimeError):
@@ -97,7 +97,7 @@ class Lease:
                 print(f"paretune: {wait}", file=sys.stderr)
             if min(others) < self._own:
                 self._withdraw()
-            time.sleep(LOOK_S)
+            time.sleep(LEASE_POLL_SECONDS)
         self._write(is_held=True)
 
     def _renew_again_and_again(self) -> None:

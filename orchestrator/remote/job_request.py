@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from orchestrator.machine.environment import LOOPBACK
 from orchestrator.machine.taken_names import taken_name
 from orchestrator.remote.submitted import STORAGE, SWEEP
 from orchestrator.run_options import RunOptions
@@ -27,7 +28,6 @@ SKIPPED_FOLDERS = (
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"),
 )
 STOP_PATIENCE_S = 60  # from the signal to the kill when a job is stopped; Ray's own 3 s are too few for a farewell
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)

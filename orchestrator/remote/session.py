@@ -76,7 +76,7 @@ def exit_code(end: JobEnd) -> int:
     return 0 if end.state == "SUCCEEDED" else (end.exit_code or FAILED)
 
 
-def ended_words(name: str, end: JobEnd) -> str:
+def job_ended_words(name: str, end: JobEnd) -> str:
     """How a job ended, and what can be done about it."""
     if end.state == "SUCCEEDED":
         return f"{name} has done its work"

@@ -18,7 +18,7 @@ from trainables.redact import without_credentials
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-ENVIRONMENT = {  # what MLflow reads when it is imported
+MLFLOW_ENVIRONMENT = {  # what MLflow reads when it is imported
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # below, a database's every refusal is a hundred lines; ours is one
@@ -65,7 +65,7 @@ def check_tracking(tracking_uri: str) -> None:
 
 def trouble_with(tracking_uri: str) -> Trouble | None:
     """Asks; changes nothing. None also for kinds of stores that are not known here, as Databricks'."""
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(MLFLOW_ENVIRONMENT)
     kind = tracking_uri.partition("://")[0].partition("+")[0].lower() if "://" in tracking_uri else ""
     if kind in SERVERS:
         return _of_server(tracking_uri)

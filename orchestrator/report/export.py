@@ -41,7 +41,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
             "parent": row.parent,
             "status": row.status,
             "stage": row.stage.value,
-            "params": params(row, configurations[row.id]),
+            "params": flat_settings(row, configurations[row.id]),
             "metrics": {name: _finite(value) for name, value in figures(row).items()},
             "warnings": list(row.result.warnings) if row.result else [],
             **readings.get(row.id, {}),
@@ -109,7 +109,7 @@ def to_records(comparison: Comparison) -> list[dict[str, Leaf]]:
             "pareto": row.id in front,
             "recommended": recommended is not None and row.id == recommended.id,
             "warnings": "; ".join(row.result.warnings) or None if row.result else None,
-            **params(row, configuration),
+            **flat_settings(row, configuration),
             **figures(row),
         }
         for configuration in comparison.table.configurations
@@ -117,7 +117,7 @@ def to_records(comparison: Comparison) -> list[dict[str, Leaf]]:
     ]
 
 
-def params(row: Row, configuration: Configuration) -> dict[str, Leaf]:
+def flat_settings(row: Row, configuration: Configuration) -> dict[str, Leaf]:
     """The settings of a trial, flat: an optimiser's own as `optimizer.momentum`, the budget as `budget.examples`."""
     flat = _task_params(row.config.task)
     for name, value in row.config.training.model_dump(mode="json").items():

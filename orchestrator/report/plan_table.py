@@ -24,7 +24,7 @@ from trainables.config.compression import describe_chain
 from trainables.config.training import Training
 from trainables.config.trial import ProbeConfig
 
-Row = Sequence[str]
+PlanRow = Sequence[str]
 
 UNKNOWN = "unknown"
 AXES_SHOWN_IF_VARIED = (
@@ -43,8 +43,8 @@ class PlanTable:
     """One table of the plan: column names, and rows of text."""
 
     title: str
-    columns: Row
-    rows: tuple[Row, ...]
+    columns: PlanRow
+    rows: tuple[PlanRow, ...]
 
 
 def tables_of(plan: Plan) -> list[PlanTable]:
@@ -158,7 +158,7 @@ def summary_lines(plan: Plan) -> list[str]:
     ]
 
 
-def plain(table: PlanTable) -> str:
+def plain_table(table: PlanTable) -> str:
     """A table as aligned columns, for pipes and logs: nothing is cut, whatever the width."""
     lines = [table.columns, *table.rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.format import listing, number, plural, quantity
-from orchestrator.analysis.goals import LATENCY_PREFIX, goal_words, is_relative
+from orchestrator.analysis.format import enumeration, number, plural, quantity
+from orchestrator.analysis.goals import LATENCY_PREFIX, goal_words, is_against_parent
 from orchestrator.analysis.hardware import measured_on, trained_on
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import Configuration, Row, SweepTable
@@ -69,7 +69,7 @@ def heading(table: SweepTable) -> Text:
     return Text.assemble(
         (f"Sweep {table.plan.name}", "bold"),
         f": {table.plan.task}, {objective.metric} ({better} is better{target})\n",
-        f"{listing(counts) or 'no trials'}: {endings or 'nothing ran'}",
+        f"{enumeration(counts) or 'no trials'}: {endings or 'nothing ran'}",
     )
 
 
@@ -132,7 +132,7 @@ def legend(comparison: Comparison) -> Text:
     summaries = [summary for c in table.configurations if (summary := c.summary(metric)) is not None]
     over = []
     if seeds := {summary.n for summary in summaries if summary.basis is Basis.SEEDS}:
-        over.append(f"over {listing([str(n) for n in sorted(seeds)])} seeds, of which the mean is shown")
+        over.append(f"over {enumeration([str(n) for n in sorted(seeds)])} seeds, of which the mean is shown")
     if any(summary.basis is Basis.WITHIN for summary in summaries):
         over.append("over the validation rows of one seed")
     lines = [
@@ -155,7 +155,7 @@ def legend(comparison: Comparison) -> Text:
         if asked:
             lines.append(f"goals: {'; '.join(asked)}")
             lines.append(f"       {SYMBOLS}, followed by ~ where the interval allows the opposite")
-        if any(goal.metric.startswith(LATENCY_PREFIX) and not is_relative(goal) for goal in table.plan.goals):
+        if any(goal.metric.startswith(LATENCY_PREFIX) and not is_against_parent(goal) for goal in table.plan.goals):
             lines.append("       a limit in ms is held against what each trial took when it was measured")
     return Text("\n".join(lines), "dim")
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainables.results import Status
-from trainables.worker.messages import Failure
+from trainables.worker.messages import WorkerFailure
 
 MAX_RETRIES = 2
 _NODE_WAS_LOST = "its node has died"  # Ray's words of an actor
@@ -24,10 +24,10 @@ _KILLED_FOR_MEMORY = ("low on memory", "OutOfMemoryError", "memory monitor")
 
 
 @dataclass(frozen=True)
-class Loss:
+class GroupFailure:
     """A group that broke off: what its workers said of it, and what Ray saw of each (rank -> text)."""
 
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[WorkerFailure, ...] = ()
     seen: tuple[tuple[int, str], ...] = ()
     gone: str | None = None  # why the group does not come back by itself
 
@@ -69,10 +69,10 @@ class Divide:
     otherwise: End
 
 
-Decision = Retry | Divide | Pause | End
+FailureDecision = Retry | Divide | Pause | End
 
 
-def decide(trial: str, loss: Loss, retries: int) -> Decision:
+def decide_after_failure(trial: str, loss: GroupFailure, retries: int) -> FailureDecision:
     """What becomes of `trial`, which was running when the group was lost and has been retried `retries` times."""
     if loss.gone is not None:
         return Retry(loss.gone, counts=True) if retries < MAX_RETRIES else End(Status.FAILED, loss.gone, loss.gone)
@@ -102,7 +102,7 @@ def decide(trial: str, loss: Loss, retries: int) -> Decision:
     return _again(loss, own, retries)
 
 
-def _again(loss: Loss, own: list[Failure], retries: int) -> Decision:
+def _again(loss: GroupFailure, own: list[WorkerFailure], retries: int) -> FailureDecision:
     ranks = [rank for rank, _ in loss.silent]
     what = f"worker {', '.join(map(str, ranks))} died" if ranks else "the workers lost touch with each other"
     if retries < MAX_RETRIES:
@@ -111,6 +111,6 @@ def _again(loss: Loss, own: list[Failure], retries: int) -> Decision:
     return End(Status.FAILED, f"{what}; that was attempt {retries + 1}, and the last", details)
 
 
-def _said(failure: Failure) -> str:
+def _said(failure: WorkerFailure) -> str:
     where = f" (on worker {failure.rank})" if failure.rank else ""
     return f"{failure.error}{where}"

@@ -14,8 +14,8 @@ from typing import Any
 
 from ray import tune
 
-from orchestrator.running.failures import Divide, End, Loss, Pause, Retry, decide
-from orchestrator.running.group import Group, GroupGoneError, Waiting
+from orchestrator.running.failures import Divide, End, GroupFailure, Pause, Retry, decide_after_failure
+from orchestrator.running.group import Group, GroupGoneError, NoWorkersYet
 from orchestrator.running.patience import TRY_AGAIN_S
 from trainables.config.base import FrozenResult
 from trainables.config.trial import BaselineConfig, TrialConfig
@@ -128,14 +128,14 @@ class Gang(tune.Trainable):
                 case Finished(result=trial_result, worn=worn):
                     self._is_worn = worn
                     return {"done": True, "result": trial_result.model_dump_json()}
-                case Waiting(reason=reason, node_is_gone=node_is_gone):
+                case NoWorkersYet(reason=reason, node_is_gone=node_is_gone):
                     self._is_started = False
                     self._retries = 0 if node_is_gone else self._retries  # the trial had no part in that loss
                     return {"waiting": reason}
                 case Raised(failure=failure):
-                    decision = decide(self._job.trial, Loss((failure,)), self._retries)
-                case Loss() as loss:
-                    decision = decide(self._job.trial, loss, self._retries)
+                    decision = decide_after_failure(self._job.trial, GroupFailure((failure,)), self._retries)
+                case GroupFailure() as loss:
+                    decision = decide_after_failure(self._job.trial, loss, self._retries)
             self._is_started = False
             if isinstance(decision, Divide):
                 decision = divide(self._job) or decision.otherwise
@@ -151,7 +151,7 @@ class Gang(tune.Trainable):
             ending = Ending(status=decision.status, reason=decision.reason, details=decision.details)
             return {"done": True, "ending": ending.model_dump_json()}
 
-    def _ask(self) -> Answer | Loss | Waiting:
+    def _ask(self) -> Answer | GroupFailure | NoWorkersYet:
         """One question to the workers. A group that is gone is a loss too, and the next question starts another."""
         group = self._ensure_group()
         try:
@@ -161,7 +161,7 @@ class Gang(tune.Trainable):
             return group.start(Start(trial=self._job.trial, config=self._job.config))
         except GroupGoneError as error:
             self._close()
-            return Loss(gone=str(error))
+            return GroupFailure(gone=str(error))
 
     def _ensure_group(self) -> Group:
         if self._group is not None and self._group.config != self._job.group:

@@ -16,7 +16,7 @@ from trainables.config.trial import VariantConfig
 from trainables.results import Report, TrialResult
 
 
-class Judged:
+class GoalStatus:
     """An observer that passes everything on, and gives a variant that misses a goal the status `goal_missed`."""
 
     def __init__(self, plan: Plan, observer: Observer) -> None:

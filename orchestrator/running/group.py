@@ -11,10 +11,10 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.running.failures import Loss
+from orchestrator.running.failures import GroupFailure
 from orchestrator.running.mailbox import LostGroup, Mailbox
 from orchestrator.running.resources import Shape, cluster_nodes, fits, remove_reservation, reservations, suits
-from trainables.worker.messages import ANSWER, Advance, Answer, Failure, Start
+from trainables.worker.messages import ANSWER, Advance, Answer, Start, WorkerFailure
 from trainables.worker.ray_worker import WorkerGroupConfig, make_trainer
 
 LOOK_AROUND_S = 1.0  # how often a wait for the workers stops to see whether there still is a group
@@ -28,7 +28,7 @@ class GroupGoneError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Waiting:
+class NoWorkersYet:
     """A group has no workers yet."""
 
     reason: str  # `for 2 x (1 CPU): a node is gone`
@@ -51,15 +51,15 @@ class Group:
         self._thread = threading.Thread(target=self._run, daemon=True, name="ray-train")
         self._thread.start()
 
-    def start(self, command: Start) -> Answer | Loss | Waiting:
+    def start(self, command: Start) -> Answer | GroupFailure | NoWorkersYet:
         """Begin a trial and wait for its first word; without workers, to be called again. Raises GroupGoneError."""
         life = self._ready()
-        if isinstance(life, Waiting):
+        if isinstance(life, NoWorkersYet):
             return life
         self._life = life
         return self._ask(command)
 
-    def advance(self) -> Answer | Loss:
+    def advance(self) -> Answer | GroupFailure:
         """Wait for the next word of the trial that was started. Raises GroupGoneError."""
         return self._ask(Advance())
 
@@ -77,7 +77,7 @@ class Group:
         except BaseException as error:
             self._error = error
 
-    def _ready(self) -> str | Waiting:
+    def _ready(self) -> str | NoWorkersYet:
         """The life of the group that can be spoken to; one that is being restarted is waited for, for a while."""
         until = time.monotonic() + SAY_S
         while time.monotonic() < until:
@@ -96,7 +96,7 @@ class Group:
                 return waiting
         return self._waiting()
 
-    def _ask(self, command: Start | Advance) -> Answer | Loss:
+    def _ask(self, command: Start | Advance) -> Answer | GroupFailure:
         number = self._call("post", self._life, command.model_dump_json())
         while True:
             word = self._call("answers", self._life, number, LOOK_AROUND_S)
@@ -112,17 +112,17 @@ class Group:
         except ray.exceptions.RayActorError as error:
             raise GroupGoneError(f"the mailbox of the group died: {error}") from None
 
-    def _waiting(self) -> Waiting:
+    def _waiting(self) -> NoWorkersYet:
         shape = Shape(self.config.num_workers, self.config.cpus_per_worker, self.config.gpus_per_worker)
         wanted = self.config.accelerator_type, self.config.node_labels
         is_gone = not fits([shape], [node for node in cluster_nodes() if suits(node, *wanted)])
-        return Waiting(f"for {shape}{': a node is gone' if is_gone else ''}", is_gone)
+        return NoWorkersYet(f"for {shape}{': a node is gone' if is_gone else ''}", is_gone)
 
     def _check(self) -> None:
         if not self._thread.is_alive():
             raise GroupGoneError(f"the group of workers ended by itself: {self._error or 'without an error'}")
 
 
-def _readable(loss: LostGroup) -> Loss:
-    failures = tuple(Failure.model_validate_json(text) for text in loss.told)
-    return Loss(failures, tuple(sorted(loss.seen.items())))
+def _readable(loss: LostGroup) -> GroupFailure:
+    failures = tuple(WorkerFailure.model_validate_json(text) for text in loss.told)
+    return GroupFailure(failures, tuple(sorted(loss.seen.items())))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainables.config.trial import ProbeConfig, trial_id
 from trainables.results import Report, TrialResult
-from trainables.worker.local_worker import Line, LocalWorker
+from trainables.worker.local_worker import LocalWorker, WorkerLine
 
 
 class LocalTrialError(RuntimeError):
@@ -76,7 +76,7 @@ def _listen(processes: Sequence[subprocess.Popen[str]], logs: Sequence[Path]) ->
         for text in processes[0].stdout or ():
             if not text.startswith("{"):
                 continue  # something that the task's module prints
-            line = Line.model_validate_json(text)
+            line = WorkerLine.model_validate_json(text)
             if line.report is not None:
                 yield line.report
             if line.result is not None:

@@ -23,7 +23,7 @@ class LostGroup:
 
 
 @dataclass
-class Life:
+class Incarnation:
     """One group of workers, from the first that joins until it is lost."""
 
     name: str
@@ -43,7 +43,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._changed = asyncio.Condition()
-        self._life: Life | None = None
+        self._life: Incarnation | None = None
         self._losses: list[LostGroup] = []
         self._is_wanted = True  # somebody waits for the group, so it may start
         self._is_closed = False
@@ -103,7 +103,7 @@ class Mailbox:
             if self._life is None or self._life.name != life:
                 if self._life is not None:  # replaced without an error: its node was about to be taken away
                     self._losses.append(LostGroup(tuple(self._life.told), {}))
-                self._life = Life(life, num_workers)
+                self._life = Incarnation(life, num_workers)
             self._life.pids[rank] = pid
             self._changed.notify_all()
 

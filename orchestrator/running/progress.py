@@ -17,7 +17,7 @@ from trainables.results import Report, Status, TrialResult
 
 LATE_SECONDS = 60.0  # the shortest silence of a trial that says that it no longer goes at its pace
 Clock = Callable[[], float]  # seconds, never going back
-Kind = tuple[str, int]  # baseline, variant or probe; batch size
+TrialKind = tuple[str, int]  # baseline, variant or probe; batch size
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Progress:
         self.began = clock()
         self._clock = clock
         self._settings = swept_settings(plan.sweep)
-        self._seconds: dict[Kind, Mean] = defaultdict(Mean)  # of a trial, from its start to its end
+        self._seconds: dict[TrialKind, Mean] = defaultdict(Mean)  # of a trial, from its start to its end
         self._outlook = Outlook(plan)
         self._outlook.learn(())
         self._asked = 0  # how many of the trials that results have asked for are counted in _baselines
@@ -211,14 +211,14 @@ class Progress:
             return (self._clock() - running.since) / fraction
         return self._mean_seconds(_kind(running.trial))
 
-    def _mean_seconds(self, key: Kind) -> float | None:
+    def _mean_seconds(self, key: TrialKind) -> float | None:
         """Of trials like these; of the same kind at any batch size, if none of these has ended yet."""
         if key in self._seconds:
             return self._seconds[key].value
         alike = [mean for (kind, _), mean in self._seconds.items() if kind == key[0]]
         return sum(mean.total for mean in alike) / sum(mean.count for mean in alike) if alike else None
 
-    def _waiting_kinds(self) -> Counter[Kind]:
+    def _waiting_kinds(self) -> Counter[TrialKind]:
         kinds = self._baselines.copy()
         kinds.subtract(_kind(r.trial) for r in self.running.values() if not _is_variant(r.trial))
         kinds = +kinds
@@ -237,6 +237,6 @@ def _is_variant(trial: Trial | TrialResult) -> bool:
     return isinstance(trial.config, VariantConfig)
 
 
-def _kind(trial: Trial | TrialResult) -> Kind:
+def _kind(trial: Trial | TrialResult) -> TrialKind:
     config = trial.config
     return config.kind, 0 if isinstance(config, ProbeConfig) else config.training.batch_size

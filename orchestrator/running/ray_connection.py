@@ -26,7 +26,7 @@ from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 from orchestrator.machine.environment import never_through_a_proxy
 from orchestrator.machine.ray_folder import ray_folder
 from orchestrator.remote.token import auth_token
-from orchestrator.running.resources import Node, node_of
+from orchestrator.running.resources import ClusterNode, node_of
 from orchestrator.running.watch import HeadLostError
 
 _DRIVER_ENVIRONMENT = {
@@ -52,7 +52,7 @@ _LOCAL_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away; one process less for each gang
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
-LOOPBACK = "127.0.0.1"
+LOOPBACK_ADDRESS = "127.0.0.1"
 # Without it Ray replaces a loopback address by one that others reach, and listens there. Its name says where that is
 # the default; it holds on every system, and for Ray's daemons and workers as well.
 _NO_CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -194,12 +194,12 @@ def patiently(start: Callable[[], object]) -> None:
     )
 
 
-def node_to_start(settings: RaySettings) -> Node | None:
+def node_to_start(settings: RaySettings) -> ClusterNode | None:
     """What the Ray that `connected` would start here will have; None where it joins one, or is connected already."""
     if not starts_its_own(settings):
         return None
     spec = ResourceAndLabelSpec(num_cpus=settings.num_cpus or usable_cpus())
-    found = spec.resolve(is_head=True, node_ip_address=LOOPBACK)
+    found = spec.resolve(is_head=True, node_ip_address=LOOPBACK_ADDRESS)
     return node_of({"CPU": found.num_cpus, "GPU": found.num_gpus} | (found.resources or {}), found.labels or {})
 
 
@@ -224,11 +224,11 @@ def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: 
             address="local",
             num_cpus=num_cpus,
             include_dashboard=include_dashboard,
-            dashboard_host=LOOPBACK,
+            dashboard_host=LOOPBACK_ADDRESS,
             object_store_memory=LOCAL_OBJECT_STORE_BYTES,
             _system_config={"prestart_worker_first_driver": False},  # none of them would fit our processes' environment
-            runtime_env={"env_vars": {**environment, "RAY_ADDRESS": f"{LOOPBACK}:{port}"}},
-            _node_ip_address=LOOPBACK,
+            runtime_env={"env_vars": {**environment, "RAY_ADDRESS": f"{LOOPBACK_ADDRESS}:{port}"}},
+            _node_ip_address=LOOPBACK_ADDRESS,
             **quiet,
         )
     finally:
@@ -261,6 +261,6 @@ def _check_listens(address: str) -> None:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
+        probe.bind((LOOPBACK_ADDRESS, 0))
         port: int = probe.getsockname()[1]
         return port

@@ -30,7 +30,7 @@ HEAD_CONFIG = Path("~/ray_bootstrap_config.yaml")  # where `ray up` puts it
 
 
 @dataclass(frozen=True)
-class Node:
+class ClusterNode:
     cpus: int
     gpus: int
     accelerators: frozenset[str] = frozenset()  # kinds of GPU, by Ray's names: L4
@@ -63,7 +63,7 @@ class NeverFitsError(ValueError):
     """A trial wants more than the cluster has, or will ever have."""
 
 
-def need_of(config: AnyTrialConfig, nodes: Sequence[Node], cpus_per_worker: int) -> Need:
+def need_of(config: AnyTrialConfig, nodes: Sequence[ClusterNode], cpus_per_worker: int) -> Need:
     """What a trial wants of this cluster. "All CPUs" are the largest node's: on any, nothing fits beside them."""
     gpus = int(any(node.gpus for node in nodes))
     match config:
@@ -82,7 +82,7 @@ def need_of(config: AnyTrialConfig, nodes: Sequence[Node], cpus_per_worker: int)
             return Need(workers, workers, alone=not gpus)
 
 
-def fits(shapes: Iterable[Shape], nodes: Sequence[Node]) -> bool:
+def fits(shapes: Iterable[Shape], nodes: Sequence[ClusterNode]) -> bool:
     """Whether all these workers have room at one time. First-fit, largest first: it may say no to a tight puzzle."""
     workers = sorted(((shape.gpus, shape.cpus) for shape in shapes for _ in range(shape.num_workers)), reverse=True)
     free = [[node.gpus, node.cpus] for node in sorted(nodes, key=lambda node: (node.gpus, node.cpus))]
@@ -95,7 +95,7 @@ def fits(shapes: Iterable[Shape], nodes: Sequence[Node]) -> bool:
     return True
 
 
-def side_by_side(shape: Shape, nodes: Sequence[Node], limit: int = 10_000) -> int:
+def side_by_side(shape: Shape, nodes: Sequence[ClusterNode], limit: int = 10_000) -> int:
     """How many trials of this shape run at one time when nothing else does: the number of gangs."""
     per_node = [
         min(node.cpus // shape.cpus, node.gpus // shape.gpus if shape.gpus else limit) for node in nodes if shape.cpus
@@ -103,7 +103,7 @@ def side_by_side(shape: Shape, nodes: Sequence[Node], limit: int = 10_000) -> in
     return min(limit, sum(per_node) // shape.num_workers)
 
 
-def check(wanted: Iterable[tuple[str, Shape]], nodes: Sequence[Node]) -> None:
+def check_fits(wanted: Iterable[tuple[str, Shape]], nodes: Sequence[ClusterNode]) -> None:
     """Raises NeverFitsError for the first trial (id, shape) that could not run even if it were alone."""
     for trial, shape in wanted:
         if not fits([shape], nodes):
@@ -117,12 +117,12 @@ def check(wanted: Iterable[tuple[str, Shape]], nodes: Sequence[Node]) -> None:
             raise NeverFitsError(f"trial {trial} wants {shape}, but the cluster's nodes have {has}: {way_out}")
 
 
-def suits(node: Node, accelerator_type: str | None, labels: Mapping[str, str]) -> bool:
+def suits(node: ClusterNode, accelerator_type: str | None, labels: Mapping[str, str]) -> bool:
     """Whether it has the kind of GPU, and all of the labels."""
     return (accelerator_type is None or accelerator_type in node.accelerators) and node.labels >= set(labels.items())
 
 
-def eligible(nodes: Sequence[Node], resources: Resources) -> tuple[Node, ...]:
+def eligible(nodes: Sequence[ClusterNode], resources: Resources) -> tuple[ClusterNode, ...]:
     """The nodes that a sweep may use. Raises NeverFitsError where it asks for such as there are not."""
     kind, labels = resources.accelerator_type, resources.node_labels
     found = tuple(node for node in nodes if suits(node, kind, labels))
@@ -147,7 +147,7 @@ def _listed(words: Iterable[str]) -> str:
     return ", ".join(sorted(set(words))) or "none"
 
 
-def check_precision(trials: Iterable[tuple[str, AnyTrialConfig]], nodes: Sequence[Node]) -> None:
+def check_precision(trials: Iterable[tuple[str, AnyTrialConfig]], nodes: Sequence[ClusterNode]) -> None:
     """Raises NeverFitsError for the first trial (id, configuration) in float16, if the cluster has no GPU."""
     if any(node.gpus for node in nodes):
         return
@@ -160,7 +160,7 @@ def check_precision(trials: Iterable[tuple[str, AnyTrialConfig]], nodes: Sequenc
             )
 
 
-def cluster_nodes() -> tuple[Node, ...]:
+def cluster_nodes() -> tuple[ClusterNode, ...]:
     """The nodes there are, or, where `ray up` has made a cluster that grows by itself, those there can be.
 
     Ray must be connected. Where the cluster grows is read on its head, where jobs run: Ray itself does not tell.
@@ -184,7 +184,7 @@ def growth_of_head() -> dict[str, Any] | None:
     return content if isinstance(content, dict) and isinstance(content.get("available_node_types"), dict) else None
 
 
-def future_nodes(growth: Mapping[str, Any]) -> tuple[Node, ...]:
+def future_nodes(growth: Mapping[str, Any]) -> tuple[ClusterNode, ...]:
     """The head, and every node that the autoscaler may start beside it; empty if it is not said what they have.
 
     For AWS and Google Cloud, `ray up` fills in what each type has; for others the file may not say it.
@@ -202,16 +202,16 @@ def future_nodes(growth: Mapping[str, Any]) -> tuple[Node, ...]:
     return (*filter(None, [nodes.get(head or "")]), *workers[:most])
 
 
-def _kind_of_node(kind: Mapping[str, Any]) -> Node | None:
+def _kind_of_node(kind: Mapping[str, Any]) -> ClusterNode | None:
     resources = kind.get("resources") or {}
     return node_of(resources, kind.get("labels") or {}) if "CPU" in resources else None
 
 
-def node_of(resources: Mapping[str, Any], labels: Mapping[str, str]) -> Node:
+def node_of(resources: Mapping[str, Any], labels: Mapping[str, str]) -> ClusterNode:
     """In Ray's terms: a kind of GPU is a resource of its own, `accelerator_type:L4`."""
     kinds = frozenset(name.partition(":")[2] for name in resources if name.startswith("accelerator_type:"))
     has = {key: int(resources.get(key, 0)) for key in ("CPU", "GPU")}
-    return Node(has["CPU"], has["GPU"], kinds, frozenset(labels.items()))
+    return ClusterNode(has["CPU"], has["GPU"], kinds, frozenset(labels.items()))
 
 
 def reservations(*, orphaned: bool = False) -> list[str]:

@@ -12,12 +12,14 @@ from ray.tune.search import Searcher
 
 from orchestrator.running.gang import Assignment
 from orchestrator.running.ledger import Ledger
-from orchestrator.running.resources import Need, Node, Shape, cluster_nodes, fits, need_of, suits
+from orchestrator.running.resources import ClusterNode, Need, Shape, cluster_nodes, fits, need_of, suits
 from orchestrator.sweep.plan import Stage, Trial
 from trainables.worker.ray_worker import WorkerGroupConfig
 
 
-def choose(waiting: Sequence[Need], running: Sequence[Need], latest: Shape | None, nodes: Sequence[Node]) -> int:
+def next_to_admit(
+    waiting: Sequence[Need], running: Sequence[Need], latest: Shape | None, nodes: Sequence[ClusterNode]
+) -> int:
     """Index of the trial to admit next, or -1 to wait.
 
     Trials that want workers of the shape that was admitted last come first, because a gang starts its workers anew for
@@ -40,7 +42,7 @@ class Admission(Searcher):
     """What Tune asks for its next trial. It gives None while there is nothing to admit, and FINISHED at the end."""
 
     def __init__(
-        self, ledger: Ledger, nodes: Sequence[Node], template: WorkerGroupConfig, at_a_time: int | None = None
+        self, ledger: Ledger, nodes: Sequence[ClusterNode], template: WorkerGroupConfig, at_a_time: int | None = None
     ) -> None:
         """`template`: the workers' configuration; its numbers are replaced by those of each trial's shape.
 
@@ -48,7 +50,7 @@ class Admission(Searcher):
         """
         super().__init__()
         self._ledger = ledger
-        self.nodes: Sequence[Node] = nodes  # those there are now
+        self.nodes: Sequence[ClusterNode] = nodes  # those there are now
         self._first_nodes = nodes
         self._template = template
         self._at_a_time = at_a_time
@@ -70,7 +72,7 @@ class Admission(Searcher):
         needs = [need for _, need in heads]
         # What waits for a node that is gone holds nothing.
         running = [need for _, need in self._running.values() if fits([need.claim], self.nodes)]
-        chosen = choose(needs, running, self._latest, self.nodes)
+        chosen = next_to_admit(needs, running, self._latest, self.nodes)
         if chosen < 0:
             return None
         need, workers = needs[chosen], needs[chosen].workers

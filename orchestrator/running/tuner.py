@@ -25,8 +25,8 @@ from orchestrator.running.observer import Observer
 from orchestrator.running.patience import Patience
 from orchestrator.running.ray_connection import RaySettings, connected, node_to_start, starts_its_own
 from orchestrator.running.resources import (
-    Node,
-    check,
+    ClusterNode,
+    check_fits,
     check_precision,
     cluster_nodes,
     eligible,
@@ -120,12 +120,12 @@ def _run(ledger: Ledger, storage: Storage, settings: RaySettings, runner: str) -
         _tune(ledger, Admission(ledger, nodes, template, resources.max_concurrent_trials), scratch)
 
 
-def _with_room(ledger: Ledger, nodes: Sequence[Node]) -> tuple[Node, ...]:
+def _with_room(ledger: Ledger, nodes: Sequence[ClusterNode]) -> tuple[ClusterNode, ...]:
     """The nodes that the sweep may use. Raises NeverFitsError if one of its trials could not run there, even alone."""
     resources, trials = ledger.plan.sweep.resources, ledger.open_trials()
     found = eligible(nodes, resources)
     check_precision(((trial.id, trial.config) for trial in trials), found)
-    check(((trial.id, need_of(trial.config, found, resources.cpus_per_worker).claim) for trial in trials), found)
+    check_fits(((trial.id, need_of(trial.config, found, resources.cpus_per_worker).claim) for trial in trials), found)
     return found
 
 
@@ -158,7 +158,7 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
             callbacks=[driver],
             failure_config=tune.FailureConfig(max_failures=GANG_RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            stop=Answered(ledger),
+            stop=AnsweredStopper(ledger),
         ),
     )
     kept = set(reservations())
@@ -188,7 +188,7 @@ def _name(trial: Any) -> str:
     return str(trial.trial_id)
 
 
-class Answered(tune.Stopper):
+class AnsweredStopper(tune.Stopper):
     """Ends a trial that has told all that is asked of it."""
 
     def __init__(self, ledger: Ledger) -> None:

@@ -24,7 +24,7 @@ from orchestrator.exit_codes import FAILED
 from orchestrator.running.progress import Clock
 from orchestrator.running.searcher import Admission
 
-LOOK_S = 3.0  # between two looks
+WATCH_EVERY_SECONDS = 3.0  # between two looks
 ANSWER_S = 20.0  # that the main thread has to answer when Ray has ended
 HEAD_S = 20.0  # that the head of a cluster may be out of reach
 ROOM_S = 300.0  # that a sweep waits for room with nobody at work
@@ -117,7 +117,7 @@ def listens(address: str) -> bool:
     """Whether connections are taken at host:port."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=WATCH_EVERY_SECONDS).close()
     except OSError:
         return False
     return True
@@ -136,7 +136,7 @@ class Watch:
 
     def look(self) -> None:
         """Says what has befallen the cluster. Raises NobodyAtWorkError."""
-        if time.monotonic() - self._looked < LOOK_S:
+        if time.monotonic() - self._looked < WATCH_EVERY_SECONDS:
             return
         check_own_daemons()
         for sentence in self._nodes.news(alive_nodes()):
@@ -173,13 +173,13 @@ def breaking_off() -> Iterator[None]:
 
 def _guard(over: threading.Event, found: list[RayLostError]) -> None:
     head = _head()
-    while not over.wait(LOOK_S):
+    while not over.wait(WATCH_EVERY_SECONDS):
         try:
             check_own_daemons()
             if head is not None:
                 head.check()
         except RayLostError as error:
-            if over.wait(LOOK_S):  # the loop has seen it
+            if over.wait(WATCH_EVERY_SECONDS):  # the loop has seen it
                 return
             found.append(error)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from orchestrator.sweep.spec import Mode
-from trainables.config.trial import Measure
+from trainables.config.trial import MeasureSettings
 
 # Already a comparison with the parent, or without a meaning there: a goal on them can only be a threshold.
 RELATIVE_PREFIXES = ("latency_ratio_batch_", "converted_fraction")
@@ -37,7 +37,7 @@ def training_metrics(task_metrics: Mapping[str, Mode]) -> dict[str, Mode]:
     }
 
 
-def variant_metrics(task_metrics: Mapping[str, Mode], measure: Measure) -> dict[str, Mode]:
+def variant_metrics(task_metrics: Mapping[str, Mode], measure: MeasureSettings) -> dict[str, Mode]:
     """What every variant reports, also one that needs no training: the figures of its exported file.
 
     Latencies exist at the batch sizes that are measured.
@@ -54,7 +54,7 @@ def variant_metrics(task_metrics: Mapping[str, Mode], measure: Measure) -> dict[
     return names
 
 
-def known_metrics(task_metrics: Mapping[str, Mode], measure: Measure) -> dict[str, Mode]:
+def known_metrics(task_metrics: Mapping[str, Mode], measure: MeasureSettings) -> dict[str, Mode]:
     """Every metric that a goal can name."""
     return training_metrics(task_metrics) | variant_metrics(task_metrics, measure)
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from orchestrator.sweep.spec import Sweep
 from trainables.config.compression import Compression
 from trainables.config.training import Training
-from trainables.config.trial import AnyTrialConfig, Measure, ProbeConfig
+from trainables.config.trial import AnyTrialConfig, MeasureSettings, ProbeConfig
 
 
 class Stage(StrEnum):
@@ -52,7 +52,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ParentChoice:
     """A rule that picks the `rank`-th best of some configurations, once all their trials have ended.
 
     `configurations` holds trial ids: one inner tuple per configuration, with one trial per seed, in the sweep's order
@@ -69,10 +69,10 @@ class PendingVariant:
     """A variant whose parent is not chosen yet. An empty chain is the parent itself, exported and measured."""
 
     key: str  # unique within the plan: "best of batch_size 32, after 6 trials / seed 0 / 4 prune 0.5 + int8"
-    choice: Choice
+    choice: ParentChoice
     seed_index: int | None  # which seed of the chosen configuration; None: the first that completed
     chain: tuple[Compression, ...]
-    measure: Measure
+    measure: MeasureSettings
 
     @property
     def candidates(self) -> tuple[str, ...]:

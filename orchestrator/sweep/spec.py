@@ -23,9 +23,9 @@ from trainables.config.training import (
     Precision,
     Schedule,
     Sharding,
-    Stored,
+    StoredOrder,
 )
-from trainables.config.trial import Measure, Scalar
+from trainables.config.trial import MeasureSettings, Scalar
 
 Mode = Literal["min", "max"]
 Rule = Literal["linear", "sqrt", "none"]
@@ -104,7 +104,7 @@ class Parameters(FrozenConfig):
     precision: tuple[Precision, ...] = ("float32",)
     num_workers: tuple[PositiveInt, ...] = (1,)
     sharding: tuple[Sharding, ...] = ("stripe",)
-    data_order: tuple[DataOrder, ...] = (Stored(),)
+    data_order: tuple[DataOrder, ...] = (StoredOrder(),)
     batch_schedule: tuple[BatchSchedule, ...] = (FixedBatch(),)
     sync_every_steps: tuple[PositiveInt | None, ...] = (None,)
     seed: tuple[int, ...] = (0,)
@@ -174,6 +174,6 @@ class Sweep(FrozenConfig):
     noise_scale: NoiseScale | None = NoiseScale()
     early_stopping: EarlyStopping | None = None
     compression: CompressionPlan | None = None
-    measure: Measure = Measure()
+    measure: MeasureSettings = MeasureSettings()
     goals: tuple[Goal, ...] = ()
     resources: Resources = Resources()

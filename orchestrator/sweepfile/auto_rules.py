@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 
-from orchestrator.diagnostics.node import Given
+from orchestrator.diagnostics.node import Placed
 from orchestrator.planning.auto_design import SHORT_RUN_FRACTION, middle_of, sizes_of
 from orchestrator.planning.workload import takes_a_step
 from orchestrator.sweepfile.partial_sweep import Draft
@@ -100,7 +100,7 @@ def _there_is_a_range(draft: Draft) -> None:
     _runs_take_a_step(draft.budget, sizes, rows)
 
 
-def _runs_take_a_step(budget: Given[Budget], sizes: list[int], rows: int | None) -> None:
+def _runs_take_a_step(budget: Placed[Budget], sizes: list[int], rows: int | None) -> None:
     """The short run has a part of the budget for the size in the middle, every other run all of it."""
     part, middle = part_of(budget.value, SHORT_RUN_FRACTION), middle_of(sizes)
     if not takes_a_step(budget.value, sizes[-1], rows):

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from orchestrator.diagnostics.node import Given, Node, refuse_duplicates
+from orchestrator.diagnostics.node import Node, Placed, refuse_duplicates
 from orchestrator.diagnostics.schema_text import MAX_CHAIN
 from orchestrator.sweep.spec import CompressionPlan, TopParents
 from orchestrator.text import listing
@@ -31,11 +31,11 @@ def read_compression(node: Node) -> CompressionPlan | None:
     before = len(node.findings.problems)
     parents: str | TopParents | None = _read_parents(keys["parents"]) if "parents" in keys else PARENTS[0]
     seeds = keys["seeds"].choice(SEEDS) if "seeds" in keys else SEEDS[0]
-    chains: list[Given[Chain]] = []
+    chains: list[Placed[Chain]] = []
     for item in (keys["variants"].items() or []) if "variants" in keys else []:
         chain = read_chain(item)
         if chain is not None:
-            chains.append(Given(chain, item))
+            chains.append(Placed(chain, item))
     refuse_duplicates(chains)
     if len(node.findings.problems) > before or parents is None or seeds is None:
         return None

@@ -10,10 +10,10 @@ from orchestrator.diagnostics.problem import SweepError
 from orchestrator.sweep.metrics import objective_metrics
 from orchestrator.sweep.spec import Goal, Objective, Parameters, ScaledLearningRate, Sweep
 from orchestrator.sweepfile.partial_sweep import Axes, Draft, GoalDraft
-from orchestrator.sweepfile.rules import check
+from orchestrator.sweepfile.rules import check_rules
 from orchestrator.sweepfile.sections import read_draft
 from orchestrator.sweepfile.yaml_file import Document, read_yaml
-from trainables.config.trial import Measure
+from trainables.config.trial import MeasureSettings
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ AUTO_MULTIPLIERS = (0.5, 1.0, 2.0)
 AUTO_EXTEND = 2
 
 
-def load(path: Path, *, import_task: bool = False) -> Sweep:
+def read_sweep(path: Path, *, import_task: bool = False) -> Sweep:
     """Read, check and complete a sweep file. Raises SweepError with all problems."""
     return load_document(read_yaml(path), path, import_task=import_task)
 
@@ -32,7 +32,7 @@ def load_document(document: Document, path: Path, *, import_task: bool = False) 
     """Like `load`, for content that was read already; `path` says where relative places start."""
     findings = Findings(document.lines)
     draft = read_draft(Node(document.content, (), findings), path.absolute().parent, import_task=import_task)
-    check(draft)
+    check_rules(draft)
     findings.take(document.spots)
     if findings.problems:
         raise SweepError(findings.in_file_order(), str(path))
@@ -79,9 +79,9 @@ def _complete(draft: Draft) -> Sweep:
     )
 
 
-def _measure(draft: Draft) -> Measure:
+def _measure(draft: Draft) -> MeasureSettings:
     """Variants are compared on one device, and int8 runs on a CPU: where there is any, `auto` is that."""
-    measure = draft.measure.value if draft.measure else Measure()
+    measure = draft.measure.value if draft.measure else MeasureSettings()
     if measure.device == "auto" and draft.has_int8:
         return measure.model_copy(update={"device": "cpu"})
     return measure
@@ -112,6 +112,6 @@ def load_sweep(path: str | Path, *, import_task: bool = False) -> Sweep:
     A user's own task is looked up without being imported, as far as its source tells. With `import_task` the task is
     imported (and torch with it) and made with every combination of its options: what `run` does before the first trial.
     """
-    from orchestrator.sweepfile.load import load  # it builds the types above
+    from orchestrator.sweepfile.load import read_sweep  # it builds the types above
 
-    return load(Path(path), import_task=import_task)
+    return read_sweep(Path(path), import_task=import_task)

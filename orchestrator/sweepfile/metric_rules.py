@@ -14,10 +14,12 @@ from orchestrator.sweep.metrics import (
 from orchestrator.sweep.spec import Mode
 from orchestrator.sweepfile.partial_sweep import Draft, GoalDraft
 from orchestrator.text import listing
-from trainables.config.trial import Measure
+from trainables.config.trial import MeasureSettings
 
 POSITIVE = ("artifact_bytes", "parameters", "latency_", "examples", "steps", "train_seconds")  # and less is better
-SUFFIXES = tuple(change + end for change in ("", "_change") for end in ("", "_low", "_high"))  # of a figure's names
+VARIANT_SUFFIXES = tuple(
+    change + end for change in ("", "_change") for end in ("", "_low", "_high")
+)  # of a figure's names
 MAX_METRIC_CHARACTERS = 200  # MLflow takes 250, prefixes and suffixes included
 NOT_TRAINED = "is known only of a training, and variants such as uncompressed and int8 have none"
 
@@ -26,7 +28,7 @@ def check_metric_names(draft: Draft) -> None:
     """Two figures of one name would overwrite each other, and MLflow writes `_` for what it does not take."""
     owners = {"seconds": "the time of a training, train_seconds"}
     for metric in draft.facts.metrics if draft.facts else ():
-        keys = {mlflow_key(f"{metric}{suffix}") for suffix in SUFFIXES}
+        keys = {mlflow_key(f"{metric}{suffix}") for suffix in VARIANT_SUFFIXES}
         task = draft.root.child("task")
         if taken := sorted(keys & owners.keys()):
             message = f"has the metric {metric!r}, of which a figure would have the same name as {owners[taken[0]]}"
@@ -71,7 +73,7 @@ def check_goals(draft: Draft) -> None:
 
 def _goal_is_known(draft: Draft, goal: GoalDraft) -> None:
     metrics = draft.facts.metrics if draft.facts else {}
-    measure = draft.measure.value if draft.measure else Measure()
+    measure = draft.measure.value if draft.measure else MeasureSettings()
     known = known_metrics(metrics, measure)
     names = variant_metrics(metrics or {"loss": "min"}, measure) if _compresses(draft) else training_metrics(metrics)
     if goal.metric and metrics and goal.metric not in known:

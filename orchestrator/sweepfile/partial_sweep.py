@@ -6,7 +6,7 @@ import math
 from collections.abc import Sized
 from dataclasses import dataclass, field
 
-from orchestrator.diagnostics.node import Given, Node
+from orchestrator.diagnostics.node import Node, Placed
 from orchestrator.diagnostics.task_needs import Requirements
 from orchestrator.sweep.spec import (
     AutoBatchSize,
@@ -30,7 +30,7 @@ from trainables.config.training import (
     Schedule,
     Sharding,
 )
-from trainables.config.trial import Measure
+from trainables.config.trial import MeasureSettings
 
 
 @dataclass
@@ -57,21 +57,21 @@ class GoalDraft:
 class Axes:
     """The values of `parameters` that are right; an axis of which nothing is right is empty."""
 
-    batch_size: list[Given[int]] = field(default_factory=list)
-    auto_batch_size: Given[AutoBatchSize] | None = None
+    batch_size: list[Placed[int]] = field(default_factory=list)
+    auto_batch_size: Placed[AutoBatchSize] | None = None
     micro_batch_size: int | None = None
-    learning_rate: list[Given[float]] = field(default_factory=list)
-    scaled_learning_rate: Given[ScaledLearningRate] | None = None
-    optimizer: list[Given[Optimizer]] = field(default_factory=list)
-    schedule: list[Given[Schedule]] = field(default_factory=list)
-    gradient_clip_norm: list[Given[float | None]] = field(default_factory=list)
-    precision: list[Given[Precision]] = field(default_factory=list)
-    num_workers: list[Given[int]] = field(default_factory=list)
-    sharding: list[Given[Sharding]] = field(default_factory=list)
-    data_order: list[Given[DataOrder]] = field(default_factory=list)
-    batch_schedule: list[Given[BatchSchedule]] = field(default_factory=list)
-    sync_every_steps: list[Given[int | None]] = field(default_factory=list)
-    seed: list[Given[int]] = field(default_factory=list)
+    learning_rate: list[Placed[float]] = field(default_factory=list)
+    scaled_learning_rate: Placed[ScaledLearningRate] | None = None
+    optimizer: list[Placed[Optimizer]] = field(default_factory=list)
+    schedule: list[Placed[Schedule]] = field(default_factory=list)
+    gradient_clip_norm: list[Placed[float | None]] = field(default_factory=list)
+    precision: list[Placed[Precision]] = field(default_factory=list)
+    num_workers: list[Placed[int]] = field(default_factory=list)
+    sharding: list[Placed[Sharding]] = field(default_factory=list)
+    data_order: list[Placed[DataOrder]] = field(default_factory=list)
+    batch_schedule: list[Placed[BatchSchedule]] = field(default_factory=list)
+    sync_every_steps: list[Placed[int | None]] = field(default_factory=list)
+    seed: list[Placed[int]] = field(default_factory=list)
 
     def number_of_configurations(self) -> int:
         """Baselines without regard to seeds; an axis that could not be read counts once."""
@@ -91,13 +91,13 @@ class Draft:
     task: TaskChoice | None = None
     facts: TaskFacts | None = None
     objective: ObjectiveDraft | None = None
-    budget: Given[Budget] | None = None
+    budget: Placed[Budget] | None = None
     axes: Axes = field(default_factory=Axes)
     evaluations: int = 10
     noise_scale: NoiseScale | None = field(default_factory=NoiseScale)
-    early_stopping: Given[EarlyStopping] | None = None
-    compression: Given[CompressionPlan] | None = None
-    measure: Given[Measure] | None = None
+    early_stopping: Placed[EarlyStopping] | None = None
+    compression: Placed[CompressionPlan] | None = None
+    measure: Placed[MeasureSettings] | None = None
     goals: list[GoalDraft] = field(default_factory=list)
     resources: Resources = field(default_factory=Resources)
 

@@ -17,7 +17,7 @@ from trainables.config.batching import examples_in, part_of
 from trainables.config.training import Adam, AdamW, GrowAt, WarmupCosine
 
 
-def check(draft: Draft) -> None:
+def check_rules(draft: Draft) -> None:
     """Every rule, on the sections that could be read."""
     _batch_divides_by_workers(draft)
     _batch_fits_the_data(draft)

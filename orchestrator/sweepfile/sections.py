@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from orchestrator.diagnostics.node import Given, Node, is_axis, read_axis, refuse_duplicates
+from orchestrator.diagnostics.node import Node, Placed, is_axis, read_axis, refuse_duplicates
 from orchestrator.diagnostics.schema_text import (
     MAX_BATCH_SIZE,
     MAX_BUDGET,
@@ -47,9 +47,9 @@ from trainables.config.training import (
     Schedule,
     Sgd,
     Sharding,
-    Stored,
+    StoredOrder,
 )
-from trainables.config.trial import Measure, Scalar
+from trainables.config.trial import MeasureSettings, Scalar
 
 B = TypeVar("B", bound=BaseModel)
 N = TypeVar("N", int, float)
@@ -100,7 +100,7 @@ def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
                 draft.objective = _read_objective(node)
             case "budget":
                 budget = _read_budget(node)
-                draft.budget = Given(budget, node) if budget else None
+                draft.budget = Placed(budget, node) if budget else None
             case "parameters":
                 draft.axes = _read_parameters(node)
             case "evaluations":
@@ -111,9 +111,9 @@ def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
                 draft.early_stopping = _given(node, EarlyStopping)
             case "compression":
                 compression = read_compression(node)
-                draft.compression = Given(compression, node) if compression else None
+                draft.compression = Placed(compression, node) if compression else None
             case "measure":
-                draft.measure = _given(node, Measure)
+                draft.measure = _given(node, MeasureSettings)
             case "goals":
                 draft.goals = [goal for item in node.items() or [] if (goal := _read_goal(item))]
             case "resources":
@@ -123,9 +123,9 @@ def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
     return draft
 
 
-def _given(node: Node, cls: type[B]) -> Given[B] | None:
+def _given(node: Node, cls: type[B]) -> Placed[B] | None:
     value = node.model(cls)
-    return None if value is None else Given(value, node)
+    return None if value is None else Placed(value, node)
 
 
 def _read_name(node: Node) -> str | None:
@@ -154,7 +154,7 @@ def _read_options(node: Node) -> dict[str, tuple[Scalar, ...]]:
     if not isinstance(node.value, dict):
         node.fail("must be a mapping of the task's options to their values")
         return {}
-    axes: dict[str, list[Given[Scalar]]] = {key: read_axis(node.child(key), _read_option) for key in node.value}
+    axes: dict[str, list[Placed[Scalar]]] = {key: read_axis(node.child(key), _read_option) for key in node.value}
     return {key: tuple(given.value for given in values) for key, values in axes.items() if values}
 
 
@@ -217,31 +217,31 @@ def _read_parameters(node: Node) -> Axes:
     if "gradient_clip_norm" in keys:
         axes.gradient_clip_norm = _read_or_off(keys["gradient_clip_norm"], lambda item: item.number(0, MAX_NORM))
     else:
-        axes.gradient_clip_norm = [Given(None, node)]
+        axes.gradient_clip_norm = [Placed(None, node)]
     axes.precision = _axis(keys, node, "precision", lambda item: item.choice(get_args(Precision)), "float32")
     axes.num_workers = _axis(keys, node, "num_workers", lambda item: item.integer(1, MAX_WORKERS), 1)
     axes.sharding = _axis(keys, node, "sharding", lambda item: item.choice(get_args(Sharding)), "stripe")
-    axes.data_order = _axis(keys, node, "data_order", lambda item: _read_tagged(item, DataOrder), Stored())
+    axes.data_order = _axis(keys, node, "data_order", lambda item: _read_tagged(item, DataOrder), StoredOrder())
     axes.batch_schedule = _axis(
         keys, node, "batch_schedule", lambda item: _read_tagged(item, BatchSchedule), FixedBatch()
     )
     if "sync_every_steps" in keys:
         axes.sync_every_steps = _read_or_off(keys["sync_every_steps"], lambda item: item.integer(1, MAX_SYNC_STEPS))
     else:
-        axes.sync_every_steps = [Given(None, node)]
+        axes.sync_every_steps = [Placed(None, node)]
     axes.seed = _axis(keys, node, "seed", lambda item: item.integer(0, MAX_SEED), 0)
     return axes
 
 
-def _axis(keys: dict[str, Node], parameters: Node, key: str, read: Any, default: Any) -> list[Given[Any]]:
+def _axis(keys: dict[str, Node], parameters: Node, key: str, read: Any, default: Any) -> list[Placed[Any]]:
     """The values of an axis that is given, else its default."""
-    return read_axis(keys[key], read) if key in keys else [Given(default, parameters)]
+    return read_axis(keys[key], read) if key in keys else [Placed(default, parameters)]
 
 
 def _read_batch_size(node: Node, axes: Axes) -> None:
     """Sizes; or `auto`, to be found; or {auto: {smallest: 16, ...}}."""
     if node.value == "auto":
-        axes.auto_batch_size = Given(AutoBatchSize(), node)
+        axes.auto_batch_size = Placed(AutoBatchSize(), node)
     elif isinstance(node.value, dict) and "auto" in node.value:
         keys = node.mapping(["auto"])
         axes.auto_batch_size = _given(keys["auto"], AutoBatchSize) if keys else None
@@ -263,20 +263,20 @@ def _read_learning_rate(node: Node, axes: Axes) -> None:
         return
     if "multipliers" in node.value:
         items = node.child("multipliers").items() or []
-        refuse_duplicates(Given(value, item) for value, item in zip(scaled.multipliers, items, strict=True))
+        refuse_duplicates(Placed(value, item) for value, item in zip(scaled.multipliers, items, strict=True))
     if "carry" in node.value:
         items = node.child("carry").items() or []
-        refuse_duplicates(Given(name, item) for name, item in zip(scaled.carry, items, strict=True))
-    axes.scaled_learning_rate = Given(scaled, node)
+        refuse_duplicates(Placed(name, item) for name, item in zip(scaled.carry, items, strict=True))
+    axes.scaled_learning_rate = Placed(scaled, node)
 
 
-def _read_or_off(node: Node, read: Callable[[Node], N | None]) -> list[Given[N | None]]:
+def _read_or_off(node: Node, read: Callable[[Node], N | None]) -> list[Placed[N | None]]:
     """Numbers above 0, or `null` for what is switched off, which deserves a place on the axis."""
     if node.value is None:
-        return [Given(None, node)]
+        return [Placed(None, node)]
     # 0 stands for null while reading: there, None means that a value is wrong
     given = read_axis(node, lambda item: 0 if item.value is None else read(item))
-    return [Given(entry.value or None, entry.node) for entry in given]
+    return [Placed(entry.value or None, entry.node) for entry in given]
 
 
 def _read_tagged(node: Node, union: Any) -> BaseModel | None:

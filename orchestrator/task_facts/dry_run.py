@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from orchestrator.task_facts.dry_run_steps import Attempt
     from trainables.tasks.base import Task
 
-TIMEOUT_SECONDS = 180.0
+DRY_RUN_TIMEOUT_SECONDS = 180.0
 READING_BACK_SECONDS = 60.0  # of them
 
 
-class Request(FrozenConfig):
+class DryRunRequest(FrozenConfig):
     task: str
     options: tuple[dict[str, Scalar], ...]  # the combinations to try
     search_path: tuple[str, ...]
@@ -37,7 +37,7 @@ class Request(FrozenConfig):
     cache: str
 
 
-class Response(FrozenConfig):
+class DryRunResponse(FrozenConfig):
     problems: tuple[str | None, ...]  # one for each combination; None where nothing was found
     notes: tuple[str, ...] = ()  # what stands in nobody's way, and should be known before anything is spent
 
@@ -47,10 +47,10 @@ def rehearse(
     options: Sequence[Mapping[str, Scalar]],
     search_path: tuple[str, ...],
     requirements: Requirements,
-) -> Response:
+) -> DryRunResponse:
     """What is wrong with the task, for every combination of its options."""
     combinations = tuple(dict(one) for one in options)
-    request = Request(
+    request = DryRunRequest(
         task=task,
         options=combinations,
         search_path=search_path,
@@ -63,12 +63,12 @@ def rehearse(
             request.model_dump_json(),
             default_cache(),
             {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-            TIMEOUT_SECONDS,
+            DRY_RUN_TIMEOUT_SECONDS,
             "trying the task",
         )
     except ChildError:  # it took too long, or all of the memory: nothing was learned
-        return Response(problems=(None,) * len(combinations))
-    return Response.model_validate_json(text)
+        return DryRunResponse(problems=(None,) * len(combinations))
+    return DryRunResponse.model_validate_json(text)
 
 
 # -- in the process ---------------------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def respond(text: str) -> str:
     from orchestrator.task_facts.files_read import files_opened
     from trainables.process.isolation import Snapshot
 
-    request = Request.model_validate_json(text)
+    request = DryRunRequest.model_validate_json(text)
     before = Snapshot.take()
     sys.path[:0] = request.search_path
     attempts = _attempts(request)
@@ -99,10 +99,10 @@ def respond(text: str) -> str:
         for problem in unread
         if problem is not None
     ]
-    return Response(problems=tuple(problems), notes=tuple(dict.fromkeys(notes))).model_dump_json()
+    return DryRunResponse(problems=tuple(problems), notes=tuple(dict.fromkeys(notes))).model_dump_json()
 
 
-def _attempts(request: Request) -> Callable[[Mapping[str, Scalar], Path], Attempt | None]:
+def _attempts(request: DryRunRequest) -> Callable[[Mapping[str, Scalar], Path], Attempt | None]:
     """A function that makes the attempt of a combination of options; each source is looked at once for all of them."""
     from orchestrator.task_facts.data_preview import preview
     from orchestrator.task_facts.dry_run_steps import Attempt
@@ -159,7 +159,7 @@ def _try(
     return None
 
 
-def _undeclared(opened: Iterable[str], request: Request, options: Mapping[str, Scalar]) -> str | None:
+def _undeclared(opened: Iterable[str], request: DryRunRequest, options: Mapping[str, Scalar]) -> str | None:
     """What to say of files that the task has read and does not name."""
     from orchestrator.task_facts.files_read import check_declared
     from trainables.tasks.load import TaskError

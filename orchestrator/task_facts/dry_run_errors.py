@@ -11,12 +11,13 @@ import torch
 from trainables.compression.errors import CompressionError
 from trainables.error_text import first_line, own_place
 from trainables.measure.artifact import ArtifactError
+from trainables.process.memory import says_out_of_memory
 from trainables.training.evaluate import ItemsError
 
 Columns = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
 
 # In what an error says, in small letters:
-NOT_HERE = ("cuda", "nvidia", "gpu", "triton", "active drivers", "out of memory", "can't allocate")
+NOT_HERE = ("cuda", "nvidia", "gpu", "triton", "active drivers")
 NO_KERNEL = "not implemented for 'half'"  # float16 is a GPU's
 TOO_HIGH = re.compile(r"index out of range in self|out of bounds|index .* is out of range")
 OTHER_TYPE = re.compile(
@@ -37,7 +38,12 @@ def problem_of(name: str, doing: str, error: Exception, columns: Columns) -> str
     said = _said(error)
     frames = traceback.extract_tb(error.__traceback__)
     told = f"{said} {frames[-1].line or ''}".lower()  # an assert may say nothing but its own line
-    if isinstance(error, MemoryError) or NO_KERNEL in told or any(word in told for word in NOT_HERE):
+    if (
+        isinstance(error, MemoryError)
+        or NO_KERNEL in told
+        or says_out_of_memory(said)
+        or any(w in told for w in NOT_HERE)
+    ):
         return None
     key = error.args[0] if isinstance(error, KeyError) and error.args else None
     lacks = isinstance(key, str) and key not in columns

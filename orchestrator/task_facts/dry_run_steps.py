@@ -25,7 +25,7 @@ from trainables.compression.distill import blended
 from trainables.config.compression import Distill
 from trainables.config.training import Precision, Sgd
 from trainables.data.table import Table, unlike
-from trainables.distributed.worker_context import CPU, Place
+from trainables.distributed.worker_context import CPU, WorkerContext
 from trainables.error_text import first_line
 from trainables.measure.artifact import export_program, save_program
 from trainables.measure.measure import of_first_rows
@@ -43,7 +43,7 @@ from trainables.training.evaluate import ItemsError, autocast, in_eval_mode, ite
 from trainables.training.model_building import complete
 from trainables.training.optimizer import build_optimizer
 
-RATE = 0.001  # of the one step: small, so that what it changes stays finite
+DRY_RUN_LEARNING_RATE = 0.001  # of the one step: small, so that what it changes stays finite
 CLOSE = {"rtol": 1e-3, "atol": 1e-5}
 NO_WAY_BACK = (
     "'s model cannot be loaded again after its state was saved, so no training could go on after a kill and nothing "
@@ -78,7 +78,7 @@ class Attempt:
         with self._doing(" failed on the first rows of its train data"):
             complete(built, self.task, self.data.train, CPU, self.asked.precisions[0])
             self.model = built
-            optimizer = build_optimizer(Sgd(), built.parameters(), RATE)
+            optimizer = build_optimizer(Sgd(), built.parameters(), DRY_RUN_LEARNING_RATE)
             for precision in self.asked.precisions:
                 self._step(precision, optimizer)
         for precision in self.asked.precisions:
@@ -165,7 +165,7 @@ class Attempt:
         model = self._built()
         complete(model, self.task, self.data.train, CPU, self.asked.precisions[0])
         model.load_state_dict(saved["model"])
-        build_optimizer(Sgd(), model.parameters(), RATE).load_state_dict(saved["optimizer"])
+        build_optimizer(Sgd(), model.parameters(), DRY_RUN_LEARNING_RATE).load_state_dict(saved["optimizer"])
         again, loaded = self._losses_of(self.model), self._losses_of(model)
         if not torch.allclose(before, again, equal_nan=True, **CLOSE):
             return  # it draws numbers of its own, so nothing can be compared
@@ -181,8 +181,8 @@ class Attempt:
     def _exchange_gradients(self, optimizer: torch.optim.Optimizer) -> None:
         """As one of several workers does; the group is of one, which DistributedDataParallel does not know."""
         batch = self._rows(self.data.train, PREVIEW_ROWS)
-        place = Place(Storage(str(self.folder)), self.folder)
-        look = (batch, place, self.asked.precisions[0], optimizer)
+        worker = WorkerContext(Storage(str(self.folder)), self.folder)
+        look = (batch, worker, self.asked.precisions[0], optimizer)
         losses = data_parallel(
             self.model.train(), task_objective(self.task), *look, skips_parameters=self.task.skips_parameters
         )

@@ -14,23 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.diagnostics.node import Node
-from orchestrator.diagnostics.problem import nearest
+from orchestrator.diagnostics.problem import closest_name
 from orchestrator.diagnostics.task_needs import Requirements
 from orchestrator.machine.taken_names import taken_name
 from orchestrator.sweep.spec import Mode, TaskChoice, TaskFacts
 from orchestrator.task_facts.code_revision import code_revision
 from orchestrator.task_facts.dry_run import rehearse
 from orchestrator.task_facts.python_source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
-from orchestrator.task_facts.task_inputs import Inputs, read_all, read_inputs
+from orchestrator.task_facts.task_inputs import TaskInputs, read_all, read_inputs
 from orchestrator.task_facts.user_code import user_code
 from orchestrator.text import listing
 from trainables.config.trial import Scalar
-from trainables.data.sources import DataError, resolve
+from trainables.data.sources import SPLITS, DataError, absolute_source
 from trainables.redact import has_secret, looks_secret
 from trainables.tasks.catalog import BUILTIN, Builtin
 from trainables.tasks.load import wrong_files
 
-SPLITS = ("train", "validation", "test")
 NOT_READ = "not read: known only after importing the task"
 
 
@@ -113,7 +112,7 @@ def _option_names(node: Node) -> list[str]:
 def _check_option(option: Node, builtin: Builtin) -> None:
     key, value, defaults = str(option.path[2]), option.value, builtin.options
     if key not in defaults:
-        option.fail("unknown option", allowed=listing(defaults) or "no options", near=nearest(key, defaults))
+        option.fail("unknown option", allowed=listing(defaults) or "no options", near=closest_name(key, defaults))
         return
     wanted = type(defaults[key])
     if not (type(value) is wanted or (wanted is float and type(value) is int)):
@@ -179,7 +178,7 @@ def _check_options(node: Node, found: FoundClass) -> None:
     for key in given:
         if key not in names and init.kwarg is None:
             allowed = listing(names) or "no options: the class has no __init__ that takes any"
-            node.child("options", key).fail("unknown option", allowed=allowed, near=nearest(key, names))
+            node.child("options", key).fail("unknown option", allowed=allowed, near=closest_name(key, names))
     if missing := [key for key in needed if key not in given]:
         node.fail(f"needs the option{'s' if len(missing) > 1 else ''} {', '.join(missing)}", allowed=listing(names))
 
@@ -204,8 +203,10 @@ def _literal_facts(
     if files is not NOT_LITERAL and (problem := wrong_files(files)):
         name.fail(f"{class_name}.{problem}")
         return unknown
-    told = () if files is NOT_LITERAL else tuple(resolve(file, folder) for file in files)
-    read = read_inputs(name, class_name, Inputs({at: resolve(one, folder) for at, one in sources.items()}, told))
+    told = () if files is NOT_LITERAL else tuple(absolute_source(file, folder) for file in files)
+    read = read_inputs(
+        name, class_name, TaskInputs({at: absolute_source(one, folder) for at, one in sources.items()}, told)
+    )
     if read is None:
         return unknown
     if files is NOT_LITERAL:
@@ -234,7 +235,7 @@ def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts, requirements
     from trainables.tasks.load import TaskError, load_task
     from trainables.tasks.task_data import files_of, sources_of
 
-    inputs: dict[str, Inputs] = {}  # by the task's name in messages, which tells its swept options
+    inputs: dict[str, TaskInputs] = {}  # by the task's name in messages, which tells its swept options
     metrics: dict[str, dict[str, Mode]] = {}
     for options in task.combinations():
         try:
@@ -244,7 +245,7 @@ def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts, requirements
             continue
         swept = ", ".join(f"{key}={options[key]!r}" for key in sorted(task.swept))
         label = f"{type(made).__name__}({swept})" if swept else type(made).__name__
-        inputs[label] = Inputs(sources_of(made), files_of(made))
+        inputs[label] = TaskInputs(sources_of(made), files_of(made))
         metrics[label] = {"loss": "min", **made.metrics}
     if len(inputs) < len(task.combinations()):
         return None

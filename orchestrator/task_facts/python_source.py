@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-from orchestrator.diagnostics.problem import nearest
+from orchestrator.diagnostics.problem import closest_name
 from orchestrator.text import listing
 
 MAX_SOURCE_BYTES = 4 << 20
@@ -57,7 +57,7 @@ def find_module(name: str, folders: Sequence[str]) -> Path | None:
     if spec is None:
         siblings = [path.stem for folder in folders[:2] for path in Path(folder).glob("*.py")]
         where = f"looked in {listing(folders[:2])}, PYTHONPATH and the installed packages"
-        raise SourceError(f"there is no module {name!r}; {where}", near=nearest(name, siblings))
+        raise SourceError(f"there is no module {name!r}; {where}", near=closest_name(name, siblings))
     if not isinstance(spec.loader, SourceFileLoader) or spec.origin is None:
         return None
     return Path(spec.origin)
@@ -83,7 +83,9 @@ def find_class(file: Path, name: str) -> FoundClass | None:
     if _may_bind(tree, name):
         return None
     raise SourceError(
-        f"{file} has no class {name!r}", f"{listing(classes)}" or "a class derived from Task", nearest(name, classes)
+        f"{file} has no class {name!r}",
+        f"{listing(classes)}" or "a class derived from Task",
+        closest_name(name, classes),
     )
 
 

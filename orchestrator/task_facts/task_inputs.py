@@ -12,14 +12,14 @@ from trainables.data.sources import DataError
 
 
 @dataclass(frozen=True)
-class Inputs:
+class TaskInputs:
     """Where everything is that a task reads: absolute paths, or URIs of the data."""
 
     sources: Mapping[str, str]  # by the name of the split
     files: tuple[str, ...] = ()
 
 
-def read_inputs(name: Node, task: str, inputs: Inputs) -> tuple[str, int] | None:
+def read_inputs(name: Node, task: str, inputs: TaskInputs) -> tuple[str, int] | None:
     """(fingerprint of all that is read, training rows); None if something cannot be read, which is noted at `name`.
 
     `task` is what messages call it.
@@ -58,9 +58,9 @@ def _rows(source: str) -> int:
     return count_rows(source)
 
 
-def read_all(name: Node, tasks: Mapping[str, Inputs]) -> tuple[tuple[str, ...], int] | None:
+def read_all(name: Node, tasks: Mapping[str, TaskInputs]) -> tuple[tuple[str, ...], int] | None:
     """(fingerprints, the fewest training rows) of tasks that differ in their options, by their names in messages."""
-    read: list[tuple[Inputs, tuple[str, int] | None]] = []  # most options leave what is read the same
+    read: list[tuple[TaskInputs, tuple[str, int] | None]] = []  # most options leave what is read the same
     for task, inputs in tasks.items():
         if all(inputs != other for other, _ in read):
             read.append((inputs, read_inputs(name, task, inputs)))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from orchestrator.analysis.batch_verdict import AS_FAST, BatchVerdict, Contender, Slower
 from orchestrator.analysis.critical_batch import CriticalBatch
 from orchestrator.analysis.equal_budget import Behind
-from orchestrator.analysis.format import listing, number, paired_words, plural, signed, target_words, with_interval
+from orchestrator.analysis.format import enumeration, number, paired_words, plural, signed, target_words, with_interval
 from orchestrator.analysis.predict_batch import Prediction, unresolved
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable
@@ -20,7 +20,7 @@ def headline(table: SweepTable, verdict: BatchVerdict) -> str:
     if fastest is None:
         return f"The batch size is not determined: {verdict.undetermined}"
     target = target_words(table.plan.objective)
-    names = listing(sorted({_name(verdict, c) for c in verdict.not_slower}, key=lambda name: (len(name), name)))
+    names = enumeration(sorted({_name(verdict, c) for c in verdict.not_slower}, key=lambda name: (len(name), name)))
     if verdict.no_difference:
         return f"No detectable difference in time to {target} between {names}"
     if not verdict.others:
@@ -136,7 +136,7 @@ def doubts(rows: Sequence[TargetRow]) -> list[str]:
     sentences = []
     if bounds := [str(row.batch_size) for row in rows if row.is_bound]:
         sentences.append(
-            f"At batch size {listing(bounds)} the first reading of all had reached the target: left out of the "
+            f"At batch size {enumeration(bounds)} the first reading of all had reached the target: left out of the "
             "critical batch, as the steps are an upper bound; more `evaluations` tell."
         )
     sentences.extend(
@@ -173,7 +173,7 @@ def behind_words(table: SweepTable, found: Behind) -> str:
     if found.gap is not None and found.gap.low is not None and found.gap.high is not None:
         low, high = signed(metric, found.gap.low), signed(metric, found.gap.high)
         parts.append(f"the gap of the two {signed(metric, found.gap.mean)} ({low} to {high})")
-    figures = [f"{listing(parts)} after {found.examples:,} examples"] if parts else []
+    figures = [f"{enumeration(parts)} after {found.examples:,} examples"] if parts else []
     if found.at_equal_steps is not None and found.steps is not None:
         figures.append(f"{metric} {signed(metric, found.at_equal_steps.mean)} after {found.steps:,} steps")
     if found.validation is not None and found.validation.spread is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from orchestrator.analysis.format import listing, plural, quantity
+from orchestrator.analysis.format import enumeration, plural, quantity
 from orchestrator.analysis.goals import goal_words
 from orchestrator.analysis.hardware import machine
 from orchestrator.analysis.latencies import disturbed, not_quiet
@@ -38,7 +38,7 @@ def without_figure(table: SweepTable) -> list[str]:
     lacking = [row.id for row in rows if (value := row.value(metric)) is not None and not math.isfinite(value)]
     if not lacking:
         return []
-    shown = listing(lacking[:MOST_TOLD]) + (f" and {len(lacking) - MOST_TOLD} more" * (len(lacking) > MOST_TOLD))
+    shown = enumeration(lacking[:MOST_TOLD]) + (f" and {len(lacking) - MOST_TOLD} more" * (len(lacking) > MOST_TOLD))
     return [f"{shown} ended with a {metric} that is no finite number: a configuration with such a seed takes no part."]
 
 
@@ -89,7 +89,7 @@ def doubts(table: SweepTable, chosen: Configuration, row: Row, not_asked: Sequen
     )
     machines = {name for r in table.rows if r.kind == chosen.kind and (name := machine(r))}
     if len(machines) > 1:
-        sentences.append(f"Figures come from {listing(sorted(machines))}: latencies compare only on one of them.")
+        sentences.append(f"Figures come from {enumeration(sorted(machines))}: latencies compare only on one of them.")
     return [*sentences, *(row.result.warnings if row.result else ())]
 
 

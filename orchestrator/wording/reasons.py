@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.analysis.effort import SAME
 from orchestrator.analysis.format import (
-    listing,
+    enumeration,
     one_seed_words,
     paired_words,
     plural,
@@ -58,7 +58,7 @@ def nothing(table: SweepTable) -> str:
     statuses = Counter(row.status for row in table.rows)
     if not statuses:
         return "The sweep has no trials."
-    counts = listing([f"{count} {status.replace('_', ' ')}" for status, count in statuses.most_common()])
+    counts = enumeration([f"{count} {status.replace('_', ' ')}" for status, count in statuses.most_common()])
     if set(statuses) == {WAITING}:
         return "No trial has ended yet."
     return f"No trial with a {table.plan.objective.metric} ran to its end: {counts}."
@@ -110,7 +110,7 @@ def lost_words(table: SweepTable, configuration: Configuration) -> str:
     """`1 of its 3 seeds ended as diverged`, of a configuration that lost some; of a variant, its parent's too."""
     parent = table.parent_of(configuration)
     lost = configuration.lost if parent is configuration else (*parent.broken, *configuration.lost)
-    told = listing([status.replace("_", " ") for status in dict.fromkeys(row.status for row in lost)])
+    told = enumeration([status.replace("_", " ") for status in dict.fromkeys(row.status for row in lost)])
     return f"{len(lost)} of its {plural(len(parent.rows), 'seed')} ended as {told}"
 
 
@@ -118,7 +118,7 @@ def as_fast(table: SweepTable, within: Sequence[Configuration]) -> list[str]:
     """Where the batch size was to be found, the choice is among those that are as fast to the target."""
     if len(within) < 2:
         return []
-    sizes = listing([str(size) for size in sorted({c.training.batch_size for c in within})])
+    sizes = enumeration([str(size) for size in sorted({c.training.batch_size for c in within})])
     return [f"Chosen among batch sizes {sizes}, which are as fast to the target as can be told."]
 
 
@@ -244,7 +244,7 @@ def latency_words(configuration: Configuration) -> str:
         for batch in latency_batches([configuration])
         if (summary := latency_ratio(configuration, batch)) is not None
     ]
-    return f"latency {listing(parts)} of its parent's, compiled" if parts else "latency was not measured"
+    return f"latency {enumeration(parts)} of its parent's, compiled" if parts else "latency was not measured"
 
 
 def better_trained(table: SweepTable, best: Configuration, parent: Configuration) -> str:

@@ -15,8 +15,8 @@ import torch
 from trainables.compression.compress import compress
 from trainables.config.compression import Compression, Distill, FineTune, Int8, Prune
 from trainables.config.training import AdamW, Budget, Training
-from trainables.config.trial import BaselineConfig, Measure, TaskConfig, VariantConfig, trial_id
-from trainables.distributed.worker_context import Place
+from trainables.config.trial import BaselineConfig, MeasureSettings, TaskConfig, VariantConfig, trial_id
+from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.measure.artifact import load_model
 from trainables.measure.latency import ATTEMPTS
@@ -43,7 +43,7 @@ TRAINING = Training(
     budget=Budget(unit="examples", amount=9600),
     evaluations=4,
 )
-MEASURE = Measure(device="cpu", batch_sizes=(16, 16), rounds=6)  # one batch size: half the compiling
+MEASURE = MeasureSettings(device="cpu", batch_sizes=(16, 16), rounds=6)  # one batch size: half the compiling
 
 CHAINS: dict[str, tuple[Compression, ...]] = {
     "uncompressed": (),
@@ -65,54 +65,54 @@ class Made(NamedTuple):
     result: TrialResult
     parent: TrialResult
     parents_files: dict[str, bytes]
-    place: Place
+    worker: WorkerContext
     task: Task
     data: TaskData
 
     @property
     def file(self) -> Path:
-        return Path(self.place.storage.path(f"trials/{trial_id(self.config)}/model.pt2"))
+        return Path(self.worker.storage.path(f"trials/{trial_id(self.config)}/model.pt2"))
 
     def has(self, method: type) -> bool:
         return any(isinstance(step, method) for step in self.config.chain)
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Place:
+def worker(tmp_path_factory) -> WorkerContext:
     folder = tmp_path_factory.mktemp("compression")
-    return Place(Storage(str(folder / "results")), folder / "cache")
+    return WorkerContext(Storage(str(folder / "results")), folder / "cache")
 
 
-def files_of(place: Place, trial: str) -> dict[str, bytes]:
-    return {name: place.storage.read(f"trials/{trial}/{name}") for name in place.storage.names(f"trials/{trial}")}
+def files_of(worker: WorkerContext, trial: str) -> dict[str, bytes]:
+    return {name: worker.storage.read(f"trials/{trial}/{name}") for name in worker.storage.names(f"trials/{trial}")}
 
 
-def train_parent(name: str, place: Place, training: Training = TRAINING) -> tuple[TaskConfig, TrialResult]:
+def train_parent(name: str, worker: WorkerContext, training: Training = TRAINING) -> tuple[TaskConfig, TrialResult]:
     task = TaskConfig(name=name, options=TASKS[name], data="test", code="test")
     config = BaselineConfig(task=task, training=training)
-    *_, result = run_trial(trial_id(config), config, place)
+    *_, result = run_trial(trial_id(config), config, worker)
     assert isinstance(result, TrialResult)
     assert result.status is Status.COMPLETED
     return task, result
 
 
 @pytest.fixture(scope="module")
-def parents(place: Place) -> dict[str, tuple[TaskConfig, TrialResult]]:
-    return {name: train_parent(name, place) for name in TASKS}
+def parents(worker: WorkerContext) -> dict[str, tuple[TaskConfig, TrialResult]]:
+    return {name: train_parent(name, worker) for name in TASKS}
 
 
 @pytest.fixture(scope="module", params=CASES, ids=[f"{task}: {chain}" for task, chain in CASES])
-def made(request, place: Place, parents) -> Made:
+def made(request, worker: WorkerContext, parents) -> Made:
     name, chain = request.param
     task_config, parent = parents[name]
-    before = files_of(place, parent.id)
+    before = files_of(worker, parent.id)
     config = VariantConfig(task=task_config, parent=parent.id, training=TRAINING, chain=CHAINS[chain], measure=MEASURE)
     task = load_task(name, TASKS[name], ())
-    data = open_data(task, place.cache)
-    said = list(compress(trial_id(config), config, task, data, place))
+    data = open_data(task, worker.cache)
+    said = list(compress(trial_id(config), config, task, data, worker))
     result = said[-1]
     assert isinstance(result, TrialResult)
-    return Made(config, said, result, parent, before, place, task, data)
+    return Made(config, said, result, parent, before, worker, task, data)
 
 
 def test_ends_completed_with_one_result_after_its_readings(made: Made) -> None:
@@ -211,8 +211,8 @@ def test_file_serves_every_batch_size(made: Made) -> None:
 
 
 def test_leaves_the_parent_and_the_process_as_they_were(made: Made) -> None:
-    assert files_of(made.place, made.parent.id) == made.parents_files
-    assert made.place.storage.names(f"trials/{made.result.id}") == ["model.pt2"]  # no checkpoint is left behind
+    assert files_of(made.worker, made.parent.id) == made.parents_files
+    assert made.worker.storage.names(f"trials/{made.result.id}") == ["model.pt2"]  # no checkpoint is left behind
     assert torch.is_grad_enabled()
     assert torch._inductor.config.pre_grad_custom_pass is None
     assert torch._inductor.config.freezing is False
@@ -225,61 +225,61 @@ def variant(task: TaskConfig, parent: str, *chain: Compression, training: Traini
     return VariantConfig(task=task, parent=parent, training=training, chain=chain, measure=MEASURE)
 
 
-def run(config: VariantConfig, place: Place, task: Task | None = None) -> TrialResult:
+def run(config: VariantConfig, worker: WorkerContext, task: Task | None = None) -> TrialResult:
     task = task or load_task(config.task.name, config.task.options, ())
-    *_, result = compress(trial_id(config), config, task, open_data(task, place.cache), place)
+    *_, result = compress(trial_id(config), config, task, open_data(task, worker.cache), worker)
     assert isinstance(result, TrialResult)
     return result
 
 
-def test_nothing_can_follow_int8(place: Place, parents) -> None:
+def test_nothing_can_follow_int8(worker: WorkerContext, parents) -> None:
     task, parent = parents["diabetes_mlp"]
     with pytest.raises(ValueError, match="int8 must be the last method of a chain"):
-        run(variant(task, parent.id, Int8(), Prune()), place)
+        run(variant(task, parent.id, Int8(), Prune()), worker)
 
 
-def test_variant_is_made_by_one_worker(place: Place, parents) -> None:
+def test_variant_is_made_by_one_worker(worker: WorkerContext, parents) -> None:
     task, parent = parents["diabetes_mlp"]
-    two = Place(place.storage, place.cache, rank=0, num_workers=2)
+    two = WorkerContext(worker.storage, worker.cache, rank=0, world_size=2)
     with pytest.raises(ValueError, match="one worker, this group has 2"):
         run(variant(task, parent.id), two)
 
 
-def test_parent_without_weights_is_a_result(place: Place, parents) -> None:
+def test_parent_without_weights_is_a_result(worker: WorkerContext, parents) -> None:
     task, _ = parents["diabetes_mlp"]
-    result = run(variant(task, "0123456789ab", Prune()), place)
+    result = run(variant(task, "0123456789ab", Prune()), worker)
     assert result.status is Status.FAILED
     assert "the parent 0123456789ab has left no weights" in (result.reason or "")
 
 
-def test_weights_of_another_model_are_a_result(place: Place, parents) -> None:
+def test_weights_of_another_model_are_a_result(worker: WorkerContext, parents) -> None:
     task, _ = parents["diabetes_mlp"]
     _, other = parents["digits_cnn"]
-    result = run(variant(task, other.id, Prune()), place)
+    result = run(variant(task, other.id, Prune()), worker)
     assert result.status is Status.FAILED
     assert "do not fit the task's model" in (result.reason or "")
 
 
-def test_method_that_removes_nothing_is_a_result_with_the_reason(place: Place, parents) -> None:
+def test_method_that_removes_nothing_is_a_result_with_the_reason(worker: WorkerContext, parents) -> None:
     task, parent = parents["diabetes_mlp"]
-    result = run(variant(task, parent.id, Prune(ratio=0.5, round_to=512)), place)
+    result = run(variant(task, parent.id, Prune(ratio=0.5, round_to=512)), worker)
     assert result.status is Status.FAILED
     assert "prune 0.5 removed nothing" in (result.reason or "")
     assert result.files == {}
 
 
-def test_loss_that_is_not_finite_is_a_result_with_the_readings_so_far(place: Place, parents) -> None:
+def test_loss_that_is_not_finite_is_a_result_with_the_readings_so_far(worker: WorkerContext, parents) -> None:
     task, parent = parents["diabetes_mlp"]
     wild = TRAINING.model_copy(update={"learning_rate": 1e30})
-    result = run(variant(task, parent.id, FineTune(learning_rate_factor=1.0), training=wild), place)
+    result = run(variant(task, parent.id, FineTune(learning_rate_factor=1.0), training=wild), worker)
     assert result.status is Status.DIVERGED
     assert "loss" in (result.reason or "")
 
 
-def test_teacher_that_counts_other_items_is_a_result(place: Place, parents) -> None:
+def test_teacher_that_counts_other_items_is_a_result(worker: WorkerContext, parents) -> None:
     task_config, parent = parents["digits_cnn"]
     task = load_task("digits_cnn", TASKS["digits_cnn"], ())
     task.distillation_losses = lambda student, *_: student.flatten()  # type: ignore[method-assign]
-    result = run(variant(task_config, parent.id, Distill()), place, task)
+    result = run(variant(task_config, parent.id, Distill()), worker, task)
     assert result.status is Status.FAILED
     assert "override the latter to give one loss for each item" in (result.reason or "")

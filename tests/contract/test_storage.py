@@ -12,7 +12,7 @@ import torch
 
 from tests.bucket import bucket
 from tests.training_samples import Regression, bits, build, differing, tables, training
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.storage import Storage, checkpoint_file, remove_checkpoint, trial_file, within
 from trainables.training.checkpoint import from_bytes
 from trainables.training.loop import train
@@ -85,7 +85,7 @@ def test_a_file_is_fetched_to_a_local_path(storage: Storage, tmp_path: Path) -> 
 
 
 def test_a_training_goes_on_from_its_checkpoint(storage: Storage, tmp_path: Path) -> None:
-    here, name = Place(storage, tmp_path / "cache"), checkpoint_file("0123456789ab")
+    here, name = WorkerContext(storage, tmp_path / "cache"), checkpoint_file("0123456789ab")
     whole = build(Regression())
     list(train(whole, Regression(), tables(), training(), here))
     part = build(Regression())

@@ -19,10 +19,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from tests.training_samples import Ragged, Regression, bits, build, place, table, tables, training
+from tests.training_samples import Ragged, Regression, bits, build, table, tables, training, worker
 from trainables.config.training import Adam, Budget, NoiseScale, SortedBy, Training
 from trainables.config.trial import BaselineConfig, TaskConfig
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.results import TrialResult
 from trainables.tasks.norms import SyncBatchNorm2d
 from trainables.training.errors import Diverged
@@ -36,15 +36,15 @@ DOUBLE = torch.float64
 STEADY = {"dropout": 0.0, "batch_norm": False}
 
 
-def full_batch(task: Regression, here: Place, **changes: Any) -> dict[str, Any]:
+def full_batch(task: Regression, here: WorkerContext, **changes: Any) -> dict[str, Any]:
     """Twenty steps in float64, each on all rows: the same rows whatever the number of workers."""
-    settings = training(ROWS, 20, num_workers=here.num_workers, evaluations=2, **changes)
+    settings = training(ROWS, 20, num_workers=here.world_size, evaluations=2, **changes)
     model = build(task, dtype=DOUBLE)
     history = list(train(model, task, tables(ROWS, dtype=DOUBLE), settings, here))
     return {"weights": bits(model), "history": [report.model_dump() for report in history]}
 
 
-def interrupted(here: Place, settings: Training, kills: int, name: str) -> dict[str, Any]:
+def interrupted(here: WorkerContext, settings: Training, kills: int, name: str) -> dict[str, Any]:
     """Train with dropout and batch norm, stopping and starting anew after each of the first `kills` readings."""
     for start in range(kills + 1):
         model = build(Shaken(), seed=start)
@@ -56,7 +56,7 @@ def interrupted(here: Place, settings: Training, kills: int, name: str) -> dict[
     return {"weights": bits(model), "steps": steps}
 
 
-def diverging(here: Place, bad_rank: int) -> dict[str, Any]:
+def diverging(here: WorkerContext, bad_rank: int) -> dict[str, Any]:
     """A loss that is NaN on one worker alone, in the third step."""
 
     class Breaks(Regression):
@@ -68,7 +68,7 @@ def diverging(here: Place, bad_rank: int) -> dict[str, Any]:
             return super().forward(model, batch) * (math.nan if bad else 1.0)
 
     task = Breaks()
-    settings = training(8, 20, num_workers=here.num_workers)
+    settings = training(8, 20, num_workers=here.world_size)
     try:
         list(train(build(task), task, tables(ROWS), settings, here))
     except Diverged as error:
@@ -76,7 +76,7 @@ def diverging(here: Place, bad_rank: int) -> dict[str, Any]:
     return {}
 
 
-def flagged(here: Place) -> dict[str, Any]:
+def flagged(here: WorkerContext) -> dict[str, Any]:
     """A model with a buffer of another type, and different in each worker."""
 
     class Flagged(nn.Module):
@@ -91,7 +91,7 @@ def flagged(here: Place) -> dict[str, Any]:
 
     torch.manual_seed(0)
     model = Flagged()
-    list(train(model, Regression(), tables(ROWS), training(8, 4, num_workers=here.num_workers), here))
+    list(train(model, Regression(), tables(ROWS), training(8, 4, num_workers=here.world_size), here))
     return {"weights": bits(model)}
 
 
@@ -147,13 +147,13 @@ class Shaken(Regression):
         return super().forward(model, batch) * random.uniform(0.5, 1.5) * np.random.uniform(0.5, 1.5)  # noqa: S311
 
 
-def noise_scale(here: Place, measures: bool) -> dict[str, Any]:
+def noise_scale(here: WorkerContext, measures: bool) -> dict[str, Any]:
     """Steps that move nothing, each on all rows, so that each worker's gradient is always the same one."""
     wanted = NoiseScale(every_steps=1) if measures else None
-    task, settings = Regression(**STEADY), training(ROWS, 4, num_workers=here.num_workers, noise_scale=wanted)
+    task, settings = Regression(**STEADY), training(ROWS, 4, num_workers=here.world_size, noise_scale=wanted)
     noise = GradientNoise(settings.model_copy(update={"learning_rate": 1e-30}), ROWS, here)
     model = build(task, dtype=DOUBLE)
-    own = {name: column[here.rank :: here.num_workers] for name, column in _columns().items()}
+    own = {name: column[here.rank :: here.world_size] for name, column in _columns().items()}
     gradients = torch.autograd.grad(task.losses(task.forward(model, own), own).mean(), list(model.parameters()))
     still = settings.model_copy(update={"learning_rate": 1e-30})
     list(train(model, task, tables(ROWS, dtype=DOUBLE), still, here, noise=noise))
@@ -168,7 +168,7 @@ def _columns() -> dict[str, torch.Tensor]:
     return {name: rows.column(name) for name in rows.columns}
 
 
-def local(here: Place, every: int | None, **changes: Any) -> dict[str, Any]:
+def local(here: WorkerContext, every: int | None, **changes: Any) -> dict[str, Any]:
     """Plain batches in float64, workers meeting every so many steps: what is seen in evaluations, and the end."""
     seen: list[torch.Tensor] = []
 
@@ -179,7 +179,7 @@ def local(here: Place, every: int | None, **changes: Any) -> dict[str, Any]:
             return super().forward(model, batch)
 
     task = Watched(0.0, **{"batch_norm": False} | changes.pop("task", {}))
-    settings = training(8, 21, num_workers=here.num_workers, sync_every_steps=every, evaluations=3, **changes)
+    settings = training(8, 21, num_workers=here.world_size, sync_every_steps=every, evaluations=3, **changes)
     model = build(task, seed=here.rank if every else 0, dtype=DOUBLE)  # whatever they begin with, they begin alike
     history = list(train(model, task, tables(ROWS, dtype=DOUBLE), settings, here))
     norms = [report.metrics["gradient_norm_mean"] for report in history]
@@ -195,10 +195,10 @@ class Synced(Regression):
         return nn.Sequential(pixels, SyncBatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(24, 1))
 
 
-def whole_trial(here: Place) -> dict[str, Any]:
+def whole_trial(here: WorkerContext) -> dict[str, Any]:
     """A baseline of real data from beginning to end."""
     named = TaskConfig(name="digits_cnn", options={"channels": 4}, data="of the test", code="of the test")
-    config = BaselineConfig(task=named, training=training(32, 10, num_workers=here.num_workers, evaluations=2))
+    config = BaselineConfig(task=named, training=training(32, 10, num_workers=here.world_size, evaluations=2))
     *reports, result = run_trial("0123456789ab", config, here)
     assert isinstance(result, TrialResult)
     return {
@@ -210,14 +210,14 @@ def whole_trial(here: Place) -> dict[str, Any]:
     }
 
 
-def of_more(here: Place) -> dict[str, Any]:
+def of_more(here: WorkerContext) -> dict[str, Any]:
     """Of more than two workers: in which order they add up shows in the last bits."""
-    settings = training(12, 20, num_workers=here.num_workers, optimizer=Adam())
+    settings = training(12, 20, num_workers=here.world_size, optimizer=Adam())
     return {"whole": interrupted(here, settings, 0, "three.pt"), "resumed": interrupted(here, settings, 3, "parts.pt")}
 
 
-def everything(here: Place) -> dict[str, Any]:
-    workers = here.num_workers
+def everything(here: WorkerContext) -> dict[str, Any]:
+    workers = here.world_size
     adam = {"optimizer": Adam(), "num_workers": workers}
     in_seconds = training(8, num_workers=workers, budget=Budget(unit="seconds", amount=0.5))
     with_limits = {"gradient_clip_norm": 0.5, "micro_batch_limit": 4}
@@ -275,7 +275,7 @@ def main() -> None:
         torch.cuda.set_device(device)
     if workers > 1:
         dist.init_process_group(backend, init_method=f"file://{folder}/meet-{workers}", rank=rank, world_size=workers)
-    here = place(folder, rank=rank, num_workers=workers, device=device)
+    here = worker(folder, rank=rank, num_workers=workers, device=device)
     torch.save(of_more(here) if workers > 2 else everything(here), folder / f"{workers}-{rank}.pt")
     if workers > 1:
         dist.destroy_process_group()

@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 from scripted import attempts
 
 from orchestrator.machine.leftovers import OWNER, Owner
-from orchestrator.machine.ray_folder import PREFIX
+from orchestrator.machine.ray_folder import RAY_FOLDER_PREFIX
 from trainables.storage import Storage
 
 DRIVER = Path(__file__).with_name("drive_scripted.py")
@@ -100,7 +100,7 @@ def test_interrupted_then_killed_then_done(tmp_path: Path, ray_folder: str) -> N
     assert not gone([one for one in family if one.pid in workers], 30)
     assert not gone(family, 180)
 
-    (left,) = Path(ray_folder).glob(f"{PREFIX}*")
+    (left,) = Path(ray_folder).glob(f"{RAY_FOLDER_PREFIX}*")
     assert Owner.model_validate_json((left / OWNER).read_text()).pid == killed.process.pid
     last = Drive(storage, ray_folder)
     assert last.finish() == 0, last.errors

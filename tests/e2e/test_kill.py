@@ -18,7 +18,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment, runs, without_waiting
 
-from orchestrator.adaptive.resolve import resolve
+from orchestrator.adaptive.resolve import further_trials
 from orchestrator.planning.expand import expand
 from orchestrator.recording.journal import read
 from orchestrator.sweepfile.load import load_sweep
@@ -101,7 +101,7 @@ def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path):
     ended = {trial: TrialResult.model_validate_json(unsealed(content, trial)) for trial, content in after.items()}
     assert {result.status for result in ended.values()} == {Status.COMPLETED}
     plan = expand(load_sweep(file))
-    planned = {trial.id for trial in (*plan.trials, *resolve(plan, ended))}
+    planned = {trial.id for trial in (*plan.trials, *further_trials(plan, ended))}
     assert set(ended) == planned
     assert len(planned) == 6 + 3
 

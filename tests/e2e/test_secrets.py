@@ -14,7 +14,7 @@ from pyarrow import fs
 from recorded import MLFLOW_WARNINGS, storage_with_database
 from scripted import RUNNER, scripted, sweep_of
 
-from orchestrator.machine.ray_folder import PREFIX
+from orchestrator.machine.ray_folder import RAY_FOLDER_PREFIX
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.mlflow.recorder import Recorder
 from orchestrator.running.ray_connection import RaySettings, connected
@@ -55,7 +55,7 @@ def test_a_planted_secret_is_in_no_file(tmp_path: Path, database: Path, monkeypa
             assert recorder.close(120.0) is None
         assert [results[trial.id].status for trial in trials] == [Status.COMPLETED, Status.FAILED]
         session = Path(ray._private.worker._global_node.get_session_dir_path())
-        folder = next(parent for parent in session.parents if parent.name.startswith(PREFIX))
+        folder = next(parent for parent in session.parents if parent.name.startswith(RAY_FOLDER_PREFIX))
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         written = {str(file): file.read_bytes() for file in files(folder, tmp_path)}
         assert {"runtime_env_agent.log", "gcs_server.out", "mlflow.db", "result.json"} <= {

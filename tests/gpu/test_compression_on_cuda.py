@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.torch_version import TorchVersion
 
-from tests.training_samples import place, training
+from tests.training_samples import training, worker
 from trainables.config.compression import Compression, Distill, FineTune, Int8, Prune
 from trainables.config.training import AdamW
-from trainables.config.trial import BaselineConfig, Measure, TaskConfig, VariantConfig, trial_id
-from trainables.distributed.worker_context import Place
+from trainables.config.trial import BaselineConfig, MeasureSettings, TaskConfig, VariantConfig, trial_id
+from trainables.distributed.worker_context import WorkerContext
 from trainables.results import Status, TrialResult
 from trainables.trial import run_trial
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(900)
 
 TASK = TaskConfig(name="digits_cnn", options={"channels": 8}, data="of the test", code="of the test")
 TRAINING = training(64, 300, optimizer=AdamW(), learning_rate=3e-3)
-ON_CUDA = Measure(device="cuda", batch_sizes=(1, 64), rounds=8)
+ON_CUDA = MeasureSettings(device="cuda", batch_sizes=(1, 64), rounds=8)
 CHAINS: dict[str, tuple[Compression, ...]] = {
     "uncompressed": (),
     "fine-tune": (FineTune(),),
@@ -27,12 +27,12 @@ CHAINS: dict[str, tuple[Compression, ...]] = {
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return place(tmp_path_factory.mktemp("compression"), device=torch.device("cuda", 0))
+def here(tmp_path_factory: pytest.TempPathFactory) -> WorkerContext:
+    return worker(tmp_path_factory.mktemp("compression"), device=torch.device("cuda", 0))
 
 
 @pytest.fixture(scope="module")
-def parent(here: Place) -> TrialResult:
+def parent(here: WorkerContext) -> TrialResult:
     config = BaselineConfig(task=TASK, training=TRAINING)
     *_, result = run_trial(trial_id(config), config, here)
     assert isinstance(result, TrialResult)
@@ -40,7 +40,9 @@ def parent(here: Place) -> TrialResult:
     return result
 
 
-def made(parent: TrialResult, here: Place, chain: tuple[Compression, ...], measure: Measure) -> TrialResult:
+def made(
+    parent: TrialResult, here: WorkerContext, chain: tuple[Compression, ...], measure: MeasureSettings
+) -> TrialResult:
     config = VariantConfig(task=TASK, parent=parent.id, training=TRAINING, chain=chain, measure=measure)
     *_, result = run_trial(trial_id(config), config, here)
     assert isinstance(result, TrialResult)
@@ -48,7 +50,7 @@ def made(parent: TrialResult, here: Place, chain: tuple[Compression, ...], measu
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_variants_are_measured_on_the_device(here: Place, parent: TrialResult, chain: str) -> None:
+def test_variants_are_measured_on_the_device(here: WorkerContext, parent: TrialResult, chain: str) -> None:
     result = made(parent, here, CHAINS[chain], ON_CUDA)
     assert result.status is Status.COMPLETED, f"{result.reason}\n{result.details}"
     assert result.environment["measure_device"] == torch.cuda.get_device_name(here.device)
@@ -68,15 +70,17 @@ def test_variants_are_measured_on_the_device(here: Place, parent: TrialResult, c
 
 
 @pytest.mark.skipif(TorchVersion(torch.__version__) < (2, 13), reason="torchao 0.18 reads the graphs of torch 2.13")
-def test_int8_beside_a_gpu_is_measured_on_the_cpu(here: Place, parent: TrialResult) -> None:
-    result = made(parent, here, (Int8(calibration_examples=64),), Measure(device="cpu", batch_sizes=(16, 16), rounds=6))
+def test_int8_beside_a_gpu_is_measured_on_the_cpu(here: WorkerContext, parent: TrialResult) -> None:
+    result = made(
+        parent, here, (Int8(calibration_examples=64),), MeasureSettings(device="cpu", batch_sizes=(16, 16), rounds=6)
+    )
     assert result.status is Status.COMPLETED, f"{result.reason}\n{result.details}"
     assert result.environment["measure_device"] == "cpu"
     assert result.metrics["converted_fraction"].value > 0.8
     assert result.metrics["val_accuracy_change"].value > -0.05
 
 
-def test_int8_on_cuda_says_what_to_do(here: Place, parent: TrialResult) -> None:
+def test_int8_on_cuda_says_what_to_do(here: WorkerContext, parent: TrialResult) -> None:
     result = made(parent, here, (Int8(),), ON_CUDA)
     assert result.status is Status.FAILED
     assert "measure: {device: cpu}" in (result.reason or "")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training_samples import differing, place, training
+from tests.training_samples import differing, training, worker
 from tests.unit.test_clean import turn_everything
 from trainables.config.training import Adam
 from trainables.config.trial import AnyTrialConfig, BaselineConfig, TaskConfig
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.process.isolation import Snapshot
 from trainables.results import Report, TrialResult
 from trainables.trial import run_trial
@@ -30,7 +30,7 @@ def as_before() -> Iterator[None]:
     before.restore()
 
 
-def mixed(trial: str, config: AnyTrialConfig, here: Place) -> Iterator[Report | TrialResult]:
+def mixed(trial: str, config: AnyTrialConfig, here: WorkerContext) -> Iterator[Report | TrialResult]:
     """Trials that leave a mess, by their names; the others are real."""
     if trial == "nasty":
         kept = torch.ones(2**26, device=here.device)
@@ -51,7 +51,7 @@ def to_its_end(runner: Runner, trial: str) -> Answer:
     return answer
 
 
-def outcome(runner: Runner, here: Place, trial: str) -> tuple[dict[str, Any], dict[str, float]]:
+def outcome(runner: Runner, here: WorkerContext, trial: str) -> tuple[dict[str, Any], dict[str, float]]:
     answer = to_its_end(runner, trial)
     assert isinstance(answer, Finished)
     weights = torch.load(here.storage.path(f"trials/{trial}/weights.pt"), weights_only=True)
@@ -63,7 +63,7 @@ def outcome(runner: Runner, here: Place, trial: str) -> tuple[dict[str, Any], di
 def test_a_trial_has_the_same_bits_first_in_its_process_and_after_another(
     tmp_path: Path, cuda: torch.device, before: str, cause: str
 ) -> None:
-    here = place(tmp_path, device=cuda)
+    here = worker(tmp_path, device=cuda)
     runner = Runner(mixed, here)
     weights, metrics = outcome(runner, here, "first")
     free = torch.cuda.memory_allocated(cuda)

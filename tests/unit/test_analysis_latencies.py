@@ -17,9 +17,9 @@ from orchestrator.report.plots.deployment import deployment_plots
 from orchestrator.report.terminal import warnings
 from orchestrator.sweep.spec import Goal
 from tests.sample_sweep import CHAINS, GOALS, sample_plan, sample_results
-from trainables.compression.compress import doubts
+from trainables.compression.compress import variant_warnings
 from trainables.config.compression import Prune
-from trainables.config.trial import Measure
+from trainables.config.trial import MeasureSettings
 from trainables.estimate import Estimate
 
 Metrics = dict[str, Estimate]
@@ -174,9 +174,9 @@ def test_a_variant_is_called_no_faster_only_by_latencies_that_are_usable(
 ) -> None:
     trial = next(trial for trial in sample_plan(chains=((Prune(ratio=0.5),),)).trials if trial.config.kind == "variant")
     assert trial.config.kind == "variant"
-    config = trial.config.model_copy(update={"measure": Measure(batch_sizes=(1, 1))})
+    config = trial.config.model_copy(update={"measure": MeasureSettings(batch_sizes=(1, 1))})
     figures = {"artifact_bytes": size, "reference_artifact_bytes": 1.0, "latency_ratio_batch_1": ratio}
     metrics = {name: Estimate(value=value) for name, value in figures.items()}
-    told = doubts(config, metrics | {"control_latency_ratio_batch_1": Estimate(value=control)})
+    told = variant_warnings(config, metrics | {"control_latency_ratio_batch_1": Estimate(value=control)})
     assert [words in warning for warning in told if words] == ([] if words is None else [True])
     assert bool(told) == (words is not None)

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.analysis.plan_file import TableError, save_plan
 from orchestrator.analysis.result_file import save_result
 from orchestrator.analysis.statistics import Basis
-from orchestrator.analysis.table import SweepTable, load, make_table
+from orchestrator.analysis.table import SweepTable, load_table, make_table
 from orchestrator.analysis.time_to_target import steps_to_target
 from orchestrator.analysis.tuned_rates import to_target, tuned
 from tests.sample_sweep import CHAINS, sample_plan, sample_results, write_sample
@@ -139,7 +139,7 @@ def test_a_target_out_of_reach_and_no_target() -> None:
 def test_what_was_stored_is_what_is_loaded(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     plan = write_sample(storage)
-    table = load(storage, "sample")
+    table = load_table(storage, "sample")
     assert table.plan == plan
     assert table.rows == make_table(plan, {r.id: r for r in sample_results(plan)}).rows
 
@@ -148,7 +148,7 @@ def test_a_trial_without_a_result_is_waiting(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     plan = sample_plan()
     save_plan(storage, plan)
-    table = load(storage, "sample")
+    table = load_table(storage, "sample")
     assert {row.status for row in table.rows} == {"waiting"}
     assert table.baselines[0].summary("val_accuracy") is None
 
@@ -157,7 +157,7 @@ def test_a_damaged_result_counts_as_waiting_and_is_named(tmp_path: Path) -> None
     storage = Storage(str(tmp_path))
     plan = write_sample(storage)
     storage.write(trial_file(plan.trials[4].id, "result.json"), b'{"id": "torn')
-    table = load(storage, "sample")
+    table = load_table(storage, "sample")
     (damage,) = table.damaged
     assert damage.startswith(storage.display(trial_file(plan.trials[4].id, "result.json")))
     assert table.rows[4].status == "waiting"
@@ -169,30 +169,30 @@ def test_an_infinity_that_was_really_seen_comes_back(tmp_path: Path) -> None:
     result = next(iter(sample_results(plan)))
     odd = result.model_copy(update={"metrics": {**result.metrics, "val_loss": Estimate(value=float("inf"))}})
     save_result(storage, odd)
-    assert load(storage, "sample").rows[0].value("val_loss") == float("inf")
+    assert load_table(storage, "sample").rows[0].value("val_loss") == float("inf")
 
 
 def test_an_unknown_sweep_is_answered_with_those_that_are_there(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     with pytest.raises(TableError, match="holds no sweep yet"):
-        load(storage, "sample")
+        load_table(storage, "sample")
     write_sample(storage)
     with pytest.raises(TableError, match=r"it holds sample \(did you mean 'sample'\?\)"):
-        load(storage, "sampel")
+        load_table(storage, "sampel")
 
 
 def test_a_plan_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     storage.write_sealed(sweep_file("odd", "plan.json"), b'{"name": "odd"}')
     with pytest.raises(TableError, match="cannot be read"):
-        load(storage, "odd")
+        load_table(storage, "odd")
 
 
 def test_a_plan_of_a_newer_version_is_read(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     content = sample_plan(name="new").model_dump_json().replace('"name":"new"', '"name":"new","since":"later"', 1)
     storage.write_sealed(sweep_file("new", "plan.json"), content.encode())
-    assert load(storage, "new").plan.name == "new"
+    assert load_table(storage, "new").plan.name == "new"
 
 
 def test_comparing_needs_neither_torch_nor_ray_nor_mlflow() -> None:

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from simulated import PARAMETERS, ROWS, Law, play, sweep_of
 
-from orchestrator.adaptive.resolve import resolve, settled
+from orchestrator.adaptive.resolve import further_trials, settled
 from orchestrator.analysis.batch_verdict import BatchVerdict, judge_batch_size
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.plan_file import stored_plan
@@ -276,7 +276,7 @@ def test_the_order_in_which_results_come_does_not_matter(sweep: Sweep) -> None:
     while still := [t for t in trials.values() if t.id not in results]:
         one = generator.choice(still)
         results[one.id] = LAW.result(one)
-        trials.update({t.id: t for t in resolve(plan, results)})
+        trials.update({t.id: t for t in further_trials(plan, results)})
         assert settled(plan, results) == (not any(t not in results for t in trials))
     assert set(trials) == expected
 
@@ -318,7 +318,7 @@ def test_the_comparison_speaks_at_every_point_of_the_way(sweep: Sweep) -> None:
     order = list(results)
     for count in (0, 1, 2, 5, len(order) - 5, len(order)):
         some = {name: results[name] for name in order[:count]}
-        table = make_table(stored_plan(plan, (*plan.trials, *resolve(plan, some))), some)
+        table = make_table(stored_plan(plan, (*plan.trials, *further_trials(plan, some))), some)
         comparison = compare(table)
         text = to_json(comparison)
         page = to_page(comparison)

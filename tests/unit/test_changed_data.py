@@ -15,7 +15,7 @@ from orchestrator.planning.expand import expand
 from orchestrator.sweep.plan import Trial
 from orchestrator.sweepfile.load import load_sweep
 from tests.training_samples import place
-from trainables.config.trial import Measure
+from trainables.config.trial import MeasureSettings
 from trainables.data.sources import DataError
 from trainables.measure.client import MeasureError, evaluate_artifact
 from trainables.results import Status, TrialResult
@@ -64,11 +64,11 @@ def test_the_test_data_is_that_of_the_plan(folder: Path) -> None:
     trial, here = planned(folder)[0], place(folder)
     list(run_trial(trial.id, trial.config, here))
     model = Path(here.storage.path(trial_file(trial.id, "model.pt2")))
-    found = evaluate_artifact(model, trial.config.task, here.cache, measure=Measure(device="cpu"))
+    found = evaluate_artifact(model, trial.config.task, here.cache, measure=MeasureSettings(device="cpu"))
     assert 0.8 < found["test_accuracy"].value <= 1
     drop_a_row(folder, "test")
     with pytest.raises(MeasureError, match="not what this trial was planned with"):
-        evaluate_artifact(model, trial.config.task, here.cache, measure=Measure(device="cpu"))
+        evaluate_artifact(model, trial.config.task, here.cache, measure=MeasureSettings(device="cpu"))
 
 
 def test_data_in_another_place_with_the_same_content_is_the_same(folder: Path, tmp_path_factory) -> None:

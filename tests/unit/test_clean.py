@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils import deterministic
 
 from tests.training_samples import Regression, bits, build, differing, place, tables, training
-from trainables.process.isolation import SETTINGS, Snapshot, seed_everything
+from trainables.process.isolation import PROCESS_SETTINGS, Snapshot, seed_everything
 from trainables.training.loop import train
 
 
@@ -109,13 +109,13 @@ def as_before(tmp_path):
 
 def test_every_setting_is_put_back(tmp_path):
     snapshot = Snapshot.take()
-    before = {name: comparable(read()) for name, (read, _) in SETTINGS.items()}
+    before = {name: comparable(read()) for name, (read, _) in PROCESS_SETTINGS.items()}
     turn_everything(tmp_path)
-    turned = {name for name, (read, _) in SETTINGS.items() if comparable(read()) != before[name]}
+    turned = {name for name, (read, _) in PROCESS_SETTINGS.items() if comparable(read()) != before[name]}
     snapshot.restore()
-    after = {name: comparable(read()) for name, (read, _) in SETTINGS.items()}
-    assert SETTINGS.keys() - turned == NOT_HERE, "each setting was really changed"
-    assert [name for name in SETTINGS if after[name] != before[name]] == []
+    after = {name: comparable(read()) for name, (read, _) in PROCESS_SETTINGS.items()}
+    assert PROCESS_SETTINGS.keys() - turned == NOT_HERE, "each setting was really changed"
+    assert [name for name in PROCESS_SETTINGS if after[name] != before[name]] == []
 
 
 def test_it_can_be_put_back_again_and_again(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.training_samples import Regression, Tied, bits, differing, place, tables, tokens, training
-from trainables.compression.compress import Made, apply, compress, load_parent, ran_out_of_memory
+from trainables.compression.compress import CompressedModel, apply, compress, load_parent, ran_out_of_memory
 from trainables.compression.distill import blended
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, derive, train_on
@@ -19,7 +19,7 @@ from trainables.compression.quantize import choose_mode, quantize
 from trainables.config.batching import steps_for
 from trainables.config.compression import Distill, FineTune, Int8, Prune
 from trainables.config.training import Budget
-from trainables.config.trial import Measure, TaskConfig, VariantConfig
+from trainables.config.trial import MeasureSettings, TaskConfig, VariantConfig
 from trainables.data.table import Table
 from trainables.measure.artifact import ArtifactError, load_model, save_program
 from trainables.measure.client import MeasureError
@@ -109,7 +109,7 @@ def test_chain_that_was_stopped_goes_on_from_its_last_reading(tmp_path: Path, st
 
     def start(trial: str):
         torch.manual_seed(0)
-        made = Made(here.task.build_model())
+        made = CompressedModel(here.task.build_model())
         return made, apply(trial, config, here, made)
 
     whole, readings = start("whole")
@@ -248,7 +248,7 @@ def test_model_that_cannot_be_copied_is_named(method: Prune | Int8 | FineTune, t
         task=TaskConfig(name="x", data="", code=""), parent="p", training=given.training, chain=(method,)
     )
     with pytest.raises(ArtifactError, match="Sequential cannot be copied: Only Tensors"):
-        list(apply("trial", config, given, Made(model)))
+        list(apply("trial", config, given, CompressedModel(model)))
 
 
 def test_int8_on_a_gpu_is_refused_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +259,7 @@ def test_int8_on_a_gpu_is_refused_before_anything_is_trained(tmp_path: Path, mon
         parent="none",
         training=given.training,
         chain=(FineTune(), Int8()),
-        measure=Measure(device="cuda"),
+        measure=MeasureSettings(device="cuda"),
     )
     (result,) = compress("trial", config, given.task, given.data, given.place)
     assert isinstance(result, TrialResult)
@@ -287,7 +287,9 @@ def test_memory_that_runs_out_while_measuring_is_a_status_of_its_own(
     monkeypatch.syspath_prepend(tmp_path)
     given = context(tmp_path)
     task = TaskConfig(name="ending:Task", data="none", code="none")
-    config = VariantConfig(task=task, parent="p", training=given.training, chain=(), measure=Measure(device="cpu"))
+    config = VariantConfig(
+        task=task, parent="p", training=given.training, chain=(), measure=MeasureSettings(device="cpu")
+    )
     given.place.storage.write(trial_file("p", "weights.pt"), to_bytes(given.task.build_model().state_dict()))
     (result,) = compress("trial", config, given.task, given.data, given.place)
     assert isinstance(result, TrialResult)
@@ -321,7 +323,11 @@ def test_a_parent_is_loaded_whose_buffers_were_expanded_or_came_with_its_first_b
     list(train(trained, here.task, here.data, here.training, here.place))
     here.place.storage.write(trial_file("p", "weights.pt"), to_bytes(trained.state_dict()))
     config = VariantConfig(
-        task=TaskConfig(name="x", data="", code=""), parent="p", training=here.training, chain=(), measure=Measure()
+        task=TaskConfig(name="x", data="", code=""),
+        parent="p",
+        training=here.training,
+        chain=(),
+        measure=MeasureSettings(),
     )
     assert differing(bits(load_parent(config, here)), bits(trained)) == []
 

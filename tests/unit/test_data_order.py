@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.training_samples import Regression, build, place, table, tables, training
-from trainables.config.training import ShuffledOnce, SortedBy, Stored
+from trainables.config.training import ShuffledOnce, SortedBy, StoredOrder
 from trainables.data.order import row_order
 from trainables.data.shards import Shard
 from trainables.data.sources import DataError
@@ -25,7 +25,7 @@ def test_shuffled_is_one_order_and_stored_none():
     order = row_order(ShuffledOnce(), ROWS)
     assert sorted(order) == list(range(60)) != list(order)
     assert (row_order(ShuffledOnce(), ROWS) == order).all()
-    assert row_order(Stored(), ROWS) is None
+    assert row_order(StoredOrder(), ROWS) is None
 
 
 @pytest.mark.parametrize("column", ["label", "features"])
@@ -53,7 +53,7 @@ def test_the_training_reads_the_same_rows_in_another_order(tmp_path):
                 seen[self.name] = torch.cat([seen.get(self.name, torch.empty(0)), batch["target"]])
             return super().forward(model, batch)
 
-    for name, order in {"stored": Stored(), "sorted": SortedBy(column="target")}.items():
+    for name, order in {"stored": StoredOrder(), "sorted": SortedBy(column="target")}.items():
         task = Watched()
         task.name = name
         settings = training(8, 8, data_order=order)

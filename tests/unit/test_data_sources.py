@@ -17,7 +17,7 @@ import pytest
 
 from trainables.data.digest import SETTLED_SECONDS
 from trainables.data.fingerprint import fingerprint, overlap
-from trainables.data.sources import DataError, list_files, real_files, resolve
+from trainables.data.sources import DataError, absolute_source, list_files, real_files
 from trainables.data.table import open_table
 from trainables.seal import sealed, unsealed
 
@@ -34,11 +34,11 @@ def write(path: Path, values: list[int]) -> Path:
 
 
 def test_a_relative_path_starts_at_the_folder_of_the_module_and_a_uri_stays():
-    assert resolve("data/x.parquet", Path("/home/me/project")) == "/home/me/project/data/x.parquet"
-    assert resolve(Path("../x.parquet"), Path("/home/me/project")) == "/home/me/x.parquet"
-    assert resolve("/data/x.parquet", Path("/home/me")) == "/data/x.parquet"
-    assert resolve("s3://bucket/x", Path("/home/me")) == "s3://bucket/x"
-    assert resolve("~/x.parquet", Path("/home/me")) == f"{Path.home()}/x.parquet"
+    assert absolute_source("data/x.parquet", Path("/home/me/project")) == "/home/me/project/data/x.parquet"
+    assert absolute_source(Path("../x.parquet"), Path("/home/me/project")) == "/home/me/x.parquet"
+    assert absolute_source("/data/x.parquet", Path("/home/me")) == "/data/x.parquet"
+    assert absolute_source("s3://bucket/x", Path("/home/me")) == "s3://bucket/x"
+    assert absolute_source("~/x.parquet", Path("/home/me")) == f"{Path.home()}/x.parquet"
 
 
 def test_a_file_uri_is_its_path(tmp_path):

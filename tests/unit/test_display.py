@@ -11,7 +11,7 @@ from contextlib import redirect_stdout, suppress
 import pytest
 from rich.console import Console
 
-from orchestrator.adaptive.resolve import outlook, resolve
+from orchestrator.adaptive.resolve import further_trials, outlook
 from orchestrator.commands.live_display import LiveDisplay, PlainDisplay, display, outliving_its_readers, patient
 from orchestrator.commands.progress_text import closing_words, duration
 from orchestrator.planning.expand import expand
@@ -95,7 +95,7 @@ def feed(observer: PlainDisplay | LiveDisplay | Progress, plan: Plan) -> Iterato
         yield trial
         observer.ended(result)
         results[trial.id] = result
-        new = [variant for variant in resolve(plan, results) if variant.id not in seen]
+        new = [variant for variant in further_trials(plan, results) if variant.id not in seen]
         seen |= {variant.id for variant in new}
         waiting += new
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from simulated import ROWS, TARGET, Law, play
 
-from orchestrator.adaptive.resolve import Waiting, decide, resolve, settled
+from orchestrator.adaptive.resolve import Waiting, decide_variants, further_trials, settled
 from orchestrator.planning.expand import expand
 from orchestrator.report.plan_json import plan_as_dict
 from orchestrator.report.plan_table import stage_table, summary_lines
@@ -74,7 +74,7 @@ def test_options_of_the_task_are_compressed_apart_where_rates_are_added(tmp_path
     trials, results = play(plan, Law(noise=0.0))  # nothing is added, and the plan is built anew all the same
     chosen = [t.config.parent for t in trials.values() if isinstance(t.config, VariantConfig) and t.config.chain]
     assert len(chosen) == len(set(chosen)) == (24 if seeds == "all" else 12)
-    keys = [decision.pending.key for decision in decide(plan, results)]
+    keys = [decision.pending.key for decision in decide_variants(plan, results)]
     assert len(keys) == len(set(keys)) == len(plan.pending)
     norms = [trials[parent].config.task.options["norm"] for parent in chosen]
     assert norms.count("group") == norms.count("batch")
@@ -128,9 +128,9 @@ def test_variants_wait_for_the_rates_that_may_come(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, compression="{parents: best_per_batch_size, variants: [int8]}")
     law = Law(base_rate=0.2, rate_power=0.5, noise=0.0)
     results = {trial.id: law.result(trial) for trial in plan.trials}
-    assert all(isinstance(decision, Waiting) for decision in decide(plan, results))
+    assert all(isinstance(decision, Waiting) for decision in decide_variants(plan, results))
     assert not settled(plan, results)
-    assert {trial.stage for trial in resolve(plan, results)} == {Stage.EDGE}
+    assert {trial.stage for trial in further_trials(plan, results)} == {Stage.EDGE}
     trials, _ = play(plan, law)
     parents = [trials[t.config.parent] for t in trials.values() if isinstance(t.config, VariantConfig)]
     assert [parent.training.batch_size for parent in parents] == [64, 64, 16, 16]
@@ -141,7 +141,7 @@ def test_one_batch_size_does_not_wait_for_another(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     law = Law(base_rate=0.2, noise=0.0)
     results = {t.id: law.result(t) for t in plan.trials if t.training.batch_size == 16}
-    assert {trial.training.batch_size for trial in resolve(plan, results)} == {16}
+    assert {trial.training.batch_size for trial in further_trials(plan, results)} == {16}
 
 
 def test_the_plan_says_how_many_may_come(tmp_path: Path) -> None:
@@ -163,5 +163,5 @@ def test_the_order_of_results_does_not_matter(tmp_path: Path, order: int) -> Non
     results: dict[str, TrialResult] = {}
     while still := [t for t in trials.values() if t.id not in results][::order]:
         results[still[0].id] = law.result(still[0])
-        trials.update({t.id: t for t in resolve(plan, results)})
+        trials.update({t.id: t for t in further_trials(plan, results)})
     assert set(trials) == set(play(plan, law)[0])

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.adaptive.resolve import Dropped, Outlook, Ready, Waiting, decide, outlook, resolve, settled
+from orchestrator.adaptive.resolve import (
+    Dropped,
+    Outlook,
+    Ready,
+    Waiting,
+    decide_variants,
+    further_trials,
+    outlook,
+    settled,
+)
 from orchestrator.planning.expand import expand
 from orchestrator.planning.scaling import linear, none, scaled_rates, sqrt, usual_rule
 from orchestrator.planning.workload import Work, budget_fractions, chain_work, work_of
@@ -63,7 +72,7 @@ def parents(plan: Plan, found: Mapping[str, TrialResult]) -> list[int]:
     """Places in the plan of the parents of the uncompressed variants."""
     places = {trial.id: place for place, trial in enumerate(plan.trials)}
     chosen = []
-    for trial in resolve(plan, found):
+    for trial in further_trials(plan, found):
         assert isinstance(trial.config, VariantConfig)
         if not trial.config.chain:
             chosen.append(places[trial.config.parent])
@@ -198,12 +207,12 @@ def test_the_order_of_options_does_not_matter(tmp_path: Path) -> None:
 
 def test_a_variants_identity_holds_its_parents(sweep: Sweep) -> None:
     plan = with_compression(sweep, parents="all", seeds="all")
-    variants = resolve(plan, results(plan, float))
+    variants = further_trials(plan, results(plan, float))
     assert len({trial.id for trial in variants}) == len(variants) == 2 * len(plan.trials)
     other = with_compression(
         sweep.model_copy(update={"measure": sweep.measure.model_copy(update={"threads": 3})}), parents="all"
     )
-    assert not {trial.id for trial in resolve(other, results(other, float))} & {trial.id for trial in variants}
+    assert not {trial.id for trial in further_trials(other, results(other, float))} & {trial.id for trial in variants}
 
 
 # -- parents ----------------------------------------------------------------------------------------------------------
@@ -213,10 +222,10 @@ def test_nothing_is_chosen_before_all_candidates_have_ended(sweep: Sweep) -> Non
     plan = with_compression(sweep)
     found = results(plan, float)
     first_batch = {trial.id: found[trial.id] for trial in plan.trials[:6]}
-    assert resolve(plan, {}) == ()
-    assert all(isinstance(decision, Waiting) for decision in decide(plan, {}))
+    assert further_trials(plan, {}) == ()
+    assert all(isinstance(decision, Waiting) for decision in decide_variants(plan, {}))
     assert parents(plan, first_batch) == [3]  # the second batch size still trains
-    missing = decide(plan, dict(list(first_batch.items())[1:]))[0]
+    missing = decide_variants(plan, dict(list(first_batch.items())[1:]))[0]
     assert isinstance(missing, Waiting)
     assert missing.missing == (plan.trials[0].id,)
     assert not settled(plan, first_batch)
@@ -237,7 +246,7 @@ def test_nothing_is_chosen_before_all_candidates_have_ended(sweep: Sweep) -> Non
 def test_the_best_mean_over_seeds_is_chosen(sweep: Sweep, fields: Any, expected: list[int]) -> None:
     plan = with_compression(sweep, **fields)
     assert parents(plan, results(plan, float)) == expected
-    assert len(resolve(plan, results(plan, float))) == len(plan.pending) == 2 * len(expected)
+    assert len(further_trials(plan, results(plan, float))) == len(plan.pending) == 2 * len(expected)
 
 
 def test_less_is_better_when_the_objective_says_so(sweep: Sweep) -> None:
@@ -291,7 +300,7 @@ def test_every_seed_has_its_own_fate(sweep: Sweep) -> None:
     assert {decision.reason for decision in outlook(plan, found).dropped} == {
         f"its parent {plan.trials[10].id} ended as diverged"
     }
-    kinds = [type(decision) for decision in decide(plan, found)]
+    kinds = [type(decision) for decision in decide_variants(plan, found)]
     assert kinds == [Ready, Ready, Dropped, Dropped, Ready, Ready]
     lost = [decision.trial for decision in outlook(plan, found).dropped]
     assert {trial.config.parent for trial in lost if trial} == {plan.trials[10].id}  # type: ignore[union-attr]
@@ -302,7 +311,7 @@ def test_when_nothing_is_left_the_reason_is_told(sweep: Sweep) -> None:
     plan = with_compression(sweep)
     status = {place: Status.DIVERGED if place % 2 else Status.FAILED for place in range(12)}
     found = results(plan, float, status)
-    assert resolve(plan, found) == ()
+    assert further_trials(plan, found) == ()
     assert settled(plan, found)
     assert len(outlook(plan, found).dropped) == 4
     assert "3 diverged, 3 failed" in outlook(plan, found).dropped[0].reason
@@ -331,7 +340,7 @@ def test_without_compression_nothing_waits(sweep: Sweep) -> None:
 def test_the_results_order_does_not_matter(sweep: Sweep) -> None:
     plan = with_compression(sweep, parents=TopParents(top=2), seeds="all")
     found = results(plan, lambda place: (place * 7) % 5)
-    assert resolve(plan, found) == resolve(plan, dict(reversed(found.items())))
+    assert further_trials(plan, found) == further_trials(plan, dict(reversed(found.items())))
 
 
 # -- work -------------------------------------------------------------------------------------------------------------

@@ -6,21 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.running.failures import MAX_RETRIES, Divide, End, Loss, Pause, Retry, decide
+from orchestrator.running.failures import MAX_RETRIES, Divide, End, GroupFailure, Pause, Retry, decide_after_failure
 from trainables.results import Status
-from trainables.worker.messages import Cause, Failure
+from trainables.worker.messages import Cause, WorkerFailure
 
 TRIAL = "this"
 DIED = "The actor died unexpectedly before finishing this task. worker exit type: SYSTEM_ERROR"
 
 
-def failure(cause: Cause, rank: int = 0, trial: str | None = TRIAL) -> Failure:
-    return Failure(rank=rank, trial=trial, cause=cause, error=f"Error: {cause}", traceback=f"Traceback: {cause}")
+def failure(cause: Cause, rank: int = 0, trial: str | None = TRIAL) -> WorkerFailure:
+    return WorkerFailure(rank=rank, trial=trial, cause=cause, error=f"Error: {cause}", traceback=f"Traceback: {cause}")
 
 
-def told(*failures: Failure) -> Loss:
+def told(*failures: WorkerFailure) -> GroupFailure:
     """A loss in which every worker that was seen to fail had told why."""
-    return Loss(failures, tuple((one.rank, "as told") for one in failures))
+    return GroupFailure(failures, tuple((one.rank, "as told") for one in failures))
 
 
 @pytest.mark.parametrize(
@@ -33,32 +33,34 @@ def told(*failures: Failure) -> Loss:
     ],
 )
 def test_what_the_trial_itself_raised_ends_it_at_once(cause: Cause, status: Status) -> None:
-    decision = decide(TRIAL, told(failure(cause, rank=1)), retries=0)
+    decision = decide_after_failure(TRIAL, told(failure(cause, rank=1)), retries=0)
     assert decision == End(status, f"Error: {cause} (on worker 1)", f"Traceback: {cause}")
 
 
 def test_what_the_storage_is_to_blame_for_ends_no_trial_and_costs_no_retry() -> None:
-    decision = decide(TRIAL, told(failure("storage"), failure("peer", rank=1)), retries=MAX_RETRIES)
+    decision = decide_after_failure(TRIAL, told(failure("storage"), failure("peer", rank=1)), retries=MAX_RETRIES)
     assert decision == Pause("Error: storage")
 
 
 def test_memory_that_ran_out_where_smaller_pieces_are_left_costs_no_retry() -> None:
-    decision = decide(TRIAL, told(failure("peer", rank=0), failure("too_large", rank=1)), retries=MAX_RETRIES)
+    decision = decide_after_failure(
+        TRIAL, told(failure("peer", rank=0), failure("too_large", rank=1)), retries=MAX_RETRIES
+    )
     assert decision == Retry("Error: too_large (on worker 1)", counts=False)
 
 
 @pytest.mark.parametrize("cause", ["exception", "out_of_memory"])
 def test_a_peers_error_is_a_consequence_and_hides_no_cause(cause: Cause) -> None:
-    decision = decide(TRIAL, told(failure("peer", rank=0), failure(cause, rank=1)), retries=0)
+    decision = decide_after_failure(TRIAL, told(failure("peer", rank=0), failure(cause, rank=1)), retries=0)
     assert isinstance(decision, End)
     assert decision.reason == f"Error: {cause} (on worker 1)"
 
 
 def test_a_worker_that_died_without_a_word_is_retried_and_in_the_end_given_up() -> None:
-    loss = Loss((failure("peer", rank=0),), ((0, "as told"), (1, DIED)))
+    loss = GroupFailure((failure("peer", rank=0),), ((0, "as told"), (1, DIED)))
     for retries in range(MAX_RETRIES):
-        assert decide(TRIAL, loss, retries) == Retry("worker 1 died", counts=True)
-    decision = decide(TRIAL, loss, MAX_RETRIES)
+        assert decide_after_failure(TRIAL, loss, retries) == Retry("worker 1 died", counts=True)
+    decision = decide_after_failure(TRIAL, loss, MAX_RETRIES)
     assert isinstance(decision, End)
     assert decision.status is Status.FAILED
     assert DIED in decision.details
@@ -66,35 +68,35 @@ def test_a_worker_that_died_without_a_word_is_retried_and_in_the_end_given_up() 
 
 def test_a_node_that_was_lost_costs_its_trial_no_retry() -> None:
     text = "The actor died because its node has died. Node Id: 4f, the actor's node was terminated unexpectedly"
-    loss = Loss((failure("peer", rank=0),), ((1, text),))
-    assert decide(TRIAL, loss, MAX_RETRIES) == Retry("the node of worker 1 was lost", counts=False)
+    loss = GroupFailure((failure("peer", rank=0),), ((1, text),))
+    assert decide_after_failure(TRIAL, loss, MAX_RETRIES) == Retry("the node of worker 1 was lost", counts=False)
 
 
 def test_what_peers_say_of_a_death_they_did_not_recognise_does_not_end_the_trial() -> None:
-    loss = Loss((failure("exception", rank=0),), ((0, "as told"), (1, DIED)))
-    assert isinstance(decide(TRIAL, loss, retries=0), Retry)
+    loss = GroupFailure((failure("exception", rank=0),), ((0, "as told"), (1, DIED)))
+    assert isinstance(decide_after_failure(TRIAL, loss, retries=0), Retry)
 
 
 def test_a_worker_killed_for_its_nodes_memory_goes_on_with_smaller_pieces_if_there_are_any() -> None:
-    loss = Loss((), ((1, f"{DIED} ... due to the node running low on memory"),))
-    decision = decide(TRIAL, loss, retries=MAX_RETRIES)
+    loss = GroupFailure((), ((1, f"{DIED} ... due to the node running low on memory"),))
+    decision = decide_after_failure(TRIAL, loss, retries=MAX_RETRIES)
     assert isinstance(decision, Divide)
     assert decision.otherwise.status is Status.OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize(
-    "loss", [Loss(), told(failure("exception", trial="another")), told(failure("device", trial=None))]
+    "loss", [GroupFailure(), told(failure("exception", trial="another")), told(failure("device", trial=None))]
 )
-def test_a_loss_that_is_not_the_trials_costs_it_no_retry(loss: Loss) -> None:
-    decision = decide(TRIAL, loss, retries=MAX_RETRIES)
+def test_a_loss_that_is_not_the_trials_costs_it_no_retry(loss: GroupFailure) -> None:
+    decision = decide_after_failure(TRIAL, loss, retries=MAX_RETRIES)
     assert isinstance(decision, Retry)
     assert not decision.counts
 
 
 def test_a_group_that_cannot_be_had_ends_the_trial_after_the_retries() -> None:
-    gone = Loss(gone="the workers could not be started")
-    assert decide(TRIAL, gone, 0) == Retry("the workers could not be started", counts=True)
-    assert decide(TRIAL, gone, MAX_RETRIES) == End(Status.FAILED, gone.gone or "", gone.gone or "")
+    gone = GroupFailure(gone="the workers could not be started")
+    assert decide_after_failure(TRIAL, gone, 0) == Retry("the workers could not be started", counts=True)
+    assert decide_after_failure(TRIAL, gone, MAX_RETRIES) == End(Status.FAILED, gone.gone or "", gone.gone or "")
 
 
 causes = st.sampled_from(["exception", "out_of_memory", "too_large", "device", "peer", "stalled"])
@@ -102,7 +104,7 @@ failures = st.lists(
     st.builds(failure, causes, st.integers(0, 3), st.sampled_from([TRIAL, "another", None])), max_size=4
 ).map(tuple)
 losses = st.builds(
-    Loss,
+    GroupFailure,
     failures,
     st.lists(st.tuples(st.integers(0, 3), st.sampled_from([DIED, "low on memory", ""])), max_size=4).map(tuple),
     st.none() | st.just("gone"),
@@ -110,8 +112,8 @@ losses = st.builds(
 
 
 @given(losses, st.integers(0, 5))
-def test_no_trial_is_retried_for_ever_on_its_own_account(loss: Loss, retries: int) -> None:
-    decision = decide(TRIAL, loss, retries)
+def test_no_trial_is_retried_for_ever_on_its_own_account(loss: GroupFailure, retries: int) -> None:
+    decision = decide_after_failure(TRIAL, loss, retries)
     if isinstance(decision, Retry) and decision.counts:
         assert retries < MAX_RETRIES
     if isinstance(decision, End):

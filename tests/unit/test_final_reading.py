@@ -12,12 +12,12 @@ from orchestrator.analysis.comparison import TestReading, load_comparison, save_
 from orchestrator.commands.test_reading import LOG, read_test_data
 from orchestrator.report.terminal import test_words as words  # pytest collects functions by this prefix
 from tests.sample_sweep import write_sample
-from trainables.config.trial import Measure
+from trainables.config.trial import MeasureSettings
 from trainables.estimate import Estimate
 from trainables.storage import Storage, sweep_file
 
 PLAN = SimpleNamespace(
-    sweep=SimpleNamespace(name="sample", measure=Measure(), facts=SimpleNamespace(search_path=()))
+    sweep=SimpleNamespace(name="sample", measure=MeasureSettings(), facts=SimpleNamespace(search_path=()))
 )  # as much of a plan as is looked at
 ONCE = "read once, after the choice"
 

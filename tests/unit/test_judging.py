@@ -14,7 +14,7 @@ from orchestrator.analysis.goals import GoalVerdict, judge, judged
 from orchestrator.analysis.table import make_table
 from orchestrator.planning.expand import expand
 from orchestrator.report.export import to_dict
-from orchestrator.running.goal_status import Judged
+from orchestrator.running.goal_status import GoalStatus
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.results import Status, TrialResult
 
@@ -66,7 +66,7 @@ def test_without_goals_nothing_is_missed() -> None:
 
 def test_what_is_told_while_it_runs_is_what_the_table_says(sweep_with_goals: Any) -> None:
     kept = Kept()
-    observer = Judged(sweep_with_goals, kept)
+    observer = GoalStatus(sweep_with_goals, kept)
     for result in RESULTS.values():
         observer.ended(result)
     said = {row.id: row.status for row in judged(make_table(PLAN, RESULTS)).rows}

@@ -18,8 +18,8 @@ from trainables.measure.latency import (
     has_tail,
     is_quiet,
     latency_ms,
-    latency_ratio,
     median,
+    median_ratio,
     time_beside_control,
     time_in_turn,
 )
@@ -60,7 +60,7 @@ def test_ratio_is_free_of_a_drift_that_both_share() -> None:
     drift = np.linspace(1.0, 5.0, 20)
     reference = [np.full(30, 0.002 * factor) for factor in drift]
     own = [np.full(30, 0.001 * factor) for factor in drift]
-    ratio = latency_ratio(own, reference)
+    ratio = median_ratio(own, reference)
     assert ratio.value == pytest.approx(0.5)
     assert ratio.low == pytest.approx(0.5)
     assert ratio.high == pytest.approx(0.5)

@@ -11,7 +11,7 @@ from orchestrator.analysis.plan_file import StoredPlan
 from orchestrator.analysis.table import make_table
 from orchestrator.report.plots.deployment import HEIGHT, INK, Plot
 from orchestrator.report.plots.rates import rate_plots
-from orchestrator.report.plots.series_style import COLORS, Look, by_choice
+from orchestrator.report.plots.series_style import COLORS, SeriesStyle, by_choice
 from orchestrator.report.plots.training import accuracy_plot, curve_plots, speed_plot, target_plots
 from tests.sample_sweep import baseline_result, sample_plan
 from trainables.config.training import AdamW, Sgd
@@ -115,6 +115,10 @@ def test_a_choice_keeps_its_look_where_others_are_missing(comparison: Comparison
 
 
 def test_long_names_are_on_several_lines() -> None:
-    words = Look("adamw beta1=0.95 beta2=0.99 weight_decay=0.125, bfloat16, 2 workers").name("measured").split("<br>")
+    words = (
+        SeriesStyle("adamw beta1=0.95 beta2=0.99 weight_decay=0.125, bfloat16, 2 workers")
+        .name("measured")
+        .split("<br>")
+    )
     assert len(words) == 2
-    assert Look().name("measured") == "measured"
+    assert SeriesStyle().name("measured") == "measured"

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainables.config.trial import Measure, TaskConfig
+from trainables.config.trial import MeasureSettings, TaskConfig
 from trainables.data.table import Table
 from trainables.measure.artifact import export_model
 from trainables.measure.client import MeasureError, measure_in_fresh_process
-from trainables.measure.exported_model import Subject
-from trainables.measure.measure import Request, accuracy, gather, mean, mean_over_rows, of_first_rows
+from trainables.measure.exported_model import ExportedModel
+from trainables.measure.measure import MeasureRequest, accuracy, gather, mean, mean_over_rows, of_first_rows
 from trainables.tasks.base import Batch, Task
 from trainables.tasks.load import load_task
 from trainables.training.evaluate import ItemsError
@@ -51,20 +51,20 @@ class Shift(nn.Module):
         return x + self.amount
 
 
-def subject(model: nn.Module) -> Subject:
+def subject(model: nn.Module) -> ExportedModel:
     """A model as it is: whether it is compiled is not what these tests are about."""
-    return cast(Subject, SimpleNamespace(compiled=model, eager=model, warm_up=lambda inputs: None))
+    return cast(ExportedModel, SimpleNamespace(compiled=model, eager=model, warm_up=lambda inputs: None))
 
 
-def request(folder: Path, **changes: Any) -> Request:
+def request(folder: Path, **changes: Any) -> MeasureRequest:
     settings = {
         "task": TaskConfig(name="diabetes_mlp", options={"features": 8, "layers": 1}, data="test", code="test"),
         "model": str(folder / "model.pt2"),
         "parent": None,
-        "measure": Measure(device="cpu", batch_sizes=(1, 8)),
+        "measure": MeasureSettings(device="cpu", batch_sizes=(1, 8)),
         "cache": str(folder / "cache"),
     }
-    return Request(**{**settings, **changes})
+    return MeasureRequest(**{**settings, **changes})
 
 
 @pytest.mark.parametrize("items", [1, 3])
@@ -167,7 +167,7 @@ def test_what_fails_in_the_process_is_said_outside(tmp_path: Path) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MeasureError, match="sees no CUDA device; use cpu or auto"):
-        measure_in_fresh_process(request(tmp_path, measure=Measure(device="cuda")))
+        measure_in_fresh_process(request(tmp_path, measure=MeasureSettings(device="cuda")))
 
 
 def test_a_process_that_takes_too_long_is_ended(tmp_path: Path) -> None:

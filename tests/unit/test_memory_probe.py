@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.probe.memory_search import MAX_JUMP, Found, Probe, find_limit, line_through, next_move
+from trainables.probe.memory_search import MAX_JUMP, LargestThatFits, Probe, find_limit, line_through, next_move
 
 GIB = 2**30
 
@@ -73,7 +73,7 @@ def test_memory_that_does_not_depend_on_the_batch_goes_to_the_most_rows() -> Non
 
 def test_a_single_row_that_does_not_fit() -> None:
     found, peaks = find_limit(lambda rows: None, GIB, 100)
-    assert found == Found(0, "a single row does not fit")
+    assert found == LargestThatFits(0, "a single row does not fit")
     assert list(peaks) == [1]
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainables.training.noise_scale import NoiseScale, NoiseScaleMeter, student_95
+from trainables.training.noise_scale import NoiseScaleEstimate, NoiseScaleMeter, student_95
 
 
 def measure(
     h: np.ndarray, delta: np.ndarray, sigma2: float, *, batch_size: int, parts: int, steps: int, seed: int = 0
-) -> NoiseScale:
+) -> NoiseScaleEstimate:
     """Feeds the meter with real gradients of the squared error, in parts."""
     generator = np.random.default_rng(seed)
     meter = NoiseScaleMeter()
@@ -31,7 +31,7 @@ def measure(
     return meter.estimate()
 
 
-def assert_is(estimate: NoiseScale, truth: float) -> None:
+def assert_is(estimate: NoiseScaleEstimate, truth: float) -> None:
     """Within three standard errors, and with an interval that is no excuse."""
     assert estimate.examples is not None
     assert estimate.low is not None

@@ -14,7 +14,7 @@ from torch.utils import _pytree
 
 from trainables.measure.artifact import ArtifactError, export_model, load_model, trace
 from trainables.measure.measure import of_first_rows
-from trainables.measure.plain_outputs import Named, WithNames, plain
+from trainables.measure.plain_outputs import Named, WithNames, plain_containers
 
 
 class LibraryOutput(OrderedDict[str, Any]):
@@ -73,8 +73,8 @@ def test_a_named_tuple_is_a_tuple(tmp_path: Path) -> None:
 
 def test_what_is_plain_already_stays_what_it_is() -> None:
     x = torch.zeros(2)
-    assert plain((x, [None, {"a": 1.0}])) == (x, [None, {"a": 1.0}])
-    assert plain(Named(a=x)) == {"a": x}
+    assert plain_containers((x, [None, {"a": 1.0}])) == (x, [None, {"a": 1.0}])
+    assert plain_containers(Named(a=x)) == {"a": x}
 
 
 class Deciding(nn.Module):

@@ -17,7 +17,7 @@ import pytest
 
 from orchestrator.planning.expand import expand
 from orchestrator.report.plan_json import plan_as_dict
-from orchestrator.report.plan_table import baseline_table, plain, stage_table, summary_lines, variant_table
+from orchestrator.report.plan_table import baseline_table, plain_table, stage_table, summary_lines, variant_table
 from tests.unit.sweep_text import load_text, sweep_text
 
 ROOT = Path(__file__).parents[2]
@@ -279,7 +279,7 @@ def test_what_compression_trains_counts_before_its_parents_are_known(tmp_path: P
 
 def test_plain_tables_are_aligned_and_whole(tmp_path: Path) -> None:
     table = baseline_table(expand(load_text(tmp_path, sweep_text())))
-    title, *lines = plain(table).split("\n")
+    title, *lines = plain_table(table).split("\n")
     assert title == table.title
     assert [tuple(re.split("  +", line)) for line in lines] == [table.columns, *table.rows]
     starts = [[match.end() for match in re.finditer("  +", line)] for line in lines]

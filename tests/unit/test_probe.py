@@ -14,16 +14,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from orchestrator.running.local_trial import run_locally
 from tests.hungry import Heavy, Shortened, Trimmed
-from tests.training_samples import place, training
+from tests.training_samples import training, worker
 from trainables.config.training import Adam
 from trainables.config.trial import ProbeConfig, TaskConfig, Throughput
 from trainables.data.shards import Shard
 from trainables.data.table import Table
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.probe import process as probe_process
 from trainables.probe.model import Subject
 from trainables.probe.probe import _ask
-from trainables.probe.process import MemoryRequest, Needed, longest_row, looked_at
+from trainables.probe.process import MemoryNeed, MemoryRequest, longest_row, looked_at
 from trainables.process import memory
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks.base import Task
@@ -70,12 +70,12 @@ def _one_thread() -> Any:
 
 def probed(folder: Path, **settings: Any) -> tuple[list[Report], TrialResult]:
     config = ProbeConfig(**{"task": DIGITS, **settings})
-    *reports, result = run_trial("probe", config, place(folder))
+    *reports, result = run_trial("probe", config, worker(folder))
     assert isinstance(result, TrialResult)
     return [report for report in reports if isinstance(report, Report)], result
 
 
-def measured(folder: Path, task: TaskConfig, micro_batch_size: int, limit: int) -> Needed:
+def measured(folder: Path, task: TaskConfig, micro_batch_size: int, limit: int) -> MemoryNeed:
     """Steps in a process that counts only what it holds itself."""
     request = MemoryRequest(
         config=ProbeConfig(task=task, optimizer=Adam()),
@@ -86,7 +86,7 @@ def measured(folder: Path, task: TaskConfig, micro_batch_size: int, limit: int) 
         capacity_bytes=limit,
         resident_bytes=0,
     )
-    return Needed.model_validate_json(_ask(request, place(folder)))
+    return MemoryNeed.model_validate_json(_ask(request, worker(folder)))
 
 
 def check_that_a_training_fits(folder: Path, task: TaskConfig, micro_batch_size: int, limit: int) -> None:
@@ -193,7 +193,7 @@ def test_a_precision_that_the_device_lacks_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", [Trimmed(), Shortened()], ids=["items", "pixels"])
 def test_the_longest_row_is_the_one_that_most_is_computed_of(tmp_path: Path, task: Task) -> None:
-    here: Place = place(tmp_path)
+    here: WorkerContext = worker(tmp_path)
     table = open_data(task, here.cache).train
     row, looked = longest_row(task.build_model(), task, table, here, ProbeConfig(task=DIGITS))
     assert row is not None
@@ -203,7 +203,7 @@ def test_the_longest_row_is_the_one_that_most_is_computed_of(tmp_path: Path, tas
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_where_all_rows_are_alike_none_is_the_longest(tmp_path: Path, precision: str) -> None:
-    here, task = place(tmp_path), DigitsCnn(channels=4)
+    here, task = worker(tmp_path), DigitsCnn(channels=4)
     config = ProbeConfig.model_validate({"task": DIGITS, "precision": precision})
     assert longest_row(task.build_model(), task, open_data(task, here.cache).train, here, config)[0] is None
 
@@ -215,7 +215,7 @@ def test_one_long_row_among_thousands_is_found(tmp_path: Path, monkeypatch: pyte
     labels[2718] = 9
     table = Table({"image": torch.rand(4000, 1, 8, 8), "label": labels})
     task = Shortened()
-    row, looked = longest_row(task.build_model(), task, table, place(tmp_path), ProbeConfig(task=DIGITS))
+    row, looked = longest_row(task.build_model(), task, table, worker(tmp_path), ProbeConfig(task=DIGITS))
     assert (row, looked) == (2718, 4000)
 
 
@@ -231,7 +231,7 @@ def test_a_step_is_timed_at_every_size_as_a_training_with_this_batch_takes_it(tm
     """Prepared for the largest size, it would divide all gradients once more at the others."""
 
     def kernels(prepared_for: int) -> list[str]:
-        here, config = place(tmp_path), ProbeConfig(task=DIGITS)
+        here, config = worker(tmp_path), ProbeConfig(task=DIGITS)
         subject = Subject.build(config, here, training(prepared_for))
         with Kernels() as seen:
             subject.take_steps(Shard(subject.data.train.n_rows), 4, 4, 2)

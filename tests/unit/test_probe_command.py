@@ -19,8 +19,8 @@ from orchestrator.recording.mlflow.run_record import run_name
 from orchestrator.report.export import to_csv, to_json, to_parquet
 from orchestrator.report.probe_table import print_probes, probes_as_json
 from orchestrator.report.terminal import print_comparison
-from orchestrator.running.resources import Need, Node, Shape, need_of
-from orchestrator.running.searcher import choose
+from orchestrator.running.resources import ClusterNode, Need, Shape, need_of
+from orchestrator.running.searcher import next_to_admit
 from orchestrator.sweep.labels import describe
 from orchestrator.sweep.spec import Objective
 from tests.training_samples import training
@@ -241,11 +241,11 @@ def test_a_probe_has_its_name_and_its_words() -> None:
 
 def test_nothing_runs_beside_a_probe_of_cpus_and_on_gpus_it_has_its_own() -> None:
     config = ProbeConfig(task=TASK, num_workers=2)
-    cpus = [Node(8, 0), Node(8, 0)]
+    cpus = [ClusterNode(8, 0), ClusterNode(8, 0)]
     probe = need_of(config, cpus, 1)
     assert probe.alone
     baseline = need_of(BaselineConfig(task=TASK, training=training()), cpus, 1)
-    assert choose([probe], [baseline], None, cpus) == -1
-    assert choose([baseline], [probe], None, cpus) == -1
-    assert choose([baseline, probe], [], probe.workers, cpus) == 1
-    assert need_of(config, [Node(8, 2)], 1) == Need(Shape(2, 1, 1), Shape(2, 1, 1))
+    assert next_to_admit([probe], [baseline], None, cpus) == -1
+    assert next_to_admit([baseline], [probe], None, cpus) == -1
+    assert next_to_admit([baseline, probe], [], probe.workers, cpus) == 1
+    assert need_of(config, [ClusterNode(8, 2)], 1) == Need(Shape(2, 1, 1), Shape(2, 1, 1))

@@ -6,12 +6,12 @@ import pytest
 
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.table import make_table
-from orchestrator.report.plots.rates import FAILED, STOPPED, rate_plots
+from orchestrator.report.plots.rates import FAILED_MARK, STOPPED, rate_plots
 from tests.sample_sweep import sample_plan, sample_results
 from trainables.results import Status
 
 
-@pytest.mark.parametrize(("status", "mark"), [(Status.STOPPED_EARLY, STOPPED), (Status.DIVERGED, FAILED)])
+@pytest.mark.parametrize(("status", "mark"), [(Status.STOPPED_EARLY, STOPPED), (Status.DIVERGED, FAILED_MARK)])
 def test_a_rate_without_a_figure_says_why(status: Status, mark: str) -> None:
     plan = sample_plan()
     lost = plan.trials[0].config.training

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.machine import ray_folder as module
-from orchestrator.machine.ray_folder import NoFolderError, places, ray_folder
+from orchestrator.machine.ray_folder import NoFolderError, folder_candidates, ray_folder
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_long_tmpdir_is_passed_over_for_a_short_folder(own: pytest.MonkeyPatch
     long = tmp_path / ("job_scratch_" * 8)
     long.mkdir()
     own.setenv("TMPDIR", str(long))
-    assert places()[0] == str(long)
+    assert folder_candidates()[0] == str(long)
     with ray_folder() as path:
         assert not path.startswith(str(long))
     assert list(long.iterdir()) == []

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from orchestrator.running import resources
 from orchestrator.running.resources import (
+    ClusterNode,
     NeverFitsError,
-    Node,
     Shape,
-    check,
+    check_fits,
     check_precision,
     eligible,
     fits,
@@ -27,12 +27,12 @@ from orchestrator.running.resources import (
 from orchestrator.running.resources import side_by_side as count
 from orchestrator.sweep.spec import Resources
 from trainables.config.training import Budget, Training
-from trainables.config.trial import BaselineConfig, Device, Measure, ProbeConfig, TaskConfig, VariantConfig
+from trainables.config.trial import BaselineConfig, Device, MeasureSettings, ProbeConfig, TaskConfig, VariantConfig
 
 TASK = TaskConfig(name="digits_cnn", data="d", code="c")
-LAPTOP = (Node(2, 0),)
-TWO_NODES = (Node(4, 0), Node(8, 0))
-GPU_BOX = (Node(16, 4),)
+LAPTOP = (ClusterNode(2, 0),)
+TWO_NODES = (ClusterNode(4, 0), ClusterNode(8, 0))
+GPU_BOX = (ClusterNode(16, 4),)
 
 
 def baseline(num_workers: int = 1) -> BaselineConfig:
@@ -47,7 +47,9 @@ def baseline(num_workers: int = 1) -> BaselineConfig:
 
 
 def variant(device: Device = "auto") -> VariantConfig:
-    return VariantConfig(task=TASK, parent="p", training=baseline().training, chain=(), measure=Measure(device=device))
+    return VariantConfig(
+        task=TASK, parent="p", training=baseline().training, chain=(), measure=MeasureSettings(device=device)
+    )
 
 
 def test_a_baseline_claims_what_its_workers_reserve() -> None:
@@ -78,18 +80,18 @@ def test_a_variant_measured_on_a_gpu_claims_that_gpu() -> None:
 
 
 shapes = st.builds(Shape, st.integers(1, 4), st.integers(1, 4), st.integers(0, 2))
-clusters = st.lists(st.builds(Node, st.integers(0, 8), st.integers(0, 4)), max_size=4)
+clusters = st.lists(st.builds(ClusterNode, st.integers(0, 8), st.integers(0, 4)), max_size=4)
 
 
 @given(st.lists(shapes, max_size=6), clusters)
-def test_what_fits_never_exceeds_the_cluster(wanted: Sequence[Shape], nodes: Sequence[Node]) -> None:
+def test_what_fits_never_exceeds_the_cluster(wanted: Sequence[Shape], nodes: Sequence[ClusterNode]) -> None:
     if fits(wanted, nodes):
         assert sum(shape.num_workers * shape.cpus for shape in wanted) <= sum(node.cpus for node in nodes)
         assert sum(shape.num_workers * shape.gpus for shape in wanted) <= sum(node.gpus for node in nodes)
 
 
 @given(shapes, clusters)
-def test_as_many_fit_side_by_side_as_are_counted_and_not_one_more(shape: Shape, nodes: Sequence[Node]) -> None:
+def test_as_many_fit_side_by_side_as_are_counted_and_not_one_more(shape: Shape, nodes: Sequence[ClusterNode]) -> None:
     number = count(shape, nodes)
     assert fits([shape] * number, nodes)
     assert not fits([shape] * (number + 1), nodes)
@@ -111,10 +113,12 @@ def test_the_number_of_gangs_follows_the_cluster() -> None:
         (Shape(1, 4, 0), LAPTOP, "cpus_per_worker"),
     ],
 )
-def test_a_trial_that_never_fits_is_refused_with_the_way_out(shape: Shape, nodes: Sequence[Node], way_out: str) -> None:
+def test_a_trial_that_never_fits_is_refused_with_the_way_out(
+    shape: Shape, nodes: Sequence[ClusterNode], way_out: str
+) -> None:
     with pytest.raises(NeverFitsError, match=way_out):
-        check([("good", Shape(1, 1, 0)), ("bad", shape)], nodes)
-    check([("good", Shape(1, 1, 0))], nodes)
+        check_fits([("good", Shape(1, 1, 0)), ("bad", shape)], nodes)
+    check_fits([("good", Shape(1, 1, 0))], nodes)
 
 
 def test_float16_without_a_gpu_is_refused_before_anything_runs() -> None:
@@ -126,9 +130,9 @@ def test_float16_without_a_gpu_is_refused_before_anything_runs() -> None:
 
 
 MIXED = (
-    Node(8, 1, frozenset({"L4"}), frozenset({("zone", "a")})),
-    Node(8, 4, frozenset({"A100"}), frozenset({("zone", "b"), ("kind", "spot")})),
-    Node(16, 0, labels=frozenset({("zone", "b")})),
+    ClusterNode(8, 1, frozenset({"L4"}), frozenset({("zone", "a")})),
+    ClusterNode(8, 4, frozenset({"A100"}), frozenset({("zone", "b"), ("kind", "spot")})),
+    ClusterNode(16, 0, labels=frozenset({("zone", "b")})),
 )
 
 
@@ -172,12 +176,21 @@ def grows(most: int, **kinds: tuple[int, dict[str, int]]) -> dict[str, Any]:
 
 def test_the_nodes_an_autoscaler_may_start_count_as_there() -> None:
     head, big, small = (0, {"CPU": 0}), {"CPU": 8, "GPU": 1}, {"CPU": 4}
-    assert future_nodes(grows(4, head=head, gpu=(3, big))) == (Node(0, 0), Node(8, 1), Node(8, 1), Node(8, 1))
-    assert future_nodes(grows(2, head=head, gpu=(3, big))) == (Node(0, 0), Node(8, 1), Node(8, 1))
+    assert future_nodes(grows(4, head=head, gpu=(3, big))) == (
+        ClusterNode(0, 0),
+        ClusterNode(8, 1),
+        ClusterNode(8, 1),
+        ClusterNode(8, 1),
+    )
+    assert future_nodes(grows(2, head=head, gpu=(3, big))) == (ClusterNode(0, 0), ClusterNode(8, 1), ClusterNode(8, 1))
     both = future_nodes(grows(3, head=head, small=(3, small), gpu=(1, big)))
-    assert both == (Node(0, 0), Node(8, 1), Node(4, 0), Node(4, 0)), "the limit is for all types together"
-    assert future_nodes(grows(0, head=head)) == (Node(0, 0),)
-    assert future_nodes(grows(2, head=(2, {"CPU": 2}))) == (Node(2, 0),) * 3, "the head's type may have workers too"
+    assert both == (ClusterNode(0, 0), ClusterNode(8, 1), ClusterNode(4, 0), ClusterNode(4, 0)), (
+        "the limit is for all types together"
+    )
+    assert future_nodes(grows(0, head=head)) == (ClusterNode(0, 0),)
+    assert future_nodes(grows(2, head=(2, {"CPU": 2}))) == (ClusterNode(2, 0),) * 3, (
+        "the head's type may have workers too"
+    )
     assert future_nodes(grows(4, head=head, own=(3, {}))) == (), "of one's own machines the file says nothing"
 
 
@@ -189,4 +202,4 @@ def test_only_a_file_of_ray_up_tells_how_a_cluster_grows(tmp_path: Path, monkeyp
         file.write_text(content)
         assert growth_of_head() is None
     file.write_text(yaml.safe_dump(grows(4, head=(0, {"CPU": 0}))))
-    assert future_nodes(growth_of_head() or {}) == (Node(0, 0),)
+    assert future_nodes(growth_of_head() or {}) == (ClusterNode(0, 0),)

@@ -15,9 +15,9 @@ import torch
 import torch.distributed as dist
 from scripted import result_of, scripted
 
-from orchestrator.running.failures import End, Loss, decide
+from orchestrator.running.failures import End, GroupFailure, decide_after_failure
 from trainables.data.sources import DataError
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.results import Report, TrialResult
 from trainables.storage import Storage, StorageError
 from trainables.training.micro_batch_fallback import SmallerNextError
@@ -44,22 +44,22 @@ def reading(step: int) -> Report:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(Storage(str(tmp_path)), tmp_path)
+def worker(tmp_path: Path) -> WorkerContext:
+    return WorkerContext(Storage(str(tmp_path)), tmp_path)
 
 
-def runner_of(trial: Callable[[Place], Iterator[Any]], place: Place) -> Runner:
-    return Runner(lambda name, config, place: trial(place), place)
+def runner_of(trial: Callable[[WorkerContext], Iterator[Any]], worker: WorkerContext) -> Runner:
+    return Runner(lambda name, config, worker: trial(worker), worker)
 
 
 def answers(runner: Runner, *commands: Start | Advance) -> list[Answer]:
     return [runner.obey(command) for command in commands]
 
 
-def test_a_trial_runs_only_as_far_as_it_is_told(place: Place) -> None:
+def test_a_trial_runs_only_as_far_as_it_is_told(worker: WorkerContext) -> None:
     log = []
 
-    def trial(place: Place) -> Iterator[Any]:
+    def trial(worker: WorkerContext) -> Iterator[Any]:
         for step in (1, 2):
             log.append(step)
             yield reading(step)
@@ -67,7 +67,7 @@ def test_a_trial_runs_only_as_far_as_it_is_told(place: Place) -> None:
         yield result_of(TRIAL, 0.5)
         log.append("tidy")
 
-    runner = runner_of(trial, place)
+    runner = runner_of(trial, worker)
     assert isinstance(runner.obey(START), Reading)
     assert log == [1]
     runner.obey(Advance())
@@ -78,25 +78,25 @@ def test_a_trial_runs_only_as_far_as_it_is_told(place: Place) -> None:
     assert log == [1, 2, "result", "tidy"]
 
 
-def test_a_stopped_trial_is_closed_when_the_next_one_starts(place: Place) -> None:
+def test_a_stopped_trial_is_closed_when_the_next_one_starts(worker: WorkerContext) -> None:
     log = []
 
-    def trial(place: Place) -> Iterator[Any]:
+    def trial(worker: WorkerContext) -> Iterator[Any]:
         try:
             yield reading(1)
             log.append("went on")
         finally:
             log.append("closed")
 
-    runner = runner_of(trial, place)
+    runner = runner_of(trial, worker)
     runner.obey(START)
     assert log == []
     runner.obey(START)
     assert log == ["closed"]
 
 
-def raises(error: BaseException) -> Callable[[Place], Iterator[Any]]:
-    def trial(place: Place) -> Iterator[Any]:
+def raises(error: BaseException) -> Callable[[WorkerContext], Iterator[Any]]:
+    def trial(worker: WorkerContext) -> Iterator[Any]:
         yield reading(1)
         raise error
 
@@ -104,23 +104,23 @@ def raises(error: BaseException) -> Callable[[Place], Iterator[Any]]:
 
 
 def test_a_process_that_cannot_be_cleaned_is_the_failure_of_the_trial_that_was_to_begin(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the working directory is gone: were it nobody's failure, the trial would be tried without end."""
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
-    runner = runner_of(lambda _: iter([reading(1)]), place)
+    runner = runner_of(lambda _: iter([reading(1)]), worker)
     os.chdir(tmp_path)
     (tmp_path / "gone").rmdir()
     answer = runner.obey(START)
     assert isinstance(answer, Raised)
     assert answer.failure.trial == TRIAL.id
-    assert isinstance(decide(TRIAL.id, Loss((answer.failure,)), 0), End)
+    assert isinstance(decide_after_failure(TRIAL.id, GroupFailure((answer.failure,)), 0), End)
 
 
 @pytest.mark.parametrize("error", [ValueError("no\ngood"), SystemExit(3), KeyboardInterrupt(), StopIteration("odd")])
-def test_whatever_a_trial_raises_is_an_answer(place: Place, error: BaseException) -> None:
-    runner = runner_of(raises(error), place)
+def test_whatever_a_trial_raises_is_an_answer(worker: WorkerContext, error: BaseException) -> None:
+    runner = runner_of(raises(error), worker)
     _, answer = answers(runner, START, Advance())
     assert isinstance(answer, Raised)
     assert answer.failure.trial == TRIAL.id
@@ -129,17 +129,17 @@ def test_whatever_a_trial_raises_is_an_answer(place: Place, error: BaseException
     assert isinstance(runner.obey(START), Reading)  # the next one runs
 
 
-def test_no_password_of_an_address_is_told(place: Place) -> None:
+def test_no_password_of_an_address_is_told(worker: WorkerContext) -> None:
     error = OSError("s3://key:hunter2@bucket/data cannot be reached")
-    _, answer = answers(runner_of(raises(error), place), START, Advance())
+    _, answer = answers(runner_of(raises(error), worker), START, Advance())
     assert isinstance(answer, Raised)
     assert answer.failure.error.startswith("OSError: s3://bucket/data cannot be reached (test_runner.py, line ")
     assert "hunter2" not in answer.failure.traceback
 
 
 @pytest.mark.parametrize("rest", [[], [reading(1)], ["nonsense"]])
-def test_a_trial_must_end_with_its_result(place: Place, rest: list[Any]) -> None:
-    runner = runner_of(lambda place: iter(rest), place)
+def test_a_trial_must_end_with_its_result(worker: WorkerContext, rest: list[Any]) -> None:
+    runner = runner_of(lambda worker: iter(rest), worker)
     answer = runner.obey(START)
     if isinstance(answer, Reading):
         answer = runner.obey(Advance())
@@ -147,40 +147,40 @@ def test_a_trial_must_end_with_its_result(place: Place, rest: list[Any]) -> None
     assert "without a result" in answer.failure.error
 
 
-def test_telling_a_worker_to_go_on_with_nothing_is_an_error(place: Place) -> None:
-    runner = runner_of(lambda place: iter([result_of(TRIAL, 0.5)]), place)
+def test_telling_a_worker_to_go_on_with_nothing_is_an_error(worker: WorkerContext) -> None:
+    runner = runner_of(lambda worker: iter([result_of(TRIAL, 0.5)]), worker)
     assert isinstance(runner.obey(Advance()), Raised)
     assert isinstance(runner.obey(START), Finished)
     assert isinstance(runner.obey(Advance()), Raised)
 
 
 @pytest.mark.parametrize("how", ["stopped", "raised", "finished"])
-def test_nothing_of_a_trial_outlives_it(place: Place, how: str) -> None:
+def test_nothing_of_a_trial_outlives_it(worker: WorkerContext, how: str) -> None:
     models: list[weakref.ref[torch.nn.Module]] = []
 
-    def trial(place: Place) -> Iterator[Any]:
+    def trial(worker: WorkerContext) -> Iterator[Any]:
         model = torch.nn.Linear(2, 2)
         models.append(weakref.ref(model))
         if how == "raised":
             raise RuntimeError("a traceback keeps its frames alive", model)
         yield result_of(TRIAL, 0.5) if how == "finished" else reading(1)
 
-    runner = runner_of(trial, place)
+    runner = runner_of(trial, worker)
     runner.obey(START)
     runner.let_go()
     gc.collect()
     assert models[0]() is None
 
 
-def test_what_torch_keeps_of_every_trial_is_looked_through_once(place: Place) -> None:
+def test_what_torch_keeps_of_every_trial_is_looked_through_once(worker: WorkerContext) -> None:
     """The objects that a collection goes through do not grow with the trials: an export leaves hundreds for good."""
     kept = []
 
-    def trial(place: Place) -> Iterator[Any]:
+    def trial(worker: WorkerContext) -> Iterator[Any]:
         kept.append([[number] for number in range(10_000)])
         yield result_of(TRIAL, 0.5)
 
-    runner, seen = runner_of(trial, place), []
+    runner, seen = runner_of(trial, worker), []
     for _ in range(4):
         runner.obey(START)
         seen.append(len(gc.get_objects()))
@@ -199,16 +199,16 @@ def test_a_worker_asks_to_be_renewed_when_it_has_grown_and_for_less_than_one_tri
     assert not any(steady.after_trial(8 << 30) for _ in range(500))
 
 
-def test_settings_and_seeds_are_put_back_before_each_trial(place: Place) -> None:
+def test_settings_and_seeds_are_put_back_before_each_trial(worker: WorkerContext) -> None:
     drawn = []
 
-    def trial(place: Place) -> Iterator[Any]:
+    def trial(worker: WorkerContext) -> Iterator[Any]:
         drawn.append((torch.rand(1).item(), torch.get_default_dtype(), torch.is_grad_enabled()))
         torch.set_default_dtype(torch.float64)
         torch.set_grad_enabled(False)
         yield result_of(TRIAL, 0.5)
 
-    runner = runner_of(trial, place)
+    runner = runner_of(trial, worker)
     answers(runner, START, START)
     runner._snapshot.restore()
     assert drawn[0] == drawn[1]
@@ -216,7 +216,7 @@ def test_settings_and_seeds_are_put_back_before_each_trial(place: Place) -> None
 
 
 def test_what_a_users_module_sets_while_it_is_imported_holds_for_every_trial(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sets_things.py").write_text(
         "import os, torch\ntorch.set_default_dtype(torch.float64)\nos.environ['SET_BY_IT'] = '1'\n"
@@ -224,12 +224,12 @@ def test_what_a_users_module_sets_while_it_is_imported_holds_for_every_trial(
     monkeypatch.syspath_prepend(tmp_path)
     found = []
 
-    def trial(place: Place) -> Iterator[Any]:
+    def trial(worker: WorkerContext) -> Iterator[Any]:
         found.append((torch.get_default_dtype(), os.environ["SET_BY_IT"]))
         torch.set_default_dtype(torch.float16)
         yield result_of(TRIAL, 0.5)
 
-    runner = runner_of(trial, place)
+    runner = runner_of(trial, worker)
     task = TRIAL.config.task.model_copy(update={"name": "sets_things:Task"})
     start = Start(trial=TRIAL.id, config=TRIAL.config.model_copy(update={"task": task}))
     answers(runner, start, start)
@@ -272,13 +272,13 @@ def test_memory_that_is_really_not_there_is_recognised() -> None:
     assert cause_of(caught.value, 1) == "out_of_memory"
 
 
-def test_only_a_sound_process_that_nobody_waits_for_goes_on(place: Place) -> None:
-    two = Place(place.storage, place.cache, num_workers=2)
+def test_only_a_sound_process_that_nobody_waits_for_goes_on(worker: WorkerContext) -> None:
+    two = WorkerContext(worker.storage, worker.cache, world_size=2)
     for error, expected in ((ValueError(), True), (MemoryError(), False), (RuntimeError("CUDA error"), False)):
-        answer = runner_of(raises(error), place)
+        answer = runner_of(raises(error), worker)
         _, raised = answers(answer, START, Advance())
         assert isinstance(raised, Raised)
-        assert can_go_on(raised.failure, place) is expected
+        assert can_go_on(raised.failure, worker) is expected
         assert not can_go_on(raised.failure, two)
 
 

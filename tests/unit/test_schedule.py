@@ -24,10 +24,10 @@ from orchestrator.sweep.spec import EarlyStopping, Objective
 from trainables.config.batch_schedule import planned_growth
 from trainables.config.batching import examples_in
 from trainables.config.training import Budget, FixedBatch, GrowAt, GrowWithNoise, Training
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.results import Report
 from trainables.storage import Storage
-from trainables.training.budget_clock import SecondsPace
+from trainables.training.budget_clock import SecondsClock
 from trainables.worker.ray_worker import WorkerGroupConfig
 
 STOPPING = EarlyStopping(grace_fraction=0.25, reduction_factor=2)
@@ -163,7 +163,7 @@ def test_a_budget_of_seconds_is_spent_at_its_last_reading(evaluations: int, step
     """However long each step takes; and at no other, where all are short and alike."""
     budget = Budget(unit="seconds", amount=10)
     config = trial(0).config.training.model_copy(update={"budget": budget, "evaluations": evaluations})
-    pace = SecondsPace(10, evaluations, Place(Storage("."), Path(), 0, 1, torch.device("cpu")))
+    pace = SecondsClock(10, evaluations, WorkerContext(Storage("."), Path(), 0, 1, torch.device("cpu")))
     taken, step, readings = 0.0, 0, list[float]()
     while not pace.is_over(len(readings)):
         while (block := pace.next_block(len(readings), step, taken)).steps:

@@ -21,7 +21,7 @@ from torch import nn
 
 from orchestrator.analysis.plan_file import TableError, load_plan, save_plan, stored_plan
 from orchestrator.analysis.result_file import load_result, save_result
-from orchestrator.analysis.table import load
+from orchestrator.analysis.table import load_table
 from orchestrator.running.ledger import Ledger
 from orchestrator.wording.caveats import progress
 from tests.training_samples import Regression, bits, build, differing, place
@@ -172,7 +172,7 @@ def test_a_trial_whose_result_or_model_is_damaged_is_named_and_run_again(
     storage: Storage, name: str, damage: Callable[[bytes], bytes]
 ) -> None:
     storage.write(name, damage(storage.read(name)))
-    compared = load(storage, "scripted")
+    compared = load_table(storage, "scripted")
     assert [row.status for row in compared.rows] == ["waiting", "completed"]
     (sentence,) = progress(compared)
     assert sentence.startswith(f"{storage.path(name)} is damaged: ")
@@ -193,7 +193,7 @@ def test_a_trial_whose_result_or_model_is_damaged_is_named_and_run_again(
 
 def test_a_model_that_somebody_has_removed_takes_no_result_away(storage: Storage) -> None:
     storage.remove(MODEL)
-    assert [row.status for row in load(storage, "scripted").rows] == ["completed", "completed"]
+    assert [row.status for row in load_table(storage, "scripted").rows] == ["completed", "completed"]
 
 
 def test_a_plan_that_is_damaged_or_gone_is_told_with_the_way_out(storage: Storage) -> None:

@@ -19,22 +19,22 @@ from scripted import Told, pending, result_of, scripted, sweep_of
 from orchestrator.running import searcher
 from orchestrator.running.gang import Assignment
 from orchestrator.running.ledger import Ledger
-from orchestrator.running.resources import Need, Node, fits, need_of
-from orchestrator.running.searcher import Admission, choose
+from orchestrator.running.resources import ClusterNode, Need, fits, need_of
+from orchestrator.running.searcher import Admission, next_to_admit
 from orchestrator.sweep.plan import Plan, Stage
 from trainables.config.trial import BaselineConfig, trial_id
 from trainables.results import Status
 from trainables.storage import Storage
 from trainables.worker.ray_worker import WorkerGroupConfig
 
-LAPTOP = (Node(2, 0),)
+LAPTOP = (ClusterNode(2, 0),)
 
 
 class Play:
     """Stands in for Tune: asks for trials, and ends them as it is told."""
 
     def __init__(
-        self, plan: Plan, folder: Path, nodes: tuple[Node, ...] = LAPTOP, at_a_time: int | None = None
+        self, plan: Plan, folder: Path, nodes: tuple[ClusterNode, ...] = LAPTOP, at_a_time: int | None = None
     ) -> None:
         self.ledger = Ledger(plan, Storage(str(folder)), Told())
         self.ledger.load()
@@ -78,7 +78,7 @@ def test_as_many_trials_run_as_the_cluster_has_room_for(tmp_path: Path) -> None:
 
 
 def test_no_more_trials_run_at_a_time_than_the_sweep_allows(tmp_path: Path) -> None:
-    play = Play(sweep_of(*(scripted(seed) for seed in range(4))), tmp_path, (Node(8, 0),), at_a_time=2)
+    play = Play(sweep_of(*(scripted(seed) for seed in range(4))), tmp_path, (ClusterNode(8, 0),), at_a_time=2)
     assert [play.admit() for _ in range(3)] == [True, True, False]
     play.end("tune-1")
     assert [play.admit() for _ in range(2)] == [True, False]
@@ -86,7 +86,7 @@ def test_no_more_trials_run_at_a_time_than_the_sweep_allows(tmp_path: Path) -> N
 
 def test_trials_of_one_shape_come_together(tmp_path: Path) -> None:
     trials = [scripted(seed, num_workers=1 + seed % 2) for seed in range(6)]
-    play = Play(sweep_of(*trials), tmp_path, (Node(1, 0), Node(1, 0)))
+    play = Play(sweep_of(*trials), tmp_path, (ClusterNode(1, 0), ClusterNode(1, 0)))
     while play.admit() or play.running:
         if play.running:
             play.end(next(iter(play.running)))
@@ -96,7 +96,7 @@ def test_trials_of_one_shape_come_together(tmp_path: Path) -> None:
 
 
 def test_the_gang_is_told_how_many_workers_the_trial_wants(tmp_path: Path) -> None:
-    play = Play(sweep_of(scripted(num_workers=2), cpus_per_worker=3), tmp_path, (Node(8, 2),))
+    play = Play(sweep_of(scripted(num_workers=2), cpus_per_worker=3), tmp_path, (ClusterNode(8, 2),))
     assert play.admit()
     group = play.running["tune-0"].group
     assert (group.num_workers, group.cpus_per_worker, group.gpus_per_worker) == (2, 3, 1)
@@ -133,10 +133,10 @@ def test_the_end_comes_at_once_when_everything_was_there(tmp_path: Path) -> None
 def test_a_confirmation_has_the_one_node_to_itself(tmp_path: Path) -> None:
     """What is timed there is the verdict."""
     trials = [replace(scripted(seed), stage=Stage.CONFIRMATION) for seed in range(2)]
-    play = Play(sweep_of(*trials), tmp_path, (Node(4, 0),))
+    play = Play(sweep_of(*trials), tmp_path, (ClusterNode(4, 0),))
     assert play.admit()
     assert not play.admit()
-    several = Play(sweep_of(*trials), tmp_path, (Node(4, 0), Node(4, 0)))
+    several = Play(sweep_of(*trials), tmp_path, (ClusterNode(4, 0), ClusterNode(4, 0)))
     assert several.admit()
     assert several.admit()
 
@@ -146,7 +146,7 @@ def test_every_trial_runs_once_and_never_more_at_a_time_than_fit(seed: int) -> N
     draw = random.Random(seed)  # noqa: S311 - not for secrets
     trials = [scripted(i, num_workers=draw.choice([1, 1, 2])) for i in range(draw.randrange(1, 7))]
     waiting = [pending(draw.sample(trials, draw.randrange(1, len(trials) + 1)), chain_length=n) for n in range(2)]
-    nodes = tuple(Node(draw.randrange(2, 5), 0) for _ in range(draw.randrange(1, 3)))
+    nodes = tuple(ClusterNode(draw.randrange(2, 5), 0) for _ in range(draw.randrange(1, 3)))
     endings = [Status.COMPLETED, Status.COMPLETED, Status.FAILED, Status.STOPPED_EARLY]
     with tempfile.TemporaryDirectory() as folder:
         play = Play(sweep_of(*trials, pending=waiting), Path(folder), nodes)
@@ -181,12 +181,12 @@ def test_what_a_trial_wants_is_worked_out_once(tmp_path: Path, monkeypatch: pyte
 
     def watched(waiting: Sequence[Need], *rest: object) -> int:
         looked_at.append(len(waiting))
-        return choose(waiting, *rest)  # type: ignore[arg-type]
+        return next_to_admit(waiting, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(searcher, "need_of", counted)
     monkeypatch.setattr(searcher, "choose", watched)
     trials = [scripted(seed, num_workers=1 + seed % 2) for seed in range(60)]
-    play = Play(sweep_of(*trials), tmp_path, (Node(4, 0),))
+    play = Play(sweep_of(*trials), tmp_path, (ClusterNode(4, 0),))
     while not play.is_finished:
         while play.admit():
             pass
@@ -201,10 +201,14 @@ def test_what_a_trial_wants_is_worked_out_once(tmp_path: Path, monkeypatch: pyte
 def test_what_waits_for_a_node_that_is_gone_keeps_nothing_from_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play = Play(sweep_of(scripted(0, num_workers=4), *map(scripted, range(1, 4))), tmp_path, (Node(2, 0), Node(2, 0)))
+    play = Play(
+        sweep_of(scripted(0, num_workers=4), *map(scripted, range(1, 4))),
+        tmp_path,
+        (ClusterNode(2, 0), ClusterNode(2, 0)),
+    )
     assert play.admit()  # it has all of both nodes
     assert not play.admit()
-    monkeypatch.setattr(searcher, "cluster_nodes", lambda: (Node(2, 0),))
+    monkeypatch.setattr(searcher, "cluster_nodes", lambda: (ClusterNode(2, 0),))
     play.admission.refresh()  # and waits, now that one is gone
     assert play.admit()
     assert play.admit()
@@ -215,7 +219,7 @@ def test_what_waits_for_a_node_that_is_gone_keeps_nothing_from_others(
     assert play.admit()
     play.end(list(play.running)[1])
     assert not play.admission.has_room()  # for the first, which alone is left
-    monkeypatch.setattr(searcher, "cluster_nodes", lambda: (Node(2, 0), Node(2, 0)))
+    monkeypatch.setattr(searcher, "cluster_nodes", lambda: (ClusterNode(2, 0), ClusterNode(2, 0)))
     play.admission.refresh()
     assert play.admission.has_room()
 
@@ -223,8 +227,8 @@ def test_what_waits_for_a_node_that_is_gone_keeps_nothing_from_others(
 def test_a_sweep_that_began_on_gpus_does_not_go_on_without_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play = Play(sweep_of(scripted(0)), tmp_path, (Node(2, 0), Node(2, 1)))
-    monkeypatch.setattr(searcher, "cluster_nodes", lambda: (Node(2, 0),))
+    play = Play(sweep_of(scripted(0)), tmp_path, (ClusterNode(2, 0), ClusterNode(2, 1)))
+    monkeypatch.setattr(searcher, "cluster_nodes", lambda: (ClusterNode(2, 0),))
     play.admission.refresh()
     assert not play.admit()
     assert not play.admission.has_room()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.remote.jobs import JobEnd
-from orchestrator.remote.session import ended_words, exit_code
+from orchestrator.remote.session import exit_code, job_ended_words
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from orchestrator.remote.session import ended_words, exit_code
     ],
 )
 def test_an_end_has_a_code_and_words(end: JobEnd, code: int, words: str) -> None:
-    assert (exit_code(end), ended_words("x", end)) == (code, words)
+    assert (exit_code(end), job_ended_words("x", end)) == (code, words)

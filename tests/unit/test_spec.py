@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.analysis.plan_file import StoredPlan
-from orchestrator.diagnostics.problem import SweepError, join_path, nearest
+from orchestrator.diagnostics.problem import SweepError, closest_name, join_path
 from orchestrator.sweep.metrics import known_metrics, objective_metrics
 from orchestrator.sweep.spec import Goal, Objective, ScaledLearningRate, TopParents
 from orchestrator.sweepfile.load import load_sweep
@@ -15,7 +15,7 @@ from orchestrator.sweepfile.yaml_file import parse_yaml
 from tests.unit.sweep_text import load_text, sweep_text
 from trainables.config.compression import Distill, Int8, Prune
 from trainables.config.training import AdamW, Budget, Constant, Sgd, WarmupCosine
-from trainables.config.trial import Measure
+from trainables.config.trial import MeasureSettings
 from trainables.tasks.catalog import BUILTIN
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -33,7 +33,7 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
     assert axes.gradient_clip_norm == (None,)
     assert sweep.compression is None
     assert sweep.early_stopping is None
-    assert sweep.measure == Measure()
+    assert sweep.measure == MeasureSettings()
     assert load_text(tmp_path, sweep_text()).measure.device == "cpu", "int8 runs nowhere else"
     assert sweep.facts.train_rows == BUILTIN["digits_cnn"].train_rows()
     assert sweep.facts.metrics == {"loss": "min", "accuracy": "max"}
@@ -170,14 +170,14 @@ def test_a_problem_for_scripts(tmp_path: Path) -> None:
 def test_paths_are_written_as_people_write_them() -> None:
     assert join_path(("parameters", "batch_size", "values", 2)) == "parameters.batch_size.values[2]"
     assert join_path(("a b", 0, "c")) == "['a b'][0].c"
-    assert nearest("max_degredation", ["threshold", "max-degradation"]) == "max-degradation"
-    assert nearest("zzz", ["threshold"]) is None
+    assert closest_name("max_degredation", ["threshold", "max-degradation"]) == "max-degradation"
+    assert closest_name("zzz", ["threshold"]) is None
 
 
 def test_metrics_have_a_direction() -> None:
     task_metrics = {"loss": "min", "accuracy": "max", "price_change": "max"}
     assert objective_metrics(task_metrics)["best_val_accuracy"] == "max"
-    metrics = known_metrics(task_metrics, Measure(batch_sizes=(1, 8)))
+    metrics = known_metrics(task_metrics, MeasureSettings(batch_sizes=(1, 8)))
     assert metrics["best_train_accuracy"] == "max"
     assert metrics["latency_p95_ms_batch_8"] == "min"
     assert metrics["val_accuracy_change"] == "max"

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.training_samples import Ragged, Regression, bits, build, place, table, training
+from tests.training_samples import Ragged, Regression, bits, build, table, training, worker
 from trainables.config.training import Adam, AdamW, Constant, Sgd, WarmupCosine
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.training.optimizer import build_optimizer, learning_rate_factor
 from trainables.training.step import OptimizerStep
 
@@ -45,8 +45,8 @@ def full_gradient(task, rows):
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory) -> Place:
-    return place(tmp_path_factory.mktemp("gradients"))
+def here(tmp_path_factory) -> WorkerContext:
+    return worker(tmp_path_factory.mktemp("gradients"))
 
 
 @pytest.mark.parametrize("kind", [Regression, Ragged])

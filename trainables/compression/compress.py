@@ -21,17 +21,17 @@ from trainables.compression.prune import prune
 from trainables.compression.quantize import Quantized, quantize
 from trainables.config.compression import Distill, FineTune, Int8, Prune
 from trainables.config.trial import VariantConfig
-from trainables.distributed.worker_context import CPU, Place
+from trainables.distributed.worker_context import CPU, WorkerContext
 from trainables.error_text import first_line
 from trainables.estimate import Estimate
 from trainables.measure.artifact import ArtifactError, copy_of, export_model, export_program, save_program
 from trainables.measure.client import MeasureError, measure_in_fresh_process
 from trainables.measure.exported_model import resolve_device
 from trainables.measure.latency import is_quiet
-from trainables.measure.measure import CONTROL, Measurement, Request
+from trainables.measure.measure import CONTROL_FIGURE, Measurement, MeasureRequest
 from trainables.outputs import MODEL, WEIGHTS, cpu_name, summary
 from trainables.process.isolation import seed_everything
-from trainables.process.memory import out_of_memory
+from trainables.process.memory import says_out_of_memory
 from trainables.results import Report, Status, TrialResult
 from trainables.seal import DamagedFileError, check_seal, unsealed
 from trainables.storage import remove_checkpoint, step_checkpoint_file, trial_file
@@ -44,11 +44,10 @@ from trainables.training.model_building import complete
 __all__ = ["CompressionError", "compress"]
 
 MOST_CONVERTED = 0.5  # of the parameters' bytes: below it, what int8 did is said
-OUT_OF_MEMORY_WORDS = ("MemoryError", "CUDA out of memory", "std::bad_alloc")  # Python's and torch's types, and C++'s
 
 
 @dataclass
-class Made:
+class CompressedModel:
     """What the chain has made so far: a model, or in the end the program that an 8-bit model is."""
 
     model: nn.Module
@@ -62,7 +61,7 @@ class Made:
 
 
 def compress(
-    trial: str, config: VariantConfig, task: Task, data: TaskData, place: Place
+    trial: str, config: VariantConfig, task: Task, data: TaskData, worker: WorkerContext
 ) -> Iterator[Report | TrialResult]:
     """Compress the parent's model, export it, measure the file: readings as they come, and last the one TrialResult.
 
@@ -70,9 +69,9 @@ def compress(
     results (`failed`, `diverged`, `out_of_memory`); whatever else goes wrong is raised, memory that runs out here
     included. Runs on one worker. Raises ValueError if a method follows int8.
     """
-    check(config, place)
-    context = Context(task, data, config.training, place)
-    made = Made(nn.Identity())
+    check_chain(config, worker)
+    context = Context(task, data, config.training, worker)
+    made = CompressedModel(nn.Identity())
     status, reason, details = Status.COMPLETED, None, None
     metrics: dict[str, Estimate] = {}
     environment = {"precision": config.training.precision, "cpu": cpu_name()}
@@ -85,7 +84,7 @@ def compress(
         measurement = export_and_measure(trial, config, context, parent, made)
         metrics = sizes(parent, made) | measurement.metrics
         environment |= measurement.environment
-        made.warnings += doubts(config, metrics)
+        made.warnings += variant_warnings(config, metrics)
     except Diverged as error:
         status, reason, made.history = Status.DIVERGED, str(error), error.history
     except MeasureError as error:
@@ -106,16 +105,16 @@ def compress(
         warnings=made.warnings,
     )
     for number in range(len(config.chain)):  # only now: a kill before the result was taken must not cost the training
-        remove_checkpoint(place.storage, step_checkpoint_file(trial, number))
+        remove_checkpoint(worker.storage, step_checkpoint_file(trial, number))
 
 
-def check(config: VariantConfig, place: Place) -> None:
+def check_chain(config: VariantConfig, worker: WorkerContext) -> None:
     """Raises ValueError if the chain cannot be followed or the group is not a single worker."""
     for step in config.chain[:-1]:
         if isinstance(step, Int8):
             raise ValueError("int8 must be the last method of a chain: 8-bit weights cannot be pruned or trained")
-    if place.num_workers != 1:
-        raise ValueError(f"a variant is made by one worker, this group has {place.num_workers}")
+    if worker.world_size != 1:
+        raise ValueError(f"a variant is made by one worker, this group has {worker.world_size}")
 
 
 def check_device(config: VariantConfig) -> None:
@@ -126,13 +125,13 @@ def check_device(config: VariantConfig) -> None:
 
 def check_export(config: VariantConfig, context: Context, parent: nn.Module) -> None:
     """Raises ArtifactError if the parent left no exported model because there is none: before anything is trained."""
-    if not context.place.storage.exists(trial_file(config.parent, MODEL)):
+    if not context.worker.storage.exists(trial_file(config.parent, MODEL)):
         export_program(parent, example_inputs(context, parent))
 
 
 def load_parent(config: VariantConfig, context: Context) -> nn.Module:
     """The parent's trained model, on the CPU. Raises CompressionError if its weights are not there or do not fit."""
-    name, storage = trial_file(config.parent, WEIGHTS), context.place.storage
+    name, storage = trial_file(config.parent, WEIGHTS), context.worker.storage
     if not storage.exists(name):
         raise CompressionError(f"the parent {config.parent} has left no weights ({name}); run it again")
     seed_everything(config.training.seed, 0, 0)
@@ -160,7 +159,7 @@ def _made_anew(parent: str, damage: DamagedFileError) -> str:
     )
 
 
-def apply(trial: str, config: VariantConfig, context: Context, made: Made) -> Generator[Report, None, None]:
+def apply(trial: str, config: VariantConfig, context: Context, made: CompressedModel) -> Generator[Report, None, None]:
     """Carry out the chain on `made`; yield the readings of what is trained on the way."""
     for number, step in enumerate(config.chain):
         checkpoint = step_checkpoint_file(trial, number)
@@ -179,12 +178,12 @@ def apply(trial: str, config: VariantConfig, context: Context, made: Made) -> Ge
 
 
 def export_and_measure(
-    trial: str, config: VariantConfig, context: Context, parent: nn.Module, made: Made
+    trial: str, config: VariantConfig, context: Context, parent: nn.Module, made: CompressedModel
 ) -> Measurement:
     """Keep the variant's file in the storage, and measure it beside its parent's, in a process of its own."""
-    place, example = context.place, example_inputs(context, parent)
-    place.cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.cache) as folder:
+    worker, example = context.worker, example_inputs(context, parent)
+    worker.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=worker.cache) as folder:
         model_file, parent_file = (Path(folder) / whose / MODEL for whose in ("variant", "parent"))  # names take bytes
         for file in (model_file, parent_file):
             file.parent.mkdir()
@@ -192,25 +191,25 @@ def export_and_measure(
             export_model(made.model, example, model_file)
         else:
             save_program(made.quantized.program, model_file)
-        place.storage.write(trial_file(trial, MODEL), model_file.read_bytes())
+        worker.storage.write(trial_file(trial, MODEL), model_file.read_bytes())
         parents_own = trial_file(config.parent, MODEL)
-        if place.storage.exists(parents_own):
-            parent_file = place.storage.fetch(parents_own, parent_file)
+        if worker.storage.exists(parents_own):
+            parent_file = worker.storage.fetch(parents_own, parent_file)
             try:
-                check_seal(parent_file, place.storage.display(parents_own))
+                check_seal(parent_file, worker.storage.display(parents_own))
             except DamagedFileError as error:
                 raise CompressionError(_made_anew(config.parent, error)) from error
         else:
             export_model(parent, example, parent_file)
-        if place.device.type == "cuda":
+        if worker.device.type == "cuda":
             torch.cuda.empty_cache()  # the measuring process wants the memory
         return measure_in_fresh_process(
-            Request(
+            MeasureRequest(
                 task=config.task,
                 model=str(model_file),
                 parent=str(parent_file),
                 measure=config.measure,
-                cache=str(place.cache),
+                cache=str(worker.cache),
             )
         )
 
@@ -218,10 +217,10 @@ def export_and_measure(
 def ran_out_of_memory(error: MeasureError) -> bool:
     """Whether the measuring process ended for want of memory: it said so, or the system killed it."""
     told = f"{error}\n{error.details}"  # words are all that is left of an exception of another process
-    return error.killed or any(words in told for words in OUT_OF_MEMORY_WORDS) or out_of_memory(RuntimeError(told))
+    return error.killed or says_out_of_memory(told)
 
 
-def sizes(parent: nn.Module, made: Made) -> dict[str, Estimate]:
+def sizes(parent: nn.Module, made: CompressedModel) -> dict[str, Estimate]:
     """What can only be counted while the model is still a module."""
     if made.quantized is None:
         converted = Estimate.exact(0.0, "nothing was quantised")
@@ -239,7 +238,7 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def doubts(config: VariantConfig, metrics: dict[str, Estimate]) -> tuple[str, ...]:
+def variant_warnings(config: VariantConfig, metrics: dict[str, Estimate]) -> tuple[str, ...]:
     """Warnings: the variant is neither smaller nor, beyond the noise, faster than its parent; int8 is but a part.
 
     Latencies of rounds in which the parent timed against itself was not 1 tell neither.
@@ -248,7 +247,7 @@ def doubts(config: VariantConfig, metrics: dict[str, Estimate]) -> tuple[str, ..
     partly = (f"int8 converted {100 * few:.0f} % of the bytes of the parameters",) if few < MOST_CONVERTED else ()
     size = metrics["artifact_bytes"].value / metrics["reference_artifact_bytes"].value
     ratios = {rows: metrics[f"latency_ratio_batch_{rows}"] for rows in sorted(set(config.measure.batch_sizes))}
-    controls = {rows: metrics.get(f"{CONTROL}_ratio_batch_{rows}") for rows in ratios}
+    controls = {rows: metrics.get(f"{CONTROL_FIGURE}_ratio_batch_{rows}") for rows in ratios}
     off = {rows: control for rows, control in controls.items() if control is not None and not is_quiet(control)}
     known = [ratio for rows, ratio in ratios.items() if rows not in off]
     if not config.chain or size < 1 or any((ratio.high or ratio.value) < 1 for ratio in known):

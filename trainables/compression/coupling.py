@@ -18,14 +18,14 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from trainables.compression.structure import LAYERS
-from trainables.measure.artifact import Inputs
+from trainables.measure.artifact import ModelInputs
 from trainables.measure.plain_outputs import tensors
 
 Together = Callable[[list[int]], list[int]]  # channels of a layer -> these and all that go with them
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChannelChoice:
     """The channels that a layer is to lose, so that a multiple remains, and whether they only go in sets."""
 
     lost: list[int]
@@ -48,7 +48,7 @@ class GluInParts(TorchFunctionMode):
         return value, gate
 
 
-def places(width: int, blocks: int) -> Tensor:
+def block_places(width: int, blocks: int) -> Tensor:
     """The units of `blocks` blocks of equal size, shape [units, blocks]: a place of every block, block by block."""
     return torch.arange(width).view(blocks, width // blocks).T
 
@@ -87,7 +87,7 @@ def multiple(round_to: int, blocks: int, units: Tensor) -> int:
 
 
 @torch.no_grad()
-def outputs_without(model: nn.Module, example: Inputs, graph: Any, group: Any) -> Any:
+def outputs_without(model: nn.Module, example: ModelInputs, graph: Any, group: Any) -> Any:
     """The outputs once nothing reads the channels of a group, which are removed next: what must then come out too.
 
     Works on the weights in place; None if a layer reads them for which this is not known.

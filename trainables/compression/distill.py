@@ -16,7 +16,7 @@ from trainables.config.compression import Distill
 from trainables.process.isolation import seed_everything
 from trainables.results import Report
 from trainables.tasks.base import Batch, Task
-from trainables.training.data_parallel import Objective
+from trainables.training.data_parallel import ItemLosses
 
 
 def distill(
@@ -28,12 +28,12 @@ def distill(
         seed_everything(context.training.seed, 0, 0)
         return context.task.build_model(width=step.width)
 
-    objective = blended(teacher.to(context.place.device).eval(), context.task, step)
+    objective = blended(teacher.to(context.worker.device).eval(), context.task, step)
     training = derive(context, step.budget_fraction, 1.0)
     return (yield from train_on(build, context, training, checkpoint, before, objective))
 
 
-def blended(teacher: nn.Module, task: Task, step: Distill) -> Objective:
+def blended(teacher: nn.Module, task: Task, step: Distill) -> ItemLosses:
     """The student's loss of every item, shape [items]. Raises CompressionError if the two parts count other items."""
 
     def objective(student: nn.Module, batch: Batch) -> Tensor:

@@ -13,15 +13,15 @@ from torch import nn
 from trainables.config.batching import part_of
 from trainables.config.compression import FineTune
 from trainables.config.training import Budget, FixedBatch, Training
-from trainables.distributed.worker_context import Place
-from trainables.measure.artifact import Inputs, copy_of
+from trainables.distributed.worker_context import WorkerContext
+from trainables.measure.artifact import ModelInputs, copy_of
 from trainables.measure.model_inputs import model_inputs
 from trainables.results import Report
 from trainables.tasks.base import Task
 from trainables.tasks.task_data import TaskData
-from trainables.training.data_parallel import Objective
+from trainables.training.data_parallel import ItemLosses
 from trainables.training.errors import Diverged
-from trainables.training.micro_batch_fallback import Fitting
+from trainables.training.micro_batch_fallback import MicroBatchFallback
 
 History = tuple[Report, ...]
 START = Report(step=0, examples=0, seconds=0.0, metrics={})
@@ -34,10 +34,10 @@ class Context:
     task: Task
     data: TaskData
     training: Training  # the parent's
-    place: Place
+    worker: WorkerContext
 
 
-def example_inputs(context: Context, model: nn.Module) -> Inputs:
+def example_inputs(context: Context, model: nn.Module) -> ModelInputs:
     """What `model` is given of two training rows (of one, twice, if there is no other). Raises ArtifactError."""
     rows = context.data.train.gather(np.arange(2) % context.data.train.n_rows)
     return model_inputs(context.task, model, rows)
@@ -67,7 +67,7 @@ def train_on(
     training: Training,
     checkpoint: str,
     before: History,
-    objective: Objective | None = None,
+    objective: ItemLosses | None = None,
 ) -> Generator[Report, None, Trained]:
     """`Fitting.train`, with steps, examples and seconds counted from where the chain's training before it has ended."""
     origin = before[-1] if before else START
@@ -81,7 +81,9 @@ def train_on(
             }
         )
 
-    fitting = Fitting(build, context.task, context.data, training, context.place, checkpoint, objective=objective)
+    fitting = MicroBatchFallback(
+        build, context.task, context.data, training, context.worker, checkpoint, objective=objective
+    )
     with closing(fitting.train()) as readings:
         while True:
             try:

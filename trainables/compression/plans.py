@@ -11,7 +11,7 @@ from trainables.compression.structure import Structure
 
 
 @dataclass(frozen=True)
-class Plan:
+class PruningPlan:
     """What may be pruned: everything but the outputs of `kept`, attention by heads of equal size.
 
     `name` and `left` say what may be, and what is left whole, for a person.
@@ -23,10 +23,10 @@ class Plan:
     heads: dict[nn.Module, int]
 
 
-def plans(structure: Structure) -> Iterator[Plan]:
+def pruning_plans(structure: Structure) -> Iterator[PruningPlan]:
     """The boldest first; each is to be tried when the one before has failed."""
     kept = structure.outputs + structure.feeding_training + structure.recurrent
-    yield Plan("all channels", "nothing", kept, structure.attention_heads)
+    yield PruningPlan("all channels", "nothing", kept, structure.attention_heads)
     if structure.shared:
         kept = kept + structure.shared
         yield _outside("layers that share weights", kept, structure.attention_heads)
@@ -41,8 +41,8 @@ def plans(structure: Structure) -> Iterator[Plan]:
     hidden = set(structure.hidden) - set(kept)
     others = [layer for layer in structure.layers if layer not in hidden]
     if hidden:
-        yield Plan("hidden layers of perceptrons", "all but hidden layers of perceptrons", others, {})
+        yield PruningPlan("hidden layers of perceptrons", "all but hidden layers of perceptrons", others, {})
 
 
-def _outside(left: str, kept: list[nn.Module], heads: dict[nn.Module, int]) -> Plan:
-    return Plan(f"all channels outside {left}", left, kept, heads)
+def _outside(left: str, kept: list[nn.Module], heads: dict[nn.Module, int]) -> PruningPlan:
+    return PruningPlan(f"all channels outside {left}", left, kept, heads)

@@ -17,21 +17,21 @@ import torch
 from torch import Tensor, nn
 
 from trainables.compression.coupling import (
-    Choice,
+    ChannelChoice,
     GluInParts,
+    block_places,
     coupled,
     differ,
     multiple,
     outputs_without,
-    places,
     weakest,
 )
 from trainables.compression.errors import CompressionError
-from trainables.compression.plans import Plan, plans
+from trainables.compression.plans import PruningPlan, pruning_plans
 from trainables.compression.structure import Structure
 from trainables.config.compression import Prune
 from trainables.error_text import kind_and_line
-from trainables.measure.artifact import Inputs, copy_of, two_rows
+from trainables.measure.artifact import ModelInputs, copy_of, two_rows
 from trainables.measure.plain_outputs import tensors
 
 ROOTS = (nn.Linear, nn.modules.conv._ConvNd)
@@ -55,7 +55,7 @@ class Pruned:
     warnings: tuple[str, ...] = ()
 
 
-def prune(model: nn.Module, step: Prune, example: Inputs) -> Pruned:
+def prune(model: nn.Module, step: Prune, example: ModelInputs) -> Pruned:
     """A copy of `model` without `step.ratio` of the channels of each prunable layer, on the CPU. To be fine-tuned.
 
     `example`: the model's inputs, each of shape [rows, ...]. The outputs keep their shape: the layers that feed them
@@ -67,7 +67,7 @@ def prune(model: nn.Module, step: Prune, example: Inputs) -> Pruned:
     example = two_rows(example)
     structure = Structure(model, example)
     reasons: list[tuple[str, str]] = []
-    for plan in plans(structure):
+    for plan in pruning_plans(structure):
         try:
             pruned, cuts = _pruned(model, structure, plan, step, example)
         except CompressionError as error:
@@ -85,7 +85,7 @@ def prune(model: nn.Module, step: Prune, example: Inputs) -> Pruned:
 
 
 def _pruned(
-    model: nn.Module, structure: Structure, plan: Plan, step: Prune, example: Inputs
+    model: nn.Module, structure: Structure, plan: PruningPlan, step: Prune, example: ModelInputs
 ) -> tuple[nn.Module, list[Cut]]:
     names = {module: name for name, module in model.named_modules()}
     pruned = copy_of(model)
@@ -115,7 +115,7 @@ def _check_shares(model: nn.Module, pruned: nn.Module, cuts: list[Cut]) -> None:
 
 
 def _remove_channels(
-    model: nn.Module, step: Prune, example: Inputs, kept: list[nn.Module], heads: dict[nn.Module, int]
+    model: nn.Module, step: Prune, example: ModelInputs, kept: list[nn.Module], heads: dict[nn.Module, int]
 ) -> list[Cut]:
     """Remove the weakest channels of every layer but `kept`. Returns what became of each set of coupled layers.
 
@@ -156,7 +156,7 @@ def _remove_channels(
     return cuts[::-1]  # torch-pruning goes from the outputs to the inputs
 
 
-def _choose(graph: Any, group: Any, scores: Tensor, blocks: int, step: Prune) -> Choice:
+def _choose(graph: Any, group: Any, scores: Tensor, blocks: int, step: Prune) -> ChannelChoice:
     """The weakest channels of a group of layers, those together that only go together."""
 
     def smaller(channels: list[int]) -> Any:
@@ -166,15 +166,15 @@ def _choose(graph: Any, group: Any, scores: Tensor, blocks: int, step: Prune) ->
         return sorted(map(int, smaller(channels)[0].idxs)) if channels else []
 
     width = len(scores)
-    single = places(width, blocks)
+    single = block_places(width, blocks)
     lost, rounded = weakest(scores, single, _ratio(width, step, blocks)), math.lcm(step.round_to, blocks)
     alone = together(lost) == lost
     if not alone:
         if (units := coupled(single, together)) is None:
-            return Choice([], width)
+            return ChannelChoice([], width)
         rounded = multiple(step.round_to, blocks, units)
         lost = weakest(scores, units, _ratio(width, step, rounded))
-    return Choice(lost if lost and graph.check_pruning_group(smaller(lost)) else [], rounded, coupled=not alone)
+    return ChannelChoice(lost if lost and graph.check_pruning_group(smaller(lost)) else [], rounded, coupled=not alone)
 
 
 def _width(graph: Any, group: Any) -> int:
@@ -257,7 +257,7 @@ def _tie_again(model: nn.Module, pruned: nn.Module) -> None:
             setattr(pruned.get_submodule(layer), name, weight)
 
 
-def _check_forward(model: nn.Module, pruned: nn.Module, example: Inputs) -> None:
+def _check_forward(model: nn.Module, pruned: nn.Module, example: ModelInputs) -> None:
     """Run both on one row and on two, and in training mode. Raises if layers do not fit, or an output's shape changed.
 
     In training mode copies are run, for the sake of running statistics; a model that cannot do it itself is let off.

@@ -25,7 +25,7 @@ from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, example_inputs
 from trainables.config.compression import Int8
 from trainables.error_text import kind_and_line
-from trainables.measure.artifact import Inputs, KnownWarnings, copy_of, import_torchao, trace
+from trainables.measure.artifact import KnownWarnings, ModelInputs, copy_of, import_torchao, trace
 from trainables.measure.model_inputs import model_inputs
 from trainables.process.memory import out_of_memory
 
@@ -87,7 +87,7 @@ def parameter_bytes(model: nn.Module) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
-def _dynamic(model: nn.Module, example: Inputs) -> tuple[ExportedProgram, int]:
+def _dynamic(model: nn.Module, example: ModelInputs) -> tuple[ExportedProgram, int]:
     """(program, bytes of the float weights that were converted)."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
     from torchao.utils import unwrap_tensor_subclass
@@ -109,7 +109,7 @@ def _dynamic(model: nn.Module, example: Inputs) -> tuple[ExportedProgram, int]:
     return trace(model, example), converted
 
 
-def _static(model: nn.Module, example: Inputs, calibration: Iterator[Inputs]) -> tuple[ExportedProgram, int]:
+def _static(model: nn.Module, example: ModelInputs, calibration: Iterator[ModelInputs]) -> tuple[ExportedProgram, int]:
     """(program, bytes of the float weights that were converted)."""
     from torch._inductor import config as compiler
 
@@ -167,7 +167,7 @@ def _doubts() -> tuple[str, ...]:
     )
 
 
-def _calibration(count: int, context: Context, model: nn.Module) -> Iterator[Inputs]:
+def _calibration(count: int, context: Context, model: nn.Module) -> Iterator[ModelInputs]:
     """What the model is given of training rows: neither validation nor test data may shape a model."""
     train = context.data.train
     rows = np.random.default_rng(context.training.seed).permutation(train.n_rows)[:count]

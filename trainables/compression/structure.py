@@ -11,7 +11,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from trainables.measure.artifact import ArtifactError, Inputs, copy_of, trace
+from trainables.measure.artifact import ArtifactError, ModelInputs, copy_of, trace
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
@@ -54,7 +54,7 @@ SHAPE_KEEPING = {
 class Structure:
     """Questions about one model, as evaluated or as trained. Raises ArtifactError if torch.export cannot follow it."""
 
-    def __init__(self, model: nn.Module, example: Inputs, training: bool = False) -> None:
+    def __init__(self, model: nn.Module, example: ModelInputs, training: bool = False) -> None:
         self._model, self._example = model, example
         self._program: ExportedProgram = trace(copy_of(model).cpu().train(training), example)
         self._weights = self._program.graph_signature.inputs_to_parameters

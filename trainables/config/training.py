@@ -123,7 +123,7 @@ BatchSchedule = Annotated[FixedBatch | GrowAt | GrowWithNoise, Field(discriminat
 # -- the order of the data --------------------------------------------------------------------------------------------
 
 
-class Stored(FrozenConfig):
+class StoredOrder(FrozenConfig):
     name: Literal["stored"] = "stored"
 
 
@@ -140,7 +140,7 @@ class ShuffledOnce(FrozenConfig):
     name: Literal["shuffled"] = "shuffled"
 
 
-DataOrder = Annotated[Stored | SortedBy | ShuffledOnce, Field(discriminator="name")]
+DataOrder = Annotated[StoredOrder | SortedBy | ShuffledOnce, Field(discriminator="name")]
 
 
 # -- training ---------------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ class Training(FrozenConfig):
     precision: Precision = "float32"
     budget: Budget
     sharding: Sharding = "stripe"
-    data_order: DataOrder = Stored()
+    data_order: DataOrder = StoredOrder()
     batch_schedule: BatchSchedule = FixedBatch()
     sync_every_steps: PositiveInt | None = None  # workers train alone and average their models; None: their gradients
     evaluations: PositiveInt = (

@@ -31,7 +31,7 @@ class TaskConfig(FrozenConfig):
 # -- compression: one class per method, one file per method in trainables/compression ----------------------------------
 
 
-class Measure(FrozenConfig):
+class MeasureSettings(FrozenConfig):
     """How the exported model is measured: on which device, with how many threads, at which batch sizes."""
 
     device: Device = "auto"
@@ -59,7 +59,7 @@ class VariantConfig(FrozenConfig):
     parent: str  # trial id of the baseline
     training: Training  # the parent's: budgets and rates of a chain are fractions of it
     chain: tuple[Compression, ...]
-    measure: Measure = Measure()
+    measure: MeasureSettings = MeasureSettings()
 
 
 class Throughput(FrozenConfig):

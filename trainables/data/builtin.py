@@ -20,13 +20,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trainables.data.digest import clear_away, whole, with_digest
+from trainables.data.digest import clear_away, intact_file, with_digest
 from trainables.data.lock import locked
-from trainables.data.sources import DataError
+from trainables.data.sources import SPLITS, DataError
 
 SCHEME = "builtin://"
-SPLITS = ("train", "validation", "test")
-SUFFIX = ".parquet"
+PARQUET_SUFFIX = ".parquet"
 ROWS = {
     "digits": {"train": 1151, "validation": 287, "test": 359},
     "diabetes": {"train": 283, "validation": 71, "test": 88},
@@ -52,7 +51,7 @@ def parse(source: str) -> tuple[str, str]:
     return dataset, split
 
 
-def fingerprint(source: str) -> str:
+def builtin_fingerprint(source: str) -> str:
     """32 hexadecimal digits for the content of one built-in source. Raises DataError."""
     dataset, split = parse(source)
     return hashlib.sha256(f"{_dataset_fingerprint(dataset)} {split}".encode()).hexdigest()[:32]
@@ -73,10 +72,10 @@ def materialise(source: str, cache_folder: Path) -> Path:
     """The Parquet file of a built-in source in this node's cache, written if it is not there yet. Raises DataError."""
     dataset, split = parse(source)
     folder = cache_folder / "datasets" / f"{dataset}-{_dataset_fingerprint(dataset)}"
-    if (found := whole(folder / split, SUFFIX, cache_folder)) is None:
+    if (found := intact_file(folder / split, PARQUET_SUFFIX, cache_folder)) is None:
         with locked(folder.with_suffix(".lock")):
-            if (found := whole(folder / split, SUFFIX, cache_folder)) is None:
-                clear_away(folder / split, SUFFIX)
+            if (found := intact_file(folder / split, PARQUET_SUFFIX, cache_folder)) is None:
+                clear_away(folder / split, PARQUET_SUFFIX)
                 found = _write(dataset, folder)[split]
     return found
 
@@ -90,7 +89,7 @@ def _write(dataset: str, folder: Path) -> dict[str, Path]:
     partial.mkdir(parents=True)
     folder.mkdir(exist_ok=True)
     for split, table in _WRITERS[dataset]().items():
-        written = partial / f"{split}{SUFFIX}"
+        written = partial / f"{split}{PARQUET_SUFFIX}"
         pq.write_table(table, written)
         paths[split] = with_digest(written, folder / split)
         os.replace(written, paths[split])

@@ -20,14 +20,14 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from trainables.data import builtin
-from trainables.data.digest import clear_away, whole, with_digest
+from trainables.data.digest import clear_away, intact_file, with_digest
 from trainables.data.fingerprint import fingerprint
 from trainables.data.formats import batches, name_of, opened
 from trainables.data.lock import locked
 from trainables.data.sources import DataError, list_files
 from trainables.process.heartbeat import beat
 
-SUFFIX = ".arrow"
+ARROW_SUFFIX = ".arrow"
 FORMAT = 1  # of the mapped files; raise it when something else is written below
 WIDENED: dict[Any, np.dtype[Any]] = {
     np.dtype(np.uint16): np.dtype(np.int32),
@@ -59,10 +59,10 @@ def mapped_file(source: str, cache: Path) -> Path:
         source = str(builtin.materialise(source, cache))
     content = fingerprint(source, cache)
     stem = cache / "tables" / f"{content}-{FORMAT}"
-    if (found := whole(stem, SUFFIX, cache)) is None:
+    if (found := intact_file(stem, ARROW_SUFFIX, cache)) is None:
         with locked(stem.with_suffix(".lock")):
-            if (found := whole(stem, SUFFIX, cache)) is None:
-                clear_away(stem, SUFFIX)
+            if (found := intact_file(stem, ARROW_SUFFIX, cache)) is None:
+                clear_away(stem, ARROW_SUFFIX)
                 found = _convert(source, stem, lambda: fingerprint(source, cache) == content)
     return found
 
@@ -74,7 +74,7 @@ def _convert(source: str, stem: Path, is_unchanged: Callable[[], bool]) -> Path:
     partial.mkdir(parents=True)
     try:
         columns, n_rows = _spool(source, partial)
-        joined = partial / f"_joined{SUFFIX}"  # no data file by its name, should the cache lie below the data
+        joined = partial / f"_joined{ARROW_SUFFIX}"  # no data file by its name, should the cache lie below the data
         _join(columns, n_rows, joined)
         if not is_unchanged():  # the copy is named after what was there before
             raise DataError(f"data {source!r} was changed while it was read; run again when it is complete")

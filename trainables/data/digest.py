@@ -74,7 +74,7 @@ def with_digest(path: Path, stem: Path) -> Path:
     return stem.with_name(f"{stem.name}-{sha256(path)[:DIGITS]}{path.suffix}")
 
 
-def whole(stem: Path, suffix: str, cache: Path) -> Path | None:
+def intact_file(stem: Path, suffix: str, cache: Path) -> Path | None:
     """The file that `with_digest` has named, if there is one and it still holds what its name says."""
     for path in _named(stem, suffix):
         with contextlib.suppress(FileNotFoundError):  # another process has found it damaged

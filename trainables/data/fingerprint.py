@@ -71,7 +71,7 @@ def fingerprint(source: str | Path, cache: Path | None = None) -> str:
     """
     text = str(source)
     if text.startswith(builtin.SCHEME):
-        return builtin.fingerprint(text)
+        return builtin.builtin_fingerprint(text)
     digest = hashlib.sha256()
     is_local = local_path(text) is not None
     for file in list_files(text):

@@ -6,17 +6,17 @@ several, `block` on sorted data gives each of them other labels than the rest.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainables.config.training import DataOrder, ShuffledOnce, SortedBy, Stored
+from trainables.config.training import DataOrder, ShuffledOnce, SortedBy, StoredOrder
+from trainables.data.shards import Rows
 from trainables.data.sources import DataError
 
 if TYPE_CHECKING:
     from trainables.data.table import Table
 
-Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 SHUFFLE_SEED = 0  # the same order in every trial
 
@@ -27,7 +27,7 @@ def row_order(order: DataOrder, table: Table) -> Rows | None:
     Raises DataError when there is no such column, or when its rows are no single numbers.
     """
     match order:
-        case Stored():
+        case StoredOrder():
             return None
         case ShuffledOnce():
             return np.random.default_rng(SHUFFLE_SEED).permutation(table.n_rows)

@@ -14,7 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 from trainables.redact import without_credentials
 
-SUFFIXES = (".parquet", ".pq", ".arrow", ".ipc", ".feather")
+SPLITS = ("train", "validation", "test")
+DATA_SUFFIXES = (".parquet", ".pq", ".arrow", ".ipc", ".feather")
 
 
 class DataError(ValueError):
@@ -34,7 +35,7 @@ class SourceFile:
     mtime_ns: int | None  # None where the filesystem does not tell
 
 
-def resolve(source: str | Path, folder: Path) -> str:
+def absolute_source(source: str | Path, folder: Path) -> str:
     """An absolute path, or the URI as it is. A relative path starts at `folder`: that of the module of the task."""
     text = str(source)
     return text if "://" in text else os.path.abspath(folder / Path(text).expanduser())
@@ -57,7 +58,7 @@ def list_files(source: str) -> list[SourceFile]:
     path = local_path(source)
     files = list(_local(path) if path else _remote(source))
     if not files:
-        raise DataError(f"data {source!r} is a folder without data files; data files end in {', '.join(SUFFIXES)}")
+        raise DataError(f"data {source!r} is a folder without data files; data files end in {', '.join(DATA_SUFFIXES)}")
     for file in files:
         _refuse_partitions(source, file)
     return sorted(files, key=lambda file: file.name)
@@ -161,7 +162,7 @@ def _filesystem(source: str) -> tuple[Any, str]:
 
 
 def _is_data(name: str) -> bool:
-    return name.endswith(SUFFIXES) and not any(part.startswith((".", "_")) for part in name.split("/"))
+    return name.endswith(DATA_SUFFIXES) and not any(part.startswith((".", "_")) for part in name.split("/"))
 
 
 def _refuse_partitions(source: str, file: SourceFile) -> None:

@@ -23,7 +23,7 @@ LOOKED_AT_BYTES, MOST_LOOKED_AT_BYTES = 64 << 20, 4 << 30  # at a time, and in a
 MOST_SHOWN = 5  # columns in a message
 THREADED_BYTES = 1 << 20  # of one gathered column; measured: above, two threads of torch beat numpy's one
 
-Kind = tuple[torch.dtype, tuple[int, ...]]  # of a column: its element type, and the shape of one row
+ColumnKind = tuple[torch.dtype, tuple[int, ...]]  # of a column: its element type, and the shape of one row
 
 
 class Table:
@@ -46,7 +46,7 @@ class Table:
         return cls({field.name: _view(batch.column(index), field) for index, field in enumerate(batch.schema)})
 
     @property
-    def columns(self) -> dict[str, Kind]:
+    def columns(self) -> dict[str, ColumnKind]:
         """Name -> element type and shape of one row."""
         return {name: (column.dtype, tuple(column.shape[1:])) for name, column in self._columns.items()}
 
@@ -116,5 +116,5 @@ def unlike(one: Table, other: Table) -> tuple[str, str]:
     return here, there
 
 
-def _described(name: str, kind: Kind | None) -> str:
+def _described(name: str, kind: ColumnKind | None) -> str:
     return f"{name}: {str(kind[0])[6:]} {list(kind[1])}" if kind else f"no {name}"

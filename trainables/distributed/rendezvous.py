@@ -11,24 +11,24 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 
 T = TypeVar("T")
 
 
-def exchanged(own: T, place: Place) -> list[T]:
+def all_gather_object(own: T, worker: WorkerContext) -> list[T]:
     """What every worker has, by rank; the same list on all."""
-    if place.num_workers == 1:
+    if worker.world_size == 1:
         return [own]
-    if place.device.type == "cuda":
-        torch.cuda.set_device(place.device)  # through it objects travel
-    everyone: list[T | None] = [None] * place.num_workers
+    if worker.device.type == "cuda":
+        torch.cuda.set_device(worker.device)  # through it objects travel
+    everyone: list[T | None] = [None] * worker.world_size
     dist.all_gather_object(everyone, own)
     return [one for one in everyone if one is not None]
 
 
 @contextmanager
-def meeting_place(place: Place) -> Iterator[str]:
+def rendezvous(worker: WorkerContext) -> Iterator[str]:
     """An `init_method` for torch's `init_process_group`, the same on all workers, while all of them are in the context.
 
     On one machine it is a file in the cache that its workers share. Across machines it is a port of the first one's,
@@ -37,12 +37,12 @@ def meeting_place(place: Place) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("", 0))
         own = (socket.gethostname(), _own_address(), listener.getsockname()[1], uuid.uuid4().hex)
-        offers = exchanged(own, place)
+        offers = all_gather_object(own, worker)
     host, address, port, name = offers[0]
     if any(other != host for other, *_ in offers):
         yield f"tcp://{address}:{port}"
         return
-    file = place.cache / "meetings" / name
+    file = worker.cache / "meetings" / name
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield f"file://{file}"

@@ -14,21 +14,21 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerContext:
     """One worker of the group that runs a trial. Rank 0 alone writes files."""
 
     storage: Storage
     cache: Path  # this node's scratch folder, shared by all trials and workers on it
     rank: int = 0
-    num_workers: int = 1
+    world_size: int = 1
     device: torch.device = CPU
     workers_per_node: int = 1  # like this one, of this trial and others, that may run here at one time
 
     @property
-    def is_first(self) -> bool:
+    def is_rank_zero(self) -> bool:
         return self.rank == 0
 
     def wait_for_all(self) -> None:
         """Return when every worker of the group has come here."""
-        if self.num_workers > 1:  # NCCL wants to be told the device, gloo refuses to be
+        if self.world_size > 1:  # NCCL wants to be told the device, gloo refuses to be
             dist.barrier(device_ids=[self.device.index] if dist.get_backend() == "nccl" else None)

@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from torch.utils._sympy import functions as torchs_sympy
 
-MODEL = "models/model.json"
+MODEL_MEMBER = "models/model.json"
 SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
-MARKS = ("archive_format", "archive_version", "byteorder", ".data/version", ".data/serialization_id")
+ARCHIVE_MEMBERS = ("archive_format", "archive_version", "byteorder", ".data/version", ".data/serialization_id")
 PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
 
 IDENTIFIER = re.compile(r"([^\W\d]\w*)?")
@@ -79,11 +79,11 @@ def check_archive(path: Path) -> None:
     reader = torch._C.PyTorchFileReader(str(path))
     members: list[str] = reader.get_all_records()
     for member in members:
-        if member not in (MODEL, SAMPLE_INPUTS, *CONFIGS, *MARKS) and not PAYLOAD.fullmatch(member):
+        if member not in (MODEL_MEMBER, SAMPLE_INPUTS, *CONFIGS, *ARCHIVE_MEMBERS) and not PAYLOAD.fullmatch(member):
             raise ArchiveError(f"its member {member} is none that an exported model has, and could run code")
         if members.count(member) > 1:
             raise ArchiveError(f"its member {member} is there twice")
-    for member in (MODEL, *CONFIGS):
+    for member in (MODEL_MEMBER, *CONFIGS):
         try:
             _check(json.loads(_read(reader, members, member)), "")
         except (ArchiveError, ValueError, RecursionError) as error:
@@ -93,7 +93,7 @@ def check_archive(path: Path) -> None:
 
 def description(path: Path) -> bytes:
     """What an archive says of its program, as JSON, not yet checked. Raises RuntimeError if it is no archive."""
-    content: bytes = torch._C.PyTorchFileReader(str(path)).get_record(MODEL)
+    content: bytes = torch._C.PyTorchFileReader(str(path)).get_record(MODEL_MEMBER)
     return content
 
 

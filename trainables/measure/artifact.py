@@ -24,11 +24,11 @@ from torch.export.pt2_archive._package import load_pt2
 from trainables.error_text import first_line
 from trainables.measure.archive import ArchiveError, check_archive, description
 from trainables.measure.export_error import why_not_exported
-from trainables.measure.plain_outputs import plain
+from trainables.measure.plain_outputs import plain_containers
 from trainables.process.memory import out_of_memory
 from trainables.seal import DamagedFileError, check_seal, seal_file
 
-Inputs = tuple[Tensor, ...]
+ModelInputs = tuple[Tensor, ...]
 
 # What torch.export notes about where a node comes from: lines of the user's code, paths on this machine.
 ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
@@ -51,7 +51,7 @@ def copy_of(model: nn.Module) -> nn.Module:
         raise ArtifactError(f"{type(model).__name__} cannot be copied: {first_line(error)}") from error
 
 
-def export_model(model: nn.Module, example_inputs: Inputs, path: Path) -> Path:
+def export_model(model: nn.Module, example_inputs: ModelInputs, path: Path) -> Path:
     """Write `model` in evaluation mode to `path` (atomically; the folder must exist) and return `path`.
 
     `example_inputs`: the model's positional arguments, each of shape [rows, ...] with the same number of rows. The rows
@@ -63,7 +63,7 @@ def export_model(model: nn.Module, example_inputs: Inputs, path: Path) -> Path:
     return save_program(export_program(model, example_inputs), path)
 
 
-def export_program(model: nn.Module, example_inputs: Inputs) -> ExportedProgram:
+def export_program(model: nn.Module, example_inputs: ModelInputs) -> ExportedProgram:
     """The program of `model` in evaluation mode on the CPU, with a dynamic first dimension shared by all inputs.
 
     Raises ArtifactError, also for a model that copy.deepcopy cannot copy.
@@ -72,11 +72,11 @@ def export_program(model: nn.Module, example_inputs: Inputs) -> ExportedProgram:
     return trace(copy_of(model).cpu().eval(), example_inputs)
 
 
-def trace(module: nn.Module, example_inputs: Inputs) -> ExportedProgram:
+def trace(module: nn.Module, example_inputs: ModelInputs) -> ExportedProgram:
     """The program of a module as it stands, which must be on the CPU. Raises ArtifactError."""
     batch = Dim("batch", min=1)
     shapes = tuple({0: batch} for _ in example_inputs)
-    outputs = module.register_forward_hook(lambda _module, _inputs, outputs: plain(outputs))
+    outputs = module.register_forward_hook(lambda _module, _inputs, outputs: plain_containers(outputs))
     try:
         with KnownWarnings():
             return export(module, two_rows(example_inputs), dynamic_shapes=shapes, strict=False)
@@ -88,7 +88,7 @@ def trace(module: nn.Module, example_inputs: Inputs) -> ExportedProgram:
         outputs.remove()
 
 
-def two_rows(inputs: Inputs) -> Inputs:
+def two_rows(inputs: ModelInputs) -> ModelInputs:
     """Two rows of each input on the CPU, in memory of their own.
 
     Of one row, torch would conclude that there is always one; and the file keeps its example inputs, for a view

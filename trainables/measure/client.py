@@ -10,16 +10,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from trainables.config.trial import Measure, TaskConfig
+from trainables.config.trial import MeasureSettings, TaskConfig
 from trainables.estimate import Estimate
-from trainables.measure.measure import Measurement, Request
-from trainables.process.fresh_process import TIMEOUT_SECONDS, in_fresh_process
+from trainables.measure.measure import Measurement, MeasureRequest
+from trainables.process.fresh_process import CHILD_TIMEOUT_SECONDS, in_fresh_process
 from trainables.process.fresh_process import ChildError as MeasureError
 
 __all__ = ["MeasureError", "evaluate_artifact", "measure_in_fresh_process"]
 
 
-def measure_in_fresh_process(request: Request, timeout_seconds: float = TIMEOUT_SECONDS) -> Measurement:
+def measure_in_fresh_process(request: MeasureRequest, timeout_seconds: float = CHILD_TIMEOUT_SECONDS) -> Measurement:
     """Measure, in a new process that ends with this one. Raises MeasureError."""
     cache, text = Path(request.cache), request.model_dump_json()
     response = in_fresh_process("trainables.measure.measure", text, cache, _environment(request), timeout_seconds)
@@ -32,17 +32,17 @@ def evaluate_artifact(
     cache: Path,
     *,
     parent: Path | None = None,
-    measure: Measure | None = None,
+    measure: MeasureSettings | None = None,
 ) -> dict[str, Estimate]:
     """`test_<m>` of an exported model on the test data, and with a parent `test_<m>_change`. Raises MeasureError.
 
     To be called once, for what is recommended: whoever chooses by the test data has none left to judge by.
     """
-    request = Request(
+    request = MeasureRequest(
         task=task,
         model=str(model),
         parent=None if parent is None else str(parent),
-        measure=measure or Measure(),
+        measure=measure or MeasureSettings(),
         split="test",
         latency=False,
         cache=str(cache),
@@ -51,7 +51,7 @@ def evaluate_artifact(
     return {name: estimate for name, estimate in found.items() if name.startswith("test_")}
 
 
-def _environment(request: Request) -> dict[str, str]:
+def _environment(request: MeasureRequest) -> dict[str, str]:
     threads = str(request.measure.threads)
     return {
         "OMP_NUM_THREADS": threads,

@@ -10,11 +10,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from trainables.config.trial import Measure
-from trainables.measure.artifact import Inputs, load_model
+from trainables.config.trial import MeasureSettings
+from trainables.measure.artifact import ModelInputs, load_model
 
 
-class Subject:
+class ExportedModel:
     """One exported model: the module of the file, and the same compiled."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
@@ -25,7 +25,7 @@ class Subject:
         self.bfloat16 = cast(nn.Module, torch.compile(UnderAutocast(self.eager, device), dynamic=False))
         self.compile_seconds = 0.0
 
-    def warm_up(self, inputs: Inputs) -> None:
+    def warm_up(self, inputs: ModelInputs) -> None:
         """Compile for inputs of this shape. The first call compiles; the second shows what only the first pays."""
         started = time.perf_counter()
         self.compiled(*inputs)
@@ -51,7 +51,7 @@ class UnderAutocast(nn.Module):
         return outputs
 
 
-def resolve_device(measure: Measure) -> torch.device:
+def resolve_device(measure: MeasureSettings) -> torch.device:
     """The device to measure on; `auto` is CUDA where there is one. Raises ValueError if CUDA is asked for in vain."""
     available = torch.cuda.is_available()
     if measure.device == "cuda" and not available:
@@ -66,7 +66,7 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def call(run: Callable[..., object], inputs: Inputs, device: torch.device) -> Callable[[], object]:
+def call(run: Callable[..., object], inputs: ModelInputs, device: torch.device) -> Callable[[], object]:
     """A call that returns when its result is there."""
     if device.type == "cpu":
         return lambda: run(*inputs)

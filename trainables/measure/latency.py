@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from trainables.estimate import Estimate
 
-BLOCK_SECONDS = 0.01  # of one model in one round: long against timer and scheduler, short against drift
+LATENCY_BLOCK_SECONDS = 0.01  # of one model in one round: long against timer and scheduler, short against drift
 MOST_CALLS, FEWEST_CALLS = 500, 1  # of one block
 CALLS_FOR_A_TAIL = 20  # a 95th percentile of fewer calls is just their maximum
-SECONDS_AT_MOST = 30.0  # for all rounds together; slow models get fewer rounds, and wider intervals
+LATENCY_SECONDS_AT_MOST = 30.0  # for all rounds together; slow models get fewer rounds, and wider intervals
 OFF, WIDE = 1.05, 1.10  # how far the control may be from 1, and how far its interval may reach
 ATTEMPTS = 3  # each with twice the rounds of the one before
 
@@ -36,7 +36,7 @@ Call = Callable[[], object]  # one run of a model; returns when its result is th
 
 
 def time_in_turn(
-    calls: Mapping[str, Call], rounds: int, seconds_at_most: float = SECONDS_AT_MOST
+    calls: Mapping[str, Call], rounds: int, seconds_at_most: float = LATENCY_SECONDS_AT_MOST
 ) -> dict[str, list[Seconds]]:
     """Time every call of `calls` in turn: per name and round, the seconds of each call, shape [calls of the block].
 
@@ -55,7 +55,7 @@ def time_in_turn(
 
 
 def time_beside_control(
-    calls: Mapping[str, Call], control: tuple[str, str], rounds: int, seconds_at_most: float = SECONDS_AT_MOST
+    calls: Mapping[str, Call], control: tuple[str, str], rounds: int, seconds_at_most: float = LATENCY_SECONDS_AT_MOST
 ) -> tuple[dict[str, list[Seconds]], Estimate]:
     """`time_in_turn`, again with twice the rounds while the control is not quiet; and the control's ratio.
 
@@ -67,7 +67,7 @@ def time_beside_control(
         if attempt and left <= 0:
             break
         timed = time_in_turn(calls, rounds * 2**attempt, left)
-        tried.append((timed, latency_ratio(timed[control[0]], timed[control[1]])))
+        tried.append((timed, median_ratio(timed[control[0]], timed[control[1]])))
         if is_quiet(tried[-1][1]):
             return tried[-1]
     return min(tried, key=lambda one: abs(math.log(one[1].value)))
@@ -93,7 +93,7 @@ def _order(names: list[str], number: int) -> list[str]:
 def _calls_per_block(call: Call) -> int:
     call()
     typical = float(np.median(_block(call, 3)))
-    return min(MOST_CALLS, max(FEWEST_CALLS, math.ceil(BLOCK_SECONDS / max(typical, 1e-9))))
+    return min(MOST_CALLS, max(FEWEST_CALLS, math.ceil(LATENCY_BLOCK_SECONDS / max(typical, 1e-9))))
 
 
 def _block(call: Call, count: int) -> Seconds:
@@ -136,7 +136,7 @@ def latency_ms(rounds: list[Seconds], quantile: float, *, by_round: bool = True)
     return median([float(np.quantile(block, quantile)) * 1e3 for block in rounds])
 
 
-def latency_ratio(rounds: list[Seconds], reference: list[Seconds]) -> Estimate:
+def median_ratio(rounds: list[Seconds], reference: list[Seconds]) -> Estimate:
     """The median over rounds of (median of the model) / (median of the reference in the same round)."""
     return median([float(np.median(own) / np.median(other)) for own, other in zip(rounds, reference, strict=True)])
 

@@ -21,11 +21,11 @@ from torch._inductor import config as compiler
 from torch.utils._pytree import tree_map_only
 
 from trainables.config.base import FrozenConfig, FrozenResult
-from trainables.config.trial import Measure, TaskConfig
+from trainables.config.trial import MeasureSettings, TaskConfig
 from trainables.data.table import Table
 from trainables.estimate import Estimate
-from trainables.measure.exported_model import Subject, call, has_bfloat16, resolve_device, synchronize
-from trainables.measure.latency import has_tail, latency_ms, latency_ratio, time_beside_control, time_in_turn
+from trainables.measure.exported_model import ExportedModel, call, has_bfloat16, resolve_device, synchronize
+from trainables.measure.latency import has_tail, latency_ms, median_ratio, time_beside_control, time_in_turn
 from trainables.measure.model_inputs import model_inputs
 from trainables.measure.plain_outputs import WithNames
 from trainables.process.fresh_process import answer
@@ -35,17 +35,17 @@ from trainables.tasks.task_data import open_data
 from trainables.training.evaluate import ItemsError, item_values
 
 FromSums = Callable[[float, float, int], Estimate]  # of the sum, the sum of squares and the number of observations
-CONTROL = "control_latency"
-PREFIX = {"validation": "val", "test": "test"}
+CONTROL_FIGURE = "control_latency"
+METRIC_PREFIX = {"validation": "val", "test": "test"}
 
 
-class Request(FrozenConfig):
+class MeasureRequest(FrozenConfig):
     """What to measure. Paths are local files and folders."""
 
     task: TaskConfig
     model: str
     parent: str | None  # the parent's exported model: without one there are no changes, ratios and reference figures
-    measure: Measure
+    measure: MeasureSettings
     split: Literal["validation", "test"] = "validation"
     latency: bool = True
     cache: str
@@ -58,7 +58,7 @@ class Measurement(FrozenResult):
     environment: dict[str, str]
 
 
-def measure(request: Request) -> Measurement:
+def measure(request: MeasureRequest) -> Measurement:
     """Measure in this process, whose global settings are changed for good: threads, compiler."""
     device = resolve_device(request.measure)
     torch.set_num_threads(request.measure.threads)
@@ -67,9 +67,9 @@ def measure(request: Request) -> Measurement:
     data = open_data(task, Path(request.cache), planned=request.task.data)
     table = data.validation if request.split == "validation" else data.test
 
-    subjects = {"": Subject(Path(request.model), device)}
+    subjects = {"": ExportedModel(Path(request.model), device)}
     if request.parent is not None:
-        subjects["reference_"] = Subject(Path(request.parent), device)
+        subjects["reference_"] = ExportedModel(Path(request.parent), device)
     with torch.no_grad():
         metrics = accuracy(subjects, task, table, request, device)
         if request.latency:
@@ -87,7 +87,7 @@ def measure(request: Request) -> Measurement:
 
 
 def accuracy(
-    subjects: dict[str, Subject], task: Task, table: Table, request: Request, device: torch.device
+    subjects: dict[str, ExportedModel], task: Task, table: Table, request: MeasureRequest, device: torch.device
 ) -> dict[str, Estimate]:
     """Loss and every metric of each subject, and their change from the parent, paired row by row."""
     names = ["loss", *task.metrics]
@@ -106,7 +106,7 @@ def accuracy(
             values = item_values(task, outputs, batch)
             for name in names:
                 found[prefix][name].append(values[name].double().cpu())
-    split = PREFIX[request.split]
+    split = METRIC_PREFIX[request.split]
     metrics = {}
     for prefix in subjects:
         for name in names:
@@ -170,7 +170,7 @@ def mean(values: Tensor, estimate: FromSums = Estimate.of_values) -> Estimate:
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedCall:
     """One way of running one model: the name of its figures, and the function to call."""
 
     name: str
@@ -178,28 +178,28 @@ class Timed:
 
 
 def latencies(
-    subjects: dict[str, Subject], task: Task, table: Table, measure: Measure, device: torch.device
+    subjects: dict[str, ExportedModel], task: Task, table: Table, measure: MeasureSettings, device: torch.device
 ) -> dict[str, Estimate]:
     """p50 and p95 at both batch sizes, in milliseconds of one call with its inputs already on the device."""
-    ways = [Timed("latency", subjects[""].compiled)]
+    ways = [TimedCall("latency", subjects[""].compiled)]
     if parent := subjects.get("reference_"):
         ways += [
-            Timed("reference_latency", parent.compiled),
-            Timed(CONTROL, parent.compiled),  # compiled already: the parent against itself
-            Timed("reference_eager_latency", parent.eager),
+            TimedCall("reference_latency", parent.compiled),
+            TimedCall(CONTROL_FIGURE, parent.compiled),  # compiled already: the parent against itself
+            TimedCall("reference_eager_latency", parent.eager),
         ]
         if has_bfloat16(device):
-            ways.append(Timed("reference_bfloat16_latency", parent.bfloat16))
+            ways.append(TimedCall("reference_bfloat16_latency", parent.bfloat16))
     metrics: dict[str, Estimate] = {}
     for rows in sorted(set(measure.batch_sizes)):
         inputs = model_inputs(task, subjects[""].eager, gather(table, rows, 0, device))
         for subject in subjects.values():
             subject.warm_up(inputs)
         calls = {way.name: call(way.run, inputs, device) for way in ways}
-        if CONTROL in calls:
-            timed, ratio = time_beside_control(calls, (CONTROL, "reference_latency"), measure.rounds)
-            metrics[f"{CONTROL}_ratio_batch_{rows}"] = ratio
-            del timed[CONTROL]
+        if CONTROL_FIGURE in calls:
+            timed, ratio = time_beside_control(calls, (CONTROL_FIGURE, "reference_latency"), measure.rounds)
+            metrics[f"{CONTROL_FIGURE}_ratio_batch_{rows}"] = ratio
+            del timed[CONTROL_FIGURE]
         else:
             timed = time_in_turn(calls, measure.rounds)
         by_round = all(map(has_tail, timed.values()))  # for all of them or for none: they stand side by side
@@ -207,14 +207,16 @@ def latencies(
             metrics[f"{name}_p50_ms_batch_{rows}"] = latency_ms(rounds, 0.50)
             metrics[f"{name}_p95_ms_batch_{rows}"] = latency_ms(rounds, 0.95, by_round=by_round)
         if "reference_latency" in timed:
-            ratio = latency_ratio(timed["latency"], timed["reference_latency"])
+            ratio = median_ratio(timed["latency"], timed["reference_latency"])
             metrics[f"latency_ratio_batch_{rows}"] = ratio
     if device.type == "cuda":
         metrics["device_peak_memory_bytes"] = device_peak_memory(subjects[""], task, table, measure, device)
     return metrics
 
 
-def device_peak_memory(subject: Subject, task: Task, table: Table, measure: Measure, device: torch.device) -> Estimate:
+def device_peak_memory(
+    subject: ExportedModel, task: Task, table: Table, measure: MeasureSettings, device: torch.device
+) -> Estimate:
     """Memory that the compiled model itself takes for one call at the larger batch size, weights included."""
     inputs = model_inputs(task, subject.eager, gather(table, max(measure.batch_sizes), 0, device))
     synchronize(device)
@@ -230,7 +232,7 @@ def device_peak_memory(subject: Subject, task: Task, table: Table, measure: Meas
 # -- the process ------------------------------------------------------------------------------------------------------
 
 
-def environment(measure: Measure, device: torch.device) -> dict[str, str]:
+def environment(measure: MeasureSettings, device: torch.device) -> dict[str, str]:
     """What the figures hold for."""
     on_cuda = device.type == "cuda"
     return {
@@ -245,7 +247,7 @@ def environment(measure: Measure, device: torch.device) -> dict[str, str]:
 
 
 def respond(request: str) -> str:
-    return measure(Request.model_validate_json(request)).model_dump_json()
+    return measure(MeasureRequest.model_validate_json(request)).model_dump_json()
 
 
 if __name__ == "__main__":

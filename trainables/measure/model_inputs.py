@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.error_text import first_line
-from trainables.measure.artifact import ArtifactError, Inputs
+from trainables.measure.artifact import ArtifactError, ModelInputs
 from trainables.process.memory import out_of_memory
 from trainables.tasks.base import Batch, Task
 
@@ -22,7 +22,7 @@ class _Called(Exception):  # noqa: N818 - how `forward` is left, not an error
         self.positional, self.by_name = positional, by_name
 
 
-def model_inputs(task: Task, model: nn.Module, batch: Batch) -> Inputs:
+def model_inputs(task: Task, model: nn.Module, batch: Batch) -> ModelInputs:
     """The arguments of the first call of `model` within `task.forward(model, batch)`; the model itself is not run.
 
     Each of shape [rows, ...]. Of a task that only calls parts of its model, the columns in `task.inputs`; parts may be
@@ -56,7 +56,7 @@ def model_inputs(task: Task, model: nn.Module, batch: Batch) -> Inputs:
     return tuple(here[name] for name in task.inputs)
 
 
-def _checked(task: str, call: _Called) -> Inputs:
+def _checked(task: str, call: _Called) -> ModelInputs:
     if call.by_name:
         given = ", ".join(f"{name}=" for name in call.by_name)
         raise ArtifactError(f"{task}.forward() gives the model {given} by name; exported models take tensors in order")

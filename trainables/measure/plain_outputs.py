@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import SUPPORTED_NODES, register_pytree_node, tree_leaves
 
 
-def plain(outputs: Any) -> Any:
+def plain_containers(outputs: Any) -> Any:
     """The same tensors in dicts, lists and tuples. What is none of a known kind stays as it is.
 
     Mappings and dataclasses become dicts, named tuples become tuples, and what a library has registered with
@@ -24,19 +24,19 @@ def plain(outputs: Any) -> Any:
     if outputs is None or isinstance(outputs, Tensor | str | int | float | complex):
         return outputs
     if isinstance(outputs, Mapping):
-        return {key: plain(value) for key, value in outputs.items()}
+        return {key: plain_containers(value) for key, value in outputs.items()}
     if is_dataclass(outputs) and not isinstance(outputs, type):
-        return {field.name: plain(getattr(outputs, field.name)) for field in fields(outputs)}
+        return {field.name: plain_containers(getattr(outputs, field.name)) for field in fields(outputs)}
     if isinstance(outputs, list | tuple):
-        return (list if isinstance(outputs, list) else tuple)(plain(value) for value in outputs)
+        return (list if isinstance(outputs, list) else tuple)(plain_containers(value) for value in outputs)
     if (node := SUPPORTED_NODES.get(type(outputs))) is not None:
-        return tuple(plain(part) for part in node.flatten_fn(outputs)[0])
+        return tuple(plain_containers(part) for part in node.flatten_fn(outputs)[0])
     return outputs
 
 
 def tensors(outputs: Any) -> list[Tensor]:
     """All tensors of what a model gives back, whatever holds them, in the order of `plain`."""
-    return [leaf for leaf in tree_leaves(plain(outputs)) if isinstance(leaf, Tensor)]
+    return [leaf for leaf in tree_leaves(plain_containers(outputs)) if isinstance(leaf, Tensor)]
 
 
 class Named(dict[Any, Any]):

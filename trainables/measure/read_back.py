@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainables.config.base import FrozenConfig
-from trainables.error_text import OURS, first_line
+from trainables.error_text import OUR_SOURCES, first_line
 from trainables.process.fresh_process import ChildError, answer, in_fresh_process
 
 
@@ -22,11 +22,11 @@ class ExportedFile(FrozenConfig):
     inputs: str
 
 
-class Request(FrozenConfig):
+class ReadBackRequest(FrozenConfig):
     files: tuple[ExportedFile, ...]
 
 
-class Response(FrozenConfig):
+class ReadBackResponse(FrozenConfig):
     problems: tuple[str | None, ...]  # one for each file
 
 
@@ -38,25 +38,27 @@ def unreadable(
     `but_not`: folders of the user's, which that process does not look into.
     """
     left_out = {os.path.realpath(folder) for folder in but_not}
-    path = [str(OURS), *(entry for entry in sys.path if entry and os.path.realpath(entry) not in left_out)]
+    path = [str(OUR_SOURCES), *(entry for entry in sys.path if entry and os.path.realpath(entry) not in left_out)]
     environment = {
         "PYTHONPATH": os.pathsep.join(path),
         "PYTHONSAFEPATH": "1",  # nor into the current one
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
     }
-    request = Request(files=tuple(files)).model_dump_json()
+    request = ReadBackRequest(files=tuple(files)).model_dump_json()
     try:
         text = in_fresh_process(
             "trainables.measure.read_back", request, cache, environment, timeout_seconds, "reading back"
         )
     except ChildError:  # too little time or memory
         return [None] * len(files)
-    return Response.model_validate_json(text).problems
+    return ReadBackResponse.model_validate_json(text).problems
 
 
 def respond(text: str) -> str:
-    return Response(problems=tuple(map(_problem, Request.model_validate_json(text).files))).model_dump_json()
+    return ReadBackResponse(
+        problems=tuple(map(_problem, ReadBackRequest.model_validate_json(text).files))
+    ).model_dump_json()
 
 
 def _problem(file: ExportedFile) -> str | None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 FILL = 0.97  # of the room that activations have: the rest is for fragmentation and what a longer run adds
-FAR, FILL_FAR = 8, 0.92  # a promise this many times beyond what was seen is taken up a little short of it
+FAR_AND_NEAR, FILL_FAR = 8, 0.92  # a promise this many times beyond what was seen is taken up a little short of it
 MAX_JUMP = 16
 ENOUGH = 0.95  # of the rows that the line says would just fit: what is verified need not be more
 FIRST, SECOND = 1, 4
@@ -31,7 +31,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Found:
+class LargestThatFits:
     """The largest micro-batch that was seen to fit within `FILL` of the capacity; 0 when not even `least_rows` fit."""
 
     micro_batch_size: int
@@ -39,7 +39,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Line:
+class MemoryLine:
     """M(b) = fixed_bytes + bytes_per_row b, through the two largest sizes that fit."""
 
     fixed_bytes: float
@@ -54,7 +54,7 @@ class Line:
 
 def next_move(
     peaks: Mapping[int, int | None], capacity_bytes: int, max_rows: int, least_rows: int = FIRST
-) -> Probe | Found:
+) -> Probe | LargestThatFits:
     """What to do after the probes so far: `peaks` maps a micro-batch to its peak bytes, or None where memory ran out.
 
     `max_rows`: no larger micro-batch makes sense (the batch, or the data set). `least_rows`: no smaller one can be
@@ -70,19 +70,19 @@ def next_move(
     if not peaks:
         return Probe(least_rows, "the smallest step there is")
     if largest == 0:
-        return Found(0, "a single row does not fit" if least_rows == 1 else f"{least_rows} rows do not fit")
+        return LargestThatFits(0, "a single row does not fit" if least_rows == 1 else f"{least_rows} rows do not fit")
     if largest >= ceiling:
-        return Found(largest, "the next size does not fit" if failed else "nothing larger makes sense")
+        return LargestThatFits(largest, "the next size does not fit" if failed else "nothing larger makes sense")
     if len(peaks) >= MAX_PROBES:
-        return Found(largest, f"stopped after {MAX_PROBES} probes")
+        return LargestThatFits(largest, f"stopped after {MAX_PROBES} probes")
     if len(fits) < 2:
         return Probe(min(SECOND, ceiling) if failed is None else (largest + failed) // 2, "a second point for the line")
     line = line_through(fits)
     limit = line.rows_within(capacity_bytes)
     if largest >= ENOUGH * limit:
-        return Found(largest, f"verified, and at least {ENOUGH:.0%} of what the line says would just fit")
+        return LargestThatFits(largest, f"verified, and at least {ENOUGH:.0%} of what the line says would just fit")
     promised = max(int(FILL * limit), math.ceil(ENOUGH * limit), line.rows_within(FILL * capacity_bytes))
-    if promised > FAR * largest:
+    if promised > FAR_AND_NEAR * largest:
         promised = int(FILL_FAR * promised)
     if failed is not None and promised > ceiling:
         return Probe((largest + failed) // 2, "the line promised too much: halve the gap")
@@ -93,23 +93,23 @@ def next_move(
     return Probe(min(promised, ceiling), f"the line reaches {FILL:.0%} of the room for activations there")
 
 
-def line_through(fits: Mapping[int, int]) -> Line:
+def line_through(fits: Mapping[int, int]) -> MemoryLine:
     """The line through the two largest sizes. Raises ValueError for fewer than two."""
     if len(fits) < 2:
         raise ValueError(f"a line needs two points, not {len(fits)}")
     (b1, m1), (b2, m2) = sorted(fits.items())[-2:]
     slope = (m2 - m1) / (b2 - b1)
-    return Line(fixed_bytes=m2 - slope * b2, bytes_per_row=slope)
+    return MemoryLine(fixed_bytes=m2 - slope * b2, bytes_per_row=slope)
 
 
 def find_limit(
     measure: Callable[[int], int | None], capacity_bytes: int, max_rows: int
-) -> tuple[Found, dict[int, int | None]]:
+) -> tuple[LargestThatFits, dict[int, int | None]]:
     """Probe until the limit is found. `measure(b)`: peak bytes of a step with b rows, None if memory ran out."""
     peaks: dict[int, int | None] = {}
     while True:
         match next_move(peaks, capacity_bytes, max_rows):
-            case Found() as found:
+            case LargestThatFits() as found:
                 return found, peaks
             case Probe(micro_batch_size=size):
                 peaks[size] = measure(size)

@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 import torch
 
 from trainables.config.trial import ProbeConfig
-from trainables.distributed.rendezvous import exchanged, meeting_place
-from trainables.distributed.worker_context import Place
+from trainables.distributed.rendezvous import all_gather_object, rendezvous
+from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.measure.latency import median
-from trainables.probe.memory_search import FIRST, Found, Probe, line_through, next_move
-from trainables.probe.process import MemoryRequest, Needed, Timed, TimingRequest
+from trainables.probe.memory_search import FIRST, LargestThatFits, Probe, line_through, next_move
+from trainables.probe.process import MemoryNeed, MemoryRequest, StepTimes, TimingRequest
 from trainables.probe.step_timing import rows_of
 from trainables.process.fresh_process import ChildError, in_fresh_process
-from trainables.process.malloc import ENVIRONMENT
+from trainables.process.malloc import MALLOC_ENVIRONMENT
 from trainables.process.memory import SHARE_OF_AVAILABLE, available_bytes, release_memory, resident_bytes
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks.task_data import TaskData
@@ -31,10 +31,10 @@ from trainables.training.loop import check_place
 
 
 @dataclass(frozen=True)
-class Seen:
+class ProbeOutcome:
     """What one worker saw of one probe, told to all; an error ends the probe on every one of them."""
 
-    needed: Needed | None
+    needed: MemoryNeed | None
     error: str | None = None
     details: str = ""
 
@@ -46,25 +46,25 @@ class Search:
     capacity_bytes: int = 0
     peaks: dict[int, int | None] = field(default_factory=dict)
     least_rows: int = FIRST  # that can be trained
-    found: Found = field(default_factory=lambda: Found(0, "not looked for yet"))
+    found: LargestThatFits = field(default_factory=lambda: LargestThatFits(0, "not looked for yet"))
     evaluation_peak_bytes: int = 0  # at the largest that fits
     rows_looked_at: int | None = None  # for the longest, where rows differ
     reserved_bytes: int | None = None  # likewise, on CUDA: what the allocator had fetched from the device for it
     history: tuple[Report, ...] = ()
 
 
-Measure = Callable[[int], Needed]  # micro-batch size -> what its steps needed; raises ChildError
+MeasureMemory = Callable[[int], MemoryNeed]  # micro-batch size -> what its steps needed; raises ChildError
 
 
 def probe(
-    trial: str, config: ProbeConfig, data: TaskData, place: Place, environment: dict[str, str]
+    trial: str, config: ProbeConfig, data: TaskData, worker: WorkerContext, environment: dict[str, str]
 ) -> Iterator[Report | TrialResult]:
     """Look for the largest micro-batch, then time steps if asked to: a reading for each probe, last the TrialResult.
 
     A single row that does not fit is a result (`out_of_memory`); a process that fails otherwise is one too (`failed`).
     """
-    check_place(config, place)
-    release_memory(place.device)
+    check_place(config, worker)
+    release_memory(worker.device)
     threads = torch.get_num_threads()
     max_rows = min(config.max_micro_batch_size, data.train.n_rows)
     status, reason, details = Status.COMPLETED, None, None
@@ -72,13 +72,13 @@ def probe(
     warnings: tuple[str, ...] = ()
     search = Search()
     try:
-        yield from find_together(search, in_processes(config, place, threads), max_rows, place)
-        metrics = memory_figures(search, config, data.train.n_rows, place)
-        warnings = tuple(doubts(search, data.train.n_rows))
+        yield from find_together(search, in_processes(config, worker, threads), max_rows, worker)
+        metrics = memory_figures(search, config, data.train.n_rows, worker)
+        warnings = tuple(probe_warnings(search, data.train.n_rows))
         if search.found.micro_batch_size == 0:
             status, reason = Status.OUT_OF_MEMORY, f"{search.found.why} in {search.capacity_bytes:,} bytes"
         elif config.throughput is not None:
-            timed = time_together(config, search, place, threads)
+            timed = time_together(config, search, worker, threads)
             metrics |= throughput_figures(timed, config.num_workers)
             search.history += rounds(timed, search.history[-1])
     except ChildError as error:
@@ -99,15 +99,17 @@ def probe(
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
-def find_together(search: Search, measure: Measure, max_rows: int, place: Place) -> Generator[Report, None, None]:
+def find_together(
+    search: Search, measure: MeasureMemory, max_rows: int, worker: WorkerContext
+) -> Generator[Report, None, None]:
     """Fill `search`: probe by probe, agreed between the workers. Raises ChildError on all of them or on none."""
     began = time.perf_counter()
     while True:
         move = next_move(search.peaks, search.capacity_bytes or 1, max_rows, search.least_rows)
-        if isinstance(move, Found):
+        if isinstance(move, LargestThatFits):
             search.found = move
             return
-        seen = exchanged(_try(measure, move.micro_batch_size), place)
+        seen = all_gather_object(_try(measure, move.micro_batch_size), worker)
         _take_note(search, move, seen)
         if move.micro_batch_size not in search.peaks:
             if max_rows < search.least_rows:
@@ -118,7 +120,7 @@ def find_together(search: Search, measure: Measure, max_rows: int, place: Place)
         report = Report(
             step=len(search.peaks),
             examples=0,
-            seconds=exchanged(time.perf_counter() - began, place)[0],
+            seconds=all_gather_object(time.perf_counter() - began, worker)[0],
             metrics=figures if peak is None else {**figures, **_peak_figures(peak, search.reserved_bytes)},
         )
         search.history += (report,)
@@ -130,14 +132,14 @@ def _peak_figures(peak: int, reserved: int | None) -> dict[str, float]:
     return figures if reserved is None else {**figures, "reserved_memory_bytes": float(reserved)}
 
 
-def _try(measure: Measure, micro_batch_size: int) -> Seen:
+def _try(measure: MeasureMemory, micro_batch_size: int) -> ProbeOutcome:
     try:
-        return Seen(measure(micro_batch_size))
+        return ProbeOutcome(measure(micro_batch_size))
     except ChildError as error:
-        return Seen(None, str(error), error.details)
+        return ProbeOutcome(None, str(error), error.details)
 
 
-def _take_note(search: Search, move: Probe, seen: list[Seen]) -> None:
+def _take_note(search: Search, move: Probe, seen: list[ProbeOutcome]) -> None:
     """Conclude from what all workers saw; the first error of any is raised."""
     for rank, one in enumerate(seen):
         if one.needed is None:
@@ -159,24 +161,24 @@ def _take_note(search: Search, move: Probe, seen: list[Seen]) -> None:
     search.reserved_bytes = max((r for one in needed if (r := one.reserved_bytes) is not None), default=None)
 
 
-def in_processes(config: ProbeConfig, place: Place, threads: int) -> Measure:
+def in_processes(config: ProbeConfig, worker: WorkerContext, threads: int) -> MeasureMemory:
     """Measures in fresh processes. What this worker's share of a CPU's memory is, is settled now, with the others.
 
     A probe is alone on its node; the trainings it decides for are not: each has the share that is left when others run.
     """
-    capacity, own = config.memory_limit_bytes, resident_bytes() if place.device.type == "cpu" else 0
-    if capacity is None and place.device.type == "cpu":
-        hosts = exchanged(socket.gethostname(), place)
-        together = max(hosts.count(hosts[place.rank]), place.workers_per_node)
-        capacity = min(exchanged(int(SHARE_OF_AVAILABLE * available_bytes()) // together, place))
+    capacity, own = config.memory_limit_bytes, resident_bytes() if worker.device.type == "cpu" else 0
+    if capacity is None and worker.device.type == "cpu":
+        hosts = all_gather_object(socket.gethostname(), worker)
+        together = max(hosts.count(hosts[worker.rank]), worker.workers_per_node)
+        capacity = min(all_gather_object(int(SHARE_OF_AVAILABLE * available_bytes()) // together, worker))
     longest: list[int | None] = []
 
-    def measure(micro_batch_size: int) -> Needed:
+    def measure(micro_batch_size: int) -> MemoryNeed:
         request = MemoryRequest(
             config=config,
-            device=str(place.device),
+            device=str(worker.device),
             threads=threads,
-            cache=str(place.cache),
+            cache=str(worker.cache),
             micro_batch_size=micro_batch_size,
             capacity_bytes=capacity,
             resident_bytes=own,
@@ -184,11 +186,11 @@ def in_processes(config: ProbeConfig, place: Place, threads: int) -> Measure:
             find_longest_row=not longest,
         )
         try:
-            needed = Needed.model_validate_json(_ask(request, place))
+            needed = MemoryNeed.model_validate_json(_ask(request, worker))
         except ChildError as error:
-            if not (error.killed and capacity is not None and place.device.type == "cpu"):
+            if not (error.killed and capacity is not None and worker.device.type == "cpu"):
                 raise
-            return Needed(peak_bytes=None, capacity_bytes=capacity)  # the system was faster than our own guard
+            return MemoryNeed(peak_bytes=None, capacity_bytes=capacity)  # the system was faster than our own guard
         if needed.peak_bytes is not None:
             longest[:] = [needed.longest_row]
         return needed
@@ -196,16 +198,20 @@ def in_processes(config: ProbeConfig, place: Place, threads: int) -> Measure:
     return measure
 
 
-def _ask(request: MemoryRequest | TimingRequest, place: Place) -> str:
-    environment = {"OMP_NUM_THREADS": str(request.threads), "MKL_NUM_THREADS": str(request.threads), **ENVIRONMENT}
+def _ask(request: MemoryRequest | TimingRequest, worker: WorkerContext) -> str:
+    environment = {
+        "OMP_NUM_THREADS": str(request.threads),
+        "MKL_NUM_THREADS": str(request.threads),
+        **MALLOC_ENVIRONMENT,
+    }
     return in_fresh_process(
-        "trainables.probe.process", request.model_dump_json(), place.cache, environment, doing="probing"
+        "trainables.probe.process", request.model_dump_json(), worker.cache, environment, doing="probing"
     )
 
 
-def memory_figures(search: Search, config: ProbeConfig, train_rows: int, place: Place) -> dict[str, Estimate]:
+def memory_figures(search: Search, config: ProbeConfig, train_rows: int, worker: WorkerContext) -> dict[str, Estimate]:
     """What was found, and what limited it."""
-    on = "of the device's allocator" if place.device.type == "cuda" else "resident; interpreter and libraries included"
+    on = "of the device's allocator" if worker.device.type == "cuda" else "resident; interpreter and libraries included"
     figures = {
         "largest_micro_batch_size": Estimate.exact(
             search.found.micro_batch_size, f"{what_limited(search, config, train_rows)}; {search.found.why}"
@@ -230,7 +236,7 @@ def what_limited(search: Search, config: ProbeConfig, train_rows: int) -> str:
     return f"not limited by memory but by max_micro_batch_size {config.max_micro_batch_size:,}"
 
 
-def doubts(search: Search, train_rows: int) -> Iterator[str]:
+def probe_warnings(search: Search, train_rows: int) -> Iterator[str]:
     if search.evaluation_peak_bytes > search.capacity_bytes:
         needs = f"evaluating needs {search.evaluation_peak_bytes:,} bytes"
         yield f"{needs}, more than the capacity, whatever the micro-batch"
@@ -244,27 +250,27 @@ def doubts(search: Search, train_rows: int) -> Iterator[str]:
 # -- time -------------------------------------------------------------------------------------------------------------
 
 
-def time_together(config: ProbeConfig, search: Search, place: Place, threads: int) -> Timed:
+def time_together(config: ProbeConfig, search: Search, worker: WorkerContext, threads: int) -> StepTimes:
     """Every worker's process times the same steps, together. Raises ChildError on all workers or on none."""
     throughput, least, largest = config.throughput, search.least_rows, search.found.micro_batch_size
     wanted = throughput.micro_batch_sizes if throughput is not None else ()
     sizes = tuple(size for size in wanted or doublings(largest) if least <= size <= largest) or (largest,)
-    with meeting_place(place) as meet_at:
+    with rendezvous(worker) as meet_at:
         request = TimingRequest(
             config=config,
-            device=str(place.device),
+            device=str(worker.device),
             threads=threads,
-            cache=str(place.cache),
+            cache=str(worker.cache),
             micro_batch_sizes=sizes,
             rounds=throughput.rounds if throughput is not None else 1,
-            rank=place.rank,
+            rank=worker.rank,
             meet_at=meet_at,
         )
         try:
-            timed, told = Timed.model_validate_json(_ask(request, place)), ("", "")
+            timed, told = StepTimes.model_validate_json(_ask(request, worker)), ("", "")
         except ChildError as error:
-            timed, told = Timed(seconds={}), (f"timing: {error}", error.details)
-        failures = exchanged(told, place)
+            timed, told = StepTimes(seconds={}), (f"timing: {error}", error.details)
+        failures = all_gather_object(told, worker)
     for reason, details in failures:
         if reason:
             raise ChildError(reason, details)
@@ -276,7 +282,7 @@ def doublings(largest: int) -> tuple[int, ...]:
     return tuple(sorted({largest, *(2**i for i in range(largest.bit_length()))}))
 
 
-def throughput_figures(timed: Timed, num_workers: int) -> dict[str, Estimate]:
+def throughput_figures(timed: StepTimes, num_workers: int) -> dict[str, Estimate]:
     """Medians over the rounds, with their intervals; throughput is of all workers together."""
     figures = {}
     for size, seconds in timed.seconds.items():
@@ -293,7 +299,7 @@ def throughput_figures(timed: Timed, num_workers: int) -> dict[str, Estimate]:
     return figures
 
 
-def rounds(timed: Timed, last: Report) -> tuple[Report, ...]:
+def rounds(timed: StepTimes, last: Report) -> tuple[Report, ...]:
     """The single timings, one report per round: sizes of one round were timed close together and can be paired."""
     return tuple(
         Report(

@@ -25,8 +25,8 @@ from trainables.config.training import Budget, Training
 from trainables.config.trial import ProbeConfig
 from trainables.data.shards import Rows, Shard
 from trainables.data.table import Table
-from trainables.distributed.worker_context import Place
-from trainables.probe.model import RATE, Same, Subject
+from trainables.distributed.worker_context import WorkerContext
+from trainables.probe.model import RATE, OneRow, Subject
 from trainables.probe.step_timing import time_step_sizes
 from trainables.process.fresh_process import answer
 from trainables.process.memory import (
@@ -79,7 +79,7 @@ class TimingRequest(Common):
     meet_at: str  # where the workers' processes find each other, as torch's `init_method`
 
 
-class Needed(FrozenResult):
+class MemoryNeed(FrozenResult):
     """What steps needed. `peak_bytes` is None where memory ran out, in them or in the checkpoint that follows."""
 
     peak_bytes: int | None
@@ -91,7 +91,7 @@ class Needed(FrozenResult):
     rows_looked_at: int | None = None  # for it, by the process that was asked to; None: all rows are alike
 
 
-class Timed(FrozenResult):
+class StepTimes(FrozenResult):
     """Seconds of a step, by micro-batch and round; of all workers, the slowest's."""
 
     seconds: dict[int, list[float]]
@@ -105,50 +105,50 @@ REQUEST: TypeAdapter[MemoryRequest | TimingRequest] = TypeAdapter(
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
-def measure_memory(request: MemoryRequest, response: Path) -> Needed:
+def measure_memory(request: MemoryRequest, response: Path) -> MemoryNeed:
     """Peak of two steps of two micro-batches each, and of an evaluation; one more step must fit after them.
 
     The guard answers for us if memory runs out. A checkpoint must fit too; its peak is kept apart, as it does not
     depend on the micro-batch and so is on no line.
     With several workers the model is wrapped as theirs is, in a group of this process alone: its buckets take memory.
     """
-    place = _place(request, rank=0)
-    if place.num_workers > 1:
-        dist.init_process_group(_backend(place), init_method=f"file://{response}.meet", rank=0, world_size=1)
+    worker = _place(request, rank=0)
+    if worker.world_size > 1:
+        dist.init_process_group(_backend(worker), init_method=f"file://{response}.meet", rank=0, world_size=1)
     base = resident_bytes()
-    extra = max(0, request.resident_bytes - base) if place.device.type == "cpu" else 0
-    capacity = _take_capacity(request, place, extra, response)
-    ran_out = Needed(peak_bytes=None, capacity_bytes=capacity)
+    extra = max(0, request.resident_bytes - base) if worker.device.type == "cpu" else 0
+    capacity = _take_capacity(request, worker, extra, response)
+    ran_out = MemoryNeed(peak_bytes=None, capacity_bytes=capacity)
     try:
         training = _training(request.config, request.micro_batch_size, ACCUMULATION_STEPS)
-        subject = Subject.build(request.config, place, training)
+        subject = Subject.build(request.config, worker, training)
         longest, looked = request.longest_row, None
         if request.find_longest_row:
-            longest, looked = longest_row(subject.model, subject.task, subject.data.train, place, request.config)
-        order = Shard(subject.data.train.n_rows, seed=request.config.seed) if longest is None else Same(longest)
-        forget_peak(place.device)
+            longest, looked = longest_row(subject.model, subject.task, subject.data.train, worker, request.config)
+        order = Shard(subject.data.train.n_rows, seed=request.config.seed) if longest is None else OneRow(longest)
+        forget_peak(worker.device)
         rows = request.micro_batch_size * ACCUMULATION_STEPS
-        noise = GradientNoise(training, subject.data.train.n_rows, place)  # as every training measures it
+        noise = GradientNoise(training, subject.data.train.n_rows, worker)  # as every training measures it
         for _ in range(STEPS):
             subject.begin_block(order, rows, request.micro_batch_size, noise)
-        peak = peak_bytes(place.device) + extra
-        reserved = torch.cuda.max_memory_reserved(place.device) if place.device.type == "cuda" else None
-        if place.device.type == "cpu":  # a device is not asked for it: there the copy is made in the host's memory
-            forget_peak(place.device)
+        peak = peak_bytes(worker.device) + extra
+        reserved = torch.cuda.max_memory_reserved(worker.device) if worker.device.type == "cuda" else None
+        if worker.device.type == "cpu":  # a device is not asked for it: there the copy is made in the host's memory
+            forget_peak(worker.device)
             TrainingState(subject.model, subject.update.optimizer, subject.update.scaler, noise=noise.meter).content()
-            if peak_bytes(place.device) + extra > capacity:
+            if peak_bytes(worker.device) + extra > capacity:
                 return ran_out
-        forget_peak(place.device)
+        forget_peak(worker.device)
         _evaluate(subject, training)
-        evaluation_peak = peak_bytes(place.device) + extra
+        evaluation_peak = peak_bytes(worker.device) + extra
         subject.begin_block(order, rows, request.micro_batch_size, noise)  # in what the allocator has kept of all that
     except Exception as error:
         if request.micro_batch_size == 1 and needs_more_rows(error):
-            return Needed(peak_bytes=None, capacity_bytes=capacity, is_too_few_rows=True)
+            return MemoryNeed(peak_bytes=None, capacity_bytes=capacity, is_too_few_rows=True)
         if not (out_of_memory(error) or isinstance(error, MicroBatchTooLargeError)):
             raise
         return ran_out
-    return Needed(
+    return MemoryNeed(
         peak_bytes=peak if peak <= capacity else None,
         capacity_bytes=capacity,
         reserved_bytes=reserved,
@@ -159,7 +159,7 @@ def measure_memory(request: MemoryRequest, response: Path) -> Needed:
 
 
 def longest_row(
-    model: nn.Module, task: Task, table: Table, place: Place, config: ProbeConfig
+    model: nn.Module, task: Task, table: Table, worker: WorkerContext, config: ProbeConfig
 ) -> tuple[int | None, int]:
     """The training row of which the most bytes are computed, None if all are alike; and how many were looked at.
 
@@ -169,9 +169,9 @@ def longest_row(
     began, computed, are_alike = time.monotonic(), dict[int, int](), True
     model.eval()
     for row in looked_at(table.n_rows):
-        batch = {name: column.to(place.device) for name, column in table.gather(np.array([row])).items()}
+        batch = {name: column.to(worker.device) for name, column in table.gather(np.array([row])).items()}
         # Autocast anew for each row: it keeps the cast weights, and would have them computed with the first row only.
-        with torch.no_grad(), autocast(config.precision, place.device), _Outputs() as outputs:
+        with torch.no_grad(), autocast(config.precision, worker.device), _Outputs() as outputs:
             task.losses(task.forward(model, batch), batch)
         computed[int(row)] = outputs.bytes
         are_alike = are_alike and outputs.bytes == next(iter(computed.values()))
@@ -189,64 +189,64 @@ def looked_at(n_rows: int) -> Rows:
 
 
 def _evaluate(subject: Subject, training: Training) -> None:
-    validation, alone = subject.data.validation, replace(subject.place, num_workers=1)
+    validation, alone = subject.data.validation, replace(subject.worker, world_size=1)
     rows = evaluation_rows(subject.model, subject.task, validation, training, alone)
     evaluate(subject.model, subject.task, validation, alone, rows, limit=rows, precision=training.precision)
 
 
-def _take_capacity(request: MemoryRequest, place: Place, extra: int, response: Path) -> int:
+def _take_capacity(request: MemoryRequest, worker: WorkerContext, extra: int, response: Path) -> int:
     """What this worker may use, from now on enforced."""
-    if place.device.type == "cpu":
+    if worker.device.type == "cpu":
         capacity = request.capacity_bytes or int(SHARE_OF_AVAILABLE * available_bytes())
-        ran_out = Needed(peak_bytes=None, capacity_bytes=capacity).model_dump_json()
+        ran_out = MemoryNeed(peak_bytes=None, capacity_bytes=capacity).model_dump_json()
         guard(capacity - extra, lambda: _write_at_once(response, ran_out))
         return capacity
-    claim_workspaces(place.device)  # with which the context and first kernels are there too
-    free, total = torch.cuda.mem_get_info(place.device)
-    room = int(SHARE_OF_AVAILABLE * (free + torch.cuda.memory_reserved(place.device)))  # kernels are yet to be loaded
+    claim_workspaces(worker.device)  # with which the context and first kernels are there too
+    free, total = torch.cuda.mem_get_info(worker.device)
+    room = int(SHARE_OF_AVAILABLE * (free + torch.cuda.memory_reserved(worker.device)))  # kernels are yet to be loaded
     capacity = min(room, request.capacity_bytes or room)
-    torch.cuda.set_per_process_memory_fraction(capacity / total, place.device)
+    torch.cuda.set_per_process_memory_fraction(capacity / total, worker.device)
     return capacity
 
 
 # -- time -------------------------------------------------------------------------------------------------------------
 
 
-def measure_time(request: TimingRequest) -> Timed:
+def measure_time(request: TimingRequest) -> StepTimes:
     """Seconds of a step without accumulation at every size; all workers' processes take them together."""
-    place = _place(request, rank=request.rank)
-    if place.num_workers > 1:
+    worker = _place(request, rank=request.rank)
+    if worker.world_size > 1:
         dist.init_process_group(
-            _backend(place), init_method=request.meet_at, rank=place.rank, world_size=place.num_workers
+            _backend(worker), init_method=request.meet_at, rank=worker.rank, world_size=worker.world_size
         )
     sizes = sorted(request.micro_batch_sizes)
-    subject = Subject.build(request.config, place, _training(request.config, sizes[-1], 1))
-    shard = Shard(subject.data.train.n_rows, place.rank, place.num_workers, seed=request.config.seed)
+    subject = Subject.build(request.config, worker, _training(request.config, sizes[-1], 1))
+    shard = Shard(subject.data.train.n_rows, worker.rank, worker.world_size, seed=request.config.seed)
     timed = time_step_sizes(
-        lambda size, steps: subject.take_steps(shard, size, size, steps), sizes, request.rounds, place
+        lambda size, steps: subject.take_steps(shard, size, size, steps), sizes, request.rounds, worker
     )
-    if place.num_workers > 1:
+    if worker.world_size > 1:
         del subject  # DDP's reducer must not be the last to hold the group: ending it with Python's lock held, it hangs
         gc.collect()
         dist.destroy_process_group()
-    return Timed(seconds=timed)
+    return StepTimes(seconds=timed)
 
 
 # -- both -------------------------------------------------------------------------------------------------------------
 
 
-def _place(request: Common, rank: int) -> Place:
+def _place(request: Common, rank: int) -> WorkerContext:
     torch.set_num_threads(request.threads)
     device = torch.device(request.device)
     if device.type == "cuda":
         device = torch.device("cuda", device.index or 0)  # the functions of torch.cuda want to know which
         torch.cuda.set_device(device)
     cache = Path(request.cache)
-    return Place(Storage(str(cache)), cache, rank, request.config.num_workers, device)
+    return WorkerContext(Storage(str(cache)), cache, rank, request.config.num_workers, device)
 
 
-def _backend(place: Place) -> str:
-    return "nccl" if place.device.type == "cuda" else "gloo"
+def _backend(worker: WorkerContext) -> str:
+    return "nccl" if worker.device.type == "cuda" else "gloo"
 
 
 def _training(config: ProbeConfig, micro_batch_size: int, accumulation_steps: int) -> Training:

@@ -13,30 +13,30 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.distributed as dist
 
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 
 WARM_UP_STEPS = 3  # of each size: kernels are chosen, memory is fetched, pages are mapped
-BLOCK_SECONDS = 0.05  # of one size in one round: long against the timer, short against drift
+STEP_BLOCK_SECONDS = 0.05  # of one size in one round: long against the timer, short against drift
 MOST_STEPS = 64  # of one block
 FEWEST_ROUNDS = 3
-SECONDS_AT_MOST = 90.0  # for all rounds together; slow steps get fewer rounds, and wider intervals
+STEP_SECONDS_AT_MOST = 90.0  # for all rounds together; slow steps get fewer rounds, and wider intervals
 
 RunSteps = Callable[[int, int], object]  # (micro-batch size, number of steps); need not wait for the device
 
 
-def time_step_sizes(run: RunSteps, sizes: list[int], rounds: int, place: Place) -> dict[int, list[float]]:
+def time_step_sizes(run: RunSteps, sizes: list[int], rounds: int, worker: WorkerContext) -> dict[int, list[float]]:
     """Seconds of one step: per micro-batch size, one figure for each round, the same on every worker."""
     steps: dict[int, int] = {}
     for size in sizes:
-        _timed(run, size, WARM_UP_STEPS, place)
-        seconds = _timed(run, size, 1, place)
-        steps[size] = min(MOST_STEPS, max(1, math.ceil(BLOCK_SECONDS / max(seconds, 1e-6))))
+        _timed(run, size, WARM_UP_STEPS, worker)
+        seconds = _timed(run, size, 1, worker)
+        steps[size] = min(MOST_STEPS, max(1, math.ceil(STEP_BLOCK_SECONDS / max(seconds, 1e-6))))
     timed: dict[int, list[float]] = {size: [] for size in sizes}
     began = time.perf_counter()
     for number in range(rounds):
         for size in sizes:
-            timed[size].append(_timed(run, size, steps[size], place))
-        is_late = _agreed(time.perf_counter() - began, place) > SECONDS_AT_MOST
+            timed[size].append(_timed(run, size, steps[size], worker))
+        is_late = _agreed(time.perf_counter() - began, worker) > STEP_SECONDS_AT_MOST
         if is_late and number + 1 >= FEWEST_ROUNDS:
             break
     return timed
@@ -47,24 +47,24 @@ def rows_of(timed: Mapping[int, list[float]]) -> list[dict[int, float]]:
     return [dict(zip(timed, row, strict=True)) for row in zip(*timed.values(), strict=True)]
 
 
-def _timed(run: RunSteps, size: int, steps: int, place: Place) -> float:
-    _wait(place)
-    place.wait_for_all()
+def _timed(run: RunSteps, size: int, steps: int, worker: WorkerContext) -> float:
+    _wait(worker)
+    worker.wait_for_all()
     began = time.perf_counter()
     run(size, steps)
-    _wait(place)
-    return _agreed((time.perf_counter() - began) / steps, place)
+    _wait(worker)
+    return _agreed((time.perf_counter() - began) / steps, worker)
 
 
-def _wait(place: Place) -> None:
-    if place.device.type == "cuda":
-        torch.cuda.synchronize(place.device)
+def _wait(worker: WorkerContext) -> None:
+    if worker.device.type == "cuda":
+        torch.cuda.synchronize(worker.device)
 
 
-def _agreed(seconds: float, place: Place) -> float:
+def _agreed(seconds: float, worker: WorkerContext) -> float:
     """The slowest worker's, on every worker."""
-    if place.num_workers == 1:
+    if worker.world_size == 1:
         return seconds
-    slowest = torch.tensor(seconds, dtype=torch.float64, device=place.device)
+    slowest = torch.tensor(seconds, dtype=torch.float64, device=worker.device)
     dist.all_reduce(slowest, op=dist.ReduceOp.MAX)
     return float(slowest)

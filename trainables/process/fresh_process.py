@@ -21,7 +21,7 @@ from trainables.config.base import FrozenResult
 from trainables.error_text import first_line
 from trainables.process.heartbeat import beat
 
-TIMEOUT_SECONDS = 1800.0
+CHILD_TIMEOUT_SECONDS = 1800.0
 
 
 class ChildError(RuntimeError):
@@ -33,7 +33,7 @@ class ChildError(RuntimeError):
         self.killed = killed  # by SIGKILL, which is how a system that is out of memory ends a process
 
 
-class Failure(FrozenResult):
+class ChildFailure(FrozenResult):
     """The answer instead of an answer."""
 
     error: str
@@ -44,7 +44,7 @@ def in_fresh_process(
     request: str,
     cache: Path,
     environment: Mapping[str, str],
-    timeout_seconds: float = TIMEOUT_SECONDS,
+    timeout_seconds: float = CHILD_TIMEOUT_SECONDS,
     doing: str = "measuring",
 ) -> str:
     """The response to `request`, both JSON, from a new process that ends with this one. Raises ChildError.
@@ -83,7 +83,7 @@ def _tail(log: Path, size: int = 4000) -> str:
 
 def _reason(code: int, response: Path, doing: str) -> str:
     if response.exists():
-        return f"{doing} failed: {Failure.model_validate_json(response.read_text(encoding='utf-8')).error}"
+        return f"{doing} failed: {ChildFailure.model_validate_json(response.read_text(encoding='utf-8')).error}"
     if code < 0:
         name = signal.Signals(-code).name
         return f"the {doing} process was ended by {name}{'; out of memory?' if name == 'SIGKILL' else ''}"
@@ -101,7 +101,7 @@ def answer(respond: Callable[[str], str], arguments: Sequence[str]) -> None:
     try:
         text = respond(request.read_text(encoding="utf-8"))
     except Exception as error:
-        response.write_text(Failure(error=first_line(error)).model_dump_json(), encoding="utf-8")
+        response.write_text(ChildFailure(error=first_line(error)).model_dump_json(), encoding="utf-8")
         raise
     response.write_text(text, encoding="utf-8")
 

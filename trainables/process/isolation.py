@@ -53,11 +53,11 @@ class Snapshot:
     def take(cls) -> Snapshot:
         gc.collect()
         gc.freeze()  # what is here now stays for good: looking through it again would take most of `restore`
-        return cls({name: read() for name, (read, _) in SETTINGS.items()})
+        return cls({name: read() for name, (read, _) in PROCESS_SETTINGS.items()})
 
     def restore(self) -> None:
         """Put every setting back, forget what torch.compile made, and give unused memory back to the system."""
-        for name, (_, write) in SETTINGS.items():
+        for name, (_, write) in PROCESS_SETTINGS.items():
             write(self.values[name])
         torch.compiler.reset()
         gc.collect()
@@ -77,10 +77,10 @@ class Snapshot:
                 importlib.import_module(name)
             except (Exception, SystemExit):
                 return
-            now = {key: read() for key, (read, _) in SETTINGS.items() if not key.endswith("random")}
+            now = {key: read() for key, (read, _) in PROCESS_SETTINGS.items() if not key.endswith("random")}
             self.set_by_modules[name] = {key: value for key, value in now.items() if value != self.values[key]}
         for key, value in self.set_by_modules[name].items():
-            SETTINGS[key][1](value)
+            PROCESS_SETTINGS[key][1](value)
 
 
 # -- settings that are more than one function to read and one to write -------------------------------------------------
@@ -241,7 +241,7 @@ def _write_list(target: list[Any]) -> Callable[[list[Any]], None]:
 
 
 # name -> (read, write), in the order in which they are put back
-SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+PROCESS_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "environment variables": (lambda: dict(os.environ), _write_environ),
     "working directory": (os.getcwd, os.chdir),
     "sys.path": (lambda: sys.path[:], _write_list(sys.path)),

@@ -16,7 +16,10 @@ LARGE_BYTES = 1 << 20
 HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"  # torch's own switch: huge pages for tensors of 2 MiB and more
 _M_MMAP_THRESHOLD = -3  # malloc.h
 
-ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(LARGE_BYTES), HUGE_PAGES: "1"}  # the same, for a process to be started
+MALLOC_ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": str(LARGE_BYTES),
+    HUGE_PAGES: "1",
+}  # the same, for a process to be started
 
 
 def give_back_large_blocks() -> None:

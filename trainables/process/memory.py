@@ -29,12 +29,20 @@ _SAYS_SO = (
     "CUDA driver error: out of memory",
     "'out of memory'",  # NCCL's: Cuda failure 2 'out of memory'
     "Failed to CUDA calloc",
+    "CUDA out of memory",  # torch's own type, and below Python's and C++'s, where a traceback tells of them
+    "MemoryError",
+    "std::bad_alloc",
 )
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on whichever device."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in _SAYS_SO)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or says_out_of_memory(str(error))
+
+
+def says_out_of_memory(text: str) -> bool:
+    """Whether an error's text, or its traceback, says that memory ran out. The one list of such phrases."""
+    return any(phrase in text for phrase in _SAYS_SO)
 
 
 def release_memory(device: torch.device) -> None:

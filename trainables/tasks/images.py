@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainables.tasks.base import Batch, Task
-from trainables.tasks.layers import Block, scaled
+from trainables.tasks.layers import TransformerBlock, scaled
 from trainables.tasks.norms import NORMS, norm_layer
 
 CLASSES = 10
@@ -83,7 +83,7 @@ class PatchTransformer(nn.Module):
         self.patch = nn.PixelUnshuffle(2)
         self.embed = nn.Linear(4, features)
         self.position = nn.Embedding(16, features)
-        self.blocks = nn.Sequential(*(Block(features, heads, causal=False) for _ in range(layers)))
+        self.blocks = nn.Sequential(*(TransformerBlock(features, heads, causal=False) for _ in range(layers)))
         self.norm = nn.LayerNorm(features)
         self.classify = nn.Linear(features, CLASSES)
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from trainables.data.builtin import CONTEXT_BYTES
 from trainables.tasks.base import Batch, Task
-from trainables.tasks.layers import Block, scaled
+from trainables.tasks.layers import TransformerBlock, scaled
 
 VOCABULARY = 256
 
@@ -52,7 +52,7 @@ class ByteTransformer(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(VOCABULARY, features)
         self.position = nn.Embedding(CONTEXT_BYTES, features)
-        self.blocks = nn.Sequential(*(Block(features, heads, causal=True) for _ in range(layers)))
+        self.blocks = nn.Sequential(*(TransformerBlock(features, heads, causal=True) for _ in range(layers)))
         self.norm = nn.LayerNorm(features)
         self.predict = nn.Linear(features, VOCABULARY)
 

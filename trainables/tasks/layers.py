@@ -15,7 +15,7 @@ def scaled(size: int, width: float, multiple: int = 1) -> int:
     return max(1, round(size * width / multiple)) * multiple
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and a two-layer perceptron, each after a layer norm and around a residual. [rows, tokens, features]."""
 
     def __init__(self, features: int, heads: int, causal: bool) -> None:

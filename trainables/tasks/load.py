@@ -14,12 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from trainables.data.sources import real_path
+from trainables.data.sources import SPLITS, real_path
 from trainables.tasks.catalog import BUILTIN, Option
 
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
-from trainables.tasks.task_data import SPLITS, sources_of
+from trainables.tasks.task_data import sources_of
 
 
 class TaskError(ValueError):

@@ -38,7 +38,7 @@ class Outputs:
         return values.flatten(self.item_dims).mean(-1).flatten() if values.ndim > self.item_dims else values.flatten()
 
 
-class Noted(Mapping[str, Tensor]):
+class ReadColumns(Mapping[str, Tensor]):
     """A batch that notes which of its columns are read."""
 
     def __init__(self, batch: Mapping[str, Tensor]) -> None:
@@ -61,7 +61,7 @@ def what_outputs_are(losses: Losses, outputs: Tensor, batch: Mapping[str, Tensor
 
     Raises OutputsError where it cannot be told.
     """
-    outputs, noted = outputs.detach().float(), Noted(batch)
+    outputs, noted = outputs.detach().float(), ReadColumns(batch)
     with torch.no_grad(), torch.random.fork_rng(devices=[outputs.device] if outputs.is_cuda else []):
         shape, items = list(outputs.shape), losses(outputs, noted).numel()
         found = _invariant(losses, outputs, batch)

@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainables.data.fingerprint import check_unchanged
-from trainables.data.sources import DataError, resolve
+from trainables.data.sources import SPLITS, DataError, absolute_source
 from trainables.data.table import Table, open_table, unlike
 
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
-
-
-SPLITS = ("train", "validation", "test")
 
 
 def home_folder(task: Task, attribute: str) -> Path:
@@ -32,12 +29,12 @@ def home_folder(task: Task, attribute: str) -> Path:
 
 def sources_of(task: Task) -> dict[str, str]:
     """Split -> where its data is: an absolute path or a URI."""
-    return {split: resolve(getattr(task, split), home_folder(task, split)) for split in SPLITS}
+    return {split: absolute_source(getattr(task, split), home_folder(task, split)) for split in SPLITS}
 
 
 def files_of(task: Task) -> tuple[str, ...]:
     """Where the other files are that a task says it reads: absolute paths."""
-    return tuple(resolve(file, home_folder(task, "files")) for file in task.files)
+    return tuple(absolute_source(file, home_folder(task, "files")) for file in task.files)
 
 
 @dataclass

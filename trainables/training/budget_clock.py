@@ -15,13 +15,13 @@ import torch.distributed as dist
 from trainables.config.batch_schedule import planned_growth, steps_until_change
 from trainables.config.batching import examples_in, report_shares, report_steps, steps_for
 from trainables.config.training import Training
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.training.checkpoint import TrainingState
 
 MAX_BLOCK_STEPS = 64  # steps between two looks at the losses: on CUDA each look waits for the device
 
 
-class Block(NamedTuple):
+class StepBlock(NamedTuple):
     """Steps to take before asking again; none when a reading is due. `progress` is the budget spent, from 0 to 1."""
 
     steps: int
@@ -29,30 +29,30 @@ class Block(NamedTuple):
     progress_per_step: float
 
 
-class Pace(Protocol):
+class BudgetClock(Protocol):
     """`reports` is the number of readings taken so far, `seconds` the time spent training so far."""
 
-    def next_block(self, reports: int, step: int, seconds: float) -> Block: ...
+    def next_block(self, reports: int, step: int, seconds: float) -> StepBlock: ...
 
     def is_over(self, reports: int) -> bool: ...
 
 
-class StepPace:
+class StepClock:
     """A budget whose number of steps is known."""
 
     def __init__(self, total_steps: int, evaluations: int) -> None:
         self.total_steps = total_steps
         self.report_steps = report_steps(total_steps, evaluations)
 
-    def next_block(self, reports: int, step: int, seconds: float) -> Block:
+    def next_block(self, reports: int, step: int, seconds: float) -> StepBlock:
         steps = min(self.report_steps[reports] - step, MAX_BLOCK_STEPS)
-        return Block(steps, step / self.total_steps, 1 / self.total_steps)
+        return StepBlock(steps, step / self.total_steps, 1 / self.total_steps)
 
     def is_over(self, reports: int) -> bool:
         return reports == len(self.report_steps)
 
 
-class ExamplesPace:
+class ExamplesClock:
     """A budget in examples of a run whose batch may grow: blocks end where it grows, and readings come by examples.
 
     A batch that grows with its noise decides so at readings, and for good. It takes no early ones: what they would
@@ -66,7 +66,7 @@ class ExamplesPace:
         first = Fraction(1, training.evaluations) if training.batch_schedule.name == "grow_with_noise" else 0
         self.due = [budget_examples * share for share in report_shares(training.evaluations) if share >= first]
 
-    def next_block(self, reports: int, step: int, seconds: float) -> Block:
+    def next_block(self, reports: int, step: int, seconds: float) -> StepBlock:
         """Also lets the batch grow, if this is where it is to."""
         schedule, examples = self.training.batch_schedule, self._examples
         self.state.growth = max(self.state.growth, planned_growth(schedule, self.budget_examples, examples))
@@ -75,7 +75,7 @@ class ExamplesPace:
         last = self.state.history[-1].examples if self.state.history else 0
         due = next(mark for mark in self.due if mark > last)
         steps = min(steps, max(0, -int((examples - due) // size)), MAX_BLOCK_STEPS)
-        return Block(steps, float(examples / self.budget_examples), float(size / self.budget_examples))
+        return StepBlock(steps, float(examples / self.budget_examples), float(size / self.budget_examples))
 
     def is_over(self, reports: int) -> bool:
         reported = self.state.history[-1].step if self.state.history else 0
@@ -95,22 +95,22 @@ class ExamplesPace:
         return self.training.batch_size * max(self.state.growth, planned)
 
 
-class SecondsPace:
+class SecondsClock:
     """A budget in seconds. Blocks shrink towards each reading, so that it is late by less than one step.
 
     Readings are evenly spread: each comes after at least one step, so that early ones, of slow steps, would outlast the
     budget. They are needed less too: in the same time the steps of two batch sizes differ less than the sizes do.
     """
 
-    def __init__(self, budget_seconds: float, evaluations: int, place: Place) -> None:
+    def __init__(self, budget_seconds: float, evaluations: int, worker: WorkerContext) -> None:
         self.budget_seconds = budget_seconds
         self.evaluations = evaluations
-        self.place = place
+        self.worker = worker
         self._last_report = (-1, 0)  # number of readings, and the step at which that number was first seen
         self._last_block = (0, 0.0)  # step and seconds when the last block began
         self._seconds_per_step = 0.0
 
-    def next_block(self, reports: int, step: int, seconds: float) -> Block:
+    def next_block(self, reports: int, step: int, seconds: float) -> StepBlock:
         before, seconds_before = self._last_block
         if step > before:
             self._seconds_per_step = (seconds - seconds_before) / (step - before)
@@ -119,7 +119,7 @@ class SecondsPace:
             self._last_report = (reports, step)
         remaining = self.budget_seconds * (reports + 1) / self.evaluations - seconds
         return self._agreed(
-            Block(
+            StepBlock(
                 self._steps_within(remaining, first=step == self._last_report[1]),
                 seconds / self.budget_seconds,
                 self._seconds_per_step / self.budget_seconds,
@@ -137,21 +137,21 @@ class SecondsPace:
             return 0
         return max(1, min(int(fitting / 2), MAX_BLOCK_STEPS))
 
-    def _agreed(self, block: Block) -> Block:
+    def _agreed(self, block: StepBlock) -> StepBlock:
         """The first worker's decision, on every worker."""
-        if self.place.num_workers == 1:
+        if self.worker.world_size == 1:
             return block
-        message = torch.tensor(block, dtype=torch.float64, device=self.place.device)
+        message = torch.tensor(block, dtype=torch.float64, device=self.worker.device)
         dist.broadcast(message, src=0)
         steps, progress, progress_per_step = message.tolist()
-        return Block(int(steps), progress, progress_per_step)
+        return StepBlock(int(steps), progress, progress_per_step)
 
 
-def pace_of(training: Training, train_rows: int, place: Place, state: TrainingState) -> Pace:
+def clock_of(training: Training, train_rows: int, worker: WorkerContext, state: TrainingState) -> BudgetClock:
     """The pace of a run. Raises ValueError if the budget ends before one step."""
     total_steps = steps_for(training.budget, training.batch_size, train_rows)
     if training.batch_schedule.name != "fixed":
-        return ExamplesPace(training, examples_in(training.budget, train_rows), state)
+        return ExamplesClock(training, examples_in(training.budget, train_rows), state)
     if total_steps is None:
-        return SecondsPace(training.budget.amount, training.evaluations, place)
-    return StepPace(total_steps, training.evaluations)
+        return SecondsClock(training.budget.amount, training.evaluations, worker)
+    return StepClock(total_steps, training.evaluations)

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.error_text import TrialWarning, first_line
 from trainables.process.memory import out_of_memory
 from trainables.results import Report
@@ -41,11 +41,11 @@ class TrainingState:
     history: list[Report] = field(default_factory=list)
     noise: NoiseScaleMeter | None = None
 
-    def save(self, place: Place, name: str) -> None:
+    def save(self, worker: WorkerContext, name: str) -> None:
         """Write the state to the storage, atomically; the first worker's, which is everyone's. All return after it."""
-        if place.is_first:
-            place.storage.write(name, self.content())
-        place.wait_for_all()
+        if worker.is_rank_zero:
+            worker.storage.write(name, self.content())
+        worker.wait_for_all()
 
     def content(self) -> bytes:
         """What the file holds. In memory it is a second copy of all weights and of what the optimiser keeps of them."""
@@ -63,26 +63,26 @@ class TrainingState:
             }
         )
 
-    def resume(self, place: Place, name: str) -> None:
+    def resume(self, worker: WorkerContext, name: str) -> None:
         """Take over the saved state, if there is one that can be read; otherwise nothing changes.
 
         All workers read it before any goes on, and from the same bytes they come to the same end. Raises RuntimeError
         if they do not, and what the storage raises: that it does not answer says nothing about the checkpoint.
         """
-        if place.storage.exists(name):
-            content, shown = place.storage.read(name), place.storage.display(name)
+        if worker.storage.exists(name):
+            content, shown = worker.storage.read(name), worker.storage.display(name)
             try:
-                self._take_over_whole(unsealed(content, shown), place.device)
+                self._take_over_whole(unsealed(content, shown), worker.device)
             except (DamagedFileError, UnreadableCheckpointError) as error:
-                if place.is_first:
+                if worker.is_rank_zero:
                     said = str(error) if isinstance(error, DamagedFileError) else f"{shown} {error}"
                     warnings.warn(f"{said}; the training began anew", TrialWarning, stacklevel=2)
-        if place.num_workers > 1:
-            step = torch.tensor([self.step, -self.step], device=place.device)
+        if worker.world_size > 1:
+            step = torch.tensor([self.step, -self.step], device=worker.device)
             dist.all_reduce(step, op=dist.ReduceOp.MIN)
             if step[0] != -step[1]:
                 raise RuntimeError(
-                    f"workers found different checkpoints in {place.storage.label}: the storage must be one that the "
+                    f"workers found different checkpoints in {worker.storage.label}: the storage must be one that the "
                     "machines of all workers reach, such as a network file system or a bucket"
                 )
 

@@ -12,16 +12,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Optimizer
 
 from trainables.config.training import Precision
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.process.memory import out_of_memory, release_memory
 from trainables.tasks.base import Batch, Task
 from trainables.training.evaluate import autocast, in_eval_mode
 from trainables.training.gradient_noise import without_trace
 
-Objective = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
+ItemLosses = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
 
 
-def task_objective(task: Task) -> Objective:
+def task_objective(task: Task) -> ItemLosses:
     """What a training minimises unless something else is given, as distillation does."""
     return lambda model, batch: task.losses(task.forward(model, batch), batch)
 
@@ -33,7 +33,7 @@ class MicroBatchTooLargeError(RuntimeError):
 class _Losses(nn.Module):
     """The objective as a module. The task is handed the model itself, so it may use all that the model offers."""
 
-    def __init__(self, model: nn.Module, objective: Objective) -> None:
+    def __init__(self, model: nn.Module, objective: ItemLosses) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
@@ -44,9 +44,9 @@ class _Losses(nn.Module):
 
 def data_parallel(
     model: nn.Module,
-    objective: Objective,
+    objective: ItemLosses,
     example: Batch,
-    place: Place,
+    worker: WorkerContext,
     precision: Precision,
     optimizer: Optimizer,
     *,
@@ -65,41 +65,41 @@ def data_parallel(
     has_unused, ran_out = False, False
     try:
         reserve = _stand_ins(losses, optimizer)  # what the steps hold and this look does not
-        has_unused = _has_unused_parameters(losses, example, place, precision) or skips_parameters
+        has_unused = _has_unused_parameters(losses, example, worker, precision) or skips_parameters
         del reserve
     except Exception as error:
         if not out_of_memory(error):
             raise
         ran_out = True  # the error goes here, and with it the frames that hold the memory
-    release_memory(place.device)  # the allocator would keep it, and NCCL takes its own from what the device has left
-    seen = torch.tensor([float(has_unused), float(ran_out)], device=place.device)
+    release_memory(worker.device)  # the allocator would keep it, and NCCL takes its own from what the device has left
+    seen = torch.tensor([float(has_unused), float(ran_out)], device=worker.device)
     dist.all_reduce(seen, op=dist.ReduceOp.MAX)
     if seen[1] > 0:
         rows = len(next(iter(example.values())))
         raise MicroBatchTooLargeError(f"memory ran out at a micro-batch of {rows} rows, on one worker or several")
-    devices = [place.device] if place.device.type == "cuda" else None
+    devices = [worker.device] if worker.device.type == "cuda" else None
     wrapped = DistributedDataParallel(losses, device_ids=devices, find_unused_parameters=bool(seen[0] > 0))
     if seen[0] == 0:
-        _settle(wrapped, example, place, precision)
+        _settle(wrapped, example, worker, precision)
     return wrapped
 
 
-def _settle(wrapped: DistributedDataParallel, example: Batch, place: Place, precision: Precision) -> None:
+def _settle(wrapped: DistributedDataParallel, example: Batch, worker: WorkerContext, precision: Precision) -> None:
     """One backward pass of which nothing is kept: after its first, DDP divides the gradients into other buckets.
 
     More than two workers then add in another order; so a run that is resumed would end with other bits.
     """
-    with _still(wrapped, place):
-        with autocast(precision, place.device):
+    with _still(wrapped, worker):
+        with autocast(precision, worker.device):
             found = wrapped(example)
         found.sum().backward()
     wrapped.zero_grad(set_to_none=True)
 
 
 @contextmanager
-def _still(model: nn.Module, place: Place) -> Iterator[None]:
+def _still(model: nn.Module, worker: WorkerContext) -> Iterator[None]:
     """For a backward pass that leaves no trace: in eval mode, but for networks that cuDNN cannot go back through."""
-    with in_eval_mode(model), without_trace(model, place.device):
+    with in_eval_mode(model), without_trace(model, worker.device):
         for module in model.modules():
             if isinstance(module, nn.RNNBase):
                 module.training = True
@@ -122,11 +122,11 @@ def _kept_of_each(optimizer: Optimizer) -> int:
     return int(bool(optimizer.defaults["momentum"])) if isinstance(optimizer, SGD) else 2
 
 
-def _has_unused_parameters(losses: _Losses, example: Batch, place: Place, precision: Precision) -> bool:
+def _has_unused_parameters(losses: _Losses, example: Batch, worker: WorkerContext, precision: Precision) -> bool:
     """Looks at a backward pass in eval mode. It leaves no trace: a run that is resumed looks once more than others."""
-    with _still(losses, place):
+    with _still(losses, worker):
         trained = [parameter for parameter in losses.parameters() if parameter.requires_grad]
-        with autocast(precision, place.device):
+        with autocast(precision, worker.device):
             found = losses(example)
         gradients = torch.autograd.grad(found.sum(), trained, allow_unused=True)
     return any(gradient is None for gradient in gradients)

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from trainables.config.training import Precision, Training
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.process.heartbeat import beat
 from trainables.tasks.base import Batch, Task
@@ -61,7 +61,7 @@ def evaluate(
     model: nn.Module,
     task: Task,
     table: Table,
-    place: Place,
+    worker: WorkerContext,
     batch_rows: int = 1024,
     limit: int | None = None,
     precision: Precision = "float32",
@@ -73,39 +73,39 @@ def evaluate(
     are not. The model is in eval mode meanwhile and is left in the mode in which it was found.
     """
     names = ["loss", *task.metrics]
-    sums = torch.zeros(len(names), len(SUMS), dtype=torch.float64, device=place.device)
+    sums = torch.zeros(len(names), len(SUMS), dtype=torch.float64, device=worker.device)
     ratios = torch.full((len(names), 2), math.inf, dtype=torch.float64)  # items per row: least, and minus the most
-    with in_eval_mode(model), torch.no_grad(), autocast(precision, place.device):
-        for rows in _batches(_own_rows(table.n_rows, limit, place), batch_rows):
-            batch = {name: tensor.to(place.device) for name, tensor in table.gather(rows).items()}
+    with in_eval_mode(model), torch.no_grad(), autocast(precision, worker.device):
+        for rows in _batches(_own_rows(table.n_rows, limit, worker), batch_rows):
+            batch = {name: tensor.to(worker.device) for name, tensor in table.gather(rows).items()}
             values = item_values(task, task.forward(model, batch), batch).values()
-            sums += torch.stack([_sums(value.to(place.device, torch.float64), len(rows)) for value in values])
+            sums += torch.stack([_sums(value.to(worker.device, torch.float64), len(rows)) for value in values])
             ratio = torch.tensor([value.numel() / len(rows) for value in values], dtype=torch.float64)
             beat()
             ratios = torch.minimum(ratios, torch.stack([ratio, -ratio], dim=1))
-    if place.num_workers > 1:
-        ratios = ratios.to(place.device)
+    if worker.world_size > 1:
+        ratios = ratios.to(worker.device)
         dist.all_reduce(sums)
         dist.all_reduce(ratios, op=dist.ReduceOp.MIN)
     return {name: _estimate(*figures) for name, *figures in zip(names, sums.tolist(), ratios.tolist(), strict=True)}
 
 
 def evaluate_both(
-    model: nn.Module, task: Task, data: TaskData, training: Training, place: Place, batch_rows: int
+    model: nn.Module, task: Task, data: TaskData, training: Training, worker: WorkerContext, batch_rows: int
 ) -> dict[str, Estimate]:
     """val_<m> on the validation data, and train_<m> on as many training rows, to tell overfitting from underfitting.
 
     In the precision of the training, and in batches of `batch_rows` (see `evaluation_rows`).
     """
     precision, limit = training.precision, data.validation.n_rows
-    validation = evaluate(model, task, data.validation, place, batch_rows, precision=precision)
-    train = evaluate(model, task, data.train, place, batch_rows, limit, precision)
+    validation = evaluate(model, task, data.validation, worker, batch_rows, precision=precision)
+    train = evaluate(model, task, data.train, worker, batch_rows, limit, precision)
     return {f"val_{name}": value for name, value in validation.items()} | {
         f"train_{name}": value for name, value in train.items()
     }
 
 
-def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Training, place: Place) -> int:
+def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Training, worker: WorkerContext) -> int:
     """Rows of one batch: a micro-batch, which is known to fit in memory, or more where rows take little of it.
 
     How much a row takes on its way through the model is counted, not guessed: a small row can become a large one, and
@@ -115,22 +115,22 @@ def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Traini
     micro = training.micro_batch_size
     spread = np.unique(np.linspace(0, table.n_rows - 1, LOOKED_AT_ROWS, dtype=np.int64))
     small = min(MOST_ROWS, SMALL_BATCH_BYTES // row_bytes(table))
-    with in_eval_mode(model), without_trace(model, place.device):  # a run that is resumed looks once more than others
+    with in_eval_mode(model), without_trace(model, worker.device):  # a run that is resumed looks once more than others
         for rows in (np.arange(1), *_batches(spread, micro)):
             if small <= micro:
                 break
-            taken = _bytes_per_row(model, task, table, rows, training.precision, place)
+            taken = _bytes_per_row(model, task, table, rows, training.precision, worker)
             small = min(small, SMALL_OUTPUTS_BYTES // max(1, taken))
     return min(MOST_ROWS, max(micro, small))
 
 
 def _bytes_per_row(
-    model: nn.Module, task: Task, table: Table, rows: np.ndarray, precision: Precision, place: Place
+    model: nn.Module, task: Task, table: Table, rows: np.ndarray, precision: Precision, worker: WorkerContext
 ) -> int:
     """All that is computed of a batch, divided by its rows and rounded up."""
     within = _Outputs()
-    with torch.no_grad(), autocast(precision, place.device), within:
-        batch = {name: tensor.to(place.device) for name, tensor in table.gather(rows).items()}
+    with torch.no_grad(), autocast(precision, worker.device), within:
+        batch = {name: tensor.to(worker.device) for name, tensor in table.gather(rows).items()}
         item_values(task, task.forward(model, batch), batch)
     return -(-within.bytes // len(rows))
 
@@ -153,11 +153,11 @@ def row_bytes(table: Table) -> int:
     return max(1, sum(dtype.itemsize * math.prod(shape) for dtype, shape in table.columns.values()))
 
 
-def _own_rows(n_rows: int, limit: int | None, place: Place) -> np.ndarray:
+def _own_rows(n_rows: int, limit: int | None, worker: WorkerContext) -> np.ndarray:
     rows = np.arange(n_rows)
     if limit is not None and limit < n_rows:
         rows = np.sort(np.random.default_rng(SAMPLE_SEED).choice(n_rows, limit, replace=False))
-    return np.array_split(rows, place.num_workers)[place.rank]
+    return np.array_split(rows, worker.world_size)[worker.rank]
 
 
 def _batches(rows: np.ndarray, batch_rows: int) -> Sequence[np.ndarray]:

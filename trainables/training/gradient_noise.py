@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainables.config.training import Training
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.results import Report
 from trainables.training.noise_scale import NoiseScaleMeter, steps_between_measurements
@@ -41,12 +41,12 @@ UNRESOLVED = "unresolved"
 class GradientNoise:
     """The noise scale of one training run, on every one of its workers."""
 
-    def __init__(self, training: Training, train_rows: int, place: Place) -> None:
+    def __init__(self, training: Training, train_rows: int, worker: WorkerContext) -> None:
         """`train_rows`: the rows that the batches are drawn from without replacement, all workers together."""
         self.meter = NoiseScaleMeter(half_life=HALF_LIFE, dataset_rows=train_rows)
         self.has_batch_norm = False
         self._training, self._train_rows = training, train_rows
-        self._place = place
+        self._worker = worker
         self._samples: list[Sample] = []
 
     def is_due(self, step: int, growth: int = 1) -> bool:
@@ -63,9 +63,9 @@ class GradientNoise:
         if not self._samples:
             return
         norms = torch.stack([sample.norms for sample in self._samples])
-        if self._place.num_workers > 1:
+        if self._worker.world_size > 1:
             dist.all_reduce(norms)
-            norms /= self._place.num_workers
+            norms /= self._worker.world_size
         for (part, batch, whole), sample in zip(norms.tolist(), self._samples, strict=True):
             if math.isfinite(part + batch + whole) and sample.parts > 1:  # loss scaling skips such steps too
                 larger = (whole, sample.whole_size)

@@ -15,12 +15,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 
 TOGETHER = 1 << 22  # elements that travel in one message: fewer messages, and little memory
 
 
-def start_alike(model: nn.Module, place: Place) -> None:
+def start_alike(model: nn.Module, worker: WorkerContext) -> None:
     """All workers take the first one's parameters and buffers."""
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
@@ -28,12 +28,12 @@ def start_alike(model: nn.Module, place: Place) -> None:
 
 
 @torch.no_grad()
-def average(model: nn.Module, optimizer: torch.optim.Optimizer, place: Place) -> None:
+def average(model: nn.Module, optimizer: torch.optim.Optimizer, worker: WorkerContext) -> None:
     """The mean over all workers of parameters, of buffers that are not whole numbers, and of the optimiser's moments.
 
     Other buffers are the first worker's.
     """
-    if place.num_workers == 1:
+    if worker.world_size == 1:
         return
     moments = (value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor))
     shared = [*model.parameters(), *model.buffers(), *(moment for moment in moments if moment.ndim > 0)]
@@ -41,7 +41,7 @@ def average(model: nn.Module, optimizer: torch.optim.Optimizer, place: Place) ->
     for group in _messages(averaged):
         message = torch.cat([tensor.flatten() for tensor in group])
         dist.all_reduce(message)
-        message /= place.num_workers
+        message /= worker.world_size
         for tensor, mean in zip(group, torch.split(message, [tensor.numel() for tensor in group]), strict=True):
             tensor.copy_(mean.view_as(tensor))
     for tensor in model.buffers():

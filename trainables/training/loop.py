@@ -24,15 +24,15 @@ from trainables.config.training import Training
 from trainables.config.trial import ProbeConfig
 from trainables.data.order import row_order
 from trainables.data.shards import Shard
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.process.heartbeat import beat
 from trainables.process.isolation import seed_everything
 from trainables.process.memory import claim_workspaces
 from trainables.results import Report
 from trainables.tasks.base import Task
-from trainables.training.budget_clock import pace_of
+from trainables.training.budget_clock import clock_of
 from trainables.training.checkpoint import TrainingState
-from trainables.training.data_parallel import Objective, task_objective
+from trainables.training.data_parallel import ItemLosses, task_objective
 from trainables.training.evaluate import evaluate_both, evaluation_rows
 from trainables.training.gradient_noise import GradientNoise
 from trainables.training.local_sgd import average, start_alike
@@ -53,9 +53,9 @@ def train(
     task: Task,
     data: TaskData,
     training: Training,
-    place: Place,
+    worker: WorkerContext,
     *,
-    objective: Objective | None = None,
+    objective: ItemLosses | None = None,
     checkpoint: str | None = None,
     noise: GradientNoise | None = None,
 ) -> Generator[Report, None, tuple[Report, ...]]:
@@ -67,36 +67,36 @@ def train(
     noise scale on the way; its estimate is in the readings as `noise_scale` where it is resolved.
     Raises Diverged, and ValueError if the budget ends before one step or the place does not fit the configuration.
     """
-    check_place(training, place)
-    if task.skips_parameters and training.sync_every_steps is not None and place.num_workers > 1:
+    check_place(training, worker)
+    if task.skips_parameters and training.sync_every_steps is not None and worker.world_size > 1:
         # An optimiser makes the moments of a parameter with its first gradient: workers would have those of others.
         raise ValueError("sync_every_steps cannot be used with a task that skips_parameters; leave one of them out")
-    claim_workspaces(place.device)
-    model.to(place.device).train()
-    complete(model, task, data.train, place.device, training.precision)
+    claim_workspaces(worker.device)
+    model.to(worker.device).train()
+    complete(model, task, data.train, worker.device, training.precision)
     optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
-    alone = place if training.sync_every_steps is None else replace(place, rank=0, num_workers=1)
+    alone = worker if training.sync_every_steps is None else replace(worker, rank=0, world_size=1)
     objective = objective or task_objective(task)
     update = OptimizerStep(model, optimizer, objective, training, alone, skips_parameters=task.skips_parameters)
     state = TrainingState(model, optimizer, update.scaler, noise=noise.meter if noise else None)
     if checkpoint is not None:
-        state.resume(place, checkpoint)
-    shard = Shard(data.train.n_rows, place.rank, place.num_workers, training.sharding, training.seed)
+        state.resume(worker, checkpoint)
+    shard = Shard(data.train.n_rows, worker.rank, worker.world_size, training.sharding, training.seed)
     rows = Reordered(shard, row_order(training.data_order, data.train))
-    pace = pace_of(training, data.train.n_rows, place, state)
-    meeting = Meetings(model, optimizer, training, place)
+    pace = clock_of(training, data.train.n_rows, worker, state)
+    meeting = ReplicaSync(model, optimizer, training, worker)
     evaluated_rows = None  # of a batch, asked for once: after a step, which finds out whether a micro-batch fits
 
     while not pace.is_over(reports := len(state.history)):
-        seed_everything(training.seed, place.rank, state.step)
-        readings = Readings(place)
+        seed_everything(training.seed, worker.rank, state.step)
+        readings = Readings(worker)
         learning_rate = training.learning_rate
         while (block := pace.next_block(reports, state.step, state.seconds)).steps:
             started = time.perf_counter()
             peak = training.learning_rate * rate_factor(training.batch_schedule, state.growth)
             rows_per_step = training.batch_size // training.num_workers * state.growth
             steps = micro_batches_of_steps(
-                data.train, rows, state.rows, rows_per_step, block.steps, training.micro_batch_size, place.device
+                data.train, rows, state.rows, rows_per_step, block.steps, training.micro_batch_size, worker.device
             )
             for i, micro_batches in enumerate(steps):
                 progress = block.progress + (i + 0.5) * block.progress_per_step
@@ -117,8 +117,8 @@ def train(
         examples = state.rows * training.num_workers
         figures = readings.metrics(examples - _before(state).examples, state.seconds - _before(state).seconds)
         figures |= {"learning_rate": learning_rate} | _noise_scale(noise)
-        evaluated_rows = evaluated_rows or evaluation_rows(model, task, data.validation, training, place)
-        both = evaluate_both(model, task, data, training, place, evaluated_rows)
+        evaluated_rows = evaluated_rows or evaluation_rows(model, task, data.validation, training, worker)
+        both = evaluate_both(model, task, data, training, worker, evaluated_rows)
         figures |= {name: estimate.value for name, estimate in both.items()}
         if not math.isfinite(figures["val_loss"]):
             raise Diverged(state.step, figures["val_loss"], tuple(state.history), in_validation=True)
@@ -127,16 +127,16 @@ def train(
         known = noise.meter.estimate().at_least if noise else None
         state.growth = growth_with_noise(training.batch_schedule, state.growth, training.batch_size, known)
         if checkpoint is not None:
-            state.save(place, checkpoint)
+            state.save(worker, checkpoint)
         yield report
     return tuple(state.history)
 
 
-def check_place(training: Training | ProbeConfig, place: Place) -> None:
+def check_place(training: Training | ProbeConfig, worker: WorkerContext) -> None:
     """Raises ValueError if the trial cannot run here."""
-    if training.num_workers != place.num_workers:
-        raise ValueError(f"the trial wants num_workers {training.num_workers}, the group has {place.num_workers}")
-    if training.precision == "float16" and place.device.type != "cuda":
+    if training.num_workers != worker.world_size:
+        raise ValueError(f"the trial wants num_workers {training.num_workers}, the group has {worker.world_size}")
+    if training.precision == "float16" and worker.device.type != "cuda":
         raise ValueError("precision float16 needs loss scaling, so a CUDA device; use bfloat16 or float32 here")
 
 
@@ -145,30 +145,32 @@ def _noise_scale(noise: GradientNoise | None) -> dict[str, float]:
     return {} if found is None else {"noise_scale": found}
 
 
-class Meetings:
+class ReplicaSync:
     """Where workers take over each other's state: batch norm's statistics, or with local SGD the mean of everything."""
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, training: Training, place: Place) -> None:
-        self.model, self.optimizer, self.place = model, optimizer, place
-        self.every = training.sync_every_steps if place.num_workers > 1 else None
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, training: Training, worker: WorkerContext
+    ) -> None:
+        self.model, self.optimizer, self.worker = model, optimizer, worker
+        self.every = training.sync_every_steps if worker.world_size > 1 else None
         if self.every is not None:
-            start_alike(model, place)
+            start_alike(model, worker)
 
     def after_step(self, step: int) -> None:
         """`step`: how many have been taken."""
         if self.every is not None and step % self.every == 0:
-            average(self.model, self.optimizer, self.place)
+            average(self.model, self.optimizer, self.worker)
 
     def before_reading(self, step: int) -> None:
         """What is read, kept and given back is one model, the same on all workers."""
         if self.every is None:
-            _copy_buffers_from_first(self.model, self.place)
+            _copy_buffers_from_first(self.model, self.worker)
         elif step % self.every:
-            average(self.model, self.optimizer, self.place)
+            average(self.model, self.optimizer, self.worker)
 
 
-def _copy_buffers_from_first(model: nn.Module, place: Place) -> None:
-    if place.num_workers > 1:
+def _copy_buffers_from_first(model: nn.Module, worker: WorkerContext) -> None:
+    if worker.world_size > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Generator
 from torch import nn
 
 from trainables.config.training import Training
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.process.memory import out_of_memory, release_memory
 from trainables.results import Report
 from trainables.tasks.base import Task
 from trainables.tasks.task_data import TaskData
-from trainables.training.data_parallel import MicroBatchTooLargeError, Objective
+from trainables.training.data_parallel import ItemLosses, MicroBatchTooLargeError
 from trainables.training.gradient_noise import GradientNoise, has_batch_norm, needs_more_rows
 from trainables.training.loop import train
 from trainables.training.micro_batch_record import division_of, next_division, write_down
@@ -29,7 +29,7 @@ class SmallerNextError(RuntimeError):
     """Memory ran out on this worker of several: the trial goes on, in a new group, with what was written down here."""
 
 
-class Fitting:
+class MicroBatchFallback:
     """Training that begins anew, or goes on from its checkpoint, with half the micro-batch whenever memory runs out.
 
     `training`, `model` and `noise` are always those of the division that is being tried. Which one that is is written
@@ -42,23 +42,23 @@ class Fitting:
         task: Task,
         data: TaskData,
         training: Training,
-        place: Place,
+        worker: WorkerContext,
         checkpoint: str,
         *,
-        objective: Objective | None = None,
+        objective: ItemLosses | None = None,
         measures_noise: bool = False,
     ) -> None:
         """`build` gives the model as it is before training, the same at each call; the others are `loop.train`'s."""
-        self._build, self._task, self._data, self._place = build, task, data, place
+        self._build, self._task, self._data, self._worker = build, task, data, worker
         self._checkpoint, self._objective, self._measures_noise = checkpoint, objective, measures_noise
         self.planned = training
-        self._take(division_of(training, place.storage, checkpoint))
+        self._take(division_of(training, worker.storage, checkpoint))
 
     def _take(self, training: Training) -> None:
         self.training, self.model = training, self._build()
         self.noise: GradientNoise | None = None
         if self._measures_noise:
-            self.noise = GradientNoise(training, self._data.train.n_rows, self._place)
+            self.noise = GradientNoise(training, self._data.train.n_rows, self._worker)
             self.noise.has_batch_norm = has_batch_norm(self.model)
 
     def train(self) -> Generator[Report, None, tuple[Report, ...]]:
@@ -75,7 +75,7 @@ class Fitting:
                         self._task,
                         self._data,
                         self.training,
-                        self._place,
+                        self._worker,
                         objective=self._objective,
                         checkpoint=self._checkpoint,
                         noise=self.noise,
@@ -88,16 +88,16 @@ class Fitting:
                 together = isinstance(error, MicroBatchTooLargeError)
                 if smaller is None or not (together or out_of_memory(error)):
                     raise
-                if self._place.is_first or not together:
-                    write_down(smaller, self._place.storage, self._checkpoint)
-                if self._place.num_workers > 1 and not together:
+                if self._worker.is_rank_zero or not together:
+                    write_down(smaller, self._worker.storage, self._checkpoint)
+                if self._worker.world_size > 1 and not together:
                     raise SmallerNextError(
                         f"memory ran out at micro_batch_size {self.training.micro_batch_size}; "
                         f"the next attempt takes {smaller.micro_batch_size}"
                     ) from error
                 _forget_frames(error)
             self.model = nn.Identity()  # before the next one is built: there is no room for both
-            release_memory(self._place.device)
+            release_memory(self._worker.device)
             self._take(smaller)
 
     def warnings(self) -> tuple[str, ...]:

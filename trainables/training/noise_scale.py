@@ -74,7 +74,7 @@ def student_95(freedom: float) -> float:
 
 
 @dataclass(frozen=True)
-class NoiseScale:
+class NoiseScaleEstimate:
     """B_simple with its 95 % interval, and the averages behind it.
 
     Unresolved, there are only the averages and, where the noise alone is known, the least that B_simple can be: `low`.
@@ -147,18 +147,20 @@ class NoiseScaleMeter:
         self._steps = int(steps)
         self._weight, self._weight_squared, self._g, self._s, self._gg, self._ss, self._gs = sums
 
-    def estimate(self) -> NoiseScale:
+    def estimate(self) -> NoiseScaleEstimate:
         """The ratio of the averages. Its interval is Fieller's (1954): all ratios r for which S - r G may be zero.
 
         With Student's quantile, as few steps say little of how much steps differ.
         """
         if self._steps == 0:
-            return NoiseScale(None, None, None, math.nan, math.nan, 0, "no step was measured")
+            return NoiseScaleEstimate(None, None, None, math.nan, math.nan, 0, "no step was measured")
         w = self._weight
         g, s = self._g / w, self._s / w
         effective = w * w / self._weight_squared  # Kish's effective number of steps
         if effective < LEAST_STEPS:
-            return NoiseScale(None, None, None, g, s, self._steps, f"{self._steps} steps are too few for an interval")
+            return NoiseScaleEstimate(
+                None, None, None, g, s, self._steps, f"{self._steps} steps are too few for an interval"
+            )
         shrink = 1 / (effective - 1)  # variance of a mean from the variance of the steps
         var_g = max(0.0, self._gg / w - g * g) * shrink
         var_s = max(0.0, self._ss / w - s * s) * shrink
@@ -174,5 +176,5 @@ class NoiseScaleMeter:
             low = (
                 (b - root) / a if a < 0 < c and s > 0 else None
             )  # beyond it there is no end; negative ratios cannot be
-            return NoiseScale(None, low, None, g, s, self._steps, reason)
-        return NoiseScale(s / g, max(0.0, (b - root) / a), (b + root) / a, g, s, self._steps)
+            return NoiseScaleEstimate(None, low, None, g, s, self._steps, reason)
+        return NoiseScaleEstimate(s / g, max(0.0, (b - root) / a), (b + root) / a, g, s, self._steps)

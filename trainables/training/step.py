@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainables.config.training import Training
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.tasks.base import Batch
-from trainables.training.data_parallel import Objective, data_parallel
+from trainables.training.data_parallel import ItemLosses, data_parallel
 from trainables.training.evaluate import autocast
 from trainables.training.gradient_noise import GradientNoise, StepNoise, part_rows, without_trace
 
@@ -33,9 +33,9 @@ class OptimizerStep:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        objective: Objective,
+        objective: ItemLosses,
         training: Training,
-        place: Place,
+        worker: WorkerContext,
         *,
         skips_parameters: bool = False,
     ) -> None:
@@ -45,18 +45,18 @@ class OptimizerStep:
         self.objective = objective
         self.precision = training.precision
         self.clip_norm = training.gradient_clip_norm
-        self.place = place
+        self.worker = worker
         self.skips_parameters = skips_parameters
         self.expect(training.batch_size // training.num_workers)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.scaler = torch.amp.GradScaler(place.device.type, enabled=training.precision == "float16")
+        self.scaler = torch.amp.GradScaler(worker.device.type, enabled=training.precision == "float16")
         self._losses: Callable[[Batch], Tensor] = partial(objective, model)
 
     def expect(self, rows: int) -> None:
         """Take `rows` for the R of the steps to come. It changes no result: steps of other rows divide once more."""
         self.rows = rows
         # Handed to backward instead of dividing the loss: two small kernels less, which on small models is felt.
-        self._weight = torch.tensor(1 / rows, device=self.place.device, dtype=torch.float64)
+        self._weight = torch.tensor(1 / rows, device=self.worker.device, dtype=torch.float64)
 
     def __call__(
         self,
@@ -72,8 +72,8 @@ class OptimizerStep:
         asks for it. With `noise`, the step is also measured for the noise scale, which does not change it. Tensors stay
         on the device: nothing here waits for it.
         """
-        if self.place.num_workers > 1 and not isinstance(self._losses, DistributedDataParallel):
-            look = (micro_batches[0], self.place, self.precision, self.optimizer)
+        if self.worker.world_size > 1 and not isinstance(self._losses, DistributedDataParallel):
+            look = (micro_batches[0], self.worker, self.precision, self.optimizer)
             self._losses = data_parallel(self.model, self.objective, *look, skips_parameters=self.skips_parameters)
         for parameter in self.parameters:
             parameter.grad = None
@@ -81,8 +81,8 @@ class OptimizerStep:
             loss_sums, count = self._accumulate(micro_batches)
             norm = self._finish_gradients(count.mean_per_worker() / self.rows, with_norm)
         else:
-            sample = StepNoise(self.place.num_workers * sum(map(_rows, micro_batches)), self.rows)
-            if len(micro_batches) * self.place.num_workers == 1:
+            sample = StepNoise(self.worker.world_size * sum(map(_rows, micro_batches)), self.rows)
+            if len(micro_batches) * self.worker.world_size == 1:
                 self._measure_parts(micro_batches[0], sample)
                 loss_sums, count = self._accumulate(micro_batches)
             else:
@@ -101,11 +101,11 @@ class OptimizerStep:
     ) -> tuple[list[Tensor], ItemCount]:
         """Forward and backward for all micro-batches: their sums of losses, and how many items they had."""
         loss_sums: list[Tensor] = []
-        count = ItemCount(self.place)
+        count = ItemCount(self.worker)
         for number, batch in enumerate(micro_batches, start=1):
             is_last = number == len(micro_batches)
             with self._gradient_exchange(is_last):
-                with autocast(self.precision, self.place.device):
+                with autocast(self.precision, self.worker.device):
                     losses = _per_item(self._losses(batch), _rows(batch))
                 loss_sum = losses.sum()
                 count.add(losses.numel(), is_last)
@@ -118,9 +118,9 @@ class OptimizerStep:
     def _measure_parts(self, batch: Batch, sample: StepNoise) -> None:
         """The gradients of two parts of the batch, for their norms alone."""
         rows, items = part_rows(_rows(batch)), 0
-        with without_trace(self.model, self.place.device), sample.watching(self.parameters):
+        with without_trace(self.model, self.worker.device), sample.watching(self.parameters):
             for start in (0, rows):
-                with autocast(self.precision, self.place.device):
+                with autocast(self.precision, self.worker.device):
                     part = {name: column[start : start + rows] for name, column in batch.items()}
                     losses = _per_item(self._losses(part), _rows(part))
                 torch.autograd.backward(self.scaler.scale(losses.sum()), self._weight_like(losses))
@@ -166,16 +166,16 @@ class OptimizerStep:
 class ItemCount:
     """Items of the effective batch, summed over micro-batches and, beside the last backward pass, over workers."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, worker: WorkerContext) -> None:
+        self.worker = worker
         self.own = 0
         self._total: Tensor | None = None
         self._work: dist.Work | None = None
 
     def add(self, items: int, is_last: bool) -> None:
         self.own += items
-        if is_last and self.place.num_workers > 1:
-            self._total = torch.full((), float(self.own), dtype=torch.float64, device=self.place.device)
+        if is_last and self.worker.world_size > 1:
+            self._total = torch.full((), float(self.own), dtype=torch.float64, device=self.worker.device)
             self._work = dist.all_reduce(self._total, async_op=True)
 
     def mean_per_worker(self) -> float | Tensor:
@@ -183,7 +183,7 @@ class ItemCount:
         if self._total is None or self._work is None:
             return float(max(self.own, 1))
         self._work.wait()
-        mean = self._total.clamp(min=1) / self.place.num_workers
+        mean = self._total.clamp(min=1) / self.worker.world_size
         return mean if mean.is_cuda else float(mean)
 
 
@@ -202,8 +202,8 @@ def _per_item(losses: Tensor, rows: int) -> Tensor:
 class Readings:
     """What the steps since the last reading have shown."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, worker: WorkerContext) -> None:
+        self.worker = worker
         self.steps = 0
         self._items = 0
         self._loss_sum = 0.0
@@ -245,9 +245,9 @@ class Readings:
         }
 
     def _reduced(self, values: list[float], operation: dist.ReduceOp.RedOpType) -> list[float]:
-        if self.place.num_workers == 1:
+        if self.worker.world_size == 1:
             return values
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.place.device)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.worker.device)
         dist.all_reduce(tensor, op=operation)
         reduced: list[float] = tensor.tolist()
         return reduced

@@ -31,7 +31,7 @@ class LocalWorker(FrozenConfig):
     meet: str  # a file that does not exist yet, in a folder that does
 
 
-class Line(BaseModel):
+class WorkerLine(BaseModel):
     """What the first worker says."""
 
     report: Report | None = None
@@ -39,34 +39,34 @@ class Line(BaseModel):
 
 
 def main() -> None:
-    worker = LocalWorker.model_validate_json(sys.stdin.read())
+    request = LocalWorker.model_validate_json(sys.stdin.read())
     give_back_large_blocks()
     import torch
     import torch.distributed as dist
 
-    from trainables.distributed.worker_context import Place
+    from trainables.distributed.worker_context import WorkerContext
     from trainables.process.fresh_process import end_with_parent
     from trainables.storage import Storage
     from trainables.trial import run_trial
 
     end_with_parent()
-    torch.set_num_threads(worker.threads)
+    torch.set_num_threads(request.threads)
     gpus = torch.cuda.device_count()
-    if gpus and worker.num_workers > gpus:
-        raise ValueError(f"{worker.num_workers} workers want a GPU each, and this machine has {gpus}")
-    device = torch.device(f"cuda:{worker.rank}" if gpus else "cpu")
+    if gpus and request.num_workers > gpus:
+        raise ValueError(f"{request.num_workers} workers want a GPU each, and this machine has {gpus}")
+    device = torch.device(f"cuda:{request.rank}" if gpus else "cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if worker.num_workers > 1:
+    if request.num_workers > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
-        meet = f"file://{worker.meet}"
-        dist.init_process_group(backend, init_method=meet, rank=worker.rank, world_size=worker.num_workers)
-    place = Place(Storage(worker.storage), Path(worker.cache), worker.rank, worker.num_workers, device)
-    for word in run_trial(worker.trial, worker.config, place):
-        if worker.rank == 0:
-            line = Line(report=word) if isinstance(word, Report) else Line(result=word)
+        meet = f"file://{request.meet}"
+        dist.init_process_group(backend, init_method=meet, rank=request.rank, world_size=request.num_workers)
+    worker = WorkerContext(Storage(request.storage), Path(request.cache), request.rank, request.num_workers, device)
+    for word in run_trial(request.trial, request.config, worker):
+        if request.rank == 0:
+            line = WorkerLine(report=word) if isinstance(word, Report) else WorkerLine(result=word)
             print(line.model_dump_json(exclude_none=True), flush=True)
-    if worker.num_workers > 1:
+    if request.num_workers > 1:
         gc.collect()  # what is left of DDP must not be the last to hold the group: see probe_process
         dist.destroy_process_group()
 

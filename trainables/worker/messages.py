@@ -41,7 +41,7 @@ memory, but the trial goes on with a smaller micro-batch in a new group. device:
 peer: another worker broke off, a consequence and not a cause. stalled: nothing was done for too long."""
 
 
-class Failure(FrozenResult):
+class WorkerFailure(FrozenResult):
     """What one worker ran into, told before it is lost."""
 
     rank: int
@@ -66,7 +66,7 @@ class Raised(FrozenResult):
     """The trial is over, the worker is not: it waits for the next command."""
 
     say: Literal["raised"] = "raised"
-    failure: Failure
+    failure: WorkerFailure
 
 
 Command = Start | Advance | Shutdown

@@ -42,7 +42,7 @@ from trainables.worker.handover import NAMESPACE, Handover
 from trainables.worker.messages import COMMAND, Raised, Shutdown
 
 if TYPE_CHECKING:
-    from trainables.distributed.worker_context import Place
+    from trainables.distributed.worker_context import WorkerContext
     from trainables.worker.runner import Runner
 
 MEETING_TIMEOUT = timedelta(minutes=30)  # of workers that start
@@ -165,9 +165,9 @@ def serve(loop_config: dict[str, Any]) -> None:
     config: WorkerGroupConfig = loop_config["config"]
     mailbox = loop_config["mailbox"]
     run_trial = load_runner(config.runner)
-    life, place = _take_place(config)
-    runner = Runner(run_trial, place)
-    ray.get(mailbox.join.remote(life, place.rank, place.num_workers, os.getpid()))
+    life, worker = _take_place(config)
+    runner = Runner(run_trial, worker)
+    ray.get(mailbox.join.remote(life, worker.rank, worker.world_size, os.getpid()))
     index = 0
     while True:
         command = COMMAND.validate_json(ray.get(mailbox.command.remote(life, index)))
@@ -176,10 +176,10 @@ def serve(loop_config: dict[str, Any]) -> None:
             return
         with listening(config.no_progress_s, partial(_leave_hanging, mailbox, life, runner, config.no_progress_s)):
             answer = runner.obey(command)
-        if isinstance(answer, Raised) and not can_go_on(answer.failure, place):
+        if isinstance(answer, Raised) and not can_go_on(answer.failure, worker):
             ray.get(mailbox.worker_lost.remote(life, answer.failure.model_dump_json()))
             raise WorkerLostError(answer.failure.error)
-        ray.get(mailbox.answer.remote(life, index, place.rank, answer.model_dump_json()))
+        ray.get(mailbox.answer.remote(life, index, worker.rank, answer.model_dump_json()))
         index += 1
 
 
@@ -190,7 +190,7 @@ def _leave_hanging(mailbox: Any, life: str, runner: Runner, limit_s: float, wher
     os._exit(1)
 
 
-def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
+def _take_place(config: WorkerGroupConfig) -> tuple[str, WorkerContext]:
     """Meet the other workers. Returns the name of this life of the group, by which the mailbox tells it from an earlier
     one, and this worker's place in it.
     """
@@ -199,7 +199,7 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
     import torch.distributed as dist
     from torch._C._distributed_c10d import TCPStore
 
-    from trainables.distributed.worker_context import Place
+    from trainables.distributed.worker_context import WorkerContext
 
     torch.set_num_threads(config.cpus_per_worker)
     context = ray.train.get_context()
@@ -231,7 +231,7 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, Place]:
             timeout=timedelta(seconds=config.no_progress_s) + MEETING_TIMEOUT,  # who hangs is told first
         )
     storage, together = config.open_storage(), _cpus_of_this_node() // config.cpus_per_worker
-    return meeting["life"], Place(storage, default_cache(), rank, num_workers, device, max(1, together))
+    return meeting["life"], WorkerContext(storage, default_cache(), rank, num_workers, device, max(1, together))
 
 
 def _listening(host: str) -> socket.socket:

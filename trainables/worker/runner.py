@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from trainables.config.trial import AnyTrialConfig
-from trainables.distributed.worker_context import Place
+from trainables.distributed.worker_context import WorkerContext
 from trainables.error_text import TrialWarning, own_place
 from trainables.process.isolation import Snapshot
 from trainables.process.memory import out_of_memory, own_bytes
@@ -24,10 +24,10 @@ from trainables.results import Report, TrialResult
 from trainables.storage import StorageError
 from trainables.training.data_parallel import MicroBatchTooLargeError
 from trainables.training.micro_batch_fallback import SmallerNextError
-from trainables.worker.messages import Advance, Answer, Cause, Failure, Finished, Raised, Reading, Start
+from trainables.worker.messages import Advance, Answer, Cause, Finished, Raised, Reading, Start, WorkerFailure
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-RunTrial = Callable[[str, AnyTrialConfig, Place], Iterator[Report | TrialResult]]
+RunTrial = Callable[[str, AnyTrialConfig, WorkerContext], Iterator[Report | TrialResult]]
 
 
 WORN_BYTES = 1 << 30
@@ -37,9 +37,9 @@ LEAST_TRIALS = 101
 class Runner:
     """A trial that is dropped needs no cancelling: it does not run ahead of what it is told."""
 
-    def __init__(self, run_trial: RunTrial, place: Place) -> None:
+    def __init__(self, run_trial: RunTrial, worker: WorkerContext) -> None:
         self._run_trial = run_trial
-        self._place = place
+        self._worker = worker
         self._snapshot = Snapshot.take()
         self._trial: str | None = None
         self._running: Iterator[Report | TrialResult] | None = None
@@ -77,12 +77,12 @@ class Runner:
         del running
         gc.collect()
 
-    def stalled(self, limit_s: float, where: str) -> Failure:
+    def stalled(self, limit_s: float, where: str) -> WorkerFailure:
         """What is to be said of the trial if it has done nothing for so long. `where`: lines of a traceback."""
         last = where.strip().splitlines()[-2:]
         limit = f"{limit_s / 60:.0f} min" if limit_s >= 60 else f"{limit_s:g} s"
-        return Failure(
-            rank=self._place.rank,
+        return WorkerFailure(
+            rank=self._worker.rank,
             trial=self._trial,
             cause="stalled",
             error=without_credentials(
@@ -100,7 +100,7 @@ class Runner:
         module, is_a_users, _ = command.config.task.name.partition(":")
         if is_a_users:
             self._snapshot.import_module(module)
-        self._running = self._run_trial(command.trial, command.config, self._place)
+        self._running = self._run_trial(command.trial, command.config, self._worker)
 
     def _next(self) -> Answer:
         if self._running is None or self._has_finished:
@@ -131,14 +131,14 @@ class Runner:
             warnings.showwarning = hear
             yield
 
-    def _failure(self, error: BaseException) -> Failure:
+    def _failure(self, error: BaseException) -> WorkerFailure:
         # Frames hold the trial's tensors: the text is kept, the frames are not.
         text, where = "".join(traceback.format_exception(error)), own_place(error)
         traceback.clear_frames(error.__traceback__)
-        return Failure(
-            rank=self._place.rank,
+        return WorkerFailure(
+            rank=self._worker.rank,
             trial=self._trial,
-            cause=cause_of(error, self._place.num_workers),
+            cause=cause_of(error, self._worker.world_size),
             error=without_credentials(" ".join(f"{type(error).__name__}: {error}{where}".split())),
             traceback=without_credentials(text),
         )
@@ -162,9 +162,9 @@ class Wear:
         return self._trials >= LEAST_TRIALS and held_bytes - self._first_bytes > WORN_BYTES
 
 
-def can_go_on(failure: Failure, place: Place) -> bool:
+def can_go_on(failure: WorkerFailure, worker: WorkerContext) -> bool:
     """Whether the worker can take the next trial: nobody waits for it, and its process is sound."""
-    return place.num_workers == 1 and failure.cause in ("exception", "storage")
+    return worker.world_size == 1 and failure.cause in ("exception", "storage")
 
 
 def cause_of(error: BaseException, num_workers: int) -> Cause:

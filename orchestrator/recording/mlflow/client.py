@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from orchestrator.recording.mlflow.run_record import Reading
+from orchestrator.recording.mlflow.run_record import MetricPoint
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -63,7 +63,7 @@ def log_params(client: MlflowClient, run: str, params: dict[str, str]) -> None:
         client.log_batch(run, params=chunk)
 
 
-def log_readings(client: MlflowClient, run: str, readings: list[Reading]) -> None:
+def log_readings(client: MlflowClient, run: str, readings: list[MetricPoint]) -> None:
     from mlflow.entities import Metric
 
     metrics = [Metric(each.key, each.value, each.time_ms, each.step) for each in readings]

@@ -23,7 +23,7 @@ from orchestrator.recording.journal import Journal
 from orchestrator.recording.mlflow.cursor import Page
 from orchestrator.recording.mlflow.shipper import Shipper, default_tracking_uri
 from orchestrator.recording.mlflow.views import experiment_note, experiment_tags
-from orchestrator.remote.tracking import ENVIRONMENT, Trouble, reason, trouble_with
+from orchestrator.remote.tracking import MLFLOW_ENVIRONMENT, Trouble, reason, trouble_with
 from orchestrator.sweep.labels import swept_settings
 from orchestrator.sweep.plan import Plan
 from trainables.redact import without_credentials
@@ -65,7 +65,7 @@ class Recorder:
     """Starts at once. With a plan, the sweep's experiment gets its ready-made view and a note."""
 
     def __init__(self, journal: Journal, tracking_uri: str | None = None, plan: Plan | None = None) -> None:
-        os.environ.update(ENVIRONMENT)  # read when MLflow is imported
+        os.environ.update(MLFLOW_ENVIRONMENT)  # read when MLflow is imported
         # Here and not in the thread: Ray Tune imports MLflow as well, and two threads that do it at one time fail.
         importlib.import_module("mlflow.tracking")
         self._journal, self._plan = journal, plan

@@ -30,7 +30,7 @@ RECORDING_TAG = "paretune.recording"  # tells two sweeps of one name on one serv
 STATUS_TAG = "paretune.status"
 NOTE_TAG = "mlflow.note.content"  # what MLflow shows at the head of a run or an experiment
 RECOMMENDED_TAG, YES = "paretune.recommended", "yes"  # of one run at most
-RUNNING, INTERRUPTED = "running", "interrupted"  # the values of the status tag before the trial has ended
+RUNNING, OPEN_STATES = "running", "interrupted"  # the values of the status tag before the trial has ended
 
 # Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that is lost on white: one for
 # every power of two of the batch size.
@@ -49,7 +49,7 @@ _MLFLOW_STATUS = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class MetricPoint:
     """One number of one metric, as MLflow keeps it. Sending an equal one again changes nothing."""
 
     key: str
@@ -143,20 +143,20 @@ def flat_config(config: AnyTrialConfig) -> dict[str, str]:
     }
 
 
-def first_readings(log: TrialLog) -> list[Reading]:
+def first_readings(log: TrialLog) -> list[MetricPoint]:
     """Metrics known at the start. MLflow's charts have linear axes and take a parameter for a word."""
     config = log.started.config
     if isinstance(config, ProbeConfig):
         return []
-    return [Reading("log2_batch_size", math.log2(config.training.batch_size), log.start_ms, 0)]
+    return [MetricPoint("log2_batch_size", math.log2(config.training.batch_size), log.start_ms, 0)]
 
 
-def report_readings(report: Report, time_ms: int) -> list[Reading]:
+def report_readings(report: Report, time_ms: int) -> list[MetricPoint]:
     values = _values(report)
-    return [Reading(mlflow_key(key), value, time_ms, report.step) for key, value in values.items()]
+    return [MetricPoint(mlflow_key(key), value, time_ms, report.step) for key, value in values.items()]
 
 
-def end_readings(result: TrialResult, time_ms: int) -> list[Reading]:
+def end_readings(result: TrialResult, time_ms: int) -> list[MetricPoint]:
     """The final figures, each with the ends of its interval, at the last report's step.
 
     A figure that the last report has given already is left out if it is the same. If it is not, as for the accuracy
@@ -173,7 +173,7 @@ def end_readings(result: TrialResult, time_ms: int) -> list[Reading]:
             undetermined = value is not None and math.isnan(value) and estimate.note is not None
             if value is None or undetermined or (key in told and _same(told[key], value)):
                 continue
-            readings.append(Reading(mlflow_key(key), value, time_ms, step + 1 if key in told else step))
+            readings.append(MetricPoint(mlflow_key(key), value, time_ms, step + 1 if key in told else step))
     return readings
 
 

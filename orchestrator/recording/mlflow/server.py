@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.remote.tracking import ENVIRONMENT
+from orchestrator.remote.tracking import MLFLOW_ENVIRONMENT
 
 HOST = "127.0.0.1"  # results are nobody else's business
 START_SECONDS = 180  # a server on a busy machine takes a minute
@@ -38,7 +38,7 @@ def mlflow_server(tracking_uri: str, port: int | None = None) -> Iterator[tuple[
     server = f"http://{HOST}:{port}"
     options = ["--backend-store-uri", tracking_uri, "--host", HOST, "--port", str(port), "--workers", "1"]
     own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "ERROR"}
-    environment = {**os.environ, **ENVIRONMENT, **own}
+    environment = {**os.environ, **MLFLOW_ENVIRONMENT, **own}
     with tempfile.TemporaryDirectory(prefix="paretune-mlflow-") as folder:
         log = Path(folder) / "server.log"
         with log.open("wb") as output:

@@ -156,7 +156,7 @@ class Shipper:
 
     def _kill(self, trial: str) -> None:
         run = self._cursor.sent[trial].run
-        self._mlflow.set_tag(run, flat_run.STATUS_TAG, flat_run.INTERRUPTED)
+        self._mlflow.set_tag(run, flat_run.STATUS_TAG, flat_run.OPEN_STATES)
         self._mlflow.set_terminated(run, "KILLED")
         self._status[run] = "KILLED"
 

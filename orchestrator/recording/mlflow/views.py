@@ -22,7 +22,7 @@ from orchestrator.sweep.metrics import mlflow_key
 from orchestrator.sweep.plan import Plan
 
 VIEW_KEY = "paretune"
-TAG_CHARACTERS = 20_000  # MLflow's limit of an experiment's tag
+NOTE_CHARACTERS = 20_000  # MLflow's limit of an experiment's tag
 
 Json = dict[str, Any]
 
@@ -155,4 +155,4 @@ def experiment_note(plan: Plan, trials: Mapping[str, TrialLog], first: str) -> s
             f"Open *Views, Paretune* for its charts, or run `paretune compare {sweep.name}`.",
         ]
     )
-    return note[:TAG_CHARACTERS]
+    return note[:NOTE_CHARACTERS]

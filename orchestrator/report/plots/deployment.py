@@ -22,7 +22,18 @@ from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration
 from orchestrator.wording.reasons import label
 
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon", "triangle-down", "pentagon")
+MARKER_SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "cross",
+    "x",
+    "star",
+    "hexagon",
+    "triangle-down",
+    "pentagon",
+)
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 HEIGHT = 340  # pixels
 MAX_BATCH_TICKS = 9
@@ -53,7 +64,7 @@ def batch_colors(comparison: Comparison) -> dict[int, str]:
 def compression_symbols(comparison: Comparison) -> dict[str, str]:
     """Compression -> marker. With more methods than markers, markers are used again."""
     chains = list(dict.fromkeys(c.compression for c in comparison.table.variants))
-    return {chain: SYMBOLS[index % len(SYMBOLS)] for index, chain in enumerate(chains)}
+    return {chain: MARKER_SYMBOLS[index % len(MARKER_SYMBOLS)] for index, chain in enumerate(chains)}
 
 
 def deployment_plots(comparison: Comparison) -> list[Plot]:

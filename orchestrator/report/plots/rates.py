@@ -15,8 +15,8 @@ from orchestrator.analysis.tuned_rates import tuned
 from orchestrator.report.plots.deployment import INK, Plot, batch_axis, log_axis, new_figure
 from orchestrator.report.plots.series_style import by_choice
 
-FAILED, STOPPED = "✗", "-"
-MAX_ROWS = 12  # rates that still leave room for a figure in every cell
+FAILED_MARK, STOPPED = "✗", "-"
+MAX_PLOT_ROWS = 12  # rates that still leave room for a figure in every cell
 COLORBAR = {"thickness": 10, "len": 0.9, "outlinewidth": 0}
 
 Cells = dict[tuple[str, int], Configuration]  # (rate in words, batch size) -> the best of what was tried there
@@ -43,9 +43,9 @@ def _rate_plot(table: SweepTable, title: str, cells: Cells) -> Plot:
     best = {entry.best.key for entry in entries}
     edges = ", ".join(f"batch {entry.batch_size} ({entry.edge})" for entry in entries if entry.edge)
     warning = f" At the edge of its grid, so the best may lie beyond: {edges}." if edges else ""
-    marks = f"{FAILED} marks a trial that failed, {STOPPED} one that was stopped early"
+    marks = f"{FAILED_MARK} marks a trial that failed, {STOPPED} one that was stopped early"
     metric = table.plan.objective.metric
-    if len({rate for rate, _ in cells}) <= MAX_ROWS:
+    if len({rate for rate, _ in cells}) <= MAX_PLOT_ROWS:
         figure = _grid(table, cells, best)
         caption = f"Mean {metric}; the best of each batch size is in bold, {marks}.{warning}"
     else:
@@ -129,7 +129,7 @@ def _squares(table: SweepTable, cells: Cells, best: set[str]) -> Any:
 
 def _mark(configuration: Configuration) -> str:
     """Why there is no figure."""
-    return FAILED if configuration.broken else STOPPED
+    return FAILED_MARK if configuration.broken else STOPPED
 
 
 def _color_axis(table: SweepTable) -> dict[str, Any]:
@@ -149,5 +149,5 @@ def _cell_text(table: SweepTable, configuration: Configuration | None, best: set
     if configuration is None:
         return ""
     mean = _mean(table, configuration)
-    text = ("" if mean is None else number(mean)) + (f" {FAILED}" if configuration.broken else "")
+    text = ("" if mean is None else number(mean)) + (f" {FAILED_MARK}" if configuration.broken else "")
     return f"<b>{text}</b>" if configuration.key in best else text

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesStyle:
     """One choice of the settings. A sweep that varies none has one, without a name."""
 
     choice: str = ""  # in words, as `fair.choices` has them
@@ -42,7 +42,7 @@ class Look:
 
 def by_choice(
     table: SweepTable, items: Iterable[T], configuration: Callable[[T], Configuration]
-) -> list[tuple[Look, list[T]]]:
+) -> list[tuple[SeriesStyle, list[T]]]:
     """The items of each choice, in their order; the choices in the sweep's, those without an item left out."""
     names = choices(table)
     groups: dict[str, list[T]] = defaultdict(list)
@@ -50,13 +50,15 @@ def by_choice(
         found = configuration(item)
         groups[names[found.training.batch_size, settings_words(found.config, table.settings)]].append(item)
     looks = {
-        choice: Look(choice, COLORS[index % len(COLORS)], DASHES[index % len(DASHES)]) if choice else Look()
+        choice: SeriesStyle(choice, COLORS[index % len(COLORS)], DASHES[index % len(DASHES)])
+        if choice
+        else SeriesStyle()
         for index, choice in enumerate(dict.fromkeys(names.values()))
     }
     return [(look, groups[choice]) for choice, look in looks.items() if choice in groups]
 
 
-def name_choices(figure: Any, looks: Sequence[Look]) -> None:
+def name_choices(figure: Any, looks: Sequence[SeriesStyle]) -> None:
     """A legend even of one choice. It stands above the plot and takes of its height what is added here."""
     if any(look.choice for look in looks):
         lines = sum(look.name("").count("<br>") + 1 for look in looks)

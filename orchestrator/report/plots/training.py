@@ -27,7 +27,7 @@ from orchestrator.report.plots.deployment import (
     log_axis,
     new_figure,
 )
-from orchestrator.report.plots.series_style import Look, by_choice, name_choices
+from orchestrator.report.plots.series_style import SeriesStyle, by_choice, name_choices
 from orchestrator.wording.batch_size import curve_words
 from orchestrator.wording.reasons import label
 from trainables.results import Report
@@ -68,7 +68,7 @@ def _target_plot(comparison: Comparison, title: str, kind: str, words: str) -> P
     return Plot(title, caption + (_add_theory(figure, comparison, groups) if kind == "steps" else ""), figure)
 
 
-def _target_markers(table: SweepTable, look: Look, rows: Sequence[TargetRow], kind: str, words: str) -> Any:
+def _target_markers(table: SweepTable, look: SeriesStyle, rows: Sequence[TargetRow], kind: str, words: str) -> Any:
     summaries: list[Summary] = [getattr(row, kind) for row in rows]
     return go.Scatter(
         name=look.name("measured"),
@@ -91,7 +91,7 @@ def _target_markers(table: SweepTable, look: Look, rows: Sequence[TargetRow], ki
     )
 
 
-def _add_theory(figure: Any, comparison: Comparison, groups: Sequence[tuple[Look, Sequence[TargetRow]]]) -> str:
+def _add_theory(figure: Any, comparison: Comparison, groups: Sequence[tuple[SeriesStyle, Sequence[TargetRow]]]) -> str:
     """Per choice the 1/B line of perfect scaling, and the fitted curve if it is determined. Returns the words on them.
 
     The legend has each choice once, with its markers; where there is nothing to choose, the lines.
@@ -151,7 +151,7 @@ def accuracy_plot(comparison: Comparison) -> Plot:
     return Plot(title, caption, figure)
 
 
-def _training_line(table: SweepTable, look: Look, group: Sequence[Configuration], metric: str) -> Any:
+def _training_line(table: SweepTable, look: SeriesStyle, group: Sequence[Configuration], metric: str) -> Any:
     """Beside a choice's validation line, and in the legend with it; on its own where there is nothing to choose."""
     if not look.choice:
         return _line(table, "training data", group, metric, {"color": FAINT, "dash": "dot"})
@@ -221,7 +221,7 @@ def curve_plots(comparison: Comparison) -> list[Plot]:
     return plots
 
 
-def _add_curves(figure: Any, look: Look, entry: Tuned, field: str, metric: str, color: str) -> None:
+def _add_curves(figure: Any, look: SeriesStyle, entry: Tuned, field: str, metric: str, color: str) -> None:
     for row in entry.best.measured:
         readings = _readings([row], metric)
         words = f"{html.escape(look.choice)}, seed {row.seed}" if look.choice else f"seed {row.seed}"
@@ -240,7 +240,7 @@ def _add_curves(figure: Any, look: Look, entry: Tuned, field: str, metric: str, 
         )
 
 
-def _name_curves(figure: Any, looks: Sequence[Look]) -> None:
+def _name_curves(figure: Any, looks: Sequence[SeriesStyle]) -> None:
     """Every colour is in the legend once; so is every dash, where there are several."""
     for trace in {trace.legendgroup: trace for trace in reversed(figure.data)}.values():
         trace.showlegend = True
