@@ -41,7 +41,7 @@ from orchestrator.sweepfile.load import AUTO_EVALUATIONS, AUTO_EXTEND, AUTO_MULT
 from trainables import results
 from trainables.config.compression import Compression, FineTune
 from trainables.config.training import BatchSchedule, Constant, DataOrder, NoiseScale, Optimizer, Schedule, Sgd
-from trainables.config.trial import Measure
+from trainables.config.trial import MeasureSettings
 from trainables.tasks.catalog import BUILTIN
 
 HERE = Path(__file__).parent
@@ -66,7 +66,7 @@ def sweep_keys() -> str:
         ("goals", Goal, ()),
         ("early_stopping", EarlyStopping, ()),
         ("compression", CompressionPlan, ("variants",)),
-        ("measure", Measure, ()),
+        ("measure", MeasureSettings, ()),
         ("noise_scale", NoiseScale, ()),
         ("resources", Resources, ()),
     )
@@ -253,7 +253,7 @@ def metric_names() -> str:
     text = inspect.getdoc(results) or ""
     listed = text.partition("\n")[2].partition(":\n")[2]
     training = sweep_metrics.training_metrics({"<m>": "max"})
-    variant = sweep_metrics.variant_metrics({"<m>": "max"}, Measure())
+    variant = sweep_metrics.variant_metrics({"<m>": "max"}, MeasureSettings())
     rows = [
         (
             f"`{name}`",

@@ -16,7 +16,7 @@ from orchestrator.sweep.metrics import known_metrics
 from orchestrator.sweep.spec import Parameters, Sweep
 from orchestrator.sweepfile.load import load_sweep
 from tests.snippets import PAGES, README, ROOT, Snippet, snippets
-from trainables.config.trial import Measure
+from trainables.config.trial import MeasureSettings
 
 WHOLE: dict[str, Any] = {
     "name": "snippet",
@@ -85,7 +85,7 @@ def test_the_reference_has_every_command_and_every_option() -> None:
 
 def test_the_reference_has_every_metric() -> None:
     text = reference("metrics.md")
-    assert {name for name in known_metrics({"<m>": "max"}, Measure()) if f"`{name}`" not in text} == set()
+    assert {name for name in known_metrics({"<m>": "max"}, MeasureSettings()) if f"`{name}`" not in text} == set()
 
 
 def test_every_benchmark_can_record_its_page() -> None:
