@@ -1,4 +1,4 @@
-"""How a command tells a script, or whoever submitted it, what became of its work."""
+"""The exit codes of every command, for scripts and for jobs on a cluster."""
 
 DONE = 0  # the work was done
 FAILED = 1  # it was not

@@ -1,4 +1,4 @@
-"""What an exception says, in one line, and where in the user's own code it came from."""
+"""An exception in one line, with the place in the user's own code that it came from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OUR_SOURCES = Path(__file__).resolve().parents[1]
 
 
 class TrialWarning(UserWarning):
-    """What is warned of as this while a trial runs is also said in its result, where whoever compares reads it."""
+    """A warning that also goes into the trial's result, where a comparison shows it."""
 
 
 def first_line(error: BaseException) -> str:

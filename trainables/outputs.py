@@ -1,4 +1,4 @@
-"""What a training leaves behind: its figures, its weights, its exported model, and on what it ran."""
+"""The outputs of a training: its figures, its weights, its exported model and the machine it ran on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WEIGHTS, MODEL = "weights.pt", "model.pt2"
 
 
 def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
-    """What the readings alone tell: the best of each metric on both kinds of data, and what the training cost."""
+    """Figures of the readings: the best of each metric on both kinds of data, and the cost of training."""
     if not history:
         return {}
     last = history[-1]
@@ -58,7 +58,7 @@ def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
 
 @dataclass
 class TrialFiles:
-    """What a trial leaves in the storage, and how large it is."""
+    """The files that a trial leaves in the storage, and their sizes."""
 
     files: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Estimate] = field(default_factory=dict)
@@ -92,7 +92,7 @@ def save_model(model: nn.Module, task: Task, data: TaskData, trial: str, worker:
 
 
 def describe_environment(worker: WorkerContext, precision: Precision) -> dict[str, str]:
-    """What the figures of a trial hold for."""
+    """The device, threads and versions that the figures of a trial hold for."""
     on_cuda = worker.device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(worker.device) if on_cuda else "cpu",

@@ -1,4 +1,4 @@
-"""What a trial says: its status, its readings, its figures with their intervals. Imports no torch.
+"""The result of a trial: its status, its readings, its figures with their intervals. Imports no torch.
 
 Names of metrics (the keys of `TrialResult.metrics` and `Report.metrics`):
     val_<m>, train_<m>            at the end of training, for <m> = loss and every metric of the task

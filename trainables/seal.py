@@ -65,7 +65,7 @@ def seal_file(path: Path) -> None:
 
 
 def unsealed(content: bytes, name: str) -> bytes:
-    """What its reader wants of a sealed file: a JSON object without the seal; an archive as it is.
+    """The content of a sealed file: a JSON object without the seal; an archive as it is.
 
     Raises DamagedFileError with `name`, what to call the file.
     """
@@ -79,7 +79,7 @@ def sealed_line(text: str) -> str:
 
 
 def unsealed_line(line: str, name: str) -> str:
-    """What was given to `sealed_line`. Raises DamagedFileError."""
+    """The text that was given to `sealed_line`. Raises DamagedFileError."""
     return unsealed(line.encode(errors="surrogateescape"), name).decode()
 
 

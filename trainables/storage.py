@@ -55,23 +55,23 @@ class Storage:
 
     @property
     def label(self) -> str:
-        """What messages call it: its URI without names and passwords."""
+        """Its name in messages: the URI without user names and passwords."""
         return without_credentials(self.uri)
 
     @property
     def filesystem(self) -> fs.FileSystem:
-        """What reaches it, credentials and all; `path` names the files in it."""
+        """The filesystem and the path in it, with all credentials."""
         return self._fs
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
     def display(self, name: str) -> str:
-        """What messages call a file."""
+        """The name of a file in messages."""
         return within(self.label, name)
 
     def attempt(self, name: str, act: Callable[[], T]) -> T:
-        """Whatever reads or writes goes through here. What the storage is to blame for is raised as StorageError."""
+        """All reading and writing goes through here. Faults of the storage are raised as StorageError."""
         try:
             return act()
         except (FileNotFoundError, StorageError):

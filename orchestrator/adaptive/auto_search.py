@@ -39,7 +39,7 @@ FAR_RATIO = 1.5  # from one batch size to the next of the fit: closer ones tell 
 
 @dataclass(frozen=True)
 class NextTrials:
-    """What the results ask for. `chosen` is known once nothing is missing: what may be compressed, best first."""
+    """The next trials. `chosen` is set once no trial is missing: the configurations to compress, best first."""
 
     trials: tuple[Trial, ...]
     missing: tuple[str, ...]
@@ -122,7 +122,7 @@ def larger_sizes(wanted: Sequence[int], tried: Sequence[int], sizes: Sequence[in
 
 
 def one_more_size(tried: Sequence[int], tuned: Fit, sizes: Sequence[int]) -> int | None:
-    """A size that tells what the fit could not; None where the sizes tried tell enough, or none would help.
+    """One more batch size for the fit; None where the sizes tried are enough, or no size would help.
 
     Between the sizes that reached the target within the budget and those that did not; or further out, where steps
     still fall as 1/B at the largest, or no longer fall at the smallest. `sizes`: those in reach.

@@ -1,4 +1,4 @@
-"""When a trial of the fit of `batch_size: auto` has told all that is asked of it, long before its budget ends.
+"""Ends a trial of the fit of `batch_size: auto` once its readings settle its steps to the target.
 
 The fit asks every trial for its steps to the target. Of the best learning rate at each batch size the rest of the
 budget is wanted too: that is what batch sizes are compared by at equal examples and equal steps. A trial that has

@@ -1,4 +1,4 @@
-"""What results add to a plan: further baselines, and once there are no more, the variants of all of them.
+"""The trials that results add to a plan: further baselines and, after the last of them, the variants.
 
 A sweep whose every trial stands in its file has nothing to add. Each kind of growth is told of results as they come,
 and looks only at what they bear on: `batch_size: auto`, whose trials are few, at all of its trials.
@@ -29,7 +29,7 @@ class Growth(Protocol):
         """Trials that must end before it is over; until then no variant's parent is chosen."""
 
     def learn(self, results: Results, new: Sequence[str]) -> Sequence[Trial]:
-        """What is asked for now; some of it may have been before.
+        """All trials that the results ask for; some may have been asked for before.
 
         `results`: of all baselines and probes that have ended; `new`: the ids of those not told of before.
         """

@@ -32,7 +32,7 @@ MIN_FACTOR, MAX_FACTOR = 1.2, 4.0  # from a rate to the next: neither creeping n
 
 @dataclass(frozen=True)
 class Edges:
-    """What a set of trials asks for beyond its edges."""
+    """Further learning rates, beyond the edge of those tried, for a group of trials."""
 
     added: tuple[Trial, ...]
     missing: tuple[str, ...]  # trials, given or added, that have not ended; until then there may be more to add
@@ -62,11 +62,11 @@ class EdgeSearch:
 
     @property
     def added(self) -> tuple[Trial, ...]:
-        """What is asked for beyond the edges of each group."""
+        """Further learning rates for each group of trials."""
         return tuple(trial for group in self._added.values() for trial in group.values())
 
     def learn(self, results: Results, new: Iterable[str]) -> list[Trial]:
-        """What is asked for now and was not before. `results`: all; `new`: the ids of those not told of before."""
+        """The trials asked for now and not before. `results`: all of them; `new`: the ids since the last call."""
         touched: dict[str, None] = {}
         for ended in new:
             if ended in self.missing:

@@ -21,7 +21,7 @@ from orchestrator.sweep.spec import Sweep
 
 
 def multiplier_at(batch_size: int, table: SweepTable, sweep: Sweep) -> float:
-    """What to multiply the rule's rate with, three significant digits; 1 where nothing reached the target."""
+    """The factor on the rule's learning rate, to three significant digits; 1 where no trial reached the target."""
     rows = steps_to_target(fit_part(table))
     if not rows:
         return 1.0

@@ -1,4 +1,4 @@
-"""The commands for a cluster: `submit` a sweep to it as a Ray job, `doctor` to see what is wrong with it."""
+"""The commands for a cluster: `submit` sends a sweep to it as a Ray job, `doctor` finds its faults."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _checks(address: str | None, storage: str | None, client: str | None) -> Ite
 
 
 def _at_work_words(server: JobServer, sweep: str, storage: str) -> str:
-    """Who runs the sweep already: the job, if it is one that was submitted to this cluster."""
+    """The job that is running the sweep already, if it was submitted to this cluster."""
     try:
         jobs = server.sweeps()
     except ClusterError:
@@ -133,7 +133,7 @@ def doctor_command(
     ] = None,
     client: Annotated[str | None, typer.Option(hidden=True, help="The versions of who asks, as JSON.")] = None,
 ) -> None:
-    """Say what is wrong with this machine, or with a cluster, and what to do about it.
+    """Find the faults of this machine, or of a cluster, and say how to mend each.
 
     Example: paretune doctor --address http://127.0.0.1:8265 --storage /srv/paretune
 

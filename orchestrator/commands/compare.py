@@ -1,4 +1,4 @@
-"""What `paretune compare` and `paretune report` do. Both answer 0 only when they did their work."""
+"""`paretune compare` and `paretune report`. Both exit with 0 only when they did their work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WHOLE = 10_000  # columns: no table is wider
 
 
 def compare_command(sweep: str, storage: str | None, format: str) -> int:
-    """Print the comparison of a sweep, given by name or by its file. Exit code: 0; 2 for what the user can mend."""
+    """Print the comparison of a sweep, given by name or by its file. Exit code 0, or 2 where the input is wrong."""
     if format not in FORMATS:
         return _fail(f"--format {format!r} is unknown; it is one of {', '.join(FORMATS)}")
     if format == "parquet" and sys.stdout.isatty():

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a live picture in a terminal, plain lines everywhere else.
+"""The display of a running sweep: a live picture in a terminal, plain lines everywhere else.
 
 with display(plan) as observer:
     run_sweep(plan, storage, observer)

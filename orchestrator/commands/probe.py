@@ -1,4 +1,4 @@
-"""What `paretune probe` does: one probe after another on this machine, then what they found.
+"""`paretune probe`: runs one probe after another on this machine, then prints the findings.
 
 paretune probe digits_cnn
 paretune probe my_package.my_module:MyTask --optimizer adamw --throughput --workers 1 --workers 2
@@ -26,7 +26,7 @@ UNITS |= {"kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
 class OptimizerName(StrEnum):
-    """Each at its default settings: what an optimiser keeps for a weight does not depend on them."""
+    """Each optimiser at its default settings: its memory for one weight does not depend on them."""
 
     SGD = "sgd"
     ADAM = "adam"

@@ -27,7 +27,7 @@ def running_words(progress: Progress) -> str:
 
 
 def pace_words(progress: Progress) -> str:
-    """Time left, throughput, the best so far; what is not known yet is left out."""
+    """Time left, throughput and the best result so far; unknown figures are left out."""
     words = []
     if progress.running and not progress.at_work:
         limit = duration(60 * progress.plan.sweep.resources.no_progress_minutes)

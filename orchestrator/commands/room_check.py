@@ -1,4 +1,4 @@
-"""What a plan can tell of the room that its trials want: whether this machine alone would have it. Imports no Ray."""
+"""Whether this machine alone has the CPUs and GPUs that the trials of a plan need. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def room_notes(plan: Plan) -> tuple[str, ...]:
 
 
 def this_machine() -> ClusterNode:
-    """At most what a Ray started here would have: it also keeps to a container's share of processor time."""
+    """The CPUs and GPUs that a Ray started here has at most: Ray also keeps to a container's CPU limit."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = len(list(DRIVER.iterdir())) if DRIVER.is_dir() else 0
     if visible is not None:

@@ -1,4 +1,4 @@
-"""What `paretune run` does, from the sweep file to the recommendation.
+"""`paretune run`, from the sweep file to the recommendation.
 
     check -> plan -> run the trials -> read the test data for the recommended one -> compare
 Killed anywhere, the same command goes on from there.
@@ -53,7 +53,7 @@ def run_command(
     options: RunOptions | None = None,
     plain: bool = False,
 ) -> int:
-    """Run a sweep, or what is left of it, and print what came out. Returns the exit code."""
+    """Run a sweep, or the rest of it, and print the comparison. Returns the exit code."""
     with outliving_its_readers(), heeding_signals() as interrupts:
         options = options or RunOptions()
         try:

@@ -33,7 +33,7 @@ class OpenTrial(FrozenConfig):
 
 
 class HowFar(FrozenConfig):
-    """A sweep's trials, counted. Who asks knows since when its driver is at work, and so which of `open` run."""
+    """The counts of a sweep's trials. Trials in `open` run now if they began after the current driver did."""
 
     sweep: str
     objective: str

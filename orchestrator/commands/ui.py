@@ -1,4 +1,4 @@
-"""What `paretune ui` does: MLflow's pages, opened on the view of one sweep."""
+"""`paretune ui`: serves MLflow's pages and prints the address of the view of one sweep."""
 
 from __future__ import annotations
 

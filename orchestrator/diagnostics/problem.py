@@ -1,4 +1,4 @@
-"""What can be wrong with a sweep file: problems are collected, so that a person sees all of them at once.
+"""The problems of a sweep file: they are collected, so that a person sees all of them at once.
 
 SweepError(ValueError)     the file cannot be used; carries
   Problem                  one wrong key or value: where it is, what it is, what is allowed, the nearest valid name

@@ -1,4 +1,4 @@
-"""What the configuration classes allow, in words: their errors as sentences, and the upper bounds they leave open."""
+"""Sentences about the configuration classes: the values they allow, their errors, and upper bounds that they lack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep will ask of its task, so that all of it can be tried before anything is spent."""
+"""Everything that a sweep will ask of its task, so that the dry run can try it before anything is spent."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ WITHOUT_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
 
 
 def leading_zero(text: str, kind: str) -> str | None:
-    """What to say of a number like `016` where a number of this kind must stand; None if it begins with no zero."""
+    """The advice for a number with a leading zero, such as `016`; None for any other text."""
     found = LEADING_ZEROS.fullmatch(text.strip())
     if found is None:
         return None
@@ -46,7 +46,7 @@ def odd_space(lines: Sequence[str], event: Any) -> Problem | None:
 
 
 def not_yaml(error: yaml.YAMLError, text: str) -> Problem:
-    """What a parser's error means, with its place."""
+    """The meaning of a parser's error, and its place in the file."""
     if isinstance(error, yaml.reader.ReaderError):  # its position counts bytes
         before = text.encode("utf-8", "surrogatepass")[: error.position]
         where = before.count(b"\n") + 1

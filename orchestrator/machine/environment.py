@@ -1,4 +1,4 @@
-"""What of this machine would lead a command astray, set right before anything reads it, or told.
+"""Settings of this machine that would mislead a command: each is set right before anything reads it, or told.
 
 Imports nothing that takes time.
 """
@@ -35,7 +35,7 @@ def home() -> Path | None:
 
 
 def has_name() -> bool:
-    """Whether this machine knows a name for who runs this: containers often give a number alone."""
+    """Whether this machine knows a name for the current user: containers often give a number alone."""
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:
@@ -58,7 +58,7 @@ def never_through_a_proxy(*hosts: str) -> None:
 
 
 def outer_run_note() -> str:
-    """What becomes of the variables of an MLflow run in which this process was started; empty if it was in none."""
+    """A note on the variables of an outer MLflow run that are ignored; empty if this process was started in none."""
     found = [name for name in OF_AN_OUTER_RUN if os.environ.get(name)]
     if not found:
         return ""
@@ -70,7 +70,7 @@ def outer_run_note() -> str:
 
 
 def load_note(load: float | None = None, cores: int | None = None) -> str:
-    """What the load average of the last minute says of seconds measured now; empty where the cores can carry it.
+    """A note where the load of the last minute is more than the cores can carry, so that timings are not to be trusted.
 
     `load` and `cores` are this machine's where they are not given.
     """

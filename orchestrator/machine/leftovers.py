@@ -1,4 +1,4 @@
-"""What a driver that was killed leaves on a machine: the folder of its local Ray, and processes of Ray that outlive it.
+"""Removes the leftovers of a killed driver: the folder of its local Ray, and processes of Ray that outlive it.
 
 Each folder says whose it is. The next run removes it if that process is surely gone: of the same boot and the same
 process namespace (another container's processes are not seen from here), its number free or taken by a later process.

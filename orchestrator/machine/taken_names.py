@@ -13,7 +13,7 @@ OURS = ("orchestrator", "trainables")
 
 
 def taken_name(folders: Iterable[str | Path]) -> str | None:
-    """What to say of a module in one of the folders that is called like a package of Paretune; None if there is none.
+    """The sentence about a module in one of the folders that is named like a package of Paretune; None if none is.
 
     The folders come first where workers look for modules: there, it would be imported in the place of ours.
     """

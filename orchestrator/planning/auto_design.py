@@ -36,7 +36,7 @@ MAX_CONFIRMED = 4  # configurations
 
 
 def settings(sweep: Sweep) -> tuple[AutoBatchSize, ScaledLearningRate]:
-    """What the file says of both. Raises TypeError unless the sweep's batch size is to be found."""
+    """The file's settings of both. Raises TypeError unless the sweep's batch size is `auto`."""
     auto, rate = sweep.parameters.batch_size, sweep.parameters.learning_rate
     if not isinstance(auto, AutoBatchSize) or not isinstance(rate, ScaledLearningRate):
         raise TypeError("the batch size is given")

@@ -14,7 +14,7 @@ from trainables.training.noise_scale import LEAST_DIVIDED_ROWS, LEAST_STEPS, ste
 
 
 def file_notes(sweep: Sweep) -> Iterator[str]:
-    """What is legal and may still mislead."""
+    """Notes on settings of the file that are legal and may still mislead."""
     axes = sweep.parameters
     rates = axes.learning_rate
     if isinstance(rates, ScaledLearningRate):

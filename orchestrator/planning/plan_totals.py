@@ -37,7 +37,7 @@ def total_work(plan: Plan) -> Work:
 
 
 def _work_of_later_variants(plan: Plan) -> Work:
-    """What compression trains, where its parents are known only once the batch size is found."""
+    """The training of the variants, where their baselines are known only once the batch size is found."""
     sweep = plan.sweep
     if sweep.compression is None or not isinstance(sweep.parameters.batch_size, AutoBatchSize):
         return Work()
@@ -83,5 +83,5 @@ def possible_parents(plan: Plan, pending: PendingVariant) -> list[Trial]:
 
 
 def pending_work(plan: Plan, pending: PendingVariant, parent: Trial) -> Work:
-    """What a variant trains, if this is its parent."""
+    """The training that a variant takes, with this baseline."""
     return chain_work(pending.chain, parent.training, plan.sweep.facts.train_rows)

@@ -1,1 +1,1 @@
-"""What happened: the journal on the sweep's storage, and MLflow, which is filled from it."""
+"""The record of a sweep: the journal on its storage, and MLflow, which is filled from the journal."""

@@ -1,4 +1,4 @@
-"""What happened in one sweep, in the order it happened: an append-only log of JSON lines on the sweep's storage.
+"""The journal of a sweep: its events in order, an append-only log of JSON lines on the sweep's storage.
 
     <storage>/sweeps/<name>/journal.jsonl      started, reported, ended; each with the time at which it was written
     <storage>/sweeps/<name>/lock               held by the one driver that may write the journal; in a bucket: `lease`
@@ -179,7 +179,7 @@ def _problem(error: ValidationError | KeyError | DamagedFileError) -> str:
 
 
 class Journal:
-    """The writing end. It observes a sweep: what it is told is on the storage when the call returns."""
+    """The writing end. It observes a sweep: each event is on the storage when the call returns."""
 
     def __init__(self, storage: Storage, sweep: str) -> None:
         """Loads what is there. Raises SweepIsRunningError if another process writes it, JournalError if it is broken.

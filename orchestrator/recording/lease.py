@@ -152,7 +152,7 @@ class Lease:
 
 
 def _machine() -> str:
-    """What two processes have in common if each could see the other: the same start of a machine, and its processes."""
+    """The id of a machine's boot and process namespace: processes with the same id can see each other."""
     with contextlib.suppress(OSError):
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
     return ""

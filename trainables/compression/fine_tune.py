@@ -29,7 +29,7 @@ START = Report(step=0, examples=0, seconds=0.0, metrics={})
 
 @dataclass(frozen=True)
 class Context:
-    """What training within a chain is given, whichever method asks for it."""
+    """The inputs of a training within a chain, the same for every method."""
 
     task: Task
     data: TaskData
@@ -45,7 +45,7 @@ def example_inputs(context: Context, model: nn.Module) -> ModelInputs:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training within a chain has made, and all readings of the chain so far."""
+    """The model that a training within a chain has made, and all readings of the chain so far."""
 
     model: nn.Module
     history: History

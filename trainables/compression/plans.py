@@ -1,4 +1,4 @@
-"""What pruning may try on a model, from all of its channels down to the hidden layers of perceptrons."""
+"""The plans that pruning tries on a model, from all of its channels down to the hidden layers of perceptrons."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainables.compression.structure import Structure
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """What may be pruned: everything but the outputs of `kept`, attention by heads of equal size.
+    """Which layers may be pruned: all but the outputs of `kept`; attention is pruned by heads of equal size.
 
     `name` and `left` say what may be, and what is left whole, for a person.
     """

@@ -41,7 +41,7 @@ NO_CHOICE = "every Linear and convolution layer feeds the outputs, a recurrent l
 
 @dataclass(frozen=True)
 class Cut:
-    """What became of the channels of `layer`, and of all that share them; they go in multiples of `multiple`."""
+    """The channels removed from `layer` and from all layers that share them, in multiples of `multiple`."""
 
     layer: str
     width: int
@@ -117,7 +117,7 @@ def _check_shares(model: nn.Module, pruned: nn.Module, cuts: list[Cut]) -> None:
 def _remove_channels(
     model: nn.Module, step: Prune, example: ModelInputs, kept: list[nn.Module], heads: dict[nn.Module, int]
 ) -> list[Cut]:
-    """Remove the weakest channels of every layer but `kept`. Returns what became of each set of coupled layers.
+    """Remove the weakest channels of every layer but `kept`. Returns one `Cut` for each set of coupled layers.
 
     torch-pruning finds what is coupled; its own pruner would round the number to lose per block as if it were of all.
     """

@@ -168,7 +168,7 @@ def _doubts() -> tuple[str, ...]:
 
 
 def _calibration(count: int, context: Context, model: nn.Module) -> Iterator[ModelInputs]:
-    """What the model is given of training rows: neither validation nor test data may shape a model."""
+    """Calibration inputs from training rows: neither validation nor test data may shape a model."""
     train = context.data.train
     rows = np.random.default_rng(context.training.seed).permutation(train.n_rows)[:count]
     for start in range(0, len(rows), CALIBRATION_ROWS):

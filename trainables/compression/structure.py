@@ -1,4 +1,4 @@
-"""What the layers of a model are for, read from its exported program instead of asked from the user."""
+"""The roles of a model's layers, read from its exported program instead of asked from the user."""
 
 from __future__ import annotations
 

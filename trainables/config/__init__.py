@@ -1,1 +1,1 @@
-"""What a trial is told: every setting, frozen and checked. Imports no torch."""
+"""The settings of a trial, frozen and checked. Imports no torch."""

@@ -1,4 +1,4 @@
-"""The two bases of what is written down: settings, and results. They differ in what they make of a NaN."""
+"""The base classes of settings and of results. They differ in how they treat NaN."""
 
 from __future__ import annotations
 

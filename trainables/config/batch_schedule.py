@@ -1,4 +1,4 @@
-"""Batches that grow during training: when, by how much, and what becomes of the learning rate. Imports no torch.
+"""Batches that grow during training: when, by how much, and with which learning rate. Imports no torch.
 
 Growing the batch in the place of decaying the rate: Smith et al. 2017 (arXiv 1711.00489). Growing it with the gradient
 noise scale: McCandlish et al. 2018 (arXiv 1812.06162), section 2.4; doubt: see `noise_scale`. What grows is the number
@@ -44,7 +44,7 @@ def growth_with_noise(schedule: BatchSchedule, growth: int, batch_size: int, noi
 
 
 def rate_factor(schedule: BatchSchedule, growth: int) -> float:
-    """What the learning rate is multiplied with when the batch has grown this much."""
+    """The factor on the learning rate when the batch has grown this much."""
     if isinstance(schedule, FixedBatch):
         return 1.0
     return {"unchanged": 1.0, "linear": float(growth), "sqrt": math.sqrt(growth)}[schedule.learning_rate]

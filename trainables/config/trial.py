@@ -20,7 +20,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 class TaskConfig(FrozenConfig):
-    """What is trained, on what. `data` and `code` are fingerprints: they make the trial's id change with either."""
+    """The task of a trial. `data` and `code` are fingerprints: the trial's id changes with either."""
 
     name: str  # a built-in name, or "package.module:Class"
     options: dict[str, Scalar] = Field({})  # keyword arguments of the task's constructor

@@ -70,12 +70,12 @@ def _keep(entry: Path, value: dict[str, object]) -> None:
 
 
 def with_digest(path: Path, stem: Path) -> Path:
-    """What a finished file is to be called: `stem`, the digest of what it holds, and its own suffix."""
+    """The name of a finished file: `stem`, the digest of its content, and its own suffix."""
     return stem.with_name(f"{stem.name}-{sha256(path)[:DIGITS]}{path.suffix}")
 
 
 def intact_file(stem: Path, suffix: str, cache: Path) -> Path | None:
-    """The file that `with_digest` has named, if there is one and it still holds what its name says."""
+    """The file that `with_digest` has named, if it exists and its content still has the digest in its name."""
     for path in _named(stem, suffix):
         with contextlib.suppress(FileNotFoundError):  # another process has found it damaged
             if path.stem.endswith(remembered(path, cache, "digests", sha256, until_next_start=True)[:DIGITS]):

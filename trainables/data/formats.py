@@ -23,7 +23,7 @@ STREAM = b"\xff\xff\xff\xff"  # with which every message of a stream begins
 
 
 def name_of(source: str, file: SourceFile) -> str:
-    """What messages call a file of a source."""
+    """The name of a source's file in messages."""
     return f"{source} ({file.name})" if file.name != os.path.basename(source) else source
 
 

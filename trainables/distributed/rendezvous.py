@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def all_gather_object(own: T, worker: WorkerContext) -> list[T]:
-    """What every worker has, by rank; the same list on all."""
+    """The objects of all workers, ordered by rank; the same list on every worker."""
     if worker.world_size == 1:
         return [own]
     if worker.device.type == "cuda":

@@ -92,7 +92,7 @@ def check_archive(path: Path) -> None:
 
 
 def description(path: Path) -> bytes:
-    """What an archive says of its program, as JSON, not yet checked. Raises RuntimeError if it is no archive."""
+    """The program of an archive, as unchecked JSON. Raises RuntimeError if the file is no archive."""
     content: bytes = torch._C.PyTorchFileReader(str(path)).get_record(MODEL_MEMBER)
     return content
 

@@ -1,4 +1,4 @@
-"""Latency of several models side by side: who is timed when, and what the numbers say.
+"""Latency of several models side by side: the order in which they are timed, and the figures that come of it.
 
 Speed of a machine drifts (clock, neighbours), so models are timed in turn, one short block of calls each, round after
 round, and of the two that are compared each goes first in every other round. What a round's blocks share cancels in the

@@ -40,7 +40,7 @@ METRIC_PREFIX = {"validation": "val", "test": "test"}
 
 
 class MeasureRequest(FrozenConfig):
-    """What to measure. Paths are local files and folders."""
+    """A measuring to be done. Paths are local files and folders."""
 
     task: TaskConfig
     model: str
@@ -52,7 +52,7 @@ class MeasureRequest(FrozenConfig):
 
 
 class Measurement(FrozenResult):
-    """What was found; names of the metrics as in `results.py`, with `test_` for `val_` on the test data."""
+    """The figures of a measuring; metric names as in `results.py`, with `test_` for `val_` on the test data."""
 
     metrics: dict[str, Estimate]
     environment: dict[str, str]
@@ -233,7 +233,7 @@ def device_peak_memory(
 
 
 def environment(measure: MeasureSettings, device: torch.device) -> dict[str, str]:
-    """What the figures hold for."""
+    """The device, threads and versions that the figures hold for."""
     on_cuda = device.type == "cuda"
     return {
         "measure_device": torch.cuda.get_device_name(device) if on_cuda else "cpu",

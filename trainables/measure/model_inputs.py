@@ -1,4 +1,4 @@
-"""What a task's `forward` gives to its model: the inputs that an exported model, its calibration and its timing need.
+"""The inputs that a task's `forward` gives to its model: export, calibration and timing need them.
 
 They are not always the columns as they are: a task may scale them, or make floats of bytes, on their way to the model.
 """

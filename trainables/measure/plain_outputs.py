@@ -1,4 +1,4 @@
-"""What a model gives back, in containers that every process knows, so that its file loads without the code behind it.
+"""A model's outputs in plain dicts, lists and tuples, so that its file loads without the user's code.
 
 A dataclass, Hugging Face's ModelOutput or any other class is known where its module was imported, and nowhere else. An
 exported model gives a plain dict instead; a task that takes its outputs by attribute (`outputs.logits`) or by position
@@ -16,7 +16,7 @@ from torch.utils._pytree import SUPPORTED_NODES, register_pytree_node, tree_leav
 
 
 def plain_containers(outputs: Any) -> Any:
-    """The same tensors in dicts, lists and tuples. What is none of a known kind stays as it is.
+    """The same tensors in dicts, lists and tuples. A value of an unknown kind stays as it is.
 
     Mappings and dataclasses become dicts, named tuples become tuples, and what a library has registered with
     `torch.utils._pytree` a tuple of its parts.
@@ -35,7 +35,7 @@ def plain_containers(outputs: Any) -> Any:
 
 
 def tensors(outputs: Any) -> list[Tensor]:
-    """All tensors of what a model gives back, whatever holds them, in the order of `plain`."""
+    """All tensors of a model's outputs, in the order of `plain_containers`."""
     return [leaf for leaf in tree_leaves(plain_containers(outputs)) if isinstance(leaf, Tensor)]
 
 

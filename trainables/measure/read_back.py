@@ -1,4 +1,4 @@
-"""Reads exported models in a process that has imported nothing but torch and ours, as whoever uses one later does.
+"""Reads exported models in a process that has imported only torch and our packages, as a later user does.
 
 Run as `python -m trainables.measure.read_back REQUEST.json RESPONSE.json`, which `unreadable` starts.
 """

@@ -55,7 +55,7 @@ class MemoryLine:
 def next_move(
     peaks: Mapping[int, int | None], capacity_bytes: int, max_rows: int, least_rows: int = FIRST
 ) -> Probe | LargestThatFits:
-    """What to do after the probes so far: `peaks` maps a micro-batch to its peak bytes, or None where memory ran out.
+    """The next micro-batch to probe, or the answer. `peaks`: micro-batch -> peak bytes, None where memory ran out.
 
     `max_rows`: no larger micro-batch makes sense (the batch, or the data set). `least_rows`: no smaller one can be
     trained. Raises ValueError unless both limits are positive.

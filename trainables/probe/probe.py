@@ -32,7 +32,7 @@ from trainables.training.loop import check_place
 
 @dataclass(frozen=True)
 class ProbeOutcome:
-    """What one worker saw of one probe, told to all; an error ends the probe on every one of them."""
+    """The outcome of one probe on one worker, sent to all; an error ends the probe on every worker."""
 
     needed: MemoryNeed | None
     error: str | None = None
@@ -210,7 +210,7 @@ def _ask(request: MemoryRequest | TimingRequest, worker: WorkerContext) -> str:
 
 
 def memory_figures(search: Search, config: ProbeConfig, train_rows: int, worker: WorkerContext) -> dict[str, Estimate]:
-    """What was found, and what limited it."""
+    """The largest micro-batch found, and what limited it."""
     on = "of the device's allocator" if worker.device.type == "cuda" else "resident; interpreter and libraries included"
     figures = {
         "largest_micro_batch_size": Estimate.exact(

@@ -1,4 +1,4 @@
-"""Takes real optimiser steps in a process of its own, and says what memory they needed or how long they took.
+"""Takes real optimiser steps in a process of its own, and answers with their peak memory or their seconds.
 
 Started by `probe`; a process of its own has nothing else in memory, and takes a shortage of memory away with it.
 """
@@ -80,7 +80,7 @@ class TimingRequest(Common):
 
 
 class MemoryNeed(FrozenResult):
-    """What steps needed. `peak_bytes` is None where memory ran out, in them or in the checkpoint that follows."""
+    """The memory of some steps. `peak_bytes` is None where memory ran out, in a step or in the checkpoint after it."""
 
     peak_bytes: int | None
     capacity_bytes: int
@@ -195,7 +195,7 @@ def _evaluate(subject: Subject, training: Training) -> None:
 
 
 def _take_capacity(request: MemoryRequest, worker: WorkerContext, extra: int, response: Path) -> int:
-    """What this worker may use, from now on enforced."""
+    """The memory that this worker may use; a limit from now on."""
     if worker.device.type == "cpu":
         capacity = request.capacity_bytes or int(SHARE_OF_AVAILABLE * available_bytes())
         ran_out = MemoryNeed(peak_bytes=None, capacity_bytes=capacity).model_dump_json()

@@ -1,1 +1,1 @@
-"""What a process holds: its memory, its settings, its children, its sign of life."""
+"""A process: its memory, its global settings, its child processes and its heartbeat."""

@@ -1,4 +1,4 @@
-"""Makes a process give large blocks of memory back when they are freed, so that what it holds is what it needs.
+"""Makes a process give large blocks of memory back to the system as soon as they are freed.
 
 glibc keeps what was freed, up to 32 MB a block, for the next time, and fits the next tensors into the gaps as well as
 it can: a training run then holds half as much again as its tensors, more in one run than in the next, and no probe can

@@ -46,7 +46,7 @@ def says_out_of_memory(text: str) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what is no longer referred to."""
+    """Free the memory of objects that nothing refers to any more."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -84,17 +84,17 @@ def forget_peak(device: torch.device) -> None:
 
 
 def resident_bytes() -> int:
-    """What this process holds in memory now."""
+    """The resident memory of this process in bytes."""
     return _status("VmRSS")
 
 
 def own_bytes() -> int:
-    """What this process holds for itself, without files that are mapped and shared (RssAnon in proc(5))."""
+    """The memory of this process alone in bytes, without mapped files, which are shared (RssAnon in proc(5))."""
     return _status("RssAnon")
 
 
 def available_bytes() -> int:
-    """What this machine, or the container around this process, can still give without swapping."""
+    """The bytes that this machine, or the container around this process, can still give without swapping."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     machine = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     return min([machine, *_container_room()])

@@ -1,4 +1,4 @@
-"""Tasks: what a user brings, and what is built in. Importing the package does not import torch."""
+"""Tasks: the user's and the built-in ones. Importing the package does not import torch."""
 
 from __future__ import annotations
 

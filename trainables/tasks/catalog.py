@@ -1,4 +1,4 @@
-"""The built-in tasks, and what a plan must know of them without importing torch; a contract test compares."""
+"""The built-in tasks, with the facts that a plan needs without importing torch; a contract test compares."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def _first_on_path(folders: Sequence[str]) -> Iterator[None]:
 
 
 def wrong_files(files: object) -> str | None:
-    """What is wrong with what a task gives as `files`; None if nothing is."""
+    """The fault of a task's `files`, in a sentence; None if there is none."""
     if isinstance(files, tuple | list) and all(isinstance(file, str | Path) and str(file) for file in files):
         remote = next((str(file) for file in files if "://" in str(file)), None)
         return remote and f"files holds paths on the local disk, not the URI {remote!r}: fetch it beforehand"

@@ -1,4 +1,4 @@
-"""What the outputs of a task are, class scores or numbers, told by its own loss and the labels that this reads.
+"""Whether the outputs of a task are class scores or numbers, told by its own loss and its labels.
 
 A loss that knows its outputs through a softmax alone, as cross_entropy does, stays the same when the scores of all
 classes grow by the same amount; so adding amounts that are constant along one dimension shows whether, and along which,
@@ -20,7 +20,7 @@ OVERRIDE = "override distillation_losses() to say how far two outputs are apart"
 
 
 class OutputsError(TypeError):
-    """What the outputs are cannot be told; the sentence says what was found, and the way out."""
+    """Whether the outputs are class scores or numbers cannot be told; the sentence says why, and the way out."""
 
 
 @dataclass(frozen=True)

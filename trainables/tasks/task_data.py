@@ -39,7 +39,7 @@ def files_of(task: Task) -> tuple[str, ...]:
 
 @dataclass
 class TaskData:
-    """What a task trains on (`train`), is chosen by (`validation`) and is judged by, once, at the end (`test`)."""
+    """The three tables of a task: `train`, `validation` for every choice, and `test`, read once at the end."""
 
     train: Table
     validation: Table

@@ -1,4 +1,4 @@
-"""What MLflow's client does not do in one call: pages, its limits, an experiment that may be gone. Knows no sweep."""
+"""Calls of MLflow's client over pages, within its limits, and where an experiment may be gone. Knows no sweep."""
 
 from __future__ import annotations
 

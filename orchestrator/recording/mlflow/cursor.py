@@ -1,4 +1,4 @@
-"""What of a sweep has reached MLflow, kept beside its journal and moved on only after a sending has succeeded.
+"""How much of the journal has reached MLflow: kept beside the journal, moved on only after a sending has succeeded.
 
     <storage>/sweeps/<name>/mlflow.jsonl      the last line about a trial is the valid one
 
@@ -49,7 +49,7 @@ class Sent(FrozenConfig):
 
 
 class Page(FrozenConfig):
-    """What the experiment's page was told at the end of a run of the sweep."""
+    """The note and the recommended mark that MLflow was sent at the end of a run of the sweep."""
 
     about: Literal["page"] = "page"
     note: str

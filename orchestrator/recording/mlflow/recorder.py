@@ -42,7 +42,7 @@ LAST_FAILURE = "mlflow-failure.txt"  # beside the journal
 
 @dataclass(frozen=True)
 class Unsent:
-    """What MLflow still lacks when the recorder is closed."""
+    """The records that MLflow still lacks when the recorder is closed."""
 
     records: int
     tracking_uri: str
@@ -98,7 +98,7 @@ class Recorder:
         recommended: str | None = None,
         interrupts: Interrupts | None = None,
     ) -> Unsent | None:
-        """Send what is left, as long as it gets on. None if MLflow has everything. Called once, at the end.
+        """Send the remaining records while MLflow takes them. None if MLflow has everything. Called once, at the end.
 
         Gives up after `timeout` seconds in which nothing arrived; while a model is on its way, which is one request
         that begins anew when it is cut off, after `LONGEST_UPLOAD_SECONDS`. The upload fails by itself when its server

@@ -1,4 +1,4 @@
-"""What one trial looks like as one flat MLflow run: its name, tags, parameters and metrics. Imports no MLflow.
+"""One trial as one flat MLflow run: its name, tags, parameters and metrics. Imports no MLflow.
 
 Flat, because MLflow's runs page hides the children of a run; a variant names its parent in a tag instead.
 """
@@ -59,7 +59,7 @@ class MetricPoint:
 
 
 def run_name(config: AnyTrialConfig, settings: Iterable[str] = ()) -> str:
-    """Says what was chosen: `B=64 lr=0.05 seed 0`, `int8 of B=64 lr=0.05 seed 0`, `probe of sgd float32`.
+    """The name of a run: `B=64 lr=0.05 seed 0`, `int8 of B=64 lr=0.05 seed 0`, `probe of sgd float32`.
 
     `settings`: names of what the sweep varies (see orchestrator.sweep.labels), which are said whatever they are.
     """

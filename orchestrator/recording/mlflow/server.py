@@ -1,4 +1,4 @@
-"""MLflow's own server over a database, on this machine only, for as long as somebody looks."""
+"""MLflow's own server over a database, on this machine only, until it is interrupted."""
 
 from __future__ import annotations
 

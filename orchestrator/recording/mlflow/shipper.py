@@ -115,7 +115,7 @@ class Shipper:
         self._client = client
 
     def ship(self, trial: str) -> None:
-        """Send what MLflow lacks of one trial, and end its run if the trial has ended."""
+        """Send the records of one trial that MLflow lacks, and end its run if the trial has ended."""
         self._unless_deleted(trial, self._ship)
 
     def _ship(self, trial: str) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees on opening a sweep in MLflow: a ready-made view of its runs, and a note that says what it is.
+"""A sweep's page in MLflow: a ready-made view of its runs, and a note that explains it.
 
 MLflow keeps a shared view in a tag of the experiment. The format is internal to its user interface and was read from
 version 3.17; a test opens the view in a real browser. Imports no MLflow.
