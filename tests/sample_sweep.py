@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from trainables.estimate import Estimate
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage
 
+T = TypeVar("T")
 TASK = TaskConfig(name="digits_cnn", data="data", code="code")
 EXAMPLES = 40_000
 VALIDATION_ROWS = 360
@@ -227,3 +229,8 @@ def _draw(training: Training, chain: str = "") -> np.random.Generator:
     """Of what a trial is about, not of its id, which changes whenever a configuration gets another field."""
     key = f"{training.batch_size} {training.learning_rate:g} {training.seed} {chain}"
     return np.random.default_rng(zlib.crc32(key.encode()))
+
+
+def of_kind(values: Iterable[object], kind: type[T]) -> list[T]:
+    """Those of one kind: of a recommendation's reasons, or of its caveats."""
+    return [value for value in values if isinstance(value, kind)]

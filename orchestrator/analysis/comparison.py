@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from orchestrator.analysis.batch_verdict import BatchVerdict, judge_batch_size
+from orchestrator.analysis.batch_verdict import BatchVerdict
 from orchestrator.analysis.critical_batch import CriticalBatch
 from orchestrator.analysis.equal_budget import Behind, behind, choices
-from orchestrator.analysis.fronts import deployment_front, training_front
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.goals import GoalResult, judge, judged
 from orchestrator.analysis.plan_file import Stored
-from orchestrator.analysis.predict_batch import fit_part
 from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
 from orchestrator.analysis.table import Configuration, SweepTable, load_table
-from orchestrator.analysis.time_to_target import TargetRow, critical_batch, steps_to_target
+from orchestrator.analysis.time_to_target import TargetRow, critical_batch
 from trainables.estimate import Estimate
 from trainables.seal import DamagedFileError
 from trainables.storage import Storage, sweep_file
@@ -35,16 +34,36 @@ class TestReading(Stored):
 
 @dataclass(frozen=True)
 class Comparison:
-    table: SweepTable
+    evidence: Evidence
     goals: dict[str, tuple[GoalResult, ...]]  # configuration key -> one result per goal that can be asked of it
-    front: frozenset[str]  # keys: variants that no variant beats in objective, size and both latencies
-    training_front: frozenset[str]  # keys: baselines that none beats in objective and seconds of training
     recommendation: Recommendation
     test: TestReading | None = None
-    targets: tuple[TargetRow, ...] = ()  # what it took to reach the target at each batch size
     curves: Mapping[str, CriticalBatch] = field(default_factory=dict)  # the critical batch, by the choice of settings
     behind: tuple[Behind, ...] = ()  # batch sizes and settings against the best of their like
-    batch: BatchVerdict | None = None  # where the batch size was to be found
+
+    @property
+    def table(self) -> SweepTable:
+        return self.evidence.table
+
+    @property
+    def front(self) -> frozenset[str]:
+        """Keys: variants that no variant beats in objective, size and both latencies."""
+        return self.evidence.front
+
+    @property
+    def training_front(self) -> frozenset[str]:
+        """Keys: baselines that none beats in objective and seconds of training."""
+        return self.evidence.training_front
+
+    @property
+    def targets(self) -> tuple[TargetRow, ...]:
+        """What it took to reach the target at each batch size."""
+        return self.evidence.targets
+
+    @property
+    def batch(self) -> BatchVerdict | None:
+        """Where the batch size was to be found: which it is."""
+        return self.evidence.batch
 
     @property
     def test_of_recommended(self) -> TestReading | None:
@@ -60,24 +79,19 @@ class Comparison:
 
 
 def compare(table: SweepTable, test: TestReading | None = None) -> Comparison:
-    table = judged(table)
+    evidence = Evidence(judged(table))
+    table = evidence.table
     goals = {c.key: judge(table, c, goals_for(table, [c])) for c in (table.variants or table.baselines)}
-    tuned = fit_part(table)  # what confirms has one rate, between those that were tuned
-    targets = tuple(steps_to_target(tuned))
-    names, by_choice = choices(tuned), defaultdict[str, list[TargetRow]](list)
-    for row in targets:
+    names, by_choice = choices(evidence.tuning), defaultdict[str, list[TargetRow]](list)
+    for row in evidence.targets:
         by_choice[names[row.batch_size, row.settings]].append(row)
     return Comparison(
-        table,
+        evidence,
         goals,
-        deployment_front(table),
-        training_front(table),
-        recommend(table),
+        recommend(evidence),
         test,
-        targets,
         {choice: critical_batch(rows) for choice, rows in by_choice.items()},
         tuple(behind(table)),
-        judge_batch_size(table),
     )
 
 

@@ -31,6 +31,7 @@ from orchestrator.analysis.statistics import Difference, Verdict, corrected, on_
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.analysis.tuned_rates import Tuned, tuned
 from orchestrator.sweep.labels import settings_words
+from orchestrator.sweep.metrics import sign_of
 from trainables.estimate import Estimate
 
 Read = Callable[[Configuration, int], dict[int, float]]  # at so many examples or steps: seed -> value
@@ -168,7 +169,7 @@ def choices(table: SweepTable) -> dict[tuple[int, str], str]:
 
 def _against_best(table: SweepTable, entries: Sequence[Tuned]) -> Iterator[Pair]:
     objective = table.plan.objective
-    sign = 1.0 if objective.mode == "max" else -1.0
+    sign = sign_of(objective.mode)
     best = max(entries, key=lambda entry: sign * _final(entry, objective.metric))
     yield from ((entry, best) for entry in entries if entry is not best)
 

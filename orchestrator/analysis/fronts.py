@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator.analysis.effort import SAME
-from orchestrator.analysis.latencies import latencies_ms, latency_batches, not_quiet
 from orchestrator.analysis.pareto import front, levels
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.sweep.spec import Mode
 
 
-def deployment_front(table: SweepTable) -> frozenset[str]:
-    """Objective against bytes and the median latency at each measured batch size, where the machine was quiet."""
+def deployment_front(table: SweepTable, latencies: Sequence[Mapping[str, Summary]]) -> frozenset[str]:
+    """Objective against bytes and the median latency at each measured batch size.
+
+    `latencies`: for each batch size, variant's key -> its figure; none where the machine was not quiet.
+    """
     objective = table.plan.objective
-    costs = [_summaries(table, "artifact_bytes")]
-    if not not_quiet(table):
-        costs += [latencies_ms(table, batch) for batch in latency_batches(table.variants)]
+    costs = [_summaries(table, "artifact_bytes"), *latencies]
     figures = [_summaries(table, objective.metric), *costs]
     points = {c.key: [each[c.key].mean if c.key in each else math.nan for each in figures] for c in table.variants}
     lowest: list[Mode] = ["min"] * len(costs)

@@ -24,6 +24,7 @@ from orchestrator.analysis.format import number, quantity, summary_words, unit_o
 from orchestrator.analysis.latencies import disturbed
 from orchestrator.analysis.statistics import ROUNDING, Basis, Summary, mean_over_seeds
 from orchestrator.analysis.table import Configuration, Row, SweepTable, make_table
+from orchestrator.sweep.metrics import sign_of
 from orchestrator.sweep.spec import Goal, Mode
 from trainables.estimate import Estimate
 from trainables.results import Status, TrialResult
@@ -195,7 +196,7 @@ def _gain(table: SweepTable, row: Row, goal: Goal, mode: Mode) -> Estimate | str
         return level if isinstance(level, str) else "no result"
     if row.parent is None:
         return "a baseline has no parent to be compared with"
-    metrics, percent, sign = row.result.metrics, goal.type.startswith("percent"), 1.0 if mode == "max" else -1.0
+    metrics, percent, sign = row.result.metrics, goal.type.startswith("percent"), sign_of(mode)
     batch = goal.metric.removeprefix(LATENCY_PREFIX)
     if percent and batch != goal.metric and (ratio := metrics.get(f"latency_ratio_{batch}")) is not None:
         return _linear(ratio, -100.0, 100.0)

@@ -5,7 +5,7 @@ candidates   variants that ran to their end (the uncompressed model is one); bas
 within       those that meet every goal; if none does, nothing is recommended and the nearest is shown: the one with
              the fewest goals that are not determined and, of these, the smallest sum of shortfalls, each in units of
              its goal's limit
-the rule     see choose.py; the runner-up is what the same rule chooses when the first is taken away
+the rule     see selection_rule.py; the runner-up is what the same rule chooses when the first is taken away
 the trial    of the chosen configuration's seeds, the one with the best validation objective (among those that meet
              the goals by themselves); it flatters itself by that choice, so the figures quoted are the means
 """
@@ -17,27 +17,23 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import geometric_mean
 
-from orchestrator.analysis.batch_verdict import judge_batch_size
-from orchestrator.analysis.effort import Effort, efforts
-from orchestrator.analysis.fronts import deployment_front
+from orchestrator.analysis import caveats as doubts
+from orchestrator.analysis.batch_verdict import BatchVerdict
+from orchestrator.analysis.caveats import Caveat
+from orchestrator.analysis.effort import Effort
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.goals import GoalResult, distance, is_against_parent, judge, meets
-from orchestrator.analysis.latencies import latency_batches, latency_ratio, not_quiet
+from orchestrator.analysis.latencies import latency_batches, latency_ratio
+from orchestrator.analysis.narrowing import among_fastest, narrowing, none_within_goals, nothing, set_aside
+from orchestrator.analysis.reasons import Reason, WithinGoals
+from orchestrator.analysis.runner_up import RunnerUp, loss_by_goals, loss_by_rule
 from orchestrator.analysis.selection_rule import Candidate, Choice, choose
 from orchestrator.analysis.statistics import of_one
 from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.training_advice import training_advice
+from orchestrator.sweep.metrics import sign_of
 from orchestrator.sweep.spec import Goal
-from orchestrator.wording import caveats as doubts
-from orchestrator.wording import reasons as explain
-from orchestrator.wording import training as training_words
-from orchestrator.wording.runner_up import misses, why_not
 from trainables.estimate import Estimate
-
-
-@dataclass(frozen=True)
-class RunnerUp:
-    configuration: Configuration
-    row: Row
-    why_not: str
 
 
 @dataclass(frozen=True)
@@ -46,69 +42,65 @@ class Recommendation:
 
     row: Row | None
     configuration: Configuration | None
-    reasons: tuple[str, ...]
-    caveats: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...]
+    caveats: tuple[Caveat, ...] = ()
     goals: tuple[GoalResult, ...] = ()  # of the configuration, or of the nearest
     runner_up: RunnerUp | None = None
     nearest: Configuration | None = None
     nearest_row: Row | None = None
-    headline: str = ""  # all of it in one line
 
 
-def recommend(table: SweepTable) -> Recommendation:
+def recommend(evidence: Evidence) -> Recommendation:
     """Apply the rule to what has ended so far."""
-    candidates = comparable(table)
+    table = evidence.table
+    candidates = comparable(evidence)
     if not candidates:
-        nothing = explain.nothing(table)
-        return Recommendation(None, None, (nothing,), doubts.progress(table), headline=f"No recommendation: {nothing}")
+        return Recommendation(None, None, (nothing(table),), tuple(doubts.progress(table)))
     goals = goals_for(table, candidates)
     judged = {c.key: judge(table, c, goals) for c in candidates}
     meeting = [c for c in candidates if meets(judged[c.key])]
     if not meeting:
         nearest = min(candidates, key=lambda c: (distance(judged[c.key]), c.key))
         row = best_row(table, nearest, goals)
-        reasons = explain.no_candidate_meets(table, nearest, row, judged)
         return Recommendation(
             None,
             None,
-            reasons,
-            (*doubts.progress(table), *doubts.noisy_machine(table)),
+            (none_within_goals(nearest, row, judged),),
+            (*doubts.progress(table), *doubts.noisy_latencies(evidence)),
             judged[nearest.key],
             nearest=nearest,
             nearest_row=row,
-            headline=f"No recommendation: {reasons[0]}",
         )
 
     within = table.whole(meeting)
-    choice = _choose(table, within)
+    choice = _choose(evidence, within)
     by_key = {c.key: c for c in within}
     chosen = by_key[choice.chosen.key]
     row = best_row(table, chosen, goals)
-    second = _runner_up(table, within, candidates, chosen, choice, goals, judged)
+    second = _runner_up(evidence, within, candidates, chosen, choice, goals, judged)
     reasons = (
-        *explain.goals_met(table, judged[chosen.key], len(meeting), len(candidates)),
-        *explain.set_aside(table, meeting, within),
-        *(explain.as_fast(table, within) if not table.variants and as_fast(table) else ()),
-        *explain.steps(table, choice, by_key),
-        *training_words.training(table, chosen),
-        *training_words.seed_choice(table, chosen, row),
+        WithinGoals(len(meeting), len(candidates), judged[chosen.key]),
+        *set_aside(table, meeting, within),
+        *(among_fastest(within) if not table.variants and as_fast(evidence.batch) else ()),
+        *narrowing(table, choice, by_key),
+        *training_advice(evidence, chosen, row),
     )
-    doubtful = (
+    caveats = (
         *doubts.progress(table),
         *doubts.without_figure(table),
-        *doubts.noisy_machine(table),
-        *doubts.shared_machine(table),
-        *_better_trained(table, chosen),
-        *doubts.doubts(table, chosen, row, [g for g in table.plan.goals if g not in goals]),
-        *doubts.advice(table, chosen, second.configuration if second else None),
+        *doubts.noisy_latencies(evidence),
+        *doubts.shared_machine(evidence),
+        *_better_trained(evidence, chosen),
+        *doubts.of_configuration(evidence, chosen, row, [g for g in table.plan.goals if g not in goals]),
+        *doubts.few_seeds(table, chosen, second.configuration if second else None),
     )
-    headline = f"Recommended: {row.id} ({explain.label(table, chosen)})"
-    return Recommendation(row, chosen, reasons, doubtful, judged[chosen.key], second, headline=headline)
+    return Recommendation(row, chosen, reasons, caveats, judged[chosen.key], second)
 
 
-def comparable(table: SweepTable) -> list[Configuration]:
+def comparable(evidence: Evidence) -> list[Configuration]:
     """Variants that were measured; baselines when there are none. All have a finite objective."""
-    return _usable(table, table.variants) or _usable(table, as_fast(table)) or _usable(table, table.baselines)
+    table = evidence.table
+    return _usable(table, table.variants) or _usable(table, as_fast(evidence.batch)) or _usable(table, table.baselines)
 
 
 def _usable(table: SweepTable, configurations: Iterable[Configuration]) -> list[Configuration]:
@@ -116,13 +108,12 @@ def _usable(table: SweepTable, configurations: Iterable[Configuration]) -> list[
     return [c for c, summary in summaries if summary is not None and math.isfinite(summary.mean)]
 
 
-def as_fast(table: SweepTable) -> list[Configuration]:
+def as_fast(verdict: BatchVerdict | None) -> list[Configuration]:
     """Where the batch size was to be found, the baselines that are not detectably slower to the target than the best.
 
     Their fresh seeds alone: the trial that was chosen for being the best would flatter them. None while there is no
     verdict, nor in other sweeps.
     """
-    verdict = judge_batch_size(table)
     if verdict is None or verdict.fastest is None:
         return []
     return [contender.configuration for contender in verdict.not_slower]
@@ -136,7 +127,7 @@ def goals_for(table: SweepTable, candidates: Sequence[Configuration]) -> list[Go
 
 def best_row(table: SweepTable, configuration: Configuration, goals: Sequence[Goal]) -> Row:
     """The seed with the best objective, of those that meet the goals by themselves (of all, if none does)."""
-    metric, sign = table.plan.objective.metric, 1.0 if table.plan.objective.mode == "max" else -1.0
+    metric, sign = table.plan.objective.metric, sign_of(table.plan.objective.mode)
     rows = [row for row in configuration.measured if row.value(metric) is not None]
     alone = [row for row in rows if meets(judge(table, Configuration(configuration.key, (row,)), goals))]
     return max(alone or rows, key=lambda row: (sign * (row.value(metric) or 0.0), -row.seed))
@@ -184,26 +175,22 @@ def speed(configuration: Configuration) -> Estimate | None:
     return Estimate(value=value, low=geometric_mean(lows) if all(lows) else 0.0, high=geometric_mean(highs))
 
 
-def _better_trained(table: SweepTable, chosen: Configuration) -> list[str]:
+def _better_trained(evidence: Evidence, chosen: Configuration) -> list[Caveat]:
     """Parents are ranked by their objective alone: the rule may prefer another batch size, which was not compressed."""
+    table = evidence.table
     trained = table.whole(_usable(table, table.baselines)) if chosen.kind == "variant" else []
     if not trained:
         return []
-    compressed = {row.parent for row in table.rows if row.parent}
-    key = _choose(table, trained).chosen.key
-    best = next(c for c in trained if c.key == key)
-    if best.training.batch_size == chosen.training.batch_size or compressed & {row.id for row in best.rows}:
-        return []
-    return [explain.better_trained(table, best, table.parent_of(chosen))]
+    key = _choose(evidence, trained).chosen.key
+    return doubts.better_training(table, next(c for c in trained if c.key == key), chosen)
 
 
-def _choose(table: SweepTable, configurations: Sequence[Configuration]) -> Choice:
-    objective = table.plan.objective
+def _choose(evidence: Evidence, configurations: Sequence[Configuration]) -> Choice:
+    table, objective = evidence.table, evidence.table.plan.objective
     tolerances = [g.value for g in table.plan.goals if g.metric == objective.metric and g.type == "max-degradation"]
-    front = deployment_front(table) if configurations[0].kind == "variant" else frozenset()
-    known = efforts(table)
-    candidates = [candidate(table, c, front, known.get(table.parent_of(c).key)) for c in configurations]
-    if not_quiet(table):
+    front = evidence.front if configurations[0].kind == "variant" else frozenset()
+    candidates = [candidate(table, c, front, evidence.efforts.get(table.parent_of(c).key)) for c in configurations]
+    if evidence.not_quiet:
         candidates = [replace(one, speed=None, speed_interval=None) for one in candidates]
     by_key = {c.key: c for c in configurations}
 
@@ -214,7 +201,7 @@ def _choose(table: SweepTable, configurations: Sequence[Configuration]) -> Choic
 
 
 def _runner_up(
-    table: SweepTable,
+    evidence: Evidence,
     within: Sequence[Configuration],
     candidates: Sequence[Configuration],
     chosen: Configuration,
@@ -223,14 +210,15 @@ def _runner_up(
     judged: dict[str, tuple[GoalResult, ...]],
 ) -> RunnerUp | None:
     """What the rule chooses without the first; when nothing else meets the goals, the nearest of those that miss."""
+    table = evidence.table
     others = [c for c in within if c is not chosen]
     if others:
-        key = _choose(table, others).chosen.key
+        key = _choose(evidence, others).chosen.key
         second = next(c for c in others if c.key == key)
-        return RunnerUp(second, best_row(table, second, goals), why_not(table, choice, chosen, second))
+        loss, step = loss_by_rule(table, choice, chosen, second), choice.dropped[second.key]
+        return RunnerUp(second, best_row(table, second, goals), step, loss)
     missing = [c for c in candidates if c is not chosen]
     if not missing:
         return None
     second = min(missing, key=lambda c: (distance(judged[c.key]), c.key))
-    why = misses(table, judged[second.key]) or explain.lost_words(table, second)
-    return RunnerUp(second, best_row(table, second, goals), why)
+    return RunnerUp(second, best_row(table, second, goals), None, loss_by_goals(table, second, judged[second.key]))

@@ -38,6 +38,7 @@ from enum import StrEnum
 from orchestrator.analysis.effort import SAME, Effort
 from orchestrator.analysis.pooling import ROUNDING, Values
 from orchestrator.analysis.statistics import Difference, Verdict, corrected, on_rows, paired_difference
+from orchestrator.sweep.metrics import sign_of
 from orchestrator.sweep.spec import Mode
 from trainables.estimate import Estimate
 
@@ -107,6 +108,11 @@ class Choice:
     kept: dict[Step, int] = field(default_factory=dict)  # how many candidates each step left, for steps that were taken
     settled: dict[str, Tie] = field(default_factory=dict)  # what decided against those dropped at the last step
 
+    @property
+    def is_best(self) -> bool:
+        """Whether no candidate has a better mean objective than the chosen one."""
+        return self.chosen is self.leader or math.isclose(self.chosen.mean, self.leader.mean, rel_tol=ROUNDING)
+
 
 def choose(
     candidates: Sequence[Candidate],
@@ -119,7 +125,7 @@ def choose(
     `beside`: of two candidates' keys, the objectives (seed -> value) that may tell how far seeds spread; by default the
     other candidates', which must then be trainings of their own. Raises ValueError for no candidates.
     """
-    sign = 1.0 if mode == "max" else -1.0
+    sign = sign_of(mode)
     leader = max(
         candidates, key=lambda c: (sign * c.mean, -(math.inf if c.artifact_bytes is None else c.artifact_bytes), c.key)
     )

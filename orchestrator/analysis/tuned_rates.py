@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from orchestrator.analysis.statistics import Summary, mean_over_seeds
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.sweep.labels import settings_words
+from orchestrator.sweep.metrics import sign_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ToTarget:
 def tuned(table: SweepTable) -> list[Tuned]:
     """The envelope, ascending by batch size. A batch size where no trial ran to its end is not in it."""
     objective = table.plan.objective
-    sign = 1.0 if objective.mode == "max" else -1.0
+    sign = sign_of(objective.mode)
     groups: dict[tuple[int, str], list[Configuration]] = defaultdict(list)
     for configuration in table.baselines:
         settings = settings_words(configuration.config, table.settings)

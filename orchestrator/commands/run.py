@@ -39,6 +39,7 @@ from orchestrator.running.watch import NobodyAtWorkError
 from orchestrator.sweep.plan import Plan
 from orchestrator.sweepfile.load import load_sweep
 from orchestrator.task_facts.requirements import check_asked
+from orchestrator.wording.recommendation import headline
 from trainables.data.fingerprint import NoHomeError, default_cache, writable_cache
 from trainables.redact import without_credentials
 from trainables.results import Status
@@ -142,7 +143,7 @@ def _run(
     finally:
         found = None if comparison is None else comparison.recommendation
         chosen = None if found is None or found.row is None else found.row.id
-        note = "" if found is None else found.headline
+        note = "" if comparison is None else headline(comparison.table, comparison.recommendation)
         if (unsent := recorder.close(note=note, recommended=chosen, interrupts=interrupts)) is not None:
             print(f"paretune: {unsent}", file=sys.stderr)
 

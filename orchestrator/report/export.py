@@ -23,6 +23,8 @@ from orchestrator.analysis.table import Configuration, ProbeRow, Row
 from orchestrator.report.batch_export import batch_dict, equal_readings
 from orchestrator.sweep.flatten import Leaf, leaves
 from orchestrator.wording.reasons import label
+from orchestrator.wording.recommendation import caveats, reasons
+from orchestrator.wording.runner_up import why_not
 from trainables.config.trial import TaskConfig
 from trainables.estimate import Estimate
 
@@ -192,14 +194,14 @@ def recommendation_dict(comparison: Comparison) -> dict[str, Any]:
     test = comparison.test_of_recommended
     return {
         "trial": found.row.id if found.row else None,
-        "reasons": list(found.reasons),
-        "caveats": list(found.caveats),
+        "reasons": reasons(comparison.table, found),
+        "caveats": caveats(comparison.table, found),
         "runner_up": None
         if found.runner_up is None
         else {
             "trial": found.runner_up.row.id,
             "what": label(comparison.table, found.runner_up.configuration),
-            "why_not": found.runner_up.why_not,
+            "why_not": why_not(comparison.table, found.runner_up),
         },
         "nearest": found.nearest_row.id if found.nearest_row else None,
         "goals": [goal_dict(result) for result in found.goals],

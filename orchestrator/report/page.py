@@ -22,9 +22,18 @@ from orchestrator.report.plots.deployment import Plot, batch_colors, compression
 from orchestrator.report.plots.rates import rate_plots
 from orchestrator.report.plots.training import accuracy_plot, curve_plots, speed_plot, target_plots
 from orchestrator.report.style import CSS
-from orchestrator.report.terminal import heading, legend, test_words, training_title, trainings, warnings
-from orchestrator.wording.caveats import shared_machine
+from orchestrator.report.terminal import (
+    heading,
+    legend,
+    machine_sentences,
+    test_words,
+    training_title,
+    trainings,
+    warnings,
+)
 from orchestrator.wording.reasons import label
+from orchestrator.wording.recommendation import caveats, reasons
+from orchestrator.wording.runner_up import why_not
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 SYMBOL_SIGNS = {
@@ -76,20 +85,22 @@ def _choice(comparison: Comparison) -> list[str]:
     if found.row is None or found.configuration is None:
         return [
             '<section class="card choice none"><h2>No recommendation</h2>',
-            *_list(found.reasons),
-            *_list(found.caveats, "mind"),
+            *_list(reasons(table, found)),
+            *_list(caveats(table, found), "mind"),
             "</section>",
         ]
     parts = [
         f'<section class="card choice"><h2>Recommended: {escape(label(table, found.configuration))}</h2>',
         _facts(comparison, found.configuration, found.row),
-        *_list(found.reasons),
+        *_list(reasons(table, found)),
     ]
     if found.runner_up is not None:
         second = found.runner_up
         what = escape(label(table, second.configuration))
-        parts.append(f"<p><b>Runner-up:</b> {what} (trial {second.row.id}). Why not: {escape(second.why_not)}.</p>")
-    parts += _list(found.caveats, "mind")
+        parts.append(
+            f"<p><b>Runner-up:</b> {what} (trial {second.row.id}). Why not: {escape(why_not(table, second))}.</p>"
+        )
+    parts += _list(caveats(table, found), "mind")
     parts.append(f"<p><b>Test data:</b> {escape(test_words(comparison))}.</p></section>")
     return parts
 
@@ -149,7 +160,7 @@ def _training(comparison: Comparison) -> list[str]:
     return [
         f"<h2>{escape(training_title(comparison))}</h2>",
         *_table(comparison, training_columns(comparison), trainings(comparison)),
-        *_list(shared_machine(comparison.table)),
+        *_list(machine_sentences(comparison)),
         *target_html(comparison),
         *fair_html(comparison),
         "<h2>What the batch size does</h2>",

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.analysis.caveats import noisy_latencies, shared_machine
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.format import enumeration, number, plural, quantity
 from orchestrator.analysis.goals import LATENCY_PREFIX, goal_words, is_against_parent
@@ -22,8 +23,10 @@ from orchestrator.analysis.tuned_rates import tuned
 from orchestrator.report.batch_section import batch_lines
 from orchestrator.report.columns import ARROW, EDGE, STAR, SYMBOLS, Column, training_columns, variant_columns
 from orchestrator.report.sweep_probes import probe_lines
-from orchestrator.wording.caveats import noisy_machine, shared_machine
+from orchestrator.wording.caveats import caveat_sentences
 from orchestrator.wording.reasons import label
+from orchestrator.wording.recommendation import caveats, reasons
+from orchestrator.wording.runner_up import why_not
 
 MAX_ROWS = 40  # of one table; every trial is in the other formats
 MAX_BROKEN = 8
@@ -44,7 +47,7 @@ def sections(comparison: Comparison, width: int) -> list[RenderableType]:
     if table.baselines:
         title, columns = training_title(comparison), training_columns(comparison)
         parts += ["", *_grid(title, columns, trainings(comparison), width)]
-        parts += [Text(f"  {line}", "dim") for line in shared_machine(table)]
+        parts += [Text(f"  {line}", "dim") for line in machine_sentences(comparison)]
     if lines := batch_lines(comparison):
         parts += ["", *lines]
     if table.variants:
@@ -96,16 +99,18 @@ def recommendation(comparison: Comparison) -> RenderableType:
     found, table = comparison.recommendation, comparison.table
     if found.row is None or found.configuration is None:
         head = Text("No recommendation", "bold yellow")
-        return Group(head, *_bullets(found.reasons), *_doubts(found.caveats))
+        return Group(head, *_bullets(reasons(table, found)), *_doubts(caveats(table, found)))
     what = label(table, found.configuration)
     lines = [
         Text.assemble((f"{ARROW} Recommended: {found.row.id}", "bold green"), f"  {what}"),
-        *_bullets(found.reasons),
+        *_bullets(reasons(table, found)),
     ]
     if (second := found.runner_up) is not None:
         what = f"{second.row.id}  {label(table, second.configuration)}"
-        lines += [Text.assemble(("  Runner-up: ", "bold"), what), *_bullets([f"Why not: {second.why_not}."])]
-    return Group(*lines, *_doubts(found.caveats), Text.assemble(("  Test data: ", "bold"), test_words(comparison)))
+        lines += [Text.assemble(("  Runner-up: ", "bold"), what), *_bullets([f"Why not: {why_not(table, second)}."])]
+    return Group(
+        *lines, *_doubts(caveats(table, found)), Text.assemble(("  Test data: ", "bold"), test_words(comparison))
+    )
 
 
 def test_words(comparison: Comparison) -> str:
@@ -160,6 +165,16 @@ def legend(comparison: Comparison) -> Text:
     return Text("\n".join(lines), "dim")
 
 
+def machine_sentences(comparison: Comparison) -> list[str]:
+    """That seconds and throughput are of trials that ran side by side."""
+    return [s for found in shared_machine(comparison.evidence) for s in caveat_sentences(comparison.table, found)]
+
+
+def latency_sentences(comparison: Comparison) -> list[str]:
+    """What the control of the latencies says, where it says that they mean nothing."""
+    return [s for found in noisy_latencies(comparison.evidence) for s in caveat_sentences(comparison.table, found)]
+
+
 def warnings(comparison: Comparison) -> list[str]:
     """What trials of the compression table warn of; the recommended one's is said with the recommendation."""
     recommended = comparison.recommendation.row
@@ -167,7 +182,7 @@ def warnings(comparison: Comparison) -> list[str]:
     lines = [f"{row.id} ({row.compression}): {text}" for row in rows if row.result for text in row.result.warnings]
     more = [f"and {plural(len(lines) - MAX_WARNINGS, 'more warning')}: --format json has all"]
     shown = lines[:MAX_WARNINGS] + (more if len(lines) > MAX_WARNINGS else [])
-    return [*noisy_machine(comparison.table), *shown]
+    return [*latency_sentences(comparison), *shown]
 
 
 def broken(table: SweepTable) -> list[RenderableType]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from orchestrator.adaptive.resolve import Outlook
 from orchestrator.analysis.table import MEASURED
 from orchestrator.sweep.labels import describe, swept_settings
+from orchestrator.sweep.metrics import sign_of
 from orchestrator.sweep.plan import Plan, Trial
 from orchestrator.text import plural
 from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
@@ -227,7 +228,7 @@ class Progress:
         return kinds
 
     def _keep_best(self, result: TrialResult) -> None:
-        value, sign = self.objective_of(result), 1.0 if self.plan.sweep.objective.mode == "max" else -1.0
+        value, sign = self.objective_of(result), sign_of(self.plan.sweep.objective.mode)
         best = None if self.best is None else self.objective_of(self.best)
         if value is not None and (best is None or sign * value > sign * best):
             self.best = result

@@ -1,8 +1,8 @@
-"""What tells the trials of one sweep apart, beside batch size, learning rate, compression and seed, in words."""
+"""What tells the trials of one sweep apart, beside batch size, rate, compression and seed: values, and words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from orchestrator.sweep.spec import Sweep
 from orchestrator.text import plural
@@ -11,6 +11,8 @@ from trainables.config.training import BatchSchedule, DataOrder, Optimizer, Sche
 from trainables.config.trial import AnyTrialConfig, ProbeConfig, TrainedConfig, VariantConfig
 
 OPTION = "task."
+
+Settings = tuple[Hashable, ...]  # one trial's values of the settings that its sweep varies, in one order for all
 
 # What may vary, by its name in a sweep file and in a training -> the words for one training
 SETTINGS: dict[str, Callable[[Training], str]] = {
@@ -38,7 +40,21 @@ def varying_settings(configs: Iterable[TrainedConfig]) -> list[str]:
     configs = list(configs)
     options = dict.fromkeys(f"{OPTION}{key}" for config in configs for key in config.task.options)
     names = [*options, *SETTINGS]
-    return [name for name in names if len({setting_words(config, name) for config in configs}) > 1]
+    return [name for name in names if len({setting_of(config, name) for config in configs}) > 1]
+
+
+def settings_of(config: TrainedConfig, names: Iterable[str]) -> Settings:
+    """The values of the named settings: what trials are grouped by."""
+    return tuple(setting_of(config, name) for name in names)
+
+
+def setting_of(config: TrainedConfig, name: str) -> Hashable:
+    """A value of the training, or of an option of the task; an option that is not given has none."""
+    if not name.startswith(OPTION):
+        value: Hashable = getattr(config.training, name)
+        return value
+    given = config.task.options.get(name.removeprefix(OPTION))
+    return type(given), given  # 1, 1.0 and True are three values of an option
 
 
 def settings_words(config: TrainedConfig, names: Iterable[str]) -> str:

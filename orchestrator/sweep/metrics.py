@@ -16,6 +16,11 @@ TRAINING_PREFIXES = ("best_", "train_")
 TRAINING_COUNTS = ("steps", "examples", "examples_per_second")
 
 
+def sign_of(mode: Mode) -> float:
+    """What to multiply a figure with, so that more is better: 1 where it is to be maximised, -1 where minimised."""
+    return 1.0 if mode == "max" else -1.0
+
+
 def objective_metrics(task_metrics: Mapping[str, Mode]) -> dict[str, Mode]:
     """What can be optimised: readings of validation data, because every choice is made there."""
     names: dict[str, Mode] = {}

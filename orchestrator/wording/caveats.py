@@ -1,119 +1,112 @@
-"""What to doubt about a recommendation: noise, few seeds, the edge of a grid, what is not in yet."""
+"""What to doubt about a recommendation, in sentences: one `match` over its caveats."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
-from orchestrator.analysis.format import enumeration, plural, quantity
+from orchestrator.analysis.caveats import (
+    BetterTraining,
+    Caveat,
+    DamagedFiles,
+    EdgeOfGrid,
+    FewSeeds,
+    GoalNotAsked,
+    NoFiniteFigure,
+    NoisyLatencies,
+    OneSeed,
+    SeedBroke,
+    SeedsStopped,
+    SeveralMachines,
+    SharedMachine,
+    TrialWarns,
+    Unfinished,
+)
+from orchestrator.analysis.format import enumeration, plural, quantity, summary_words
 from orchestrator.analysis.goals import goal_words
-from orchestrator.analysis.hardware import machine
-from orchestrator.analysis.latencies import disturbed, not_quiet
-from orchestrator.analysis.sharing import sharing
-from orchestrator.analysis.statistics import SAME_SIGN, Verdict, paired_difference, pairs_needed
-from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
-from orchestrator.analysis.tuned_rates import tuned
-from orchestrator.sweep.spec import Goal
+from orchestrator.analysis.table import SweepTable
+from orchestrator.wording.reasons import label
+from orchestrator.wording.training import cost_words
 
 MOST_TOLD = 4  # trials by their ids
 
 
-def progress(table: SweepTable) -> tuple[str, ...]:
-    """What is not in yet."""
-    waiting = sum(row.status == WAITING for row in table.rows) - len(table.damaged)
-    sentences = []
-    if waiting:
-        sentences.append(f"{waiting} of {plural(len(table.rows), 'trial')} have not ended: this may change.")
-    again = "until `paretune run` has made it anew, its trial counts as not ended"
-    sentences += [f"{damage}; {again}." for damage in table.damaged[:MOST_TOLD]]
-    if (more := len(table.damaged) - MOST_TOLD) > 0:
-        sentences.append(f"So {'is' if more == 1 else 'are'} {plural(more, 'other file')}.")
-    return tuple(sentences)
+def caveat_sentences(table: SweepTable, caveat: Caveat) -> list[str]:
+    """One caveat: a sentence, but for files that are damaged one each."""
+    return _damaged(caveat) if isinstance(caveat, DamagedFiles) else [_sentence(table, caveat)]
 
 
-def without_figure(table: SweepTable) -> list[str]:
-    """What ran to its end and takes no part, because the figure it is judged by is no finite number."""
+def _sentence(table: SweepTable, caveat: Caveat) -> str:
     metric = table.plan.objective.metric
-    rows = [row for c in (table.variants or table.baselines) for row in c.measured]
-    lacking = [row.id for row in rows if (value := row.value(metric)) is not None and not math.isfinite(value)]
-    if not lacking:
-        return []
-    shown = enumeration(lacking[:MOST_TOLD]) + (f" and {len(lacking) - MOST_TOLD} more" * (len(lacking) > MOST_TOLD))
-    return [f"{shown} ended with a {metric} that is no finite number: a configuration with such a seed takes no part."]
+    match caveat:
+        case Unfinished(waiting, of):
+            return f"{waiting} of {plural(of, 'trial')} have not ended: this may change."
+        case NoFiniteFigure(trials):
+            more = f" and {len(trials) - MOST_TOLD} more" if len(trials) > MOST_TOLD else ""
+            told = enumeration(trials[:MOST_TOLD])
+            return (
+                f"{told}{more} ended with a {metric} that is no finite number: a configuration "
+                "with such a seed takes no part."
+            )
+        case NoisyLatencies(worst, variants, goals_undetermined):
+            goals = "; a goal on them is not determined for what was measured there" if goals_undetermined else ""
+            return (
+                f"Latencies are not usable, and the choice does not use them: beside {plural(variants, 'variant')} the "
+                f"parent timed against itself was not 1, at worst {worst}{goals}. The machine was not quiet; measure "
+                "where nothing else runs."
+            )
+        case SharedMachine(found):
+            many = f"{len(found.trainings)} of {plural(found.of, 'training')}"
+            return (
+                f"{many} ran while other trials of this sweep ran on the same machine, up to {found.at_once} at a "
+                "time: their seconds and examples/s are not those of a quiet machine."
+            )
+        case BetterTraining():
+            return _better_training(table, caveat)
+        case GoalNotAsked(goal, variants_broke):
+            asked = goal_words(goal, table.plan.direction(goal.metric))
+            why = "no variant ran to its end" if variants_broke else "nothing was compressed"
+            return f"The goal {asked!r} was not asked: {why}, so there is no parent to compare with."
+        case SeedBroke(row):
+            return f"Another seed of it, {row.id} (seed {row.seed}), ended as {row.status}."
+        case SeedsStopped(stopped, of):
+            verb = "was" if stopped == 1 else "were"
+            return f"{stopped} of {plural(of, 'seed')} {verb} stopped early; the mean is over the others."
+        case EdgeOfGrid(batch_size, rate, edge):
+            return (
+                f"Learning rate {rate:.4g} is the {edge} tried at batch size {batch_size}: the best one may lie "
+                "outside the grid."
+            )
+        case SeveralMachines(names):
+            return f"Figures come from {enumeration(names)}: latencies compare only on one of them."
+        case TrialWarns(text):
+            return text
+        case OneSeed(parent_seeds):
+            way = (
+                "`seeds: all` under `compression` compresses every seed of a parent"
+                if parent_seeds > 1
+                else "three or more values of `seed` tell"
+            )
+            return f"It rests on one seed: whether another seed would give the same order is not determined; {way}."
+        case FewSeeds(difference, needed, pairs):
+            return (
+                f"First and second differ by {quantity(metric, difference, 2)} in {metric}; if that is real, about "
+                f"{needed:,} seeds would show it (there are {pairs})."
+            )
+        case _:
+            raise TypeError(f"a caveat of several sentences: {caveat}")
 
 
-def noisy_machine(table: SweepTable) -> list[str]:
-    """What the control of the latencies says, where it says that they mean nothing."""
-    found = not_quiet(table)
-    if not found:
-        return []
-    trials = len({one.trial for one in found})
-    asked = any(disturbed(row, goal.metric) for goal in table.plan.goals for c in table.variants for row in c.measured)
-    goals = "; a goal on them is not determined for what was measured there" if asked else ""
-    return [
-        f"Latencies are not usable, and the choice does not use them: beside {plural(trials, 'variant')} the parent "
-        f"timed against itself was not 1, at worst {found[0]}{goals}. The machine was not quiet; measure where nothing "
-        "else runs."
-    ]
+def _damaged(caveat: DamagedFiles) -> list[str]:
+    again = "until `paretune run` has made it anew, its trial counts as not ended"
+    sentences = [f"{problem}; {again}." for problem in caveat.problems[:MOST_TOLD]]
+    if (more := len(caveat.problems) - MOST_TOLD) > 0:
+        sentences.append(f"So {'is' if more == 1 else 'are'} {plural(more, 'other file')}.")
+    return sentences
 
 
-def shared_machine(table: SweepTable) -> list[str]:
-    """That seconds and throughput are of trials that ran side by side."""
-    found = sharing(table)
-    if found is None:
-        return []
-    many = f"{len(found.trainings)} of {plural(found.of, 'training')}"
-    return [
-        f"{many} ran while other trials of this sweep ran on the same machine, up to {found.at_once} at a time: their "
-        "seconds and examples/s are not those of a quiet machine."
-    ]
-
-
-def doubts(table: SweepTable, chosen: Configuration, row: Row, not_asked: Sequence[Goal]) -> list[str]:
-    sentences = []
-    for goal in not_asked:
-        asked = goal_words(goal, table.plan.direction(goal.metric))
-        why = "no variant ran to its end" if table.variants else "nothing was compressed"
-        sentences.append(f"The goal {asked!r} was not asked: {why}, so there is no parent to compare with.")
-    parent = table.parent_of(chosen)
-    broken = (*parent.broken, *(chosen.broken if chosen is not parent else ()))
-    sentences.extend(f"Another seed of it, {r.id} (seed {r.seed}), ended as {r.status}." for r in broken)
-    if stopped := len(parent.lost) - len(parent.broken):
-        seeds, verb = plural(len(parent.rows), "seed"), "was" if stopped == 1 else "were"
-        sentences.append(f"{stopped} of {seeds} {verb} stopped early; the mean is over the others.")
-    sentences.extend(
-        f"Learning rate {parent.training.learning_rate:.4g} is the {entry.edge} tried at batch size "
-        f"{entry.batch_size}: the best one may lie outside the grid."
-        for entry in tuned(table)
-        if entry.best.key == parent.key and entry.edge
+def _better_training(table: SweepTable, caveat: BetterTraining) -> str:
+    metric = table.plan.objective.metric
+    best = f"{summary_words(metric, caveat.best_objective)}, {cost_words(table, caveat.best_seconds)}"
+    parent = f"{summary_words(metric, caveat.parent_objective)}, {cost_words(table, caveat.parent_seconds)}"
+    return (
+        f"Of the trainings alone the same rule would choose {label(table, caveat.best)} ({metric} {best}; what is "
+        f"recommended was trained as {label(table, caveat.parent)}: {parent}); it was not compressed."
     )
-    machines = {name for r in table.rows if r.kind == chosen.kind and (name := machine(r))}
-    if len(machines) > 1:
-        sentences.append(f"Figures come from {enumeration(sorted(machines))}: latencies compare only on one of them.")
-    return [*sentences, *(row.result.warnings if row.result else ())]
-
-
-def advice(table: SweepTable, chosen: Configuration, second: Configuration | None) -> list[str]:
-    """What it would take to tell the first from the second."""
-    objective = table.plan.objective
-    values = chosen.values(objective.metric)
-    if len(values) < 2:
-        way = (
-            "`seeds: all` under `compression` compresses every seed of a parent"
-            if len(table.parent_of(chosen).rows) > 1
-            else "three or more values of `seed` tell"
-        )
-        return [f"It rests on one seed: whether another seed would give the same order is not determined; {way}."]
-    difference = None
-    if second is not None:
-        beside = table.beside(chosen, second, objective.metric)
-        difference = paired_difference(values, second.values(objective.metric), objective.mode, beside)
-    if difference is None or difference.deviation is None or not difference.mean:
-        return []
-    if difference.verdict is not Verdict.NO_DIFFERENCE:
-        return []
-    needed = pairs_needed(difference.deviation, abs(difference.mean)) if difference.deviation else SAME_SIGN
-    return [
-        f"First and second differ by {quantity(objective.metric, abs(difference.mean), 2)} in {objective.metric}; "
-        f"if that is real, about {needed:,} seeds would show it (there are {difference.pairs})."
-    ]

@@ -6,10 +6,9 @@ import math
 
 from orchestrator.analysis.effort import Effort
 from orchestrator.analysis.format import plural, quantity, target_words
-from orchestrator.analysis.predict_batch import fit_part
-from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.time_to_target import TargetRow, steps_to_target
-from orchestrator.analysis.tuned_rates import tuned
+from orchestrator.analysis.reasons import BestSeed, TimesToTarget, TimeToTarget, TrainWith
+from orchestrator.analysis.table import SweepTable
+from orchestrator.analysis.time_to_target import TargetRow
 from orchestrator.sweep.labels import settings_words
 from orchestrator.sweep.plan import Stage
 
@@ -34,49 +33,37 @@ def effort_words(table: SweepTable, effort: Effort | None) -> str:
     return f"{effort.steps:,.0f} steps and {effort.examples:,.0f} examples {until}"
 
 
-def training(table: SweepTable, configuration: Configuration) -> list[str]:
-    """The batch-size half of the recommendation: the training settings, and what the other batch sizes took."""
-    setting = configuration.training
-    source = table.parent_of(configuration).learning_rate_source
-    sentences = [
-        f"Train at batch size {setting.batch_size} with learning rate {setting.learning_rate:.4g}"
-        f"{f' ({source})' if source else ''}, {setting.optimizer.name}, {setting.precision}, "
-        f"{plural(setting.num_workers, 'worker')}."
-    ]
-    return [*sentences, *_times_to_target(table)]
+def train_words(reason: TrainWith) -> str:
+    training = reason.training
+    return (
+        f"Train at batch size {training.batch_size} with learning rate {training.learning_rate:.4g}"
+        f"{f' ({reason.source})' if reason.source else ''}, {training.optimizer.name}, {training.precision}, "
+        f"{plural(training.num_workers, 'worker')}."
+    )
 
 
-def _times_to_target(table: SweepTable) -> list[str]:
-    """What each batch size took, at the rate with the fewest steps: not always the rate with the best objective."""
-    there = _soonest(table)
-    shown = {(entry.batch_size, _settings(table, entry.best)) for entry in tuned(table)}
-    sizes = sorted(shown | there.keys())
-    if table.plan.objective.target is None or not sizes:
-        return []
-    tried = {(c.training.batch_size, c.training.learning_rate) for c in table.baselines}
-    several = len(tried) > len({batch_size for batch_size, _ in tried})
-    told, which = sizes, f"at the rate of each{' with the fewest steps' if several else ''}"
-    if any(row.stage is Stage.CONFIRMATION for row in table.rows):
+def times_words(table: SweepTable, reason: TimesToTarget) -> str:
+    """What each batch size took; with many of them, the fastest."""
+    told, several = reason.times, reason.several_rates
+    which = f"at the rate of each{' with the fewest steps' if several else ''}"
+    if reason.before_confirmation:
         which += ", before the confirmation"
-    if len(sizes) > MOST_TOLD:
-        told = sorted(sizes, key=lambda size: _slowness(there.get(size)))[:FASTEST_TOLD]
-        which = f"the fastest {FASTEST_TOLD} of {len(sizes)}, {which}"
-    times = "; ".join(f"batch {size} {name}".rstrip() + _took(there.get((size, name)), several) for size, name in told)
-    return [f"To {target_words(table.plan.objective)}, {which}: {times}."]
+    if len(told) > MOST_TOLD:
+        which = f"the fastest {FASTEST_TOLD} of {len(told)}, {which}"
+        told = tuple(sorted(told, key=_slowness)[:FASTEST_TOLD])
+    times = "; ".join(f"{_place_words(table, time)}{_took(time.row, several)}" for time in told)
+    return f"To {target_words(table.plan.objective)}, {which}: {times}."
 
 
-def _settings(table: SweepTable, configuration: Configuration) -> str:
-    return settings_words(configuration.config, table.settings)
+def _place_words(table: SweepTable, time: TimeToTarget) -> str:
+    """`batch 16`, `batch 16 group`."""
+    settings = settings_words(time.shown.config, table.settings)
+    return f"batch {time.shown.training.batch_size} {settings}".rstrip()
 
 
-def _soonest(table: SweepTable) -> dict[tuple[int, str], TargetRow]:
-    """(batch size, settings) -> its row as in the table of steps to the target, or else one over what confirmed it."""
-    rows = [*steps_to_target(table), *steps_to_target(fit_part(table))]  # the later ones replace the earlier
-    return {(row.batch_size, _settings(table, row.best)): row for row in rows}
-
-
-def _slowness(row: TargetRow | None) -> tuple[float, float]:
+def _slowness(time: TimeToTarget) -> tuple[float, float]:
     """Lower is better: first that every seed reaches the target, then how soon."""
+    row = time.row
     return (0.0, math.inf) if row is None else (-len(row.crossings) / row.seeds, row.seconds.mean)
 
 
@@ -92,12 +79,8 @@ def _took(row: TargetRow | None, several_rates: bool) -> str:
     return f"{rate}{confirmed}: {figures}"
 
 
-def seed_choice(table: SweepTable, configuration: Configuration, row: Row) -> list[str]:
-    """Which of several seeds it is. Where all came out the same there was no choice, and nothing flatters."""
-    metric = table.plan.objective.metric
-    if len(set(configuration.values(metric).values())) < 2:
-        return []
-    return [
-        f"Of its {len(configuration.measured)} seeds, {row.id} (seed {row.seed}) has the best {metric}, "
-        f"{quantity(metric, row.value(metric) or 0.0)}; chosen for being the best, it flatters itself: expect the mean."
-    ]
+def seed_words(metric: str, reason: BestSeed) -> str:
+    return (
+        f"Of its {reason.seeds} seeds, {reason.row.id} (seed {reason.row.seed}) has the best {metric}, "
+        f"{quantity(metric, reason.value)}; chosen for being the best, it flatters itself: expect the mean."
+    )

@@ -1,19 +1,21 @@
-"""The sentences of a recommendation say no more than what decided, and of which trials their figures are."""
+"""The reasons of a recommendation say no more than what decided, and of which trials their figures are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import pytest
-from sample_sweep import sample_plan, sample_results
+from sample_sweep import of_kind, sample_plan, sample_results
 
 from orchestrator.analysis.comparison import Comparison, compare
-from orchestrator.analysis.selection_rule import Candidate, choose
+from orchestrator.analysis.effort import Effort
+from orchestrator.analysis.reasons import BestObjective, BestSeed, FasterTraining, FewestSteps, TieBroken
+from orchestrator.analysis.runner_up import LostTie, MoreTraining, loss_by_rule
+from orchestrator.analysis.selection_rule import Candidate, Step, Tie, choose
 from orchestrator.analysis.statistics import Verdict, corrected, paired_difference
 from orchestrator.analysis.table import make_table
 from orchestrator.sweep.spec import Goal
-from orchestrator.wording.reasons import difference_words
-from orchestrator.wording.runner_up import why_not
+from orchestrator.wording.reasons import difference_words, reason_sentences
 from trainables.estimate import Estimate
 
 ALIKE: dict[int, float] = {}
@@ -37,12 +39,19 @@ def test_between_equals_what_decides_is_named_and_it_is_not_the_clock(seconds: d
     found = trained(seconds).recommendation
     assert found.configuration is not None
     assert found.configuration.training.batch_size == 32
-    took = "1,250 steps and 40,000 examples to the end"
-    words = f"Of these 2, it alone is not beaten in steps and examples of training: it takes {took}."
-    assert words in found.reasons
+    (reason,) = of_kind(found.reasons, FewestSteps)
+    assert (reason.of, reason.left) == (2, 1)
+    assert work(reason.effort) == (1_250, 40_000)
+    assert of_kind(found.reasons, FasterTraining) == []
     assert found.runner_up is not None
-    more = f"its training needs more: 5,000 steps and 40,000 examples to the end, against {took}"
-    assert found.runner_up.why_not == more
+    loss = found.runner_up.loss
+    assert isinstance(loss, MoreTraining)
+    assert (work(loss.own), work(loss.chosen)) == ((5_000, 40_000), (1_250, 40_000))
+
+
+def work(effort: Effort | None) -> tuple[float, float]:
+    assert effort is not None
+    return effort.steps, effort.examples
 
 
 def test_what_decides_at_last_is_named() -> None:
@@ -55,14 +64,17 @@ def test_what_decides_at_last_is_named() -> None:
         figures = {"val_accuracy": Estimate(value=0.96, low=0.94, high=0.98), "artifact_bytes": size}
         results[result.id] = result.model_copy(update={"metrics": result.metrics | figures})
     found = compare(make_table(plan, results)).recommendation
-    assert "Between the last 2, with the same mean val_accuracy, the smaller file decides." in found.reasons
+    assert of_kind(found.reasons, TieBroken) == [TieBroken(2, (Tie.SIZE,))]
     assert found.runner_up is not None
-    assert found.runner_up.why_not.endswith("its mean val_accuracy is the same, and it has 1.02 kB against 1.00 kB")
+    assert found.runner_up.step is Step.TIE
+    loss = found.runner_up.loss
+    assert isinstance(loss, LostTie)
+    assert (loss.by, loss.own.artifact_bytes, loss.chosen.artifact_bytes) == (Tie.SIZE, 1020, 1000)
 
 
 def test_where_every_seed_gave_the_same_none_of_them_flatters() -> None:
     for seeds in ((0,), (0, 1, 2)):
-        assert not any("flatters itself" in reason for reason in trained({8: 1.0}, seeds=seeds).recommendation.reasons)
+        assert of_kind(trained({8: 1.0}, seeds=seeds).recommendation.reasons, BestSeed) == []
 
 
 def test_what_no_figure_decides_is_called_arbitrary() -> None:
@@ -71,18 +83,28 @@ def test_what_no_figure_decides_is_called_arbitrary() -> None:
     choice = choose([Candidate(c.key, {0: 0.96}, 0.02) for c in (first, second)], "max")
     chosen, other = sorted((first, second), key=lambda c: c.key)
     assert choice.chosen.key == chosen.key
-    assert why_not(comparison.table, choice, chosen, other).endswith("which of the two comes first is arbitrary")
+    loss = loss_by_rule(comparison.table, choice, chosen, other)
+    assert isinstance(loss, LostTie)
+    assert loss.by is Tie.KEY
 
 
 @pytest.mark.parametrize(
-    ("most", "words"), [(3.0, "is the best: 0.990"), (2.0, "is the best of these 2: 0.960"), (1.0, "is 0.920 (")]
+    ("most", "value", "of", "words"),
+    [
+        (3.0, 0.99, 3, "is the best: 0.990"),
+        (2.0, 0.96, 2, "is the best of these 2: 0.960"),
+        (1.0, 0.92, 1, "is 0.920 ("),
+    ],
 )
-def test_the_best_of_those_within_the_goals_is_not_called_the_best_of_all(most: float, words: str) -> None:
+def test_the_best_of_those_within_the_goals_is_not_called_the_best_of_all(
+    most: float, value: float, of: int, words: str
+) -> None:
     """The larger the batch, the better and the dearer; each far above the next."""
     limit = Goal(metric="train_seconds", type="threshold", value=most)
-    found = trained({8: 1.0, 32: 2.0, 128: 3.0}, {8: 0.92, 32: 0.96, 128: 0.99}, goals=(limit,)).recommendation
-    reasons = [reason for reason in found.reasons if reason.startswith("Its val_accuracy is")]
-    assert [words in reason for reason in reasons] == [True]
+    comparison = trained({8: 1.0, 32: 2.0, 128: 3.0}, {8: 0.92, 32: 0.96, 128: 0.99}, goals=(limit,))
+    (reason,) = of_kind(comparison.recommendation.reasons, BestObjective)
+    assert (reason.own.mean, reason.of, reason.is_best_of_all) == (pytest.approx(value), of, of == 3)
+    assert words in reason_sentences(comparison.table, reason)[0]
 
 
 def test_a_verdict_that_differs_from_its_interval_says_that_it_is_corrected() -> None:

@@ -7,16 +7,20 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from orchestrator.analysis.caveats import NoisyLatencies
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.fronts import deployment_front
+from orchestrator.analysis.evidence import Evidence
+from orchestrator.analysis.goals import GoalVerdict
 from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio, not_quiet
+from orchestrator.analysis.reasons import Faster, NoneWithinGoals
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.commands.compare import plain_text
 from orchestrator.report.columns import goal_symbols, variant_columns
 from orchestrator.report.plots.deployment import deployment_plots
 from orchestrator.report.terminal import warnings
 from orchestrator.sweep.spec import Goal
-from tests.sample_sweep import CHAINS, GOALS, sample_plan, sample_results
+from orchestrator.wording.caveats import caveat_sentences
+from tests.sample_sweep import CHAINS, GOALS, of_kind, sample_plan, sample_results
 from trainables.compression.compress import variant_warnings
 from trainables.config.compression import Prune
 from trainables.config.trial import MeasureSettings
@@ -47,7 +51,7 @@ def test_one_slow_minute_changes_neither_front_nor_table_nor_plots(number: int) 
     usual, slowed = sample(), sample(in_a_slow_minute, of=[number])
     assert (at_1 := slowed.variants[number].summary("latency_p50_ms_batch_1")) is not None
     assert at_1 != usual.variants[number].summary("latency_p50_ms_batch_1")
-    assert deployment_front(slowed) == deployment_front(usual)
+    assert Evidence(slowed).front == Evidence(usual).front
     assert plain_text(compare(slowed)) == plain_text(compare(usual))
     assert [plot.figure for plot in deployment_plots(compare(slowed))] == [
         plot.figure for plot in deployment_plots(compare(usual))
@@ -115,12 +119,12 @@ def test_a_parent_that_is_not_as_fast_as_itself_makes_latencies_unusable(value: 
     (found,) = not_quiet(table)
     assert (found.batch, found.control.value) == (64, value)
     comparison = compare(table)
-    reasons = " ".join(comparison.recommendation.reasons)
-    assert "fastest" not in reasons
-    said = [caveat for caveat in comparison.recommendation.caveats if "Latencies are not usable" in caveat]
-    assert len(said) == 1
-    assert f"at batch 64, beside {found.trial}" in said[0]
-    assert said[0] in warnings(comparison), "it stands under the table too"
+    assert of_kind(comparison.recommendation.reasons, Faster) == []
+    (caveat,) = of_kind(comparison.recommendation.caveats, NoisyLatencies)
+    assert caveat == NoisyLatencies(found, 1, goals_undetermined=False)
+    (said,) = caveat_sentences(comparison.table, caveat)
+    assert f"at batch 64, beside {found.trial}" in said
+    assert said in warnings(comparison), "it stands under the table too"
     titles = [column.title for column in variant_columns(comparison)]
     assert [title for title in titles if "ms at" in title] == ["ms at 1?", "ms at 64?"]
 
@@ -129,8 +133,8 @@ def test_a_quiet_control_changes_nothing() -> None:
     table = with_control(0.98, 0.03)
     assert not_quiet(table) == ()
     comparison = compare(table)
-    assert any("fastest" in reason for reason in comparison.recommendation.reasons)
-    assert not any("not usable" in caveat for caveat in comparison.recommendation.caveats)
+    assert of_kind(comparison.recommendation.reasons, Faster)
+    assert of_kind(comparison.recommendation.caveats, NoisyLatencies) == []
 
 
 LATENCY_GOAL = Goal(metric="latency_p50_ms_batch_64", type="percent-min-improvement", value=5)
@@ -141,12 +145,13 @@ def test_where_no_latency_is_usable_a_goal_on_it_lets_nothing_through_and_fails_
     assert {row.status for c in comparison.table.variants for row in c.rows} == {"completed"}, "none misses the goal"
     found = comparison.recommendation
     assert found.row is None
-    assert "configurations can be said to meet every goal, so nothing is recommended." in found.reasons[0]
-    assert (
-        "not determined (the machine was not quiet: the parent timed against itself was not 1, but 0.63"
-        in found.reasons[2]
-    )
-    assert ["a goal on them is not determined" in caveat for caveat in found.caveats] == [True]
+    (reason,) = of_kind(found.reasons, NoneWithinGoals)
+    assert not reason.all_miss
+    (result,) = reason.results
+    assert result.verdict is GoalVerdict.NOT_DETERMINED
+    assert "the machine was not quiet: the parent timed against itself was not 1, but 0.63" in str(result.reason)
+    (caveat,) = of_kind(found.caveats, NoisyLatencies)
+    assert caveat.goals_undetermined
     (goals,) = {goal_symbols(results) for results in comparison.goals.values()}
     assert goals == "?"
 

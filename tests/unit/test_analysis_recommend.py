@@ -7,12 +7,42 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from orchestrator.analysis.caveats import (
+    BetterTraining,
+    FewSeeds,
+    GoalNotAsked,
+    NoFiniteFigure,
+    OneSeed,
+    SeedBroke,
+    SeveralMachines,
+    TrialWarns,
+    Unfinished,
+)
 from orchestrator.analysis.comparison import Comparison, TestReading, compare, load_test_reading, save_test_reading
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.goals import meets
+from orchestrator.analysis.reasons import (
+    AsGoodAsBest,
+    BestObjective,
+    BestSeed,
+    Faster,
+    LostSeeds,
+    NoneMeasured,
+    NoneWithinGoals,
+    NothingEnded,
+    SetAside,
+    TimesToTarget,
+    TrainWith,
+    WithinGoals,
+)
 from orchestrator.analysis.recommend import recommend, speed
+from orchestrator.analysis.runner_up import LargerModel, SlowerModel
+from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import Configuration, make_table
 from orchestrator.sweep.spec import Goal
-from tests.sample_sweep import CHAINS, GOALS, sample_plan, sample_results
+from orchestrator.wording.recommendation import headline
+from orchestrator.wording.training import times_words
+from tests.sample_sweep import CHAINS, GOALS, of_kind, sample_plan, sample_results
 from trainables.estimate import Estimate
 from trainables.results import Status, TrialResult
 from trainables.storage import Storage
@@ -30,17 +60,23 @@ def test_the_recommended_meets_every_goal_and_is_explained() -> None:
     assert found.configuration is not None
     assert meets(comparison.goals[found.configuration.key])
     assert found.row.compression == "prune 0.5 + int8"
-    assert found.headline.startswith(f"Recommended: {found.row.id} (batch ")
-    text = " ".join(found.reasons)
-    for word in ("val_accuracy", "artifact_bytes", "latency", "learning rate", "linear from 0.05 at 64", "steps"):
-        assert word in text
+    assert headline(comparison.table, found).startswith(f"Recommended: {found.row.id} (batch ")
+    (within,) = of_kind(found.reasons, WithinGoals)
+    assert [result.goal.metric for result in within.results] == ["val_accuracy", "artifact_bytes"]
+    assert of_kind(found.reasons, BestObjective) or of_kind(found.reasons, AsGoodAsBest)
+    (faster,) = of_kind(found.reasons, Faster)
+    assert list(faster.latencies) == [1, 64]
+    (train,) = of_kind(found.reasons, TrainWith)
+    assert (train.source or "").startswith("linear from 0.05 at 64")
+    (times,) = of_kind(found.reasons, TimesToTarget)
+    assert [time.shown.training.batch_size for time in times.times] == [8, 32, 128]
     assert found.runner_up is not None
     assert found.runner_up.configuration != found.configuration
-    assert found.runner_up.why_not
+    assert found.runner_up.step is not None
 
 
-@pytest.mark.parametrize(("lead", "words"), [(0.0, "is the best: 0.970"), (0.002, "which counts as equal")])
-def test_one_as_good_as_the_best_is_called_so(lead: float, words: str) -> None:
+@pytest.mark.parametrize("lead", [0.0, 0.002])
+def test_one_as_good_as_the_best_is_called_so(lead: float) -> None:
     """By far the fastest, and all others lead by so much, less than the validation rows can tell apart."""
     plan = sample_plan(goals=())
     results = {result.id: result for result in sample_results(plan)}
@@ -55,7 +91,9 @@ def test_one_as_good_as_the_best_is_called_so(lead: float, words: str) -> None:
     found = compare(make_table(plan, results)).recommendation
     assert found.configuration is not None
     assert found.configuration.key == fastest.key
-    assert [words in reason for reason in found.reasons].count(True) == 1
+    best, equal = of_kind(found.reasons, BestObjective), of_kind(found.reasons, AsGoodAsBest)
+    assert [reason.own.mean for reason in (*best, *equal)] == [0.97]
+    assert [reason.best.mean for reason in equal] == ([pytest.approx(0.972)] if lead else [])
 
 
 def test_the_trial_is_the_best_seed_and_says_that_it_flatters_itself() -> None:
@@ -63,7 +101,8 @@ def test_the_trial_is_the_best_seed_and_says_that_it_flatters_itself() -> None:
     assert found.row is not None
     assert found.configuration is not None
     assert found.row.value("val_accuracy") == max(found.configuration.values("val_accuracy").values())
-    assert any("expect the mean" in reason for reason in found.reasons)
+    (chosen,) = of_kind(found.reasons, BestSeed)
+    assert (chosen.row, chosen.value, chosen.seeds) == (found.row, found.row.value("val_accuracy"), 3)
 
 
 def test_the_uncompressed_model_is_as_fast_as_itself() -> None:
@@ -81,14 +120,17 @@ def test_the_uncompressed_model_is_as_fast_as_itself() -> None:
 
 def test_when_nothing_meets_the_goals_the_nearest_is_shown() -> None:
     goals = (Goal(metric="artifact_bytes", type="percent-min-improvement", value=95), GOALS[0])
-    found = comparison_of(goals=goals).recommendation
+    comparison = comparison_of(goals=goals)
+    found = comparison.recommendation
     assert found.row is None
-    assert found.reasons[0] == "None of 15 configurations meets every goal, so nothing is recommended."
+    (reason,) = of_kind(found.reasons, NoneWithinGoals)
+    assert (reason.candidates, reason.all_miss) == (15, True)
     assert found.nearest is not None
     assert found.nearest_row is not None
     assert found.nearest.compression == "prune 0.5 + int8"
-    assert found.nearest_row.id in found.reasons[1]
-    assert found.headline.startswith("No recommendation")
+    assert (reason.nearest, reason.row) == (found.nearest, found.nearest_row)
+    assert reason.results == found.goals
+    assert headline(comparison.table, found).startswith("No recommendation: None of 15 configurations meets every")
 
 
 def test_without_compression_the_best_baseline_or_a_cheaper_equal_is_taken() -> None:
@@ -96,7 +138,7 @@ def test_without_compression_the_best_baseline_or_a_cheaper_equal_is_taken() -> 
     found = comparison.recommendation
     assert found.row is not None
     assert found.row.kind == "baseline"
-    assert "No goal limits the choice" in found.reasons[0]
+    assert found.reasons[0] == WithinGoals(9, 9, ())
     assert comparison.pareto  # of training
     assert set(comparison.pareto) <= {row.id for row in comparison.table.rows}
 
@@ -104,16 +146,18 @@ def test_without_compression_the_best_baseline_or_a_cheaper_equal_is_taken() -> 
 def test_of_many_settings_only_the_fastest_to_the_target_are_told() -> None:
     few, many = (2**i for i in range(4, 9)), tuple(2**i for i in range(3, 10))
     for sizes, told in ((tuple(few), 5), (many, 3)):
-        found = comparison_of(chains=(), goals=(), batch_sizes=sizes).recommendation
-        (reason,) = (reason for reason in found.reasons if reason.startswith("To val_accuracy"))
-        assert reason.count("; batch ") + 1 == told
-        assert ("the fastest 3 of 7, at" in reason) == (told == 3)
+        comparison = comparison_of(chains=(), goals=(), batch_sizes=sizes)
+        (reason,) = of_kind(comparison.recommendation.reasons, TimesToTarget)
+        assert [time.shown.training.batch_size for time in reason.times] == list(sizes)
+        words = times_words(comparison.table, reason)
+        assert words.count("; batch ") + 1 == told
+        assert ("the fastest 3 of 7, at" in words) == (told == 3)
 
 
 def test_relative_goals_are_not_asked_of_baselines_and_that_is_said() -> None:
     found = comparison_of(chains=()).recommendation
     assert found.row is not None
-    assert sum("was not asked" in caveat for caveat in found.caveats) == len(GOALS)
+    assert of_kind(found.caveats, GoalNotAsked) == [GoalNotAsked(goal, variants_broke=False) for goal in GOALS]
 
 
 def test_levels_are_asked_of_baselines() -> None:
@@ -123,16 +167,15 @@ def test_levels_are_asked_of_baselines() -> None:
 
 def test_one_seed_is_called_not_determined() -> None:
     found = comparison_of(seeds=(0,), goals=()).recommendation
-    text = " ".join((*found.reasons, *found.caveats))
-    assert "not determined" in text
-    assert "one seed" in text
+    assert of_kind(found.caveats, OneSeed) == [OneSeed(parent_seeds=1)]
 
 
 def test_three_seeds_give_a_verdict_and_advice() -> None:
     found = comparison_of(variant_seeds=(0, 1, 2)).recommendation
-    text = " ".join((*found.reasons, *found.caveats))
-    assert "no detectable difference" in text
-    assert "paired over 3 seeds" in text
+    differences = [reason.difference for reason in of_kind(found.reasons, AsGoodAsBest)]
+    assert [(d.verdict, d.pairs) for d in differences if d] == [(Verdict.NO_DIFFERENCE, 3)]
+    (advice,) = of_kind(found.caveats, FewSeeds)
+    assert advice.needed > advice.pairs == 3
 
 
 def test_a_configuration_that_lost_a_seed_is_not_recommended_while_another_is_there() -> None:
@@ -143,7 +186,7 @@ def test_a_configuration_that_lost_a_seed_is_not_recommended_while_another_is_th
         if len(multipliers) == 2:
             assert not found.configuration.broken
         else:
-            assert any("ended as diverged" in caveat for caveat in found.caveats)
+            assert [caveat.row.status for caveat in of_kind(found.caveats, SeedBroke)] == ["diverged"]
 
 
 def test_an_unfinished_sweep_says_so() -> None:
@@ -151,7 +194,7 @@ def test_an_unfinished_sweep_says_so() -> None:
     results = {result.id: result for result in sample_results(plan)}
     missing = plan.trials[-1].id
     found = compare(make_table(plan, {k: r for k, r in results.items() if k != missing})).recommendation
-    assert found.caveats[0] == "1 of 42 trials have not ended: this may change."
+    assert found.caveats[0] == Unfinished(1, 42)
 
 
 @pytest.mark.parametrize("status", [Status.DIVERGED, Status.OUT_OF_MEMORY, Status.FAILED])
@@ -160,11 +203,11 @@ def test_when_nothing_ran_to_its_end_that_is_the_answer(status: Status) -> None:
     results = {r.id: r.model_copy(update={"status": status, "metrics": {}}) for r in sample_results(plan)}
     found = compare(make_table(plan, results)).recommendation
     assert found.row is None
-    assert f"9 {status.value.replace('_', ' ')}" in found.reasons[0]
+    assert found.reasons == (NoneMeasured(((status.value, 9),)),)
 
 
 def test_before_anything_ended_there_is_nothing_to_say() -> None:
-    assert compare(make_table(sample_plan(), {})).recommendation.reasons == ("No trial has ended yet.",)
+    assert compare(make_table(sample_plan(), {})).recommendation.reasons == (NothingEnded(),)
 
 
 @pytest.mark.parametrize("chains", [CHAINS, ()], ids=["variants", "baselines"])
@@ -173,14 +216,12 @@ def test_figures_of_different_machines_are_pointed_out(chains: object, changes: 
     plan = sample_plan(chains=chains)
     results = {result.id: result for result in sample_results(plan)}
     last = results[plan.trials[-1].id]
-    assert not any(
-        "Figures come from" in caveat for caveat in compare(make_table(plan, results)).recommendation.caveats
-    )
+    assert of_kind(compare(make_table(plan, results)).recommendation.caveats, SeveralMachines) == []
     if chains:  # whose figures were taken by a measuring process
         changes = {key.replace("device", "measure_device"): value for key, value in changes.items()}
     results[last.id] = last.model_copy(update={"environment": last.environment | changes})
     caveats = compare(make_table(plan, results)).recommendation.caveats
-    assert any("a processor and another machine" in caveat for caveat in caveats)
+    assert of_kind(caveats, SeveralMachines) == [SeveralMachines(("a processor", "another machine"))]
 
 
 def test_warnings_of_the_recommended_trial_are_passed_on() -> None:
@@ -189,7 +230,7 @@ def test_warnings_of_the_recommended_trial_are_passed_on() -> None:
     plan = sample_plan()
     results = {result.id: result for result in sample_results(plan)}
     results[first.row.id] = results[first.row.id].model_copy(update={"warnings": ("It is neither.",)})
-    assert "It is neither." in compare(make_table(plan, results)).recommendation.caveats
+    assert TrialWarns("It is neither.") in compare(make_table(plan, results)).recommendation.caveats
 
 
 def test_the_order_of_the_plan_does_not_change_the_answer() -> None:
@@ -266,9 +307,9 @@ def test_a_variant_whose_parent_lost_a_seed_is_not_best_by_those_that_survived(s
     found = compare(make_table(plan.model_copy(update={"trials": kept}), results)).recommendation
     assert found.configuration is not None
     assert found.configuration.training.batch_size != 32
-    (aside,) = (reason for reason in found.reasons if reason.startswith("Set aside"))
-    assert "batch 32" in aside
-    assert f"1 of its {len(seeds)} seeds ended as diverged" in aside
+    (reason,) = of_kind(found.reasons, SetAside)
+    aside = {c.configuration.training.batch_size: (c.lost, c.seeds, c.statuses) for c in reason.configurations}
+    assert aside[32] == (1, len(seeds), ("diverged",))
 
 
 def test_the_only_other_that_lost_a_seed_is_the_runner_up_for_that_reason() -> None:
@@ -279,7 +320,8 @@ def test_the_only_other_that_lost_a_seed_is_the_runner_up_for_that_reason() -> N
     options = {"chains": (), "goals": (), "batch_sizes": (8, 32), "multipliers": (1.0,)}
     found = changed(options, one_diverged).recommendation
     assert found.runner_up is not None
-    assert found.runner_up.why_not == "1 of its 3 seeds ended as diverged"
+    assert found.runner_up.step is None
+    assert found.runner_up.loss == LostSeeds(found.runner_up.configuration, 1, 3, ("diverged",))
 
 
 def test_what_has_no_finite_figure_is_named_and_takes_no_part() -> None:
@@ -292,10 +334,7 @@ def test_what_has_no_finite_figure_is_named_and_takes_no_part() -> None:
     options = {"chains": (), "goals": (), "batch_sizes": (8, 32), "multipliers": (1.0,)}
     comparison = changed(options, unknown)
     (row,) = (r for r in comparison.table.rows if (r.config.training.batch_size, r.seed) == (32, 1))
-    assert any(
-        caveat.startswith(f"{row.id} ended with a val_accuracy that is no finite number")
-        for caveat in comparison.recommendation.caveats
-    )
+    assert of_kind(comparison.recommendation.caveats, NoFiniteFigure) == [NoFiniteFigure((row.id,))]
 
 
 def test_a_training_that_the_rule_prefers_and_that_was_not_compressed_is_named() -> None:
@@ -314,19 +353,18 @@ def test_a_training_that_the_rule_prefers_and_that_was_not_compressed_is_named()
     found = compare(make_table(plan.model_copy(update={"trials": kept}), results)).recommendation
     assert found.configuration is not None
     assert found.configuration.training.batch_size == 8
-    (caveat,) = (caveat for caveat in found.caveats if "the same rule would choose" in caveat)
-    assert "batch 128" in caveat
-    assert caveat.endswith("it was not compressed.")
+    (caveat,) = of_kind(found.caveats, BetterTraining)
+    assert (caveat.best.training.batch_size, caveat.parent.training.batch_size) == (128, 8)
 
 
 def test_goals_that_no_variant_could_be_asked_say_why() -> None:
     found = changed({}, lambda r: lost(r) if r.config.kind == "variant" else r).recommendation
-    assert any("was not asked: no variant ran to its end" in caveat for caveat in found.caveats)
+    assert of_kind(found.caveats, GoalNotAsked) == [GoalNotAsked(goal, variants_broke=True) for goal in GOALS]
 
 
 def test_what_is_slower_within_the_noise_counts_as_fast() -> None:
     """int8 is 10 % slower than the uncompressed model; or seems so, by an interval from half to twice."""
-    texts = []
+    told = []
     for half in (0.001, 0.5):
 
         def slower(result: TrialResult, half: float = half) -> TrialResult:
@@ -343,11 +381,12 @@ def test_what_is_slower_within_the_noise_counts_as_fast() -> None:
         options = {"goals": (), "chains": CHAINS[:2], "batch_sizes": (32,), "multipliers": (1.0,)}
         found = changed(options, slower).recommendation
         assert found.runner_up is not None
-        texts.append((found.configuration.compression if found.configuration else "", found.runner_up.why_not))
-    (told, why), (not_told, why_not) = texts
-    assert (told, not_told) == ("uncompressed", "int8")
-    assert why.startswith("it is slower: latency 1.10")
-    assert why_not.startswith("it is larger")
+        told.append((found.configuration.compression if found.configuration else "", found.runner_up.loss))
+    (first, slower_by), (second, larger_by) = told
+    assert (first, second) == ("uncompressed", "int8")
+    assert isinstance(slower_by, SlowerModel)
+    assert [ratio.mean for ratio in slower_by.latencies.values()] == [1.1, 1.1]
+    assert isinstance(larger_by, LargerModel)
 
 
 @pytest.mark.parametrize("target", [0.95, None])
@@ -359,7 +398,7 @@ def test_the_same_results_on_another_day_give_the_same_recommendation(target: fl
     for day in range(25):
         draw = np.random.default_rng(day)
         timed = {id: on_another_day(result, float(draw.uniform(0.7, 1.3))) for id, result in results.items()}
-        row = recommend(make_table(plan, timed)).row
+        row = recommend(Evidence(make_table(plan, timed))).row
         found.add(row.id if row else None)
     assert len(found) == 1
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from sample_sweep import CHAINS, sample_plan, sample_results
+from sample_sweep import CHAINS, of_kind, sample_plan, sample_results
 
+from orchestrator.analysis.caveats import FewSeeds, SeedBroke, SeedsStopped
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.recommend import Recommendation, recommend
 from orchestrator.analysis.table import make_table
 from trainables.estimate import Estimate
@@ -22,39 +24,33 @@ def recommendation(status: dict[int, Status], **options: object) -> Recommendati
         changes = {"status": status[config.training.seed], "metrics": {}, "history": result.history[:3], "files": {}}
         return result.model_copy(update=changes)
 
-    return recommend(make_table(plan, {result.id: lost(result) for result in sample_results(plan)}))
-
-
-def early(found: Recommendation) -> list[str]:
-    return [caveat for caveat in found.caveats if "stopped early" in caveat]
+    return recommend(Evidence(make_table(plan, {result.id: lost(result) for result in sample_results(plan)})))
 
 
 @pytest.mark.parametrize("chains", [(), CHAINS[:1]], ids=["baseline", "variant"])
-@pytest.mark.parametrize(("stopped", "count"), [((2,), "1 of 3 seeds was"), ((1, 2), "2 of 3 seeds were")])
-def test_a_mean_over_the_seeds_that_survived_is_said_to_be_one(
-    chains: object, stopped: tuple[int, ...], count: str
-) -> None:
+@pytest.mark.parametrize("stopped", [(2,), (1, 2)])
+def test_a_mean_over_the_seeds_that_survived_is_said_to_be_one(chains: object, stopped: tuple[int, ...]) -> None:
     found = recommendation(dict.fromkeys(stopped, Status.STOPPED_EARLY), chains=chains)
-    assert early(found) == [f"{count} stopped early; the mean is over the others."]
+    assert of_kind(found.caveats, SeedsStopped) == [SeedsStopped(len(stopped), 3)]
 
 
 def test_nothing_is_said_of_whole_seeds_and_failures_are_named_one_by_one() -> None:
-    assert early(recommendation({}, chains=())) == []
+    assert of_kind(recommendation({}, chains=()).caveats, SeedsStopped) == []
     found = recommendation({1: Status.DIVERGED, 2: Status.STOPPED_EARLY}, chains=())
-    assert len(early(found)) == 1
-    assert sum("ended as diverged" in caveat for caveat in found.caveats) == 1
+    assert of_kind(found.caveats, SeedsStopped) == [SeedsStopped(1, 3)]
+    assert [caveat.row.status for caveat in of_kind(found.caveats, SeedBroke)] == ["diverged"]
 
 
 def test_a_configuration_that_lost_seeds_is_not_recommended_before_one_that_lost_none() -> None:
     """Its mean is over the lucky ones."""
     plan = sample_plan(batch_sizes=(8, 32), multipliers=(1.0,), goals=(), chains=())
     results = {result.id: result for result in sample_results(plan)}
-    best = recommend(make_table(plan, results)).row
+    best = recommend(Evidence(make_table(plan, results))).row
     assert best is not None
     alike = [row for row in plan.trials if but_for_seed(row.config) == but_for_seed(best.config) and row.id != best.id]
     for row in alike:
         results[row.id] = results[row.id].model_copy(update={"status": Status.STOPPED_EARLY, "metrics": {}})
-    other = recommend(make_table(plan, results)).row
+    other = recommend(Evidence(make_table(plan, results))).row
     assert other is not None
     assert other.config.training.batch_size != best.config.training.batch_size
 
@@ -72,7 +68,6 @@ def test_a_gap_that_is_the_same_with_every_seed_wants_six() -> None:
         rows = 280 if result.config.training.learning_rate < 0.04 else 281
         metrics = result.metrics | {"val_accuracy": Estimate.of_share(rows, 287)}
         results[result.id] = result.model_copy(update={"metrics": metrics})
-    found = recommend(make_table(plan, results))
+    found = recommend(Evidence(make_table(plan, results)))
     assert found.runner_up is not None
-    (advice,) = (caveat for caveat in found.caveats if "seeds would show it" in caveat)
-    assert advice.endswith("if that is real, about 6 seeds would show it (there are 3).")
+    assert [(advice.needed, advice.pairs) for advice in of_kind(found.caveats, FewSeeds)] == [(6, 3)]

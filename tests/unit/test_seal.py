@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from scripted import Told, result_of, scripted, sweep_of
 from torch import nn
 
+from orchestrator.analysis.caveats import progress
 from orchestrator.analysis.plan_file import TableError, load_plan, save_plan, stored_plan
 from orchestrator.analysis.result_file import load_result, save_result
 from orchestrator.analysis.table import load_table
 from orchestrator.running.ledger import Ledger
-from orchestrator.wording.caveats import progress
+from orchestrator.wording.caveats import caveat_sentences
 from tests.training_samples import Regression, bits, build, differing, place
 from trainables.data.table import Table, open_table
 from trainables.error_text import TrialWarning
@@ -174,7 +175,8 @@ def test_a_trial_whose_result_or_model_is_damaged_is_named_and_run_again(
     storage.write(name, damage(storage.read(name)))
     compared = load_table(storage, "scripted")
     assert [row.status for row in compared.rows] == ["waiting", "completed"]
-    (sentence,) = progress(compared)
+    (caveat,) = progress(compared)
+    (sentence,) = caveat_sentences(compared, caveat)
     assert sentence.startswith(f"{storage.path(name)} is damaged: ")
     assert "until `paretune run` has made it anew" in sentence
     told: list[str] = []

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from orchestrator.analysis.caveats import SharedMachine
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.sharing import Sharing, sharing
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.commands.compare import plain_text
 from orchestrator.report.page import to_page
-from tests.sample_sweep import sample_plan, sample_results
+from tests.sample_sweep import of_kind, sample_plan, sample_results
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -60,7 +61,8 @@ def test_it_is_said_below_the_table_and_with_the_recommendation() -> None:
         "seconds and examples/s are not those of a quiet machine."
     )
     comparison = compare(ran(lambda n: at(0, 10) if n < 2 else at(10 * n, 10 * n + 10)))
-    assert told in comparison.recommendation.caveats
+    (caveat,) = of_kind(comparison.recommendation.caveats, SharedMachine)
+    assert caveat.found == comparison.evidence.sharing
     text = " ".join(plain_text(comparison, 200).split())
     assert [text.count(told), to_page(comparison).count(told)] == [2, 2]
     alone = compare(ran(lambda n: at(10 * n, 10 * n + 10)))

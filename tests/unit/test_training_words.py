@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sample_sweep import sample_plan
+from sample_sweep import of_kind, sample_plan
 from simulated import Law, play, sweep_of
 
 from orchestrator.analysis.comparison import Comparison, compare
 from orchestrator.analysis.plan_file import stored_plan
+from orchestrator.analysis.reasons import TimesToTarget
 from orchestrator.analysis.table import make_table
 from orchestrator.planning.expand import expand
 from orchestrator.report.columns import training_columns
 from orchestrator.report.terminal import trainings
+from orchestrator.wording.training import times_words
 from trainables.config.training import Training
 from trainables.estimate import Estimate
 from trainables.results import Report, Status, TrialResult
@@ -44,8 +46,8 @@ def trained(history: Callable[[Training], Sequence[Report]], **options: object) 
 
 
 def times(comparison: Comparison) -> str:
-    (reason,) = (reason for reason in comparison.recommendation.reasons if reason.startswith("To val_"))
-    return reason
+    (reason,) = of_kind(comparison.recommendation.reasons, TimesToTarget)
+    return times_words(comparison.table, reason)
 
 
 def test_the_rate_is_the_one_that_is_there_soonest_and_not_the_one_that_ends_best() -> None:

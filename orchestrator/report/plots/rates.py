@@ -14,6 +14,7 @@ from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.analysis.tuned_rates import tuned
 from orchestrator.report.plots.deployment import INK, Plot, batch_axis, log_axis, new_figure
 from orchestrator.report.plots.series_style import by_choice
+from orchestrator.sweep.metrics import sign_of
 
 FAILED_MARK, STOPPED = "✗", "-"
 MAX_PLOT_ROWS = 12  # rates that still leave room for a figure in every cell
@@ -56,7 +57,7 @@ def _rate_plot(table: SweepTable, title: str, cells: Cells) -> Plot:
 
 
 def _cells(table: SweepTable, configurations: Sequence[Configuration]) -> Cells:
-    sign = 1.0 if table.plan.objective.mode == "max" else -1.0
+    sign = sign_of(table.plan.objective.mode)
 
     def score(configuration: Configuration) -> float:
         mean = _mean(table, configuration)

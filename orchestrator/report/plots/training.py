@@ -28,6 +28,7 @@ from orchestrator.report.plots.deployment import (
     new_figure,
 )
 from orchestrator.report.plots.series_style import SeriesStyle, by_choice, name_choices
+from orchestrator.sweep.metrics import sign_of
 from orchestrator.wording.batch_size import curve_words
 from orchestrator.wording.reasons import label
 from trainables.results import Report
@@ -181,7 +182,7 @@ def _line(
 
 def _fixed_rates(table: SweepTable) -> list[tuple[float, list[Configuration]]]:
     """Rates that were tried at several batch sizes, the ones tried at most first; one configuration per batch size."""
-    metric, sign = table.plan.objective.metric, 1.0 if table.plan.objective.mode == "max" else -1.0
+    metric, sign = table.plan.objective.metric, sign_of(table.plan.objective.mode)
     groups: dict[str, dict[int, tuple[float, Configuration]]] = defaultdict(dict)
     for c in table.baselines:
         if (summary := c.summary(metric)) is not None:

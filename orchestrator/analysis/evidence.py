@@ -1,0 +1,83 @@
+"""What a sweep's results say, in figures: each is computed once, when it is first asked for, and handed down.
+
+The decisions (`recommend`, `batch_verdict`, `equal_budget`) and all that shows them rest on the same figures. An
+`Evidence` is made once for a comparison; nothing of it is computed before somebody asks, as a script that wants one
+figure of many trials pays for that one alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from orchestrator.analysis.batch_verdict import BatchVerdict, judge_batch_size
+from orchestrator.analysis.common_readings import Checkpoints, checkpoints
+from orchestrator.analysis.effort import Effort, efforts
+from orchestrator.analysis.fronts import deployment_front, training_front
+from orchestrator.analysis.latencies import NotQuiet, latencies_ms, latency_batches, not_quiet
+from orchestrator.analysis.predict_batch import fit_part
+from orchestrator.analysis.sharing import Sharing, sharing
+from orchestrator.analysis.statistics import Summary
+from orchestrator.analysis.table import SweepTable
+from orchestrator.analysis.time_to_target import TargetRow, steps_to_target
+from orchestrator.analysis.tuned_rates import Tuned, tuned
+
+
+@dataclass(frozen=True)
+class Evidence:
+    table: SweepTable
+
+    @cached_property
+    def tuned(self) -> tuple[Tuned, ...]:
+        """Each batch size and choice of settings at its best rate."""
+        return tuple(tuned(self.table))
+
+    @cached_property
+    def efforts(self) -> Mapping[str, Effort]:
+        """Baseline's key -> what its training takes."""
+        return efforts(self.table)
+
+    @cached_property
+    def tuning(self) -> SweepTable:
+        """The trials that tuned the learning rate: what confirms has one rate, between those that were tuned."""
+        return fit_part(self.table)
+
+    @cached_property
+    def targets(self) -> tuple[TargetRow, ...]:
+        """What it took to reach the target, of the trials that tuned the learning rate."""
+        return tuple(steps_to_target(self.tuning))
+
+    @cached_property
+    def batch(self) -> BatchVerdict | None:
+        """Where the batch size was to be found: which it is."""
+        return judge_batch_size(self.table)
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        return checkpoints(self.table)
+
+    @cached_property
+    def not_quiet(self) -> tuple[NotQuiet, ...]:
+        """The measurings of which the control was off; empty where latencies can be used."""
+        return not_quiet(self.table)
+
+    @cached_property
+    def latencies_ms(self) -> Mapping[int, Mapping[str, Summary]]:
+        """Batch size -> variant's key -> its median latency at one speed of the machine."""
+        return {batch: latencies_ms(self.table, batch) for batch in latency_batches(self.table.variants)}
+
+    @cached_property
+    def sharing(self) -> Sharing | None:
+        """Which trainings shared their machine with others of the sweep."""
+        return sharing(self.table)
+
+    @cached_property
+    def front(self) -> frozenset[str]:
+        """Keys of the variants that no variant beats in objective, size and latencies."""
+        return deployment_front(self.table, () if self.not_quiet else tuple(self.latencies_ms.values()))
+
+    @cached_property
+    def training_front(self) -> frozenset[str]:
+        """Keys of the baselines that none beats in objective and seconds of training."""
+        return training_front(self.table)

@@ -1,0 +1,59 @@
+"""How to train what is recommended: its settings, what each batch size took to the target, the choice of a seed."""
+
+from __future__ import annotations
+
+from orchestrator.analysis.evidence import Evidence
+from orchestrator.analysis.reasons import BestSeed, Reason, TimesToTarget, TimeToTarget, TrainWith
+from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.time_to_target import TargetRow, steps_to_target
+from orchestrator.sweep.labels import Settings, settings_of
+from orchestrator.sweep.plan import Stage
+
+Place = tuple[int, Settings]  # batch size, and the choice of what else the sweep varies
+
+
+def training_advice(evidence: Evidence, configuration: Configuration, row: Row) -> list[Reason]:
+    """The batch-size half of the recommendation. `row`: the trial that stands for the configuration."""
+    source = evidence.table.parent_of(configuration).learning_rate_source
+    return [
+        TrainWith(configuration.training, source),
+        *_times_to_target(evidence),
+        *_seed_choice(evidence.table, configuration, row),
+    ]
+
+
+def _times_to_target(evidence: Evidence) -> list[Reason]:
+    """What each batch size took, at the rate with the fewest steps: not always the rate with the best objective."""
+    table = evidence.table
+    there = _soonest(evidence)
+    shown = {_place(table, c): c for c in [*(t.best for t in evidence.tuned), *(row.best for row in there.values())]}
+    if table.plan.objective.target is None or not shown:
+        return []
+    tried = {(c.training.batch_size, c.training.learning_rate) for c in table.baselines}
+    order = {_place(table, c): number for number, c in reversed(list(enumerate(table.baselines)))}
+    places = sorted(shown, key=lambda place: (place[0], order[place]))
+    return [
+        TimesToTarget(
+            tuple(TimeToTarget(shown[place], there.get(place)) for place in places),
+            several_rates=len(tried) > len({batch_size for batch_size, _ in tried}),
+            before_confirmation=any(row.stage is Stage.CONFIRMATION for row in table.rows),
+        )
+    ]
+
+
+def _soonest(evidence: Evidence) -> dict[Place, TargetRow]:
+    """Its row as in the table of steps to the target, or else one over what confirmed it."""
+    rows = [*steps_to_target(evidence.table), *evidence.targets]  # the later ones replace the earlier
+    return {_place(evidence.table, row.best): row for row in rows}
+
+
+def _place(table: SweepTable, configuration: Configuration) -> Place:
+    return configuration.training.batch_size, settings_of(configuration.config, table.settings)
+
+
+def _seed_choice(table: SweepTable, configuration: Configuration, row: Row) -> list[Reason]:
+    """Where all seeds came out the same there was no choice, and nothing flatters."""
+    metric = table.plan.objective.metric
+    if len(set(configuration.values(metric).values())) < 2:
+        return []
+    return [BestSeed(row, row.value(metric) or 0.0, len(configuration.measured))]
