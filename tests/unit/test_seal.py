@@ -25,7 +25,7 @@ from orchestrator.analysis.result_file import load_result, save_result
 from orchestrator.analysis.table import load_table
 from orchestrator.running.ledger import Ledger
 from orchestrator.wording.caveats import caveat_sentences
-from tests.training_samples import Regression, bits, build, differing, place
+from tests.training_samples import Regression, bits, build, differing, worker
 from trainables.data.table import Table, open_table
 from trainables.error_text import TrialWarning
 from trainables.measure.artifact import ArtifactError, export_model, load_model
@@ -90,7 +90,7 @@ def test_only_what_has_room_for_a_digest_is_sealed() -> None:
 
 
 def test_of_fifty_bits_flipped_in_a_checkpoint_every_one_is_told_and_none_is_taken_over(tmp_path: Path) -> None:
-    here, model = place(tmp_path), build(Regression())
+    here, model = worker(tmp_path), build(Regression())
 
     def state(model: nn.Module) -> TrainingState:
         return TrainingState(model, torch.optim.SGD(model.parameters(), 0.1), torch.amp.GradScaler("cpu"), step=3)
@@ -118,7 +118,7 @@ def test_what_is_warned_of_while_a_trial_runs_is_in_its_result(tmp_path: Path) -
         yield Report(step=1, examples=1, seconds=1, metrics={})
         yield result_of(TRIALS[0], 0.5)
 
-    runner = Runner(trial, place(tmp_path))
+    runner = Runner(trial, worker(tmp_path))
     for _ in range(2):  # each trial its own
         with pytest.warns(TrialWarning):
             runner.obey(Start(trial=TRIALS[0].id, config=TRIALS[0].config))
