@@ -22,7 +22,7 @@ from trainables.storage import trial_file
 from trainables.tasks.base import Task
 from trainables.tasks.task_data import TaskData
 from trainables.training.checkpoint import to_bytes
-from trainables.training.loop import NORM_EVERY
+from trainables.training.run import NORM_EVERY
 
 WEIGHTS, MODEL = "weights.pt", "model.pt2"
 

@@ -14,14 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from orchestrator.running.local_trial import run_locally
 from tests.hungry import Heavy, Shortened, Trimmed
-from tests.training_samples import training, worker
+from tests.training_samples import worker
 from trainables.config.training import Adam
 from trainables.config.trial import ProbeConfig, TaskConfig, Throughput
-from trainables.data.shards import Shard
 from trainables.data.table import Table
 from trainables.distributed.worker_context import WorkerContext
 from trainables.probe import process as probe_process
-from trainables.probe.model import Subject
+from trainables.probe.model import build_run, probe_training, take_steps
 from trainables.probe.probe import _ask
 from trainables.probe.process import MemoryNeed, MemoryRequest, longest_row, looked_at
 from trainables.process import memory
@@ -232,9 +231,9 @@ def test_a_step_is_timed_at_every_size_as_a_training_with_this_batch_takes_it(tm
 
     def kernels(prepared_for: int) -> list[str]:
         here, config = worker(tmp_path), ProbeConfig(task=DIGITS)
-        subject = Subject.build(config, here, training(prepared_for))
+        run = build_run(config, probe_training(config, prepared_for), here)
         with Kernels() as seen:
-            subject.take_steps(Shard(subject.data.train.n_rows), 4, 4, 2)
+            take_steps(run, probe_training(config, 4), 2)
         return seen.names
 
     assert kernels(32) == kernels(4)

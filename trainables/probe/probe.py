@@ -27,7 +27,7 @@ from trainables.process.malloc import MALLOC_ENVIRONMENT
 from trainables.process.memory import SHARE_OF_AVAILABLE, available_bytes, release_memory, resident_bytes
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks.task_data import TaskData
-from trainables.training.loop import check_place
+from trainables.training.run import check_place
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from pydantic import Field, TypeAdapter
 from torch import nn
 
 from trainables.config.base import FrozenConfig, FrozenResult
-from trainables.config.training import Budget, Training
+from trainables.config.training import NoiseScale
 from trainables.config.trial import ProbeConfig
-from trainables.data.shards import Rows, Shard
+from trainables.data.shards import Rows
 from trainables.data.table import Table
 from trainables.distributed.worker_context import WorkerContext
-from trainables.probe.model import RATE, OneRow, Subject
+from trainables.probe.model import OneRow, begin_block, build_run, probe_training, take_steps
 from trainables.probe.step_timing import time_step_sizes
 from trainables.process.fresh_process import answer
 from trainables.process.memory import (
@@ -41,12 +41,13 @@ from trainables.process.memory import (
 )
 from trainables.storage import Storage
 from trainables.tasks.base import Task
-from trainables.training.checkpoint import TrainingState
 from trainables.training.data_parallel import MicroBatchTooLargeError
 from trainables.training.evaluate import _Outputs, autocast, evaluate, evaluation_rows
-from trainables.training.gradient_noise import GradientNoise, needs_more_rows
+from trainables.training.gradient_noise import needs_more_rows
+from trainables.training.run import TrainingRun
 
 STEPS, ACCUMULATION_STEPS = 2, 2  # the second has the optimiser's state, and gradients beside the activations
+MEASURED = NoiseScale(every_steps=1)  # as every training measures some of its steps, here each one
 LOOKED_AT_MOST, LOOKED_AT_SEED = 1 << 20, 0  # of the rows of a table
 LOOKED_AT_SECONDS, ALIKE_SECONDS, ALIKE_ROWS = 3.0, 1.0, 256  # the second where so many have all been alike
 
@@ -120,28 +121,27 @@ def measure_memory(request: MemoryRequest, response: Path) -> MemoryNeed:
     capacity = _take_capacity(request, worker, extra, response)
     ran_out = MemoryNeed(peak_bytes=None, capacity_bytes=capacity)
     try:
-        training = _training(request.config, request.micro_batch_size, ACCUMULATION_STEPS)
-        subject = Subject.build(request.config, worker, training)
+        training = probe_training(request.config, request.micro_batch_size, ACCUMULATION_STEPS, MEASURED)
+        run = build_run(request.config, training, worker)
         longest, looked = request.longest_row, None
         if request.find_longest_row:
-            longest, looked = longest_row(subject.model, subject.task, subject.data.train, worker, request.config)
-        order = Shard(subject.data.train.n_rows, seed=request.config.seed) if longest is None else OneRow(longest)
+            longest, looked = longest_row(run.model, run.task, run.data.train, worker, request.config)
+        if longest is not None:
+            run.rows = OneRow(longest)
         forget_peak(worker.device)
-        rows = request.micro_batch_size * ACCUMULATION_STEPS
-        noise = GradientNoise(training, subject.data.train.n_rows, worker)  # as every training measures it
         for _ in range(STEPS):
-            subject.begin_block(order, rows, request.micro_batch_size, noise)
+            begin_block(run)
         peak = peak_bytes(worker.device) + extra
         reserved = torch.cuda.max_memory_reserved(worker.device) if worker.device.type == "cuda" else None
         if worker.device.type == "cpu":  # a device is not asked for it: there the copy is made in the host's memory
             forget_peak(worker.device)
-            TrainingState(subject.model, subject.update.optimizer, subject.update.scaler, noise=noise.meter).content()
+            run.state.content()
             if peak_bytes(worker.device) + extra > capacity:
                 return ran_out
         forget_peak(worker.device)
-        _evaluate(subject, training)
+        _evaluate(run)
         evaluation_peak = peak_bytes(worker.device) + extra
-        subject.begin_block(order, rows, request.micro_batch_size, noise)  # in what the allocator has kept of all that
+        begin_block(run)  # in what the allocator has kept of all that
     except Exception as error:
         if request.micro_batch_size == 1 and needs_more_rows(error):
             return MemoryNeed(peak_bytes=None, capacity_bytes=capacity, is_too_few_rows=True)
@@ -188,10 +188,10 @@ def looked_at(n_rows: int) -> Rows:
     return np.random.default_rng(LOOKED_AT_SEED).permutation(rows)
 
 
-def _evaluate(subject: Subject, training: Training) -> None:
-    validation, alone = subject.data.validation, replace(subject.worker, world_size=1)
-    rows = evaluation_rows(subject.model, subject.task, validation, training, alone)
-    evaluate(subject.model, subject.task, validation, alone, rows, limit=rows, precision=training.precision)
+def _evaluate(run: TrainingRun) -> None:
+    validation, alone = run.data.validation, replace(run.worker, world_size=1)
+    rows = evaluation_rows(run.model, run.task, validation, run.training, alone)
+    evaluate(run.model, run.task, validation, alone, rows, limit=rows, precision=run.training.precision)
 
 
 def _take_capacity(request: MemoryRequest, worker: WorkerContext, extra: int, response: Path) -> int:
@@ -220,13 +220,12 @@ def measure_time(request: TimingRequest) -> StepTimes:
             _backend(worker), init_method=request.meet_at, rank=worker.rank, world_size=worker.world_size
         )
     sizes = sorted(request.micro_batch_sizes)
-    subject = Subject.build(request.config, worker, _training(request.config, sizes[-1], 1))
-    shard = Shard(subject.data.train.n_rows, worker.rank, worker.world_size, seed=request.config.seed)
+    run = build_run(request.config, probe_training(request.config, sizes[-1]), worker)
     timed = time_step_sizes(
-        lambda size, steps: subject.take_steps(shard, size, size, steps), sizes, request.rounds, worker
+        lambda size, steps: take_steps(run, probe_training(request.config, size), steps), sizes, request.rounds, worker
     )
     if worker.world_size > 1:
-        del subject  # DDP's reducer must not be the last to hold the group: ending it with Python's lock held, it hangs
+        del run  # DDP's reducer must not be the last to hold the group: ending it with Python's lock held, it hangs
         gc.collect()
         dist.destroy_process_group()
     return StepTimes(seconds=timed)
@@ -247,20 +246,6 @@ def _place(request: Common, rank: int) -> WorkerContext:
 
 def _backend(worker: WorkerContext) -> str:
     return "nccl" if worker.device.type == "cuda" else "gloo"
-
-
-def _training(config: ProbeConfig, micro_batch_size: int, accumulation_steps: int) -> Training:
-    return Training(
-        batch_size=micro_batch_size * accumulation_steps * config.num_workers,
-        micro_batch_size=micro_batch_size,
-        accumulation_steps=accumulation_steps,
-        num_workers=config.num_workers,
-        learning_rate=RATE,
-        optimizer=config.optimizer,
-        precision=config.precision,
-        budget=Budget(unit="steps", amount=STEPS),
-        seed=config.seed,
-    )
 
 
 def main(arguments: Sequence[str]) -> None:

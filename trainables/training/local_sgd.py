@@ -15,9 +15,40 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from trainables.config.training import Training
 from trainables.distributed.worker_context import WorkerContext
 
 TOGETHER = 1 << 22  # elements that travel in one message: fewer messages, and little memory
+
+
+class ReplicaSync:
+    """When workers take over each other's state: batch norm's statistics, or with local SGD the mean of everything."""
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, training: Training, worker: WorkerContext
+    ) -> None:
+        self.model, self.optimizer, self.worker = model, optimizer, worker
+        self.every = training.sync_every_steps if worker.world_size > 1 else None
+        if self.every is not None:
+            start_alike(model, worker)
+
+    def after_step(self, step: int) -> None:
+        """`step`: how many have been taken."""
+        if self.every is not None and step % self.every == 0:
+            average(self.model, self.optimizer, self.worker)
+
+    def before_reading(self, step: int) -> None:
+        """What is read, kept and given back is one model, the same on all workers."""
+        if self.every is None:
+            _copy_buffers_from_first(self.model, self.worker)
+        elif step % self.every:
+            average(self.model, self.optimizer, self.worker)
+
+
+def _copy_buffers_from_first(model: nn.Module, worker: WorkerContext) -> None:
+    if worker.world_size > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def start_alike(model: nn.Module, worker: WorkerContext) -> None:
