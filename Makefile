@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: $(READY)
-	$(BIN)/paretune run examples/digits.yaml
+	$(BIN)/paretune demo
 
 lint: $(READY)
 	$(BIN)/ruff check .

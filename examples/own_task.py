@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainables.tasks.base import Batch, Task
+from paretune import Batch, Task
 
 
 class BreastCancer(Task):

@@ -118,6 +118,23 @@ def run(
 
 
 @app.command()
+def demo(
+    storage: StorageOption = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain lines of progress, also in a terminal.")] = False,
+) -> None:
+    """Run a small sweep that comes with Paretune: batch sizes and compressed models for handwritten digits.
+
+    Example: paretune demo
+
+    It needs no file and no download, and takes some minutes. Results are in ./paretune-results.
+    """
+    from orchestrator.commands.run import DEMO, run_command
+
+    print(f"The sweep is {DEMO}")
+    raise typer.Exit(run_command(DEMO, storage, plain=plain))
+
+
+@app.command()
 def compare(
     sweep: SweepName,
     storage: StorageOption = None,
@@ -190,16 +207,15 @@ def _plan_or_exit(sweep_file: Path, *, as_json: bool = False) -> Plan:
 
 
 def _print_plan(made: Plan) -> None:
-    from orchestrator.report.plan_table import plain_table, summary_lines, tables_of
+    from orchestrator.report.plan_table import plan_text, summary_lines, tables_of
 
-    tables = tables_of(made)
-    if sys.stdout.isatty():
-        from orchestrator.report.plan_rich import print_table  # rich takes a moment to import
+    if not sys.stdout.isatty():
+        print(plan_text(made))
+        return
+    from orchestrator.report.plan_rich import print_table  # rich takes a moment to import
 
-        for table in tables:
-            print_table(table)
-    else:
-        print("\n\n".join(plain_table(table) for table in tables), end="\n\n")
+    for table in tables_of(made):
+        print_table(table)
     for line in summary_lines(made):
         print(line)
 

@@ -17,6 +17,8 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
+from trainables.errors import ParetuneError
+
 _DIGITS = 64  # of a SHA-256, hexadecimal
 _KEY, _BRACE = b',"sha256":"', b'"}'
 _COMMENT = (len(b"sha256:") + _DIGITS).to_bytes(2, "little") + b"sha256:"  # a zip archive ends: length, comment
@@ -26,7 +28,7 @@ SEAL_BYTES = len(_KEY) + _DIGITS + len(_BRACE)  # of the longer of the two
 _CHUNK_BYTES = 1 << 20
 
 
-class DamagedFileError(Exception):
+class DamagedFileError(ParetuneError):
     """A file is not what was written; the message begins with its name."""
 
     def __init__(self, name: str, what: str) -> None:

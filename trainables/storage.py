@@ -18,6 +18,7 @@ from typing import BinaryIO, TypeVar
 from pyarrow import fs
 
 from trainables.error_text import first_line
+from trainables.errors import InputError, ParetuneError
 from trainables.redact import without_credentials
 from trainables.seal import SEAL_BYTES, check_end, sealed, unsealed
 
@@ -25,7 +26,7 @@ T = TypeVar("T")
 PART_BYTES = 256 * 1024  # of a log in an object store: few enough parts to read, small enough to write again
 
 
-class StorageError(OSError):
+class StorageError(ParetuneError, OSError):
     """The storage does not take or give what it should: it is full, read-only or out of reach. No trial's fault."""
 
     def __init__(self, name: str, error: OSError) -> None:
@@ -40,12 +41,12 @@ class Storage:
     """Whole files, written atomically. A reader sees the old content or the new, never a part of either."""
 
     def __init__(self, uri: str) -> None:
-        """`uri`: a path (made absolute, `~` expanded) or a URI that `pyarrow.fs` knows. Raises ValueError otherwise."""
+        """`uri`: a path (made absolute, `~` expanded) or a URI that `pyarrow.fs` knows. Raises InputError otherwise."""
         self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
         try:
             self._fs, self.root = fs.FileSystem.from_uri(self.uri)
         except (OSError, ValueError, NotImplementedError) as error:
-            raise ValueError(
+            raise InputError(
                 f"storage {without_credentials(uri)!r} is neither a path nor a URI that pyarrow.fs can open: "
                 f"{without_credentials(str(error))}"
             ) from error

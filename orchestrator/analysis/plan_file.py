@@ -15,13 +15,14 @@ from orchestrator.sweep.metrics import RELATIVE_SUFFIX
 from orchestrator.sweep.plan import Plan, Stage, Trial
 from orchestrator.sweep.spec import Goal, Mode, Objective
 from trainables.config.trial import AnyTrialConfig, TaskConfig, TrialConfig
+from trainables.errors import InputError
 from trainables.seal import DamagedFileError
 from trainables.storage import Storage, sweep_file, trial_file
 
 PLAN = "plan.json"
 
 
-class TableError(ValueError):
+class TableError(InputError):
     """There is nothing to compare, in one sentence that says what to do."""
 
 

@@ -207,6 +207,11 @@ class SweepTable:
         """Trial id -> the baselines that it is one of."""
         return {row.id: c for c in self.baselines for row in c.rows}
 
+    @property
+    def has_completed(self) -> bool:
+        """Whether any trial has run to its end as it should: then the sweep has something to show."""
+        return Status.COMPLETED in {row.status for row in self.rows} | {probe.status for probe in self.probes}
+
     def row(self, trial: str) -> Row | None:
         return self._by_id.get(trial)
 

@@ -5,34 +5,34 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orchestrator.exit_codes import INPUT_IS_WRONG, RUNNING_ELSEWHERE
-from orchestrator.remote.job_request import LARGEST_FILE_BYTES, request_for_doctor, request_for_sweep
-from orchestrator.remote.session import (
+from orchestrator.commands.session import (
     DEFAULT_ADDRESS,
     Address,
     command,
     connect,
     exit_code,
-    fail,
+    failures_told,
     follow,
     job_ended_words,
     say,
     send,
 )
+from orchestrator.exit_codes import RUNNING_ELSEWHERE
+from orchestrator.remote.job_request import LARGEST_FILE_BYTES, JobRequest, request_for_doctor, request_for_sweep
+from orchestrator.remote.submitted import SWEEP
 from orchestrator.remote.token import ClusterError
 from orchestrator.run_options import RetryFailed, RunOptions
 
 if TYPE_CHECKING:
     from orchestrator.remote.check import Check
     from orchestrator.remote.jobs import JobServer
-    from orchestrator.sweep.spec import Sweep
 
 
 def submit_command(
@@ -67,36 +67,63 @@ def submit_command(
 
     Submitting again resumes the sweep. The exit code is that of the job.
     """
-    sweep = _validated(sweep_file)
-    try:
-        request = request_for_sweep(
-            *(sweep_file, sweep.name, storage),
+    options = RunOptions(retry_failed=retry_failed)
+    with failures_told():
+        server, request = submit_sweep(
+            sweep_file,
+            address,
+            storage,
             working_dir=working_dir,
             env=env or (),
-            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI"),
             submission_id=submission_id,
-            options=RunOptions(retry_failed=retry_failed),
+            options=options,
         )
-    except ValueError as error:
-        fail(str(error), INPUT_IS_WRONG)
-    for name in request.left_out:
-        say(f"left out: {name} is larger than {LARGEST_FILE_BYTES >> 20} MiB; put it where all nodes reach it")
-    server = connect(address)
-    send(server, request)
-    if not wait:
-        typer.echo(request.submission_id)
-        return
-    end = follow(server, request.submission_id)
+        if not wait:
+            typer.echo(request.submission_id)
+            return
+        end = follow(server, request.submission_id)
+    sweep = request.metadata[SWEEP]
     if end.state == "SUCCEEDED":
-        say(f"done; compare with: paretune compare {sweep.name} --storage {shlex.quote(str(storage))}")
+        say(f"done; compare with: paretune compare {sweep} --storage {shlex.quote(str(storage))}")
     elif end.exit_code == RUNNING_ELSEWHERE:
-        say(f"{request.submission_id} has not run anything: {_at_work_words(server, sweep.name, str(storage))}")
+        say(f"{request.submission_id} has not run anything: {_at_work_words(server, sweep, str(storage))}")
     else:
         say(job_ended_words(request.submission_id, end))
     raise typer.Exit(exit_code(end))
 
 
-def _checks(address: str | None, storage: str | None, client: str | None) -> Iterator[Check]:
+def submit_sweep(
+    sweep_file: Path,
+    address: str,
+    storage: str | None,
+    *,
+    working_dir: Path | None,
+    env: Iterable[str],
+    submission_id: str | None,
+    options: RunOptions,
+) -> tuple[JobServer, JobRequest]:
+    """Check a sweep file here, and send it to run on a cluster. Raises SweepError, InputError or ClusterError."""
+    from orchestrator.planning.expand import expand
+    from orchestrator.sweepfile.load import load_sweep
+
+    sweep = load_sweep(sweep_file)
+    expand(sweep)
+    request = request_for_sweep(
+        *(sweep_file, sweep.name, storage),
+        working_dir=working_dir,
+        env=env,
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI"),
+        submission_id=submission_id,
+        options=options,
+    )
+    for name in request.left_out:
+        say(f"left out: {name} is larger than {LARGEST_FILE_BYTES >> 20} MiB; put it where all nodes reach it")
+    server = connect(address)
+    send(server, request)
+    return server, request
+
+
+def checks(address: str | None, storage: str | None, client: str | None) -> Iterator[Check]:
     """Of this machine alone, or of the cluster that it is a node of."""
     if address is None:
         from orchestrator.remote.doctor import check_here
@@ -131,6 +158,7 @@ def doctor_command(
     storage: Annotated[
         str | None, typer.Option(help="Check that this storage can be written.", envvar="PARETUNE_STORAGE")
     ] = None,
+    format: Annotated[Literal["table", "json"], typer.Option(help="For people, or for scripts.")] = "table",
     client: Annotated[str | None, typer.Option(hidden=True, help="The versions of who asks, as JSON.")] = None,
 ) -> None:
     """Find the faults of this machine, or of a cluster, and say how to mend each.
@@ -140,33 +168,40 @@ def doctor_command(
     Exit code 1 if there is a problem.
     """
     if address is None or address == "auto":
-        has_problem = False
-        for check in _checks(address, storage, client):
-            typer.echo(str(check))
-            has_problem |= check.is_problem
-        raise typer.Exit(int(has_problem))
+        found = []
+        for check in checks(address, storage, client):
+            found.append(check)
+            if format == "table":
+                typer.echo(str(check))
+    else:
+        with failures_told():
+            server = connect(address)
+            if format == "table":
+                request = _doctor_request(storage)
+                send(server, request)
+                raise typer.Exit(exit_code(follow(server, request.submission_id, is_sweep=False)))
+            found = list(checks_of_cluster(server, storage))
+    if format == "json":
+        typer.echo(json.dumps([asdict(check) for check in found]))
+    raise typer.Exit(int(any(check.is_problem for check in found)))
+
+
+def checks_of_cluster(server: JobServer, storage: str | None) -> tuple[Check, ...]:
+    """What `doctor` finds inside a cluster. Raises InputError for a storage that no cluster can have; ClusterError."""
+    from orchestrator.remote.check import Check
+
+    request, said = _doctor_request(storage, as_json=True), list[str]()
+    send(server, request)
+    end = server.follow(request.submission_id, said.append)
+    lines = "".join(said).strip().splitlines() or [end.message]
+    try:
+        return tuple(Check(**check) for check in json.loads(lines[-1]))
+    except (ValueError, TypeError):
+        raise ClusterError(f"{request.submission_id} ended as {end.state}: {lines[-1]}") from None
+
+
+def _doctor_request(storage: str | None, *, as_json: bool = False) -> JobRequest:
     from orchestrator.remote.versions import installed_versions
 
-    try:
-        request = request_for_doctor(
-            storage, os.environ.get("MLFLOW_TRACKING_URI"), client=json.dumps(asdict(installed_versions()))
-        )
-    except ValueError as error:
-        fail(str(error), INPUT_IS_WRONG)
-    server = connect(address)
-    send(server, request)
-    raise typer.Exit(exit_code(follow(server, request.submission_id, is_sweep=False)))
-
-
-def _validated(sweep_file: Path) -> Sweep:
-    from orchestrator.diagnostics.problem import SweepError
-    from orchestrator.planning.expand import expand
-    from orchestrator.sweepfile.load import load_sweep
-
-    try:
-        sweep = load_sweep(sweep_file)
-        expand(sweep)
-    except SweepError as error:
-        say(str(error))
-        raise typer.Exit(INPUT_IS_WRONG) from None
-    return sweep
+    versions = json.dumps(asdict(installed_versions()))
+    return request_for_doctor(storage, os.environ.get("MLFLOW_TRACKING_URI"), client=versions, as_json=as_json)

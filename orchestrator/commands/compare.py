@@ -13,10 +13,10 @@ from orchestrator.analysis.comparison import Comparison, load_comparison
 from orchestrator.analysis.plan_file import TableError
 from orchestrator.diagnostics.problem import SweepError
 from orchestrator.exit_codes import INPUT_IS_WRONG
+from orchestrator.remote.tracking import DEFAULT_STORAGE
 from trainables.storage import Storage
 
 FORMATS = ("table", "json", "csv", "parquet")
-DEFAULT_STORAGE = "paretune-results"
 ASCII: dict[str, str | int | None] = {"★": "*", "→": ">", "±": "+-", "✓": "y", "✗": "n"}
 PLAIN_WIDTH = 120  # columns of the sentences, where the output is no terminal
 WHOLE = 10_000  # columns: no table is wider
@@ -29,7 +29,7 @@ def compare_command(sweep: str, storage: str | None, format: str) -> int:
     if format == "parquet" and sys.stdout.isatty():
         return _fail("--format parquet writes binary: send it to a file, `paretune compare ... > sweep.parquet`")
     try:
-        comparison = _load(sweep, storage)
+        comparison = comparison_of(sweep, storage)
     except (TableError, SweepError, ValueError, OSError) as error:
         return _fail(str(error))
     _write(comparison, format)
@@ -38,17 +38,41 @@ def compare_command(sweep: str, storage: str | None, format: str) -> int:
 
 def report_command(sweep: str, storage: str | None, output: str | None) -> int:
     """Write the page of a sweep, by default to `<name>.html` here, and print where it is. Exit codes as above."""
-    from orchestrator.report.page import to_page  # brings in plotly
-
     try:
-        comparison = _load(sweep, storage)
-        path = Path(output or f"{comparison.table.plan.name}.html")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(to_page(comparison), encoding="utf-8")
+        path = write_page(comparison_of(sweep, storage), output)
     except (TableError, SweepError, ValueError, OSError) as error:
         return _fail(str(error))
-    print(path.absolute())
+    print(path)
     return 0
+
+
+def comparison_of(sweep: str, storage: str | None) -> Comparison:
+    """Of a sweep, given by name or by its file. Raises TableError if there is none, SweepError for a wrong file."""
+    return load_comparison(Storage(storage_of(storage)), name_of(sweep))
+
+
+def write_page(comparison: Comparison, output: str | Path | None) -> Path:
+    """Write the page of a comparison, by default to `<name>.html` here. Returns where it is."""
+    from orchestrator.report.page import to_page  # brings in plotly
+
+    path = Path(output or f"{comparison.table.plan.name}.html")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(to_page(comparison), encoding="utf-8")
+    return path.absolute()
+
+
+def storage_of(storage: str | None) -> str:
+    """Where results are: as given, else as the environment says, else in a folder here."""
+    return storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE
+
+
+def name_of(sweep: str) -> str:
+    """A sweep's name, of a name or of the path of a sweep file."""
+    if sweep.endswith((".yaml", ".yml")):
+        from orchestrator.sweepfile.load import load_sweep
+
+        return load_sweep(sweep).name
+    return sweep
 
 
 def show_comparison(comparison: Comparison) -> None:
@@ -70,24 +94,12 @@ def plain_text(comparison: Comparison, width: int | None = None) -> str:
     """The comparison without colours, for files, pipes and logs; without a width, no column of a table is left out."""
     from orchestrator.report import terminal
 
-    console = Console(file=io.StringIO(), width=width or WHOLE, color_system=None, force_terminal=False)
+    console = Console(
+        file=io.StringIO(), width=width or WHOLE, color_system=None, force_terminal=False, force_jupyter=False
+    )
     with console.capture() as captured:
         terminal.print_comparison(comparison, console, width or PLAIN_WIDTH)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
-
-def _load(sweep: str, storage: str | None) -> Comparison:
-    place = Storage(storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE)
-    return load_comparison(place, _name_of(sweep))
-
-
-def _name_of(sweep: str) -> str:
-    """A sweep's name, of a name or of the path of a sweep file."""
-    if sweep.endswith((".yaml", ".yml")):
-        from orchestrator.sweepfile.load import load_sweep
-
-        return load_sweep(sweep).name
-    return sweep
 
 
 def _write(comparison: Comparison, format: str) -> None:

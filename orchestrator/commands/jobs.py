@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from orchestrator.exit_codes import FAILED, INPUT_IS_WRONG
-from orchestrator.remote.job_request import STOP_PATIENCE_S, request_for_progress
-from orchestrator.remote.session import (
+from orchestrator.commands.session import (
     DEFAULT_ADDRESS,
     Address,
     connect,
     exit_code,
-    fail,
+    failures_told,
     follow,
     job_ended_words,
     say,
     write,
 )
+from orchestrator.exit_codes import FAILED
+from orchestrator.remote.job_request import STOP_PATIENCE_S, request_for_progress
 from orchestrator.remote.submitted import SubmittedSweep, clock, find, iso
 from orchestrator.remote.token import ClusterError
 from orchestrator.text import plural
@@ -28,8 +27,6 @@ from orchestrator.text import plural
 if TYPE_CHECKING:
     from orchestrator.commands.sweep_status import HowFar, OpenTrial
     from orchestrator.remote.jobs import JobServer
-
-T = TypeVar("T")
 
 ANSWER_PATIENCE_S = 120.0  # for a job that reads a journal, on a head that may be busy
 STOP_MARGIN_S = 30.0  # beyond the time after which Ray kills what it stops
@@ -46,7 +43,8 @@ def jobs_command(address: Address = DEFAULT_ADDRESS, format: Format = "table") -
 
     Example: paretune jobs --address http://127.0.0.1:8265
     """
-    sweeps = _asked(connect(address).sweeps)
+    with failures_told():
+        sweeps = connect(address).sweeps()
     if format == "json":
         typer.echo(json.dumps([sweep.as_json() for sweep in sweeps], indent=2))
     elif not sweeps:
@@ -66,20 +64,30 @@ def status_command(job: Job, address: Address = DEFAULT_ADDRESS, format: Format 
 
     It asks the cluster, where the storage is reached, which takes some seconds.
     """
-    from orchestrator.commands.sweep_status import HowFar
-
-    server = connect(address)
-    found = _find(server, job)
-    try:
-        answer = server.answer_of(request_for_progress(found.sweep, found.storage), ANSWER_PATIENCE_S)
-        far, why_not = HowFar.model_validate_json(answer), ""
-    except ClusterError as error:
-        far, why_not = None, str(error)
-    except ValueError:  # what came is no HowFar
-        far, why_not = None, "another version of Paretune answers there; `paretune doctor --address` compares them"
+    far, why_not = None, ""
+    with failures_told():
+        server = connect(address)
+        found = find(server.sweeps(), job)
+        try:
+            far = how_far_is(server, found)
+        except ClusterError as error:
+            why_not = str(error)
     show = _as_json if format == "json" else _as_text
     typer.echo(show(found, far, why_not))
     raise typer.Exit(0 if far is not None else FAILED)
+
+
+def how_far_is(server: JobServer, job: SubmittedSweep) -> HowFar:
+    """Asked where the sweep's storage is reached. Raises ClusterError."""
+    from orchestrator.commands.sweep_status import HowFar
+
+    answer = server.answer_of(request_for_progress(job.sweep, job.storage), ANSWER_PATIENCE_S)
+    try:
+        return HowFar.model_validate_json(answer)
+    except ValueError:
+        raise ClusterError(
+            "another version of Paretune answers there; `paretune doctor --address` compares them"
+        ) from None
 
 
 def logs_command(
@@ -93,12 +101,13 @@ def logs_command(
 
     With --follow, the exit code is that of the job.
     """
-    server = connect(address)
-    name = _find(server, job).id
-    if not follow_it:
-        write(_asked(lambda: server.log(name)))
-        return
-    end = follow(server, name)
+    with failures_told():
+        server = connect(address)
+        name = find(server.sweeps(), job).id
+        if not follow_it:
+            write(server.log(name))
+            return
+        end = follow(server, name)
     say(job_ended_words(name, end))
     raise typer.Exit(exit_code(end))
 
@@ -108,15 +117,20 @@ def stop_command(job: Job, address: Address = DEFAULT_ADDRESS) -> None:
 
     Example: paretune stop digits --address http://127.0.0.1:8265
     """
-    server = connect(address)
-    found = _find(server, job)
+    with failures_told():
+        stop_job(connect(address), job)
+
+
+def stop_job(server: JobServer, job: str) -> None:
+    """Stop it, and print what it says on its way out. Raises UnknownJobError or ClusterError."""
+    found = find(server.sweeps(), job)
     if not found.is_at_work:
         say(f"{found.id} is not running: it is {found.state} since {clock(found.ended_ms)}")
         return
-    said = len(_asked(lambda: server.log(found.id)))
+    said = len(server.log(found.id))
     say(f"stopping {found.id} ...")
-    end = _asked(lambda: server.stop(found.id, STOP_PATIENCE_S + STOP_MARGIN_S))
-    write(_asked(lambda: server.log(found.id))[said:])
+    end = server.stop(found.id, STOP_PATIENCE_S + STOP_MARGIN_S)
+    write(server.log(found.id)[said:])
     say(job_ended_words(found.id, end))
 
 
@@ -162,19 +176,3 @@ def _as_json(job: SubmittedSweep, far: HowFar | None, why_not: str) -> str:
 
 def _driver_since(job: SubmittedSweep) -> int | None:
     return job.started_ms if job.state == "RUNNING" else None
-
-
-def _asked(ask: Callable[[], T]) -> T:
-    """What the job server answers; the command ends where it does not."""
-    try:
-        return ask()
-    except ClusterError as error:
-        fail(str(error), FAILED)
-
-
-def _find(server: JobServer, name: str) -> SubmittedSweep:
-    sweeps = _asked(server.sweeps)
-    try:
-        return find(sweeps, name)
-    except ClusterError as error:
-        fail(str(error), INPUT_IS_WRONG)

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from enum import StrEnum
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED
 from trainables.config.training import Adam, AdamW, Optimizer, Precision, Sgd
 from trainables.config.trial import ProbeConfig, Scalar, TaskConfig, Throughput
+from trainables.errors import InputError
 
+if TYPE_CHECKING:
+    from orchestrator.report.probe_table import Probed
+
+MAX_MICRO_BATCH, ROUNDS = 65_536, 15
 UNITS = {"": 1, "b": 1, "k": 2**10, "kib": 2**10, "m": 2**20, "mib": 2**20, "g": 2**30, "gib": 2**30}
 UNITS |= {"kb": 10**3, "mb": 10**6, "gb": 10**9}
 
@@ -58,14 +63,14 @@ def probe_command(
         str | None,
         typer.Option(help="Of one worker, such as 2GiB. By default what the device, or the machine, has left."),
     ] = None,
-    max_micro_batch: Annotated[int, typer.Option(min=1, help="Nothing larger is tried.")] = 65_536,
+    max_micro_batch: Annotated[int, typer.Option(min=1, help="Nothing larger is tried.")] = MAX_MICRO_BATCH,
     throughput: Annotated[
         bool, typer.Option("--throughput", help="Time steps, fit t(B) = a + b B/K + c(K), find the knee.")
     ] = False,
     neighbours: Annotated[
         bool, typer.Option("--neighbours", help="Time powers of two in turn with sizes an eighth below and above.")
     ] = False,
-    rounds: Annotated[int, typer.Option(min=3, help="Of timing; an interval takes at least six.")] = 15,
+    rounds: Annotated[int, typer.Option(min=3, help="Of timing; an interval takes at least six.")] = ROUNDS,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each worker.")] = 1,
     format: Annotated[Literal["table", "json"], typer.Option(help="For people, or for scripts.")] = "table",
 ) -> None:
@@ -78,16 +83,48 @@ def probe_command(
     Example: paretune probe my_module:MyTask --optimizer adamw --memory-limit 2GiB --workers 1 --workers 2
     """
     try:
-        limit = None if memory_limit is None else read_bytes(memory_limit)
-        named, search_path = _task(task, option or [])
+        configs, search_path = probes_of(
+            task,
+            dict(map(read_option, option or [])),
+            precision=[name.value for name in precision or ()],
+            optimizer=[name.value for name in optimizer or ()],
+            workers=workers or (),
+            memory_limit=memory_limit,
+            max_micro_batch=max_micro_batch,
+            throughput=throughput,
+            neighbours=neighbours,
+            rounds=rounds,
+        )
     except ValueError as error:
         print(f"paretune: {error}", file=sys.stderr)
         raise typer.Exit(INPUT_IS_WRONG) from None
+    raise typer.Exit(_probe_all(task, configs, search_path, threads, as_json=format == "json"))
+
+
+def probes_of(
+    task: str,
+    options: Mapping[str, Scalar],
+    *,
+    precision: Sequence[Precision] = (),
+    optimizer: Sequence[str] = (),
+    workers: Sequence[int] = (),
+    memory_limit: str | None = None,
+    max_micro_batch: int = MAX_MICRO_BATCH,
+    throughput: bool = False,
+    neighbours: bool = False,
+    rounds: int = ROUNDS,
+) -> tuple[list[ProbeConfig], tuple[str, ...]]:
+    """The probes that a command asks for, and the folders where the task's module is found.
+
+    Raises SweepError for a task that is not found, InputError for an amount of memory that is none.
+    """
+    limit = None if memory_limit is None else read_bytes(memory_limit)
+    named, search_path = _task(task, options)
     timing = _timing(throughput, neighbours, rounds, max_micro_batch)
     configs = [
         ProbeConfig(
             task=named,
-            optimizer=_optimizer(optimizer_name),
+            optimizer=_optimizer(OptimizerName(optimizer_name)),
             precision=precision_name,
             num_workers=num_workers,
             memory_limit_bytes=limit,
@@ -95,56 +132,55 @@ def probe_command(
             throughput=timing,
         )
         for precision_name, optimizer_name, num_workers in product(
-            _precisions(precision), optimizer or [OptimizerName.SGD, OptimizerName.ADAMW], workers or [1]
+            precision or _precisions(), optimizer or (OptimizerName.SGD, OptimizerName.ADAMW), workers or (1,)
         )
     ]
-    raise typer.Exit(_probe_all(task, configs, search_path, threads, as_json=format == "json"))
+    return configs, search_path
 
 
 def read_bytes(text: str) -> int:
-    """`2GiB`, `500MB`, `1.5g`, `1000000`. Raises ValueError."""
+    """`2GiB`, `500MB`, `1.5g`, `1000000`. Raises InputError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     if match is None or match[2] not in UNITS or float(match[1]) <= 0:
-        raise ValueError(f"--memory-limit {text!r} is not an amount of memory; write it like 2GiB, 500MiB or 3GB")
+        raise InputError(f"--memory-limit {text!r} is not an amount of memory; write it like 2GiB, 500MiB or 3GB")
     return int(float(match[1]) * UNITS[match[2]])
 
 
-def _task(name: str, options: Sequence[str]) -> tuple[TaskConfig, tuple[str, ...]]:
-    """The task and the folders where its module is found. Raises ValueError with what is wrong."""
+def _task(name: str, options: Mapping[str, Scalar]) -> tuple[TaskConfig, tuple[str, ...]]:
+    """The task and the folders where its module is found. Raises SweepError with what is wrong."""
     from orchestrator.diagnostics.node import Findings, Node
     from orchestrator.diagnostics.problem import SweepError
     from orchestrator.diagnostics.task_needs import Requirements
     from orchestrator.sweep.spec import TaskChoice
     from orchestrator.task_facts.lookup import look_up
 
-    findings, given = Findings(), dict(map(read_option, options))
+    findings, given = Findings(), dict(options)
     choice = TaskChoice(name=name, options=given)
     node = Node({"name": name, "options": given}, ("task",), findings)
     facts = look_up(node, choice, Path.cwd(), Requirements(), import_task=":" in name)
     if facts is None or findings.problems:
-        raise ValueError(str(SweepError(findings.in_file_order(), "the command line")))
+        raise SweepError(findings.in_file_order(), "the command line")
     return TaskConfig(name=name, options=given, data=facts.data[0], code=facts.code), facts.search_path
 
 
 def read_option(text: str) -> tuple[str, Scalar]:
-    """`channels=8` -> ("channels", 8), as in a sweep file: quotes make a text of a number. Raises ValueError."""
+    """`channels=8` -> ("channels", 8), as in a sweep file: quotes make a text of a number. Raises InputError."""
     from orchestrator.sweepfile.yaml_file import plain_scalar
 
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise ValueError(f"--option {text!r} is not of the form KEY=VALUE")
+        raise InputError(f"--option {text!r} is not of the form KEY=VALUE")
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         return key, value[1:-1]
     try:
         read = plain_scalar(value)
     except ValueError as error:
-        raise ValueError(f"--option {text!r} {error}") from None
+        raise InputError(f"--option {text!r} {error}") from None
     return key, value if read is None else read
 
 
-def _precisions(asked: Sequence[PrecisionName] | None) -> list[Precision]:
-    if asked:
-        return [name.value for name in asked]
+def _precisions() -> list[Precision]:
+    """All that this machine has."""
     import torch
 
     return ["float32", "bfloat16", *(["float16"] if torch.cuda.is_available() else [])]  # type: ignore[list-item]
@@ -175,24 +211,14 @@ def _probe_all(
 ) -> int:
     from rich.console import Console
 
-    from orchestrator.report.probe_table import Probed, print_probes, probes_as_json
-    from orchestrator.running.local_trial import LocalTrialError, run_locally
-    from orchestrator.sweep.labels import probe_words
-    from trainables.data.fingerprint import default_cache
-    from trainables.results import Status, TrialResult
+    from orchestrator.report.probe_table import print_probes, probes_as_json
+    from orchestrator.running.local_trial import LocalTrialError
+    from trainables.results import Status
 
-    errors, cache = Console(stderr=True), default_cache()
     probed: list[Probed] = []
     code = DONE
     try:
-        for number, config in enumerate(configs, start=1):
-            what = f"{number} of {len(configs)}: {probe_words(config)}"
-            with closing(run_locally(config, search_path, cache, threads)) as words:
-                for word in words:
-                    if isinstance(word, TrialResult):
-                        probed.append((config, word))
-                    else:
-                        errors.print(f"{what}, {_progress_words(word.metrics)}", highlight=False)
+        probed.extend(run_probes(configs, search_path, threads))
     except LocalTrialError as error:
         print(f"paretune: the probe failed:\n{error}", file=sys.stderr)
         code = FAILED  # what was found before it is printed all the same
@@ -204,6 +230,26 @@ def _probe_all(
     elif probed:
         print_probes(task, probed, Console(width=None if sys.stdout.isatty() else 140))
     return code if any(result.status is Status.COMPLETED for _, result in probed) else FAILED
+
+
+def run_probes(configs: Sequence[ProbeConfig], search_path: Sequence[str], threads: int) -> Iterator[Probed]:
+    """One probe after another on this machine, telling on standard error how far each is. Raises LocalTrialError."""
+    from rich.console import Console
+
+    from orchestrator.running.local_trial import run_locally
+    from orchestrator.sweep.labels import probe_words
+    from trainables.data.fingerprint import default_cache
+    from trainables.results import TrialResult
+
+    errors, cache = Console(stderr=True), default_cache()
+    for number, config in enumerate(configs, start=1):
+        what = f"{number} of {len(configs)}: {probe_words(config)}"
+        with closing(run_locally(config, search_path, cache, threads)) as words:
+            for word in words:
+                if isinstance(word, TrialResult):
+                    yield config, word
+                else:
+                    errors.print(f"{what}, {_progress_words(word.metrics)}", highlight=False)
 
 
 def _progress_words(metrics: dict[str, float]) -> str:

@@ -6,15 +6,17 @@ Killed anywhere, the same command goes on from there.
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from orchestrator.analysis.comparison import Comparison, load_comparison
 from orchestrator.analysis.plan_file import earlier_words
-from orchestrator.commands.compare import DEFAULT_STORAGE, show_comparison
+from orchestrator.commands.compare import show_comparison, storage_of
 from orchestrator.commands.live_display import display, outliving_its_readers
 from orchestrator.commands.test_reading import read_test_data
 from orchestrator.diagnostics.problem import SweepError
@@ -25,8 +27,7 @@ from orchestrator.planning.expand import expand
 from orchestrator.recording.journal import Journal, JournalError
 from orchestrator.recording.lease import SweepIsRunningError
 from orchestrator.recording.mlflow.recorder import Recorder
-from orchestrator.recording.mlflow.shipper import default_tracking_uri
-from orchestrator.remote.tracking import TrackingError, check_tracking
+from orchestrator.remote.tracking import TrackingError, check_tracking, default_tracking_uri
 from orchestrator.run_options import RunOptions
 from orchestrator.running.goal_status import GoalStatus
 from orchestrator.running.observer import Observers
@@ -34,7 +35,7 @@ from orchestrator.running.patience import PatientStorage, StorageFailsError
 from orchestrator.running.plan_keeper import PlanKeeper
 from orchestrator.running.ray_connection import RaySettings, RayStartError
 from orchestrator.running.resources import NeverFitsError
-from orchestrator.running.tuner import Interrupted, SweepOutcome, run_sweep
+from orchestrator.running.tuner import Interrupted, run_sweep
 from orchestrator.running.watch import NobodyAtWorkError
 from orchestrator.sweep.plan import Plan
 from orchestrator.sweepfile.load import load_sweep
@@ -42,8 +43,9 @@ from orchestrator.task_facts.requirements import check_asked
 from orchestrator.wording.recommendation import headline
 from trainables.data.fingerprint import NoHomeError, default_cache, writable_cache
 from trainables.redact import without_credentials
-from trainables.results import Status
 from trainables.storage import trial_file, within
+
+DEMO = Path(str(files("orchestrator"))) / "demo" / "digits.yaml"  # in the wheel, so that it is there without a clone
 
 
 def run_command(
@@ -75,24 +77,17 @@ def _run_and_print(
     plain: bool,
     interrupts: Interrupts,
 ) -> int:
-    where = storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE
+    where = storage_of(storage)
     try:
-        writable_cache()
-        plan = expand(load_sweep(sweep_file, import_task=True))
-        check_asked(plan)
-        place = PatientStorage(where)
+        plan, place = prepare(sweep_file, where)
     except SweepError as error:
         print(error, file=sys.stderr)
         return INPUT_IS_WRONG
     except (ValueError, NoHomeError) as error:
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
-    for note in plan.sweep.facts.notes:
-        print(f"note: {note}")
     try:
-        with Journal(place, plan.sweep.name) as journal:
-            outcome = _run(plan, place, journal, ray_settings, interrupts, options=options, plain=plain)
-            comparison = load_comparison(place, plan.sweep.name)
+        comparison = run_plan(plan, place, ray_settings, interrupts, options=options, plain=plain)
     except SweepIsRunningError as error:
         print(f"paretune: {error}", file=sys.stderr)
         return RUNNING_ELSEWHERE
@@ -104,7 +99,39 @@ def _run_and_print(
         return FAILED
     show_comparison(comparison)
     _say_what_next(comparison, storage, where)
-    return DONE if any(result.status is Status.COMPLETED for result in outcome.results.values()) else FAILED
+    return DONE if comparison.table.has_completed else FAILED
+
+
+def prepare(sweep: Path | Mapping[str, Any], where: str) -> tuple[Plan, PatientStorage]:
+    """The plan of a sweep, tried on the first rows of its data, and the storage that it runs in. Nothing has been run.
+
+    Raises SweepError for what is wrong with the sweep, InputError or NoHomeError for what is wrong around it.
+    """
+    writable_cache()
+    plan = expand(load_sweep(sweep, import_task=True))
+    check_asked(plan)
+    return plan, PatientStorage(where)
+
+
+def run_plan(
+    plan: Plan,
+    place: PatientStorage,
+    ray_settings: RaySettings,
+    interrupts: Interrupts,
+    *,
+    options: RunOptions,
+    plain: bool = False,
+) -> Comparison:
+    """Run what is left of a plan, showing how far it is, and compare.
+
+    Raises SweepIsRunningError, NeverFitsError, JournalError or TrackingError before anything runs; RayStartError,
+    NobodyAtWorkError or StorageFailsError where it cannot go on; Interrupted.
+    """
+    for note in plan.sweep.facts.notes:
+        print(f"note: {note}")
+    with Journal(place, plan.sweep.name) as journal:
+        _run(plan, place, journal, ray_settings, interrupts, options=options, plain=plain)
+        return load_comparison(place, plan.sweep.name)
 
 
 def _run(
@@ -116,7 +143,7 @@ def _run(
     *,
     options: RunOptions,
     plain: bool,
-) -> SweepOutcome:
+) -> None:
     """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
     earlier = earlier_words(storage, plan)  # before the keeper writes another plan
     keeper = PlanKeeper(plan, storage)
@@ -128,7 +155,7 @@ def _run(
     try:
         with display(plan, plain=plain, earlier=earlier) as shown:
             storage.be_patient(shown.tell)
-            outcome = run_sweep(
+            run_sweep(
                 plan,
                 storage,
                 GoalStatus(plan, Observers((journal, keeper, shown))),
@@ -139,7 +166,6 @@ def _run(
             )
         keeper.save()
         comparison = read_test_data(plan, storage, default_cache())
-        return outcome
     finally:
         found = None if comparison is None else comparison.recommendation
         chosen = None if found is None or found.row is None else found.row.id

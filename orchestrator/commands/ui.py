@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from orchestrator.commands.compare import DEFAULT_STORAGE
+from orchestrator.commands.compare import name_of, storage_of
 from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG
 from orchestrator.recording.mlflow.client import experiment_with
 from orchestrator.recording.mlflow.cursor import Cursor
 from orchestrator.recording.mlflow.run_record import of_recording
-from orchestrator.recording.mlflow.server import PortInUseError, ServerError, mlflow_server
-from orchestrator.recording.mlflow.shipper import default_tracking_uri
+from orchestrator.recording.mlflow.server import ServerError, mlflow_server
 from orchestrator.recording.mlflow.views import view_url
-from orchestrator.remote.tracking import check_tracking, sqlite_file
+from orchestrator.remote.tracking import check_tracking, default_tracking_uri, sqlite_file
+from trainables.errors import InputError
 from trainables.redact import without_credentials
 from trainables.storage import Storage
 
@@ -25,22 +24,39 @@ if TYPE_CHECKING:
 
 
 def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:
-    """Print where a sweep's results can be seen; where no server runs yet, serve them until Ctrl-C. The exit code.
-
-    Without a sweep, the list of all of them. `MLFLOW_TRACKING_URI` is honoured.
-    """
+    """Print where a sweep's results can be seen; where no server runs yet, serve them until Ctrl-C. The exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)  # else the server would live on
     try:
-        place = Storage(storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE)
-        tracking_uri = default_tracking_uri(place)
-        check_tracking(tracking_uri)
-        page = _page(sweep, place, tracking_uri)
+        serve(sweep, storage, port=port)
+    except ServerError as error:
+        print(f"paretune: {error}", file=sys.stderr)
+        return FAILED
     except ValueError as error:  # a storage that is none, a sweep file that is wrong, or nothing to be seen
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
+    except KeyboardInterrupt:
+        pass
+    return DONE
+
+
+def serve(sweep: str | None, storage: str | None, *, port: int) -> None:
+    """Print where a sweep's results can be seen; where no server runs yet, serve them until KeyboardInterrupt.
+
+    Without a sweep, the list of all of them. `MLFLOW_TRACKING_URI` is honoured. Raises InputError where there is
+    nothing to be seen, PortInUseError, or ServerError where the server does not come up or ends.
+    """
+    place = Storage(storage_of(storage))
+    tracking_uri = default_tracking_uri(place)
+    check_tracking(tracking_uri)
+    page = _page(sweep, place, tracking_uri)
     if tracking_uri.startswith(("http://", "https://")):
         print(page(without_credentials(tracking_uri)))
-        return DONE
-    return _serve(tracking_uri, port, page)
+        return
+    print("Starting MLflow, which takes some seconds ...", file=sys.stderr)
+    with mlflow_server(tracking_uri, port) as (server, process):
+        print(f"{page(server)}\nCtrl-C ends it.", flush=True)
+        if (code := process.wait()) != 0:
+            raise ServerError(f"MLflow's server has ended with exit code {code}")
 
 
 class _Page:
@@ -54,26 +70,26 @@ class _Page:
 
 
 def _page(sweep: str | None, storage: Storage, tracking_uri: str) -> _Page:
-    """Raises ValueError if nothing was recorded there, or nothing of this sweep, or if the server does not answer."""
+    """Raises InputError if nothing was recorded there, or nothing of this sweep, or if the server does not answer."""
     file = sqlite_file(tracking_uri)
     if file is not None and not file.exists():
-        raise ValueError(f"nothing is recorded in {file.parent}; run a sweep first, or name its --storage")
+        raise InputError(f"nothing is recorded in {file.parent}; run a sweep first, or name its --storage")
     if sweep is None:
         return _Page(None)
     from mlflow.exceptions import MlflowException  # takes seconds
     from mlflow.tracking import MlflowClient
 
-    name = _name_of(sweep)
+    name = name_of(sweep)
     try:
         client = MlflowClient(tracking_uri)
         experiment = _experiment(client, name, storage, tracking_uri)
         others = [] if experiment else client.search_experiments(max_results=20)
     except MlflowException as error:
         what = without_credentials(str(error).splitlines()[0])
-        raise ValueError(f"MLflow cannot be asked for sweep {name!r}: {what}") from error
+        raise InputError(f"MLflow cannot be asked for sweep {name!r}: {what}") from error
     if experiment is None:
         known = ", ".join(found.name for found in others) or "none"
-        raise ValueError(f"no sweep {name!r} is recorded in {without_credentials(tracking_uri)}; there are: {known}")
+        raise InputError(f"no sweep {name!r} is recorded in {without_credentials(tracking_uri)}; there are: {known}")
     return _Page(str(experiment.experiment_id))
 
 
@@ -86,32 +102,6 @@ def _experiment(client: MlflowClient, sweep: str, storage: Storage, tracking_uri
     target = cursor.target if cursor.is_aimed_at(tracking_uri) else None
     known = experiment_with(client, target.experiment, of_recording(cursor.recording)) if target else None
     return known or client.get_experiment_by_name(sweep)
-
-
-def _name_of(sweep: str) -> str:
-    if not sweep.endswith((".yaml", ".yml")):
-        return sweep
-    from orchestrator.sweepfile.load import load_sweep
-
-    return load_sweep(sweep).name
-
-
-def _serve(tracking_uri: str, port: int, page: _Page) -> int:
-    """Run MLflow's server until it ends or a person ends it."""
-    signal.signal(signal.SIGTERM, _interrupt)  # else the server would live on
-    print("Starting MLflow, which takes some seconds ...", file=sys.stderr)
-    try:
-        with mlflow_server(tracking_uri, port) as (server, process):
-            print(f"{page(server)}\nCtrl-C ends it.", flush=True)
-            return DONE if process.wait() == 0 else FAILED
-    except PortInUseError as error:
-        print(f"paretune: {error}", file=sys.stderr)
-        return INPUT_IS_WRONG
-    except ServerError as error:
-        print(f"paretune: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        return DONE
 
 
 def _interrupt(*_: object) -> NoReturn:

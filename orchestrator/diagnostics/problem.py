@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from trainables.errors import InputError
+
 Path = tuple[str | int, ...]
 
 SHOWN_CHARACTERS = 60  # of a value; a pasted file must not flood the terminal
@@ -53,7 +55,7 @@ class Problem:
         }
 
 
-class SweepError(ValueError):
+class SweepError(InputError):
     """A sweep file that cannot be used. `problems` holds everything that was found, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem], source: str = "the sweep file") -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.machine.leftovers import claim, clean_up
+from trainables.errors import ParetuneError
 
 RAY_FOLDER_PREFIX = "paretune-ray-"
 # What Ray appends, at its longest: a date, a process id of seven digits, a socket.
@@ -21,7 +22,7 @@ LONGEST_PATH = 107  # of a socket, in bytes, on Linux
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - what is made there is closed to others
 
 
-class NoFolderError(OSError):
+class NoFolderError(ParetuneError, OSError):
     """Ray's sockets fit nowhere on this machine."""
 
 

@@ -25,7 +25,9 @@ _ENDS_A_SWEEP = (signal.SIGINT, signal.SIGTERM)
 class Interrupts:
     """What has been asked so far. A signal raises KeyboardInterrupt in the main thread, as Ctrl-C does by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_leave: bool = True) -> None:
+        """`may_leave`: whether the process may be ended where a hurried farewell takes too long."""
+        self._may_leave = may_leave
         self._times = 0
         self._is_terminated = False
         self._was_swallowed = False
@@ -49,7 +51,7 @@ class Interrupts:
             return
         self._times += 1
         self._is_terminated = number == signal.SIGTERM
-        if self._is_terminated or self._times > 1:
+        if self._may_leave and (self._is_terminated or self._times > 1):
             self._limit = threading.Timer(LIMIT_SECONDS, self._leave)
             self._limit.daemon = True
             self._limit.start()
@@ -80,9 +82,9 @@ class Interrupts:
 
 
 @contextmanager
-def heeding_signals() -> Iterator[Interrupts]:
+def heeding_signals(*, may_leave: bool = True) -> Iterator[Interrupts]:
     """In the block, both signals raise KeyboardInterrupt: in the main thread, which alone can have it so."""
-    interrupts = Interrupts()
+    interrupts = Interrupts(may_leave=may_leave)
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-OURS = ("orchestrator", "trainables")
+OURS = ("orchestrator", "paretune", "trainables")
 
 
 def taken_name(folders: Iterable[str | Path]) -> str | None:

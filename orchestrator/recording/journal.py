@@ -28,12 +28,13 @@ from orchestrator.recording.lease import Lease, SweepIsRunningError, own_name
 from orchestrator.sweep.plan import Stage, Trial
 from trainables.config.base import FrozenResult
 from trainables.config.trial import TrialConfig
+from trainables.errors import ParetuneError
 from trainables.results import Report, Status, TrialResult
 from trainables.seal import DamagedFileError, sealed_line, unsealed_line
 from trainables.storage import Storage, sweep_file
 
 
-class JournalError(RuntimeError):
+class JournalError(ParetuneError, RuntimeError):
     """A line of the journal cannot be read."""
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from trainables.config.base import FrozenResult
+from trainables.errors import ParetuneError
 from trainables.seal import DamagedFileError
 from trainables.storage import Storage, StorageError, sweep_file
 
@@ -31,7 +32,7 @@ EXPIRES_S = 60.0
 LEASE_POLL_SECONDS = 1.0  # between two looks of one who waits
 
 
-class SweepIsRunningError(RuntimeError):
+class SweepIsRunningError(ParetuneError, RuntimeError):
     """Another driver is running this sweep."""
 
     def __init__(self, sweep: str, storage: Storage, holder: str) -> None:

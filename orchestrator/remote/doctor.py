@@ -33,7 +33,7 @@ def check_here(storage: str | None) -> Iterator[Check]:
     yield from check_surroundings()
     yield from check_machine()
     yield check_token()
-    yield _checked("mlflow", lambda: check_mlflow(os.environ.get("MLFLOW_TRACKING_URI")))
+    yield _checked("mlflow", lambda: check_mlflow(os.environ.get("MLFLOW_TRACKING_URI"), storage))
     if storage is not None:
         yield _checked("storage", lambda: check_storage(storage))
 
@@ -177,11 +177,22 @@ def check_token() -> Check:
     return Check("ok", "token", f"from {path}")
 
 
-def check_mlflow(tracking_uri: str | None) -> Check:
-    """Whether MLflow can record there: the server answers and takes the credentials, the database is whole."""
+def check_mlflow(tracking_uri: str | None, storage: str | None = None) -> Check:
+    """Whether MLflow can record there: the server answers and takes the credentials, the database is whole, and of the
+    installed MLflow's version. Without an address, the file that the storage has, or ./paretune-results.
+    """
+    from orchestrator.remote.tracking import DEFAULT_STORAGE, default_tracking_uri, trouble_with
+
     if not tracking_uri:
+        from trainables.storage import Storage
+
+        try:
+            trouble = trouble_with(default_tracking_uri(Storage(storage or DEFAULT_STORAGE)))
+        except ValueError as error:
+            return Check("problem", "mlflow", str(error), "choose another --storage")
+        if trouble:
+            return Check("problem", "mlflow", trouble.finding, trouble.way_out)
         return Check("ok", "mlflow", "MLFLOW_TRACKING_URI is not set: a SQLite file in each storage")
-    from orchestrator.remote.tracking import trouble_with  # may ask, and so import MLflow
 
     if trouble := trouble_with(tracking_uri):
         return Check("problem", "mlflow", trouble.finding, trouble.way_out)

@@ -32,7 +32,7 @@ def check_cluster(storage: str | None, client: Versions | None = None) -> Iterat
         if client is not None:
             yield check_client(client, installed_versions())
         yield check_token()
-        yield check_mlflow(os.environ.get("MLFLOW_TRACKING_URI"))
+        yield check_mlflow(os.environ.get("MLFLOW_TRACKING_URI"), storage)
         yield from check_nodes(storage)
     finally:
         ray.shutdown()

@@ -20,6 +20,7 @@ from orchestrator.machine.environment import LOOPBACK
 from orchestrator.machine.taken_names import taken_name
 from orchestrator.remote.submitted import STORAGE, SWEEP
 from orchestrator.run_options import RunOptions
+from trainables.errors import InputError
 from trainables.redact import has_secret, looks_secret, without_credentials
 
 LARGEST_FILE_BYTES = 50 * 2**20  # every node unpacks the folder: data belongs where all nodes reach it
@@ -74,15 +75,15 @@ def request_for_sweep(
     submission_id: str | None = None,
     options: RunOptions | None = None,
 ) -> JobRequest:
-    """`paretune run` of the file, as the cluster will start it. Raises ValueError with a sentence for a person.
+    """`paretune run` of the file, as the cluster will start it. Raises InputError with a sentence for a person.
 
     `tracking_uri`: this machine's MLFLOW_TRACKING_URI, passed on if it is a server's.
     """
     folder = _folder_to_send(working_dir or sweep_file.parent)
     try:
-        relative = sweep_file.resolve().relative_to(folder)
+        relative = (sweep_file.parent.resolve() / sweep_file.name).relative_to(folder)  # a link is sent as a file
     except ValueError as error:
-        raise ValueError(f"{sweep_file} is not inside the working directory {folder}") from error
+        raise InputError(f"{sweep_file} is not inside the working directory {folder}") from error
     place = _cluster_storage(storage)
     return JobRequest(
         submission_id=_checked_id(submission_id or f"{sweep}-{secrets.token_hex(4)}"),
@@ -98,8 +99,10 @@ def request_for_sweep(
     )
 
 
-def request_for_doctor(storage: str | None, tracking_uri: str | None = None, client: str | None = None) -> JobRequest:
-    """`paretune doctor`, from inside the cluster. Raises ValueError with a sentence for a person.
+def request_for_doctor(
+    storage: str | None, tracking_uri: str | None = None, client: str | None = None, *, as_json: bool = False
+) -> JobRequest:
+    """`paretune doctor`, from inside the cluster. Raises InputError with a sentence for a person.
 
     `client`: the versions of this machine, to be compared there.
     """
@@ -108,6 +111,8 @@ def request_for_doctor(storage: str | None, tracking_uri: str | None = None, cli
         command += ("--storage", _cluster_storage(storage))
     if client is not None:
         command += ("--client", client)
+    if as_json:
+        command += ("--format", "json")
     name = f"doctor-{secrets.token_hex(4)}"
     environment = _environment((), tracking_uri)
     return JobRequest(submission_id=name, command=command, environment=environment, notes=_notes(tracking_uri))
@@ -121,11 +126,11 @@ def request_for_progress(sweep: str, storage: str) -> JobRequest:
 
 def _cluster_storage(storage: str | None) -> str:
     if not storage:
-        raise ValueError(
+        raise InputError(
             "--storage or PARETUNE_STORAGE is needed: a path or URI that every node of the cluster reaches"
         )
     if "://" not in storage and not storage.startswith(("/", "~")):
-        raise ValueError(
+        raise InputError(
             f"--storage {storage!r} is relative to no folder of a cluster; write an absolute path or a URI"
         )
     _refuse_password(storage, "--storage")
@@ -135,11 +140,11 @@ def _cluster_storage(storage: str | None) -> str:
 def _folder_to_send(working_dir: Path) -> Path:
     folder = working_dir.resolve()
     if not folder.is_dir():
-        raise ValueError(f"the working directory {working_dir} is not a folder")
+        raise InputError(f"the working directory {working_dir} is not a folder")
     if folder in (Path("/"), Path.home().resolve()):
-        raise ValueError(f"{folder} is too much to send along; put the sweep and its modules in a folder of their own")
+        raise InputError(f"{folder} is too much to send along; put the sweep and its modules in a folder of their own")
     if taken := taken_name([folder]):
-        raise ValueError(taken)
+        raise InputError(taken)
     return folder
 
 
@@ -151,9 +156,9 @@ def _environment(env: Iterable[str], tracking_uri: str | None) -> dict[str, str]
     for assignment in env:
         key, equals, value = assignment.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key):
-            raise ValueError(f"--env {key!r} is not of the form KEY=VALUE")
+            raise InputError(f"--env {key!r} is not of the form KEY=VALUE")
         if looks_secret(key, value):
-            raise ValueError(
+            raise InputError(
                 f"--env {key} looks like a secret, and a job's environment is shown in the dashboard; "
                 "set it in the environment of `ray start` on the cluster's nodes instead"
             )
@@ -183,7 +188,7 @@ def _notes(tracking_uri: str | None, env: Iterable[str] = ()) -> tuple[str, ...]
 
 def _refuse_password(uri: str, where: str) -> None:
     if has_secret(uri):
-        raise ValueError(
+        raise InputError(
             f"{where} holds a password or a key, and a job's command and environment are shown in the "
             "dashboard; leave it out and set the credentials where the cluster's nodes find them (for MLflow: "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment of `ray start`)"
@@ -201,5 +206,5 @@ def _large_files(folder: Path) -> list[str]:
 
 def _checked_id(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
-        raise ValueError(f"--submission-id {name!r}: letters, digits, `_`, `.` and `-` are allowed, at most 100")
+        raise InputError(f"--submission-id {name!r}: letters, digits, `_`, `.` and `-` are allowed, at most 100")
     return name

@@ -21,6 +21,7 @@ from orchestrator.machine.environment import never_through_a_proxy
 from orchestrator.remote.job_request import JobRequest
 from orchestrator.remote.submitted import JobState, SubmittedSweep, submitted_sweeps
 from orchestrator.remote.token import ClusterError
+from trainables.errors import InputError
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it reports every closed connection
 
@@ -201,7 +202,7 @@ class JobServer:
 def check_address(address: str) -> bool:
     """Whether what is sent to this address of a job server stays private: encrypted, or on this machine.
 
-    Raises ValueError with a sentence if it is no such address.
+    Raises InputError with a sentence if it is no such address.
     """
     parts = urlsplit(address)
     try:
@@ -209,9 +210,9 @@ def check_address(address: str) -> bool:
     except ValueError:  # the port is not a number
         is_address = False
     if parts.username or parts.password:
-        raise ValueError("the address holds a user name or password; the cluster wants its token (RAY_AUTH_TOKEN)")
+        raise InputError("the address holds a user name or password; the cluster wants its token (RAY_AUTH_TOKEN)")
     if not is_address:
-        raise ValueError(f"{address!r} is not the address of a job server; write http://HOST:8265")
+        raise InputError(f"{address!r} is not the address of a job server; write http://HOST:8265")
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 

@@ -9,11 +9,16 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from orchestrator.remote.token import ClusterError
+from trainables.errors import InputError
 
 SWEEP, STORAGE = "paretune_sweep", "paretune_storage"  # what `submit` has the job server keep with a job
 SHOWN = 20  # of the newest, where a name was not found
 
 JobState = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
+
+
+class UnknownJobError(ClusterError, InputError):
+    """The cluster knows no such job, or several; the message names those that it knows."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def submitted_sweeps(jobs: Iterable[Mapping[str, Any]]) -> list[SubmittedSweep]:
 
 
 def find(sweeps: Sequence[SubmittedSweep], name: str) -> SubmittedSweep:
-    """By the job's id, or by the sweep's name: then the one at work, else the newest. Raises ClusterError.
+    """By the job's id, or by the sweep's name: then the one at work, else the newest. Raises UnknownJobError.
 
     Two at work under one name (in two storages) are told by their ids alone.
     """
@@ -75,15 +80,15 @@ def find(sweeps: Sequence[SubmittedSweep], name: str) -> SubmittedSweep:
     named = [sweep for sweep in sweeps if sweep.sweep == name]
     at_work = [sweep for sweep in named if sweep.is_at_work]
     if len(at_work) > 1:
-        raise ClusterError(f"several jobs run a sweep {name!r}: name one of {', '.join(job.id for job in at_work)}")
+        raise UnknownJobError(f"several jobs run a sweep {name!r}: name one of {', '.join(job.id for job in at_work)}")
     if named:
         return (at_work or named)[0]
     if not sweeps:
-        raise ClusterError(f"no job {name!r}: no sweep was submitted to this cluster since it was started")
+        raise UnknownJobError(f"no job {name!r}: no sweep was submitted to this cluster since it was started")
     names = list(dict.fromkeys(word for sweep in sweeps for word in (sweep.id, sweep.sweep)))
     nearest = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    raise ClusterError(
+    raise UnknownJobError(
         f"no job {name!r}, and no sweep of that name was submitted; jobs: "
         f"{', '.join(sweep.id for sweep in sweeps[:SHOWN])}{hint}"
     )

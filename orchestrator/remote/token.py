@@ -6,8 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from trainables.errors import ParetuneError
 
-class ClusterError(Exception):
+
+class ClusterError(ParetuneError):
     """What went wrong between this machine and the cluster, and the way out, in words for a person."""
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from trainables.error_text import first_line
+from trainables.errors import InputError
 from trainables.redact import without_credentials
+from trainables.storage import Storage
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -31,6 +33,7 @@ SERVERS = ("http", "https")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 ANSWER_SECONDS = 5.0
 KEY = "MLFLOW_TRACKING_URI"
+DEFAULT_STORAGE = "paretune-results"  # where results are if nobody says otherwise: a folder here
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,28 @@ class Trouble:
         return f"{self.finding}: {self.way_out}"
 
 
-class TrackingError(ValueError):
+class TrackingError(InputError):
     """MLflow cannot record there, now or later."""
+
+
+class NoPlaceForDatabaseError(InputError, OSError):
+    """A folder that MLflow cannot keep its database in."""
+
+
+def default_tracking_uri(storage: Storage) -> str:
+    """`MLFLOW_TRACKING_URI`, or an SQLite file beside the sweeps; on an object store, in ./paretune-results.
+
+    Raises NoPlaceForDatabaseError for a path in which SQLAlchemy would take a part for options, quoted or not.
+    """
+    if given := os.environ.get("MLFLOW_TRACKING_URI"):
+        return given
+    root = storage.root if storage.is_local else os.path.abspath(DEFAULT_STORAGE)
+    if "?" in root:
+        raise NoPlaceForDatabaseError(
+            f"MLflow cannot keep its database in {root}: the address of an SQLite file must not contain '?'. "
+            "Choose another folder as --storage, or set MLFLOW_TRACKING_URI to a server"
+        )
+    return f"sqlite:///{root}/mlflow.db"
 
 
 def sqlite_file(tracking_uri: str) -> Path | None:

@@ -78,10 +78,10 @@ def _version(package: str) -> str:
 
 
 def _digest_of_sources() -> str:
-    """Eight hexadecimal digits over the sources of both packages."""
+    """Eight hexadecimal digits over the sources of all three packages."""
     root = Path(__file__).parents[2]
     digest = hashlib.sha256()
-    for package in ("orchestrator", "trainables"):
+    for package in ("orchestrator", "paretune", "trainables"):
         for path in sorted((root / package).rglob("*.py")):
             digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:8]

@@ -25,7 +25,7 @@ from orchestrator.sweep.flatten import Leaf, leaves
 from orchestrator.wording.reasons import label
 from orchestrator.wording.recommendation import caveats, reasons
 from orchestrator.wording.runner_up import why_not
-from trainables.config.trial import TaskConfig
+from trainables.config.trial import AnyTrialConfig, ProbeConfig, TaskConfig
 from trainables.estimate import Estimate
 
 
@@ -73,17 +73,22 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def to_parquet(comparison: Comparison) -> bytes:
-    """The same records; the recommendation is in the file's metadata, as JSON under the key `recommendation`."""
+    """The table as a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(to_table(comparison), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def to_table(comparison: Comparison) -> pa.Table:
+    """The same records; the recommendation is in the table's metadata, as JSON under the key `recommendation`."""
     records = to_records(comparison)
     columns = {name: _typed([record.get(name) for record in records]) for name in _columns(records)}
     metadata = {
         "sweep": comparison.table.plan.name,
         "recommendation": json.dumps(recommendation_dict(comparison), ensure_ascii=False),
     }
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), sink)
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
+    return pa.table(columns).replace_schema_metadata(metadata)
 
 
 def to_records(comparison: Comparison) -> list[dict[str, Leaf]]:
@@ -96,7 +101,7 @@ def to_records(comparison: Comparison) -> list[dict[str, Leaf]]:
             "kind": row.config.kind,
             "status": row.status,
             "reason": row.result.reason if row.result else None,
-            **_probe_params(row),
+            **_probe_params(row.config),
             **_probe_figures(row),
         }
         for row in comparison.table.probes
@@ -121,20 +126,29 @@ def to_records(comparison: Comparison) -> list[dict[str, Leaf]]:
 
 def flat_settings(row: Row, configuration: Configuration) -> dict[str, Leaf]:
     """The settings of a trial, flat: an optimiser's own as `optimizer.momentum`, the budget as `budget.examples`."""
-    flat = _task_params(row.config.task)
-    for name, value in row.config.training.model_dump(mode="json").items():
+    return {
+        **settings(row.config),
+        "learning_rate_source": row.learning_rate_source,
+        "compression": row.compression or None,
+        "configuration": configuration.key,
+    }
+
+
+def settings(config: AnyTrialConfig) -> dict[str, Leaf]:
+    """What a trial trains with; of a probe, what it probes with."""
+    if isinstance(config, ProbeConfig):
+        return _probe_params(config)
+    found = _task_params(config.task)
+    for name, value in config.training.model_dump(mode="json").items():
         match value:
             case {"name": choice}:
-                flat[name] = choice
-                flat |= leaves({key: setting for key, setting in value.items() if key != "name"}, (name,))
+                found[name] = choice
+                found |= leaves({key: setting for key, setting in value.items() if key != "name"}, (name,))
             case {"unit": unit, "amount": amount}:
-                flat[f"{name}.{unit}"] = amount
+                found[f"{name}.{unit}"] = amount
             case _:
-                flat |= leaves(value, (name,))
-    flat["learning_rate_source"] = row.learning_rate_source
-    flat["compression"] = row.compression or None
-    flat["configuration"] = configuration.key
-    return flat
+                found |= leaves(value, (name,))
+    return found
 
 
 def _task_params(task: TaskConfig) -> dict[str, Leaf]:
@@ -147,16 +161,16 @@ def figures(row: Row) -> dict[str, float]:
     if row.result is None:
         return {}
     last = row.result.history[-1].metrics if row.result.history and not row.measured else {}
-    return {name: value for name, value in last.items() if name not in row.result.metrics} | _flat(row.result.metrics)
+    return {name: value for name, value in last.items() if name not in row.result.metrics} | flat(row.result.metrics)
 
 
-def _flat(metrics: Mapping[str, Estimate]) -> dict[str, float]:
-    flat: dict[str, float] = {}
+def flat(metrics: Mapping[str, Estimate]) -> dict[str, float]:
+    found: dict[str, float] = {}
     for name, estimate in metrics.items():
-        flat[name] = estimate.value
+        found[name] = estimate.value
         if estimate.low is not None and estimate.high is not None:
-            flat[f"{name}_low"], flat[f"{name}_high"] = estimate.low, estimate.high
-    return flat
+            found[f"{name}_low"], found[f"{name}_high"] = estimate.low, estimate.high
+    return found
 
 
 def _probe_dict(row: ProbeRow) -> dict[str, Any]:
@@ -167,13 +181,12 @@ def _probe_dict(row: ProbeRow) -> dict[str, Any]:
         "parent": None,
         "status": row.status,
         "stage": "probe",
-        "params": _probe_params(row),
+        "params": _probe_params(row.config),
         "metrics": _probe_figures(row),
     }
 
 
-def _probe_params(row: ProbeRow) -> dict[str, Leaf]:
-    config = row.config
+def _probe_params(config: ProbeConfig) -> dict[str, Leaf]:
     return {
         **_task_params(config.task),
         "optimizer": config.optimizer.name,
@@ -185,7 +198,7 @@ def _probe_params(row: ProbeRow) -> dict[str, Leaf]:
 
 
 def _probe_figures(row: ProbeRow) -> dict[str, float | None]:
-    return {name: _finite(value) for name, value in _flat(row.result.metrics).items()} if row.result else {}
+    return {name: _finite(value) for name, value in flat(row.result.metrics).items()} if row.result else {}
 
 
 def recommendation_dict(comparison: Comparison) -> dict[str, Any]:
@@ -206,7 +219,7 @@ def recommendation_dict(comparison: Comparison) -> dict[str, Any]:
         "nearest": found.nearest_row.id if found.nearest_row else None,
         "goals": [goal_dict(result) for result in found.goals],
         **_settings(found),
-        "test": None if test is None else {name: _finite(value) for name, value in _flat(test.metrics).items()},
+        "test": None if test is None else {name: _finite(value) for name, value in flat(test.metrics).items()},
         "test_readings": None if test is None else test.readings,
     }
 

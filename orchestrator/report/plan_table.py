@@ -47,6 +47,11 @@ class PlanTable:
     rows: tuple[PlanRow, ...]
 
 
+def plan_text(plan: Plan) -> str:
+    """The tables and the totals, for files and pipes."""
+    return "\n\n".join([*map(plain_table, tables_of(plan)), "\n".join(summary_lines(plan))])
+
+
 def tables_of(plan: Plan) -> list[PlanTable]:
     """All there is to show of a plan."""
     probes = [probe_table(plan)] if any(trial.stage is Stage.PROBE for trial in plan.trials) else []

@@ -24,8 +24,12 @@ GIB = 2**30
 
 
 def probes_as_json(task: str, probed: Sequence[Probed]) -> str:
+    return json.dumps(probes_as_dict(task, probed), indent=2, allow_nan=False)
+
+
+def probes_as_dict(task: str, probed: Sequence[Probed]) -> dict[str, Any]:
     """`{"task", "probes": [{settings, status, metrics, neighbours}], "step_time": [{settings, fit}]}`."""
-    content = {
+    return {
         "task": task,
         "probes": [_probe_as_dict(config, result) for config, result in probed],
         "step_time": [
@@ -34,7 +38,6 @@ def probes_as_json(task: str, probed: Sequence[Probed]) -> str:
             if (fit := fit_together([result for _, result in group])) is not None
         ],
     }
-    return json.dumps(content, indent=2, allow_nan=False)
 
 
 def _probe_as_dict(config: ProbeConfig, result: TrialResult) -> dict[str, Any]:

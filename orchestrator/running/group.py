@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator.running.failures import GroupFailure
 from orchestrator.running.mailbox import LostGroup, Mailbox
 from orchestrator.running.resources import Shape, cluster_nodes, fits, remove_reservation, reservations, suits
+from trainables.errors import ParetuneError
 from trainables.worker.messages import ANSWER, Advance, Answer, Start, WorkerFailure
 from trainables.worker.ray_worker import WorkerGroupConfig, make_trainer
 
@@ -23,7 +24,7 @@ START_LIMIT = 3  # times in a row that a group may fail to start before it is gi
 CLOSE_TIMEOUT_S = 120.0  # a group that is just starting does so before it hears that it is not wanted
 
 
-class GroupGoneError(RuntimeError):
+class GroupGoneError(ParetuneError, RuntimeError):
     """There is no group any more, and it does not come back by itself."""
 
 

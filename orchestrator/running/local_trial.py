@@ -11,11 +11,12 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from trainables.config.trial import ProbeConfig, trial_id
+from trainables.errors import ParetuneError
 from trainables.results import Report, TrialResult
 from trainables.worker.local_worker import LocalWorker, WorkerLine
 
 
-class LocalTrialError(RuntimeError):
+class LocalTrialError(ParetuneError, RuntimeError):
     """The workers ended without a result; the message is the end of what they wrote."""
 
 

@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from trainables.errors import ParetuneError
 from trainables.storage import Storage, StorageError, T
 
 PATIENCE_S = 180.0  # so long a storage may fail without a break before the sweep ends
 TRY_AGAIN_S = 5.0
 
 
-class StorageFailsError(RuntimeError):
+class StorageFailsError(ParetuneError, RuntimeError):
     """The storage has failed for too long, in one sentence that says what to do."""
 
     def __init__(self, reason: str) -> None:

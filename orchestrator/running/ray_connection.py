@@ -28,6 +28,7 @@ from orchestrator.machine.ray_folder import ray_folder
 from orchestrator.remote.token import auth_token
 from orchestrator.running.resources import ClusterNode, node_of
 from orchestrator.running.watch import HeadLostError
+from trainables.errors import ParetuneError
 
 _DRIVER_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the only way to have Tune print nothing
@@ -72,7 +73,7 @@ class RaySettings:
     show_worker_output: bool = False
 
 
-class RayStartError(RuntimeError):
+class RayStartError(ParetuneError, RuntimeError):
     """Ray's daemons did not start in the time that Ray gives them, or no cluster answers at the address."""
 
 

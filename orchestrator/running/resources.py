@@ -21,6 +21,7 @@ import yaml
 
 from orchestrator.sweep.spec import Resources
 from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
+from trainables.errors import InputError
 
 MAX_FUTURE_NODES = 1000  # of one kind
 DEFAULT_MAX_WORKERS = 2  # Ray's, of a file that sets no limit
@@ -59,7 +60,7 @@ class Need:
     alone: bool = False  # nothing runs beside it, on any node
 
 
-class NeverFitsError(ValueError):
+class NeverFitsError(InputError):
     """A trial wants more than the cluster has, or will ever have."""
 
 

@@ -37,6 +37,7 @@ from orchestrator.running.resources import (
 from orchestrator.running.searcher import Admission
 from orchestrator.running.watch import AtWork, HeadLostError, RayLostError, Watch, breaking_off, check_own_daemons
 from orchestrator.sweep.plan import Plan
+from trainables.errors import ParetuneError
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, sweep_file
 from trainables.worker.handover import AWS_CREDENTIALS
@@ -47,7 +48,7 @@ RAY_RESTARTS = 3  # of a Ray of our own that ends under the sweep
 GANG_RETRIES = 2  # of one trial, when its gang itself was lost
 
 
-class Interrupted(Exception):  # noqa: N818 - somebody pressed Ctrl-C; nothing is wrong
+class Interrupted(ParetuneError):  # noqa: N818 - somebody pressed Ctrl-C; nothing is wrong
     """The sweep was stopped before its end. Running it again goes on where it stopped."""
 
     def __init__(self, ended: int, known: int) -> None:

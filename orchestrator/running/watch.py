@@ -23,6 +23,7 @@ from typing import Any
 from orchestrator.exit_codes import FAILED
 from orchestrator.running.progress import Clock
 from orchestrator.running.searcher import Admission
+from trainables.errors import ParetuneError
 
 WATCH_EVERY_SECONDS = 3.0  # between two looks
 ANSWER_S = 20.0  # that the main thread has to answer when Ray has ended
@@ -30,7 +31,7 @@ HEAD_S = 20.0  # that the head of a cluster may be out of reach
 ROOM_S = 300.0  # that a sweep waits for room with nobody at work
 
 
-class NobodyAtWorkError(RuntimeError):
+class NobodyAtWorkError(ParetuneError, RuntimeError):
     """Nothing is wrong with any trial: there is nobody to run them."""
 
 

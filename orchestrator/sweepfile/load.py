@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from numbers import Integral, Real
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orchestrator.diagnostics.node import Findings, Node
 from orchestrator.diagnostics.problem import SweepError
@@ -23,20 +26,44 @@ AUTO_MULTIPLIERS = (0.5, 1.0, 2.0)
 AUTO_EXTEND = 2
 
 
-def read_sweep(path: Path, *, import_task: bool = False) -> Sweep:
-    """Read, check and complete a sweep file. Raises SweepError with all problems."""
-    return load_document(read_yaml(path), path, import_task=import_task)
+def load_sweep(sweep: str | Path | Mapping[str, Any], *, import_task: bool = False) -> Sweep:
+    """Read, check and complete a sweep. Raises SweepError with everything that is wrong with it.
 
+    `sweep`: a file, in which relative places start at its folder; or its content, in which they start here.
 
-def load_document(document: Document, path: Path, *, import_task: bool = False) -> Sweep:
-    """Like `load`, for content that was read already; `path` says where relative places start."""
+    A user's own task is looked up without being imported, as far as its source tells. With `import_task` the task is
+    imported (and torch with it) and made with every combination of its options: what `run` does before the first trial.
+    """
+    if isinstance(sweep, Mapping):
+        document, source, folder = Document(plain_content(sweep), {}), "the sweep", Path.cwd()
+    else:
+        document, source, folder = read_yaml(Path(sweep)), str(sweep), Path(sweep).absolute().parent
     findings = Findings(document.lines)
-    draft = read_draft(Node(document.content, (), findings), path.absolute().parent, import_task=import_task)
+    draft = read_draft(Node(document.content, (), findings), folder, import_task=import_task)
     check_rules(draft)
     findings.take(document.spots)
     if findings.problems:
-        raise SweepError(findings.in_file_order(), str(path))
+        raise SweepError(findings.in_file_order(), source)
     return _complete(draft)
+
+
+def plain_content(value: Any) -> Any:
+    """What Python gives, as a file would: numbers of numpy as numbers, tuples as lists, paths as text."""
+    match value:
+        case Mapping():
+            return {str(key): plain_content(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain_content(item) for item in value]
+        case os.PathLike():
+            return os.fspath(value)
+        case bool():
+            return value
+        case Integral():
+            return int(value)
+        case Real():
+            return float(value)
+        case _:
+            return value
 
 
 def _complete(draft: Draft) -> Sweep:
@@ -104,14 +131,3 @@ def _present(value: T | None) -> T:
     if value is None:
         raise AssertionError("a required section is absent, and no problem was noted")
     return value
-
-
-def load_sweep(path: str | Path, *, import_task: bool = False) -> Sweep:
-    """Read, check and complete a sweep file. Raises SweepError with everything that is wrong with it.
-
-    A user's own task is looked up without being imported, as far as its source tells. With `import_task` the task is
-    imported (and torch with it) and made with every combination of its options: what `run` does before the first trial.
-    """
-    from orchestrator.sweepfile.load import read_sweep  # it builds the types above
-
-    return read_sweep(Path(path), import_task=import_task)

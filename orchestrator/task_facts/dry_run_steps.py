@@ -27,6 +27,7 @@ from trainables.config.training import Precision, Sgd
 from trainables.data.table import Table, unlike
 from trainables.distributed.worker_context import CPU, WorkerContext
 from trainables.error_text import first_line
+from trainables.errors import ParetuneError
 from trainables.measure.artifact import export_program, save_program
 from trainables.measure.measure import of_first_rows
 from trainables.measure.model_inputs import model_inputs
@@ -51,7 +52,7 @@ NO_WAY_BACK = (
 )
 
 
-class NotTriedError(Exception):
+class NotTriedError(ParetuneError):
     """What went wrong may be this machine's or process's alone, so nothing is said of the task."""
 
 

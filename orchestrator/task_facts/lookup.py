@@ -159,7 +159,7 @@ def _class_is_whole(name: Node, class_name: str, found: FoundClass) -> bool:
         lacks.append("scores")  # it gives what `metrics` names
     lacks += [split for split in SPLITS if split not in found.methods | found.attributes.keys()]
     if not found.is_task:
-        name.fail(f"{class_name} does not derive from trainables.tasks.Task")
+        name.fail(f"{class_name} does not derive from paretune.Task")
     if lacks:
         name.fail(f"{class_name} does not define {', '.join(lacks)}", allowed="see trainables/tasks/base.py")
     return found.is_task and not lacks

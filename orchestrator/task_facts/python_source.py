@@ -14,6 +14,7 @@ from typing import Any
 
 from orchestrator.diagnostics.problem import closest_name
 from orchestrator.text import listing
+from trainables.errors import InputError
 
 MAX_SOURCE_BYTES = 4 << 20
 NOT_LITERAL = object()  # an attribute that is set, to something only running the module can tell
@@ -21,7 +22,7 @@ NOT_LITERAL = object()  # an attribute that is set, to something only running th
 _HARMLESS_BASES = {"ABC", "Generic", "Protocol", "object"}
 
 
-class SourceError(ValueError):
+class SourceError(InputError):
     """The module or class cannot be used; with what is allowed instead and the nearest name."""
 
     def __init__(self, message: str, allowed: str = "", near: str | None = None) -> None:

@@ -14,13 +14,14 @@ from trainables.config.compression import Distill
 from trainables.config.training import SortedBy
 from trainables.config.trial import ProbeConfig
 from trainables.data.fingerprint import default_cache
+from trainables.errors import InputError
 
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
 
 
 def check_asked(plan: Plan) -> None:
-    """Raises ValueError for the first thing that the task, with any combination of its options, does not have."""
+    """Raises InputError for the first thing that the task, with any combination of its options, does not have."""
     trained = [trial.config.training for trial in plan.trials if not isinstance(trial.config, ProbeConfig)]
     orders = sorted({t.data_order.column for t in trained if isinstance(t.data_order, SortedBy)})
     compression = plan.sweep.compression
@@ -48,7 +49,7 @@ def _check_width(task: Task) -> None:
         inspect.signature(task.build_model).bind(width=0.5)
     except TypeError:
         name = type(task).__name__
-        raise ValueError(
+        raise InputError(
             f"compression.variants: distill asks {name}.build_model(width=...) for a narrower model, and it takes no "
             "width: give it one, or leave distill out"
         ) from None
@@ -63,4 +64,4 @@ def _check_order(task: Task, column: str) -> None:
     try:
         row_order(SortedBy(column=column), preview(sources_of(task)["train"], default_cache()))
     except DataError as error:
-        raise ValueError(f"parameters.data_order: {error}") from None
+        raise InputError(f"parameters.data_order: {error}") from None

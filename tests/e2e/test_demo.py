@@ -85,8 +85,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("data", "__pycache__"))
     recipe = shell("make --dry-run --silent demo", ROOT).stdout.splitlines()[-1]
-    assert recipe.endswith("paretune run examples/digits.yaml")
-    done = shell("paretune run examples/digits.yaml", folder)
+    assert recipe.endswith("paretune demo")
+    done = shell("paretune demo", folder)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "demo.txt").write_text(done.stdout)
     assert without_waiting(done.stderr) == [], "a stranger would wonder"

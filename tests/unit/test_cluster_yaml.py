@@ -85,7 +85,8 @@ def test_versions_come_from_the_constraints() -> None:
 
 def test_all_that_the_installation_reads_is_sent() -> None:
     sent = {local for local in CONFIG["file_mounts"].values() if not local.startswith("~")}
-    assert sent == {"constraints.txt", "pyproject.toml", "README.md", "LICENSE", "trainables", "orchestrator"}
+    packages = {"trainables", "orchestrator", "paretune"}
+    assert sent == {"constraints.txt", "pyproject.toml", "README.md", "LICENSE", *packages}
     assert all((CLONE / local).exists() for local in sent)
 
 

@@ -24,4 +24,4 @@ def test_trainables_import_neither_the_orchestrator_nor_ray_nor_mlflow() -> None
     assert len(files) > 40
     found = {file.relative_to(TRAINABLES).as_posix(): set(imported(file)) for file in files}
     assert {name for name, packages in found.items() if packages & {"orchestrator", "mlflow", "tests"}} == set()
-    assert {name for name, packages in found.items() if "ray" in packages} == {"worker.py"}
+    assert {name for name, packages in found.items() if "ray" in packages} == {"worker/ray_worker.py"}

@@ -18,8 +18,8 @@ from orchestrator.recording.journal import Journal
 from orchestrator.recording.mlflow import recorder as recording
 from orchestrator.recording.mlflow.cursor import Cursor, Sent, Target
 from orchestrator.recording.mlflow.recorder import Recorder, Unsent
-from orchestrator.recording.mlflow.shipper import Shipper, default_tracking_uri
-from orchestrator.remote.tracking import Trouble
+from orchestrator.recording.mlflow.shipper import Shipper
+from orchestrator.remote.tracking import Trouble, default_tracking_uri
 from orchestrator.sweep.plan import Trial
 from trainables.config.training import Budget, Training
 from trainables.config.trial import BaselineConfig, TaskConfig, trial_id

@@ -12,17 +12,14 @@ import pytest
 
 from orchestrator import cli
 from orchestrator.commands import run
-from tests.scripted import result_of, scripted
 
 SWEEP = Path(__file__).parents[2] / "examples/digits.yaml"
 
 
 def test_a_run_whose_readers_left_ends_by_its_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trial = scripted()
-    outcome = SimpleNamespace(results={trial.id: result_of(trial, 0.5)})
-    monkeypatch.setattr(run, "_run", lambda *_, **__: print("note", file=sys.stderr, flush=True) or outcome)
-    monkeypatch.setattr(run, "load_comparison", lambda *_: None)
-    monkeypatch.setattr(run, "print_comparison", lambda _: print("x" * 100_000, flush=True))
+    comparison = SimpleNamespace(table=SimpleNamespace(has_completed=True))
+    monkeypatch.setattr(run, "run_plan", lambda *_, **__: print("note", file=sys.stderr, flush=True) or comparison)
+    monkeypatch.setattr(run, "show_comparison", lambda _: print("x" * 100_000, flush=True))
     monkeypatch.setattr(run, "_say_what_next", lambda *_: print("next"))
     reader, writer = os.pipe()
     screen, terminal = os.openpty()

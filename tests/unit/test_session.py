@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.commands.session import exit_code, job_ended_words
 from orchestrator.remote.jobs import JobEnd
-from orchestrator.remote.session import exit_code, job_ended_words
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_an_option_that_is_none_is_not(tmp_path: Path, option: str) -> None:
     assert "secret" not in problems(tmp_path, f"{{{option}}}")
 
 
-@pytest.mark.parametrize("name", ["orchestrator", "trainables"])
+@pytest.mark.parametrize("name", ["orchestrator", "paretune", "trainables"])
 @pytest.mark.parametrize("file", ["{}.py", "{}/__init__.py"])
 def test_a_module_that_is_called_like_a_package_of_paretune_is_refused(tmp_path: Path, name: str, file: str) -> None:
     place = tmp_path / file.format(name)

@@ -185,7 +185,7 @@ def test_two_sets_with_the_same_content_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("(Base)", "", ["does not derive from trainables.tasks.Task"]),
+        ("(Base)", "", ["does not derive from paretune.Task"]),
         ("def losses", "def loses", ["does not define losses"]),
         ("def scores", "def score", ["does not define scores"]),
         ("train, validation, test =", "train, valid, test =", ["does not define validation"]),

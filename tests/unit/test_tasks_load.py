@@ -89,7 +89,7 @@ def test_a_users_task_is_made_with_its_options(module, tmp_path):
         ("no_such_module:Mine", "there is no module 'no_such_module' in"),
         ("MODULE.below:Mine", "there is no module 'MODULE.below' in"),
         ("MODULE:Mime", "has no 'Mime'; it has Mine"),
-        ("MODULE:number", "number is not a subclass of trainables.tasks.Task"),
+        ("MODULE:number", "number is not a subclass of paretune.Task"),
         ("MODULE:Abstract", "Abstract does not define build_model, losses"),
         ("MODULE:Half", "does not say where its data is: set validation, test to a path or a URI"),
         ("MODULE:NoData", "does not say where its data is: set train to a path or a URI"),

@@ -1,5 +1,7 @@
 """Why a method could not be applied to a model: a result of the trial, not a failure of the sweep."""
 
+from trainables.errors import ParetuneError
 
-class CompressionError(Exception):
+
+class CompressionError(ParetuneError):
     """One sentence that names the method, what stood in its way, and what to do instead."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from trainables.data import builtin
 from trainables.data.digest import remembered, sha256
 from trainables.data.sources import DataError, SourceFile, list_files, local_path, real_files
+from trainables.errors import ParetuneError
 
 __all__ = [
     "DataError",
@@ -34,7 +35,7 @@ NO_HOME = (
 )
 
 
-class NoHomeError(OSError):
+class NoHomeError(ParetuneError, OSError):
     """This user's files have no place: nobody knows it, or it cannot be written."""
 
 

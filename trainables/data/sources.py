@@ -12,13 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from trainables.errors import InputError
 from trainables.redact import without_credentials
 
 SPLITS = ("train", "validation", "test")
 DATA_SUFFIXES = (".parquet", ".pq", ".arrow", ".ipc", ".feather")
 
 
-class DataError(ValueError):
+class DataError(InputError):
     """Data that cannot be used: the message names the place, what is wrong and the way out, and no password."""
 
     def __init__(self, message: str) -> None:

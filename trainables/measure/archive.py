@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from torch.utils._sympy import functions as torchs_sympy
 
+from trainables.errors import ParetuneError
+
 MODEL_MEMBER = "models/model.json"
 SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
@@ -70,7 +72,7 @@ OF_GRAPHS = _words(
 OBJECTS = _words("ClassType AnyType PyObjectType VarType InterfaceType FunctionType RRefType FutureType")
 
 
-class ArchiveError(ValueError):
+class ArchiveError(ParetuneError, ValueError):
     """An archive holds what could run code, or what no exported model holds. The sentence names the member."""
 
 

@@ -22,6 +22,7 @@ from torch.export.passes import move_to_device_pass
 from torch.export.pt2_archive._package import load_pt2
 
 from trainables.error_text import first_line
+from trainables.errors import ParetuneError
 from trainables.measure.archive import ArchiveError, check_archive, description
 from trainables.measure.export_error import why_not_exported
 from trainables.measure.plain_outputs import plain_containers
@@ -34,7 +35,7 @@ ModelInputs = tuple[Tensor, ...]
 ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 
 
-class ArtifactError(RuntimeError):
+class ArtifactError(ParetuneError, RuntimeError):
     """A model cannot be copied or exported, or a file is not an exported model."""
 
 

@@ -19,12 +19,13 @@ from pathlib import Path
 
 from trainables.config.base import FrozenResult
 from trainables.error_text import first_line
+from trainables.errors import ParetuneError
 from trainables.process.heartbeat import beat
 
 CHILD_TIMEOUT_SECONDS = 1800.0
 
 
-class ChildError(RuntimeError):
+class ChildError(ParetuneError, RuntimeError):
     """The process ended without an answer. `details` is the end of what it wrote to its standard error."""
 
     def __init__(self, reason: str, details: str = "", killed: bool = False) -> None:

@@ -19,10 +19,11 @@ from trainables.tasks.catalog import BUILTIN, Option
 
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
+from trainables.errors import InputError
 from trainables.tasks.task_data import sources_of
 
 
-class TaskError(ValueError):
+class TaskError(InputError):
     """A task that cannot be used: the message names it, what is wrong and the way out."""
 
 
@@ -65,7 +66,7 @@ def _find_class(name: str, search_path: Sequence[str | Path]) -> type[Task]:
         hint = f"; it has {', '.join(near)}" if near else ""
         raise TaskError(f"task {name!r}: {module.__file__} has no {class_name!r}{hint}")
     if not (isinstance(found, type) and issubclass(found, Task)):
-        raise TaskError(f"task {name!r}: {class_name} is not a subclass of trainables.tasks.Task")
+        raise TaskError(f"task {name!r}: {class_name} is not a subclass of paretune.Task")
     if missing := sorted(getattr(found, "__abstractmethods__", ())):
         raise TaskError(f"task {name!r}: {class_name} does not define {', '.join(missing)}")
     return found

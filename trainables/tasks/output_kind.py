@@ -14,12 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainables.errors import ParetuneError
+
 Losses = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
 UNCHANGED = 1e-3  # of what noise of the same size does to a loss
 OVERRIDE = "override distillation_losses() to say how far two outputs are apart"
 
 
-class OutputsError(TypeError):
+class OutputsError(ParetuneError, TypeError):
     """Whether the outputs are class scores or numbers cannot be told; the sentence says why, and the way out."""
 
 

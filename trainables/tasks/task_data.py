@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from trainables.data.fingerprint import check_unchanged
 from trainables.data.sources import SPLITS, DataError, absolute_source
-from trainables.data.table import Table, open_table, unlike
 
 if TYPE_CHECKING:
+    from trainables.data.table import Table
     from trainables.tasks.base import Task
 
 
@@ -52,16 +52,16 @@ class TaskData:
 
 
 def open_data(
-    task: Task, cache: Path, open_source: Callable[[str, Path], Table] = open_table, *, planned: str | None = None
+    task: Task, cache: Path, open_source: Callable[[str, Path], Table] | None = None, *, planned: str | None = None
 ) -> TaskData:
     """The three tables of a task. Raises DataError, also when their columns differ or lack one of `inputs`.
 
     `planned` is the fingerprint of the data, and of the task's `files`, that a trial was planned with: should it be
     another by now, that is an error too.
     """
-    from trainables.tasks.task_data import files_of, sources_of
+    from trainables.data.table import open_table, unlike  # torch, for which a plan does not wait
 
-    sources = sources_of(task)
+    sources, open_source = sources_of(task), open_source or open_table
     if planned is not None:
         check_unchanged(sources, files_of(task), planned, cache)
 

@@ -13,13 +13,14 @@ from torch import nn
 
 from trainables.distributed.worker_context import WorkerContext
 from trainables.error_text import TrialWarning, first_line
+from trainables.errors import ParetuneError
 from trainables.process.memory import out_of_memory
 from trainables.results import Report
 from trainables.seal import DamagedFileError, seal, unsealed
 from trainables.training.noise_scale import NoiseScaleMeter
 
 
-class UnreadableCheckpointError(Exception):
+class UnreadableCheckpointError(ParetuneError):
     """What is in the file is no state of this training."""
 
 

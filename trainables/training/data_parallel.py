@@ -13,6 +13,7 @@ from torch.optim import SGD, Optimizer
 
 from trainables.config.training import Precision
 from trainables.distributed.worker_context import WorkerContext
+from trainables.errors import ParetuneError
 from trainables.process.memory import out_of_memory, release_memory
 from trainables.tasks.base import Batch, Task
 from trainables.training.evaluate import autocast, in_eval_mode
@@ -26,7 +27,7 @@ def task_objective(task: Task) -> ItemLosses:
     return lambda model, batch: task.losses(task.forward(model, batch), batch)
 
 
-class MicroBatchTooLargeError(RuntimeError):
+class MicroBatchTooLargeError(ParetuneError, RuntimeError):
     """Memory ran out on one of the workers, or on several; every worker raises this, before the first step."""
 
 

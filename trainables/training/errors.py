@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from trainables.errors import ParetuneError
 from trainables.results import Report
 
 
-class Diverged(Exception):  # noqa: N818 - an expected ending, not an error
+class Diverged(ParetuneError):  # noqa: N818 - an expected ending, not an error
     """The loss is infinite or NaN; every worker raises this, with the same step and loss."""
 
     def __init__(self, step: int, loss: float, history: tuple[Report, ...], *, in_validation: bool = False) -> None:

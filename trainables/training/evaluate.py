@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from trainables.config.training import Precision, Training
 from trainables.distributed.worker_context import WorkerContext
+from trainables.errors import ParetuneError
 from trainables.estimate import Estimate
 from trainables.process.heartbeat import beat
 from trainables.tasks.base import Batch, Task
@@ -34,7 +35,7 @@ MOST_ROWS = 1024  # of one batch
 SAMPLE_SEED = 0  # of the fixed sample of rows: the same rows in every trial, so that trials can be compared
 
 
-class ItemsError(ValueError):
+class ItemsError(ParetuneError, ValueError):
     """What a task has given is not one value for each item; the message names the method."""
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from trainables.config.training import Training
 from trainables.distributed.worker_context import WorkerContext
+from trainables.errors import ParetuneError
 from trainables.estimate import Estimate
 from trainables.process.memory import out_of_memory, release_memory
 from trainables.results import Report
@@ -25,7 +26,7 @@ from trainables.training.loop import train
 from trainables.training.micro_batch_record import division_of, next_division, write_down
 
 
-class SmallerNextError(RuntimeError):
+class SmallerNextError(ParetuneError, RuntimeError):
     """Memory ran out on this worker of several: the trial goes on, in a new group, with what was written down here."""
 
 

@@ -35,6 +35,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from trainables.config.base import FrozenResult
 from trainables.data.fingerprint import default_cache
+from trainables.errors import ParetuneError
 from trainables.process.heartbeat import listening
 from trainables.process.malloc import give_back_large_blocks
 from trainables.storage import Storage
@@ -74,7 +75,7 @@ def _handed_over(key: str) -> Storage:
     return Handover.model_validate_json(value).take()
 
 
-class WorkerLostError(RuntimeError):
+class WorkerLostError(ParetuneError, RuntimeError):
     """Raised by a worker that has told the mailbox why it cannot go on."""
 
 

@@ -21,9 +21,9 @@ from functools import partial
 from orchestrator.machine.signals import Interrupts
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.mlflow.cursor import Page
-from orchestrator.recording.mlflow.shipper import Shipper, default_tracking_uri
+from orchestrator.recording.mlflow.shipper import Shipper
 from orchestrator.recording.mlflow.views import experiment_note, experiment_tags
-from orchestrator.remote.tracking import MLFLOW_ENVIRONMENT, Trouble, reason, trouble_with
+from orchestrator.remote.tracking import MLFLOW_ENVIRONMENT, Trouble, default_tracking_uri, reason, trouble_with
 from orchestrator.sweep.labels import swept_settings
 from orchestrator.sweep.plan import Plan
 from trainables.redact import without_credentials

@@ -15,16 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.remote.tracking import MLFLOW_ENVIRONMENT
+from trainables.errors import InputError, ParetuneError
 
 HOST = "127.0.0.1"  # results are nobody else's business
 START_SECONDS = 180  # a server on a busy machine takes a minute
 
 
-class PortInUseError(ValueError):
+class PortInUseError(InputError):
     """Another process listens there."""
 
 
-class ServerError(RuntimeError):
+class ServerError(ParetuneError, RuntimeError):
     """The server did not come up; the message says why."""
 
 

@@ -6,7 +6,6 @@ has with the same time and step, and parameters, tags and artifacts are the same
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
@@ -22,31 +21,11 @@ from orchestrator.recording.mlflow.cursor import Cursor, Page, Sent, records_uns
 from orchestrator.recording.mlflow.run_record import RECOMMENDED_TAG, YES
 from orchestrator.remote.tracking import sqlite_file
 from trainables.results import TrialResult
-from trainables.storage import Storage, trial_file
+from trainables.storage import trial_file
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
     from mlflow.tracking import MlflowClient
-
-
-class NoPlaceForDatabaseError(OSError, ValueError):
-    """A folder that MLflow cannot keep its database in."""
-
-
-def default_tracking_uri(storage: Storage) -> str:
-    """`MLFLOW_TRACKING_URI`, or an SQLite file beside the sweeps; on an object store, in ./paretune-results.
-
-    Raises NoPlaceForDatabaseError for a path in which SQLAlchemy would take a part for options, quoted or not.
-    """
-    if given := os.environ.get("MLFLOW_TRACKING_URI"):
-        return given
-    root = storage.root if storage.is_local else os.path.abspath("paretune-results")
-    if "?" in root:
-        raise NoPlaceForDatabaseError(
-            f"MLflow cannot keep its database in {root}: the address of an SQLite file must not contain '?'. "
-            "Choose another folder as --storage, or set MLFLOW_TRACKING_URI to a server"
-        )
-    return f"sqlite:///{root}/mlflow.db"
 
 
 class Shipper:

@@ -48,6 +48,7 @@ TICKS = (  # leading digits, ever finer
 class Plot:
     """One plot of the page. `figure` is None when there is nothing to draw, and `missing` says why."""
 
+    name: str  # what Python asks for it by
     title: str
     caption: str
     figure: Any = None
@@ -85,7 +86,7 @@ def _deployment_plot(comparison: Comparison, cost: str, axis: str, costs: Mappin
     pairs = [(c, c.summary(objective.metric), costs.get(c.key)) for c in comparison.table.variants]
     points = {c.key: (c, y, x) for c, y, x in pairs if y is not None and x is not None and x.mean > 0}
     if not points:
-        return Plot(title, "", missing="No compressed model has been measured, so there is nothing to plot here.")
+        return Plot(cost, title, "", missing="No compressed model has been measured, so there is nothing to plot here.")
     figure = new_figure(axis, objective.metric)
     log_axis(figure, "x", [value / unit_of(cost)[0] for _, _, x in points.values() for value in extent(x)])
     _add_front(figure, comparison, points, cost)
@@ -100,7 +101,7 @@ def _deployment_plot(comparison: Comparison, cost: str, axis: str, costs: Mappin
         f"The {better} left corner is best. The line is the front of these two alone; a ring marks the front over all "
         "of objective, size and latencies. Bars are 95 % intervals."
     )
-    return Plot(title, caption, figure)
+    return Plot(cost, title, caption, figure)
 
 
 Points = Mapping[str, tuple[Configuration, Summary, Summary]]  # key -> configuration, objective, cost

@@ -18,6 +18,7 @@ from orchestrator.sweep.metrics import sign_of
 
 FAILED_MARK, STOPPED = "✗", "-"
 MAX_PLOT_ROWS = 12  # rates that still leave room for a figure in every cell
+TITLE = "Learning rate and batch size"
 COLORBAR = {"thickness": 10, "len": 0.9, "outlinewidth": 0}
 
 Cells = dict[tuple[str, int], Configuration]  # (rate in words, batch size) -> the best of what was tried there
@@ -28,17 +29,17 @@ def rate_plots(comparison: Comparison) -> list[Plot]:
 
     A grid with figures, or squares where rates are many.
     """
-    table, title = comparison.table, "Learning rate and batch size"
+    table = comparison.table
     if not tuned(table):
-        return [Plot(title, "", missing="No baseline has ended yet.")]
+        return [Plot("learning_rate", TITLE, "", missing="No baseline has ended yet.")]
     tried = [c for c in table.baselines if any(row.result for row in c.rows)]
     return [
-        _rate_plot(table, f"{title}, {look.choice}" if look.choice else title, _cells(table, group))
-        for look, group in by_choice(table, tried, lambda c: c)
+        _rate_plot(table, look.choice, _cells(table, group)) for look, group in by_choice(table, tried, lambda c: c)
     ]
 
 
-def _rate_plot(table: SweepTable, title: str, cells: Cells) -> Plot:
+def _rate_plot(table: SweepTable, choice: str, cells: Cells) -> Plot:
+    """`choice`: of the other settings, in words; empty where nothing else is varied."""
     keys = {c.key for c in cells.values()}
     entries = [entry for entry in tuned(table) if entry.best.key in keys]
     best = {entry.best.key for entry in entries}
@@ -53,7 +54,8 @@ def _rate_plot(table: SweepTable, title: str, cells: Cells) -> Plot:
         figure = _squares(table, cells, best)
         caption = f"Mean {metric}; the best of each batch size has a ring, {marks}.{warning}"
     figure.update_layout(coloraxis=_color_axis(table))
-    return Plot(title, caption, figure)
+    name, title = (f"{start}, {choice}" if choice else start for start in ("learning_rate", TITLE))
+    return Plot(name, title, caption, figure)
 
 
 def _cells(table: SweepTable, configurations: Sequence[Configuration]) -> Cells:

@@ -41,14 +41,14 @@ def target_plots(comparison: Comparison) -> list[Plot]:
     objective = comparison.table.plan.objective
     if objective.target is None:
         missing = "The sweep's objective has no target; with `target:` the page shows what it takes to reach it."
-        return [Plot("Training to the target", "", missing=missing)]
+        return [Plot("steps_to_target", "Training to the target", "", missing=missing)]
     names = {"steps": "steps", "examples": "examples seen", "seconds": "seconds of training"}
     if len({row.num_workers for row in comparison.targets}) > 1:
         names["worker_seconds"] = "worker-seconds of training"
     title = f"{{}} to {objective.metric} {objective.target:g}"
     if not comparison.targets:
         missing = f"No trial reached {objective.metric} {objective.target:g}."
-        return [Plot(title.format("Training"), "", missing=missing)]
+        return [Plot("steps_to_target", title.format("Training"), "", missing=missing)]
     return [_target_plot(comparison, title.format(words.capitalize()), kind, words) for kind, words in names.items()]
 
 
@@ -66,7 +66,8 @@ def _target_plot(comparison: Comparison, title: str, kind: str, words: str) -> P
         if all(row.is_whole for row in rows)
         else "Open: not every seed got there, and the mean is over those that did. "
     )
-    return Plot(title, caption + (_add_theory(figure, comparison, groups) if kind == "steps" else ""), figure)
+    theory = _add_theory(figure, comparison, groups) if kind == "steps" else ""
+    return Plot(f"{kind}_to_target", title, caption + theory, figure)
 
 
 def _target_markers(table: SweepTable, look: SeriesStyle, rows: Sequence[TargetRow], kind: str, words: str) -> Any:
@@ -125,7 +126,7 @@ def accuracy_plot(comparison: Comparison) -> Plot:
     metric = table.plan.objective.metric
     entries, title = tuned(table), f"{metric} against batch size"
     if not entries:
-        return Plot(title, "", missing="No baseline has ended yet.")
+        return Plot("objective", title, "", missing="No baseline has ended yet.")
     figure = new_figure("batch size", metric)
     batch_axis(figure, [entry.batch_size for entry in entries])
     train_metric = metric.replace("val_", "train_", 1)
@@ -139,7 +140,9 @@ def accuracy_plot(comparison: Comparison) -> Plot:
     tuned_words = "Tuned: the best rate tried at each batch size. Bars are 95 % intervals. "
     if table.settings:
         faint = "" if train_metric == metric else "Thin: on training data. "
-        return Plot(title, f"{tuned_words}{faint}No rate is held fixed here, as other settings vary.", figure)
+        return Plot(
+            "objective", title, f"{tuned_words}{faint}No rate is held fixed here, as other settings vary.", figure
+        )
     fixed = _fixed_rates(table)
     for index, (rate, group) in enumerate(fixed):
         line = {"color": ("#c05621", "#b7791f", "#975a16")[index % 3], "width": 1.2, "dash": "dash"}
@@ -149,7 +152,7 @@ def accuracy_plot(comparison: Comparison) -> Plot:
         if fixed
         else "No rate was tried at more than one batch size, so there is no curve at a fixed rate."
     )
-    return Plot(title, caption, figure)
+    return Plot("objective", title, caption, figure)
 
 
 def _training_line(table: SweepTable, look: SeriesStyle, group: Sequence[Configuration], metric: str) -> Any:
@@ -203,8 +206,9 @@ def curve_plots(comparison: Comparison) -> list[Plot]:
     titles = {"examples": "Learning curves by examples seen", "step": "Learning curves by optimiser steps"}
     plots = []
     for field, title in titles.items():
+        name = "curves_by_examples" if field == "examples" else "curves_by_steps"
         if not steps:
-            plots.append(Plot(title, "", missing="No baseline has ended yet."))
+            plots.append(Plot(name, title, "", missing="No baseline has ended yet."))
             continue
         words = "examples seen" if field == "examples" else "steps"
         figure = new_figure(words, metric)
@@ -218,7 +222,9 @@ def curve_plots(comparison: Comparison) -> list[Plot]:
         target = comparison.table.plan.objective.target
         if target is not None:
             figure.add_hline(y=target, line={"color": FAINT, "width": 1, "dash": "dot"})
-        plots.append(Plot(title, "One line per seed, each batch size at its best rate, on validation data.", figure))
+        plots.append(
+            Plot(name, title, "One line per seed, each batch size at its best rate, on validation data.", figure)
+        )
     return plots
 
 
@@ -262,7 +268,7 @@ def speed_plot(comparison: Comparison) -> Plot:
     best = [entry.best for entry in tuned(comparison.table)]
     pairs = [(c, s) for c in best if (s := c.summary(metric)) is not None]
     if not pairs:
-        return Plot(title, "", missing="No throughput has been measured yet.")
+        return Plot(metric, title, "", missing="No throughput has been measured yet.")
     figure = new_figure("batch size", "examples per second of training")
     log_axis(figure, "y", [value for _, s in pairs for value in extent(s)])
     batch_axis(figure, [c.training.batch_size for c, _ in pairs])
@@ -272,6 +278,7 @@ def speed_plot(comparison: Comparison) -> Plot:
         figure.add_trace(_line(comparison.table, look.name("measured"), group, metric, line, look.choice))
     name_choices(figure, [look for look, _ in groups])
     return Plot(
+        metric,
         title,
         "Seconds are those of training, without evaluations. Trials that ran side by side share the machine.",
         figure,

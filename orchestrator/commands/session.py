@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from orchestrator.diagnostics.problem import SweepError
 from orchestrator.exit_codes import FAILED, INPUT_IS_WRONG, INTERRUPTED
 from orchestrator.remote.job_request import JobRequest
 from orchestrator.remote.token import ClusterError, auth_token
+from trainables.errors import InputError
 
 if TYPE_CHECKING:
     from orchestrator.remote.jobs import JobEnd, JobServer
@@ -23,39 +26,49 @@ Address = Annotated[
 ]
 
 
-def connect(address: str) -> JobServer:
-    """The job server there, reached and authenticated; or the command ends and says why not."""
-    from orchestrator.remote import jobs
-
+@contextmanager
+def failures_told() -> Iterator[None]:
+    """A command ends with a sentence and an exit code where what it calls raises."""
     try:
-        is_private = jobs.check_address(address)
-    except ValueError as error:
+        yield
+    except SweepError as error:
+        say(str(error))
+        raise typer.Exit(INPUT_IS_WRONG) from None
+    except InputError as error:
         fail(str(error), INPUT_IS_WRONG)
-    if not is_private:
-        say(f"note: the token goes to {address} unencrypted; a tunnel (`ray dashboard cluster.yaml`) keeps it private")
-    try:
-        return jobs.JobServer(address, auth_token())
     except ClusterError as error:
         fail(str(error), FAILED)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def connect(address: str) -> JobServer:
+    """The job server there, reached and authenticated. Raises InputError for no address, ClusterError for no answer."""
+    from orchestrator.remote import jobs
+
+    if not jobs.check_address(address):
+        say(f"note: the token goes to {address} unencrypted; a tunnel (`ray dashboard cluster.yaml`) keeps it private")
+    return jobs.JobServer(address, auth_token())
 
 
 def send(server: JobServer, request: JobRequest) -> None:
+    """Submit a job, and say what it does not take along. Raises ClusterError."""
     for note in request.notes:
         say(f"note: {note}")
-    try:
-        server.submit(request)
-    except ClusterError as error:
-        fail(str(error), FAILED)
+    server.submit(request)
     say(f"submitted as {request.submission_id} to {server.address}")
 
 
 def follow(server: JobServer, name: str, *, is_sweep: bool = True) -> JobEnd:
-    """Print a job's log until it has ended. Ctrl-C leaves a sweep running and says how to go on; else it ends it."""
+    """Print a job's log until it has ended. Ctrl-C leaves a sweep running and says how to go on; else it ends it.
+
+    Raises ClusterError if the server stays away, and KeyboardInterrupt.
+    """
     try:
         return server.follow(name, write)
     except ClusterError as error:
         more = f"; the job may still run, see: {command('status', server, name)}" if is_sweep else ""
-        fail(f"{error}{more}", FAILED)
+        raise ClusterError(f"{error}{more}") from error
     except KeyboardInterrupt:
         if is_sweep:
             logs, stop = command("logs --follow", server, name), command("stop", server, name)
@@ -63,7 +76,7 @@ def follow(server: JobServer, name: str, *, is_sweep: bool = True) -> JobEnd:
         else:
             with suppress(ClusterError):
                 server.stop(name, patience_s=0.0)
-        raise typer.Exit(INTERRUPTED) from None
+        raise
 
 
 def command(verb: str, server: JobServer, name: str) -> str:

@@ -1,0 +1,60 @@
+"""What `paretune.plan` returns: every trial that a sweep would run. Imports no torch, no Ray, no MLflow."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.sweep.plan import Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class SweepPlan:
+    """A sweep before it runs. Printed, it is what `paretune plan` prints."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    @property
+    def name(self) -> str:
+        """The sweep's."""
+        return self._plan.sweep.name
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial that is known before anything runs, by its id: its settings, its steps and examples."""
+        import pandas as pd
+
+        from orchestrator.report.plan_frame import trial_records
+
+        return pd.DataFrame(trial_records(self._plan)).set_index("id")
+
+    @cached_property
+    def variants(self) -> pd.DataFrame:
+        """One row per variant whose baseline is chosen from results: the rule, the chain, and its steps at most."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            self.to_dict()["pending"], columns=["key", "rule", "description", "steps_at_most", "examples_at_most"]
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a careful reader of the plan should know."""
+        return self._plan.notes
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `paretune plan --format json` prints."""
+        from orchestrator.report.plan_json import plan_as_dict
+
+        return plan_as_dict(self._plan)
+
+    def __str__(self) -> str:
+        from orchestrator.report.plan_table import plan_text
+
+        return plan_text(self._plan)
+
+    def __repr__(self) -> str:
+        return f"<SweepPlan of {self.name}: {len(self._plan.trials)} trials known, {len(self._plan.pending)} to come>"

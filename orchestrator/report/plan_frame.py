@@ -1,0 +1,27 @@
+"""A plan as records: one per trial that is known, with its settings in the columns of the comparison's table."""
+
+from __future__ import annotations
+
+from orchestrator.planning.workload import work_of
+from orchestrator.report.export import settings
+from orchestrator.sweep.flatten import Leaf
+from orchestrator.sweep.plan import Plan
+
+
+def trial_records(plan: Plan) -> list[dict[str, Leaf]]:
+    """In the order of the plan. `steps` and `examples` are None where only the data, once read, can tell."""
+    records: list[dict[str, Leaf]] = []
+    for trial in plan.trials:
+        work = work_of(trial.config, plan.sweep.facts.train_rows)
+        records.append(
+            {
+                "id": trial.id,
+                "kind": trial.config.kind,
+                "stage": trial.stage.value,
+                **settings(trial.config),
+                "learning_rate_source": trial.learning_rate_source or None,
+                "steps": work.steps,
+                "examples": work.examples,
+            }
+        )
+    return records
