@@ -1,14 +1,15 @@
-# Two commands for a newcomer: `make demo` and `make test`. Each sets up what it needs.
+# Two commands for a newcomer: `make demo` and `make test`. Each sets up what it needs. `make check` is for every change.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint types docs unit bench soak nightly clean
+.PHONY: setup demo check test nightly lint types docs clean
 
 setup: $(READY)
 
-unit test soak nightly: export PATH := $(CURDIR)/$(BIN):$(PATH)
+check test nightly: export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # setuptools warns of every editable installation, in ten lines: a newcomer would look for what is wrong.
 $(READY): pyproject.toml constraints.txt
@@ -33,19 +34,17 @@ types: $(READY)
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-unit: $(READY)
-	$(BIN)/python -m pytest tests/unit
+# What a change is tried with: lint, types, and the fast tests.
+check: lint types
+	$(PYTEST) --durations 5 tests/fast
 
-# Two files of tests at a time: much of what takes long is processes that start, and waits.
-test: lint types docs
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 tests
+# What a change has to pass. Two processes at a time: much of what takes long is processes that start, and waits.
+test: check docs
+	$(PYTEST) --durations 10 tests/ray tests/e2e tests/contract tests/process
 
-soak: $(READY)
-	PARETUNE_SOAK=1 $(BIN)/python -m pytest tests/e2e/test_kill.py tests/e2e/test_mlflow.py tests/e2e/test_demo.py
-
-# What takes too long for every change: the kills of `soak`, and all that is marked `nightly`.
-nightly: soak
-	PARETUNE_NIGHTLY=1 $(BIN)/python -m pytest -m nightly tests
+# The rest, which takes hours: see tests/README.md.
+nightly: $(READY)
+	$(PYTEST) --durations 10 -m 'nightly or gpu' tests
 
 clean:
-	rm -rf $(VENV) paretune-results .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) paretune-results .cache .mypy_cache .ruff_cache .pytest_cache

@@ -1,13 +1,27 @@
-"""What all tests need: to be repeatable on a machine that is busy with other things."""
+"""What all tests need: the marker of their folder, to be repeatable on a busy machine, and what was compiled before.
+
+A test's folder says what it may do, and gives it its marker: see tests/README.md.
+"""
+
+from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support.durations import Durations
+
+TESTS = Path(__file__).parent
+FOLDERS = ("fast", "contract", "process", "ray", "e2e", "gpu")
+
 # The models here are so small that a second thread only waits; child processes inherit this too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What one test has compiled no other compiles again, nor does the next run: most of it is the same small models.
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(TESTS.parent / ".cache" / "inductor"))
 
 # How long an example takes says nothing about whether it is right.
 settings.register_profile("busy", deadline=None)
@@ -16,11 +30,44 @@ settings.load_profile("busy")
 # Started in the background, a shell has Ctrl-C ignored, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest.register_assert_rewrite("tests.support.recorded")  # a failure there says what was found
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--store-durations", action="store_true", help="write tests/durations.json, for people to read")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--store-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Durations(TESTS / "durations.json"))
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes many minutes, and hardly ever breaks alone, is for the night."""
-    if os.environ.get("PARETUNE_NIGHTLY") == "1":
-        return
+    """Each test has its folder's marker. The tests of a file run in one process, and so do all that share a Ray."""
     for item in items:
-        if item.get_closest_marker("nightly"):
-            item.add_marker(pytest.mark.skip(reason="nightly: `make nightly`, or PARETUNE_NIGHTLY=1"))
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder not in FOLDERS:
+            raise pytest.UsageError(
+                f"{item.path} lies in none of the folders {', '.join(FOLDERS)}: see tests/README.md"
+            )
+        item.add_marker(getattr(pytest.mark, folder))
+        shares_ray = item.get_closest_marker("ray") is not None
+        item.add_marker(pytest.mark.xdist_group("ray" if shares_ray else str(item.path)))
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables and nothing in them."""
+    from tests.support.recorded import empty_database  # imports MLflow, which takes seconds
+
+    return empty_database(tmp_path_factory.mktemp("database"))
+
+
+@pytest.fixture
+def rehearsing_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's task is tried in this process instead of two of its own, which take seconds to start."""
+    from orchestrator.task_facts import dry_run
+    from trainables.measure import read_back
+
+    for own in (dry_run, read_back):
+        monkeypatch.setattr(own, "in_fresh_process", lambda _, request, *args, own=own: own.respond(request))

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.recording import lease
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.lease import Claim, Lease, SweepIsRunningError
-from tests.bucket import bucket
+from tests.support.bucket import bucket
 from trainables.storage import Storage, StorageError, within
 
 

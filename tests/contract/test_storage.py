@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.bucket import bucket
-from tests.training_samples import Regression, bits, build, differing, tables, training
+from tests.support.bucket import bucket
+from tests.support.training_samples import Regression, bits, build, differing, tables, training
 from trainables.distributed.worker_context import WorkerContext
 from trainables.storage import Storage, checkpoint_file, remove_checkpoint, trial_file, within
 from trainables.training.checkpoint import from_bytes

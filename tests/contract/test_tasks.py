@@ -5,19 +5,19 @@ import inspect
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.support.places import ROOT
 from trainables.data.shards import Shard
 from trainables.tasks.base import Task
 from trainables.tasks.catalog import BUILTIN
 from trainables.tasks.load import TaskError, load_task
 from trainables.tasks.task_data import open_data
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 OWN = "own_task:BreastCancer"
 
 

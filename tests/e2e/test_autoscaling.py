@@ -10,7 +10,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from loopback import CLONE, clean_environment
+
+from tests.support.loopback import CLONE, clean_environment
+from tests.support.places import ROOT
 
 NAMESPACES = ("unshare", "--net", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
 AS_ROOT = () if os.geteuid() == 0 else ("--user", "--map-root-user")
@@ -33,7 +35,7 @@ def test_a_sweep_makes_a_cluster_without_machines_start_some(tmp_path: Path) -> 
     with tempfile.TemporaryDirectory(
         prefix="ray-", ignore_cleanup_errors=True
     ) as ray_folder:  # its paths must be short
-        script = [sys.executable, str(Path(__file__).with_name("grow_cluster.py")), str(tmp_path), ray_folder]
+        script = [sys.executable, str(ROOT / "tests/support/grow_cluster.py"), str(tmp_path), ray_folder]
         done = isolated(*script, env=environment, timeout=380)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "1 trial in" in done.stdout

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.snippets import ROOT
+from tests.support.snippets import ROOT
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 

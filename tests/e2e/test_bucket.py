@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bucket import bucket
+from tests.support.bucket import bucket
 from trainables.storage import Storage, within
 
 SWEEP = """

@@ -15,15 +15,15 @@ from urllib.parse import urlsplit
 import pytest
 import ray
 import requests
-from loopback import CLONE, PARETUNE, Head, clean_environment, mlflow_server, paretune, ray_head
 from ray.job_submission import JobSubmissionClient
-from severed import severing_proxy
 
 from orchestrator.exit_codes import RUNNING_ELSEWHERE
 from orchestrator.recording.journal import Journal
 from orchestrator.remote.job_request import JobRequest
 from orchestrator.remote.jobs import JobEnd, JobServer
 from orchestrator.remote.token import auth_token
+from tests.support.loopback import CLONE, PARETUNE, Head, clean_environment, mlflow_server, paretune, ray_head
+from tests.support.severed import severing_proxy
 from trainables.storage import Storage
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray's client gives it

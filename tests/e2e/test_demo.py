@@ -5,7 +5,6 @@ holds what a clone holds. The demo's sweep runs once; most of what follows is ab
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -16,10 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from loopback import clean_environment
-from recorded import without_waiting
 
-from tests.snippets import ROOT, commands
+from tests.support.loopback import clean_environment
+from tests.support.recorded import without_waiting
+from tests.support.snippets import ROOT, commands
 from trainables.outputs import cpu_name
 
 pytestmark = pytest.mark.timeout(3600)  # whole sweeps, on a machine that is busy with other tests
@@ -43,17 +42,17 @@ HELD_ELSEWHERE = {
     "paretune demo": "tests/e2e/test_wheel.py",
     "python -m pytest tests/contract/test_compression.py -k fine_tune": "is run by `make test`",
     "python -m pytest tests/contract/test_tasks.py -k digits_cnn": "is run by `make test`",
-    "ray up cluster.yaml": "tests/unit/test_cluster_yaml.py: Ray's own check of the file",
+    "ray up cluster.yaml": "tests/ray/test_cluster_yaml.py: Ray's own check of the file",
     **dict.fromkeys(
         (
             "ray dashboard cluster.yaml",
             "ray dashboard cluster.yaml --port 5000 --remote-port 5000",
             "ray down cluster.yaml",
         ),
-        "tests/unit/test_cluster_yaml.py: Ray's own parser",
+        "tests/ray/test_cluster_yaml.py: Ray's own parser",
     ),
     "pip install -c constraints.txt '.[aws]'": "what `make setup` does; and boto3: below",
-    "ray get-auth-token --generate": "tests/unit/test_doctor.py",
+    "ray get-auth-token --generate": "tests/fast/orchestrator/remote/test_doctor.py",
     "ray rsync-down cluster.yaml /srv/paretune/ paretune-results/": "needs a cluster on AWS",
     "paretune doctor --address http://127.0.0.1:8265 --storage /srv/paretune": (
         "tests/e2e/test_cluster.py: of a real head, over its job server"
@@ -183,15 +182,24 @@ def test_command_that_shows_pages(clone: Path) -> None:
     assert ui.returncode == 0
 
 
-# The demo has trained in full; of these the file is the question. `make soak` runs them as they are.
-SHORTER = {"diabetes": {"epochs": 15}, "stdlib_gpt": {"examples": 2048}}
+AS_IT_IS = pytest.mark.nightly
 
 
-@pytest.mark.parametrize("example", ["auto", "diabetes", "stdlib_gpt"])
-def test_every_other_example_runs(example: str, clone: Path) -> None:
+# The demo has trained in full; of these the file is the question. At night they run as they are.
+@pytest.mark.parametrize(
+    ("example", "budget"),
+    [
+        ("auto", None),
+        ("diabetes", {"epochs": 15}),
+        ("stdlib_gpt", {"examples": 2048}),
+        pytest.param("diabetes", None, marks=AS_IT_IS),
+        pytest.param("stdlib_gpt", None, marks=AS_IT_IS),
+    ],
+)
+def test_every_other_example_runs(example: str, budget: dict[str, int] | None, clone: Path) -> None:
     file = clone / "examples" / f"{example}.yaml"
-    if example in SHORTER and os.environ.get("PARETUNE_SOAK") != "1":
-        sweep = yaml.safe_load(file.read_text()) | {"budget": SHORTER[example]}
+    if budget is not None:
+        sweep = yaml.safe_load(file.read_text()) | {"budget": budget}
         file = clone / f"{example}.yaml"
         file.write_text(yaml.safe_dump(sweep))
     done = shell(f"paretune run {file}", clone)

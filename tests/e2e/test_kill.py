@@ -1,6 +1,6 @@
 """`paretune run`, killed with `kill -9` at random moments and started again: as if nothing had happened.
 
-Three deaths; ten with PARETUNE_SOAK=1, as `make soak` sets it. PARETUNE_SEED chooses other moments.
+Three deaths; ten at night. PARETUNE_SEED chooses other moments.
 """
 
 import os
@@ -16,17 +16,16 @@ import psutil
 import pytest
 import yaml
 from mlflow.tracking import MlflowClient
-from recorded import MLFLOW_WARNINGS, check_complete, quiet_environment, runs, without_waiting
 
 from orchestrator.adaptive.resolve import further_trials
 from orchestrator.planning.expand import expand
 from orchestrator.recording.journal import read
 from orchestrator.sweepfile.load import load_sweep
+from tests.support.recorded import MLFLOW_WARNINGS, check_complete, quiet_environment, runs, without_waiting
 from trainables.results import Status, TrialResult
 from trainables.seal import unsealed
 from trainables.storage import Storage, trial_file
 
-DEATHS = 10 if os.environ.get("PARETUNE_SOAK") == "1" else 3
 PATIENCE_S = 1500  # for one start to come as far as it should, on a machine that is busy with other things
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.filterwarnings(*MLFLOW_WARNINGS)]
@@ -70,14 +69,15 @@ def wait_for(driver: subprocess.Popen[bytes], storage: Storage, wanted: int) -> 
         time.sleep(0.02)
 
 
-def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path):
+@pytest.mark.parametrize("deaths", [3, pytest.param(10, marks=pytest.mark.nightly)])
+def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path, deaths):
     chance = random.Random(int(os.environ.get("PARETUNE_SEED", "7")))  # noqa: S311 - moments, not secrets
     file, storage = tmp_path / "mortal.yaml", Storage(str(tmp_path / "storage"))
     file.write_text(SWEEP)
     command = [sys.executable, "-m", "orchestrator", "run", str(file), "--storage", storage.uri, "--plain"]
     environment = quiet_environment(PARETUNE_CACHE=str(tmp_path / "cache"))
 
-    moments = sorted(chance.sample(range(1, RECORDS), DEATHS))
+    moments = sorted(chance.sample(range(1, RECORDS), deaths))
     killed, before = 0, dict[str, bytes]()
     for number, moment in enumerate(moments):
         with (tmp_path / f"killed-{number}.log").open("wb") as log:
@@ -94,7 +94,7 @@ def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path):
 
     last = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert last.returncode == 0, last.stdout + last.stderr
-    assert killed == DEATHS
+    assert killed == deaths
 
     after = results(storage)
     assert {trial: after.get(trial) for trial in before} == before

@@ -1,13 +1,9 @@
 """The ready-made view in a real browser: MLflow's format for it is internal, so only looking can tell that it holds."""
 
 import re
-from pathlib import Path
 
-import made_up
 import pytest
-from browser import needs_browser, visible_text, visit
 from mlflow.tracking import MlflowClient
-from recorded import MLFLOW_WARNINGS, runs, storage_with_database
 
 from orchestrator.planning.expand import expand
 from orchestrator.recording.journal import Journal
@@ -18,10 +14,14 @@ from orchestrator.recording.mlflow.shipper import Shipper
 from orchestrator.recording.mlflow.views import experiment_tags, view_state, view_url
 from orchestrator.sweep.plan import Plan, Trial
 from orchestrator.sweepfile.load import load_sweep
+from tests.support import made_up
+from tests.support.browser import needs_browser, visible_text, visit
+from tests.support.places import ROOT
+from tests.support.recorded import MLFLOW_WARNINGS, runs, storage_with_database
 from trainables.storage import Storage
 
 AXIS_TITLE = re.compile(r'class="[xy]title"[^>]*>([^<]+)<')
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 

@@ -8,7 +8,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[2] / "examples/from_python.ipynb"
+from tests.support.places import ROOT
+
+NOTEBOOK = ROOT / "examples/from_python.ipynb"
 
 
 @pytest.mark.timeout(600)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import BROWSER, OPTIONS, needs_browser
 
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.plan_file import StoredPlan
 from orchestrator.analysis.table import make_table
 from orchestrator.report.page import to_page
-from tests.sample_sweep import sample_plan, sample_results
+from tests.support.browser import BROWSER, OPTIONS, needs_browser
+from tests.support.sample_sweep import sample_plan, sample_results
 from trainables.results import Status, TrialResult
 
 HOSTILE = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'>"

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from loopback import CLONE, clean_environment
-from test_autoscaling import isolated
-from three_hosts import TRIALS
+
+from tests.e2e.test_autoscaling import isolated
+from tests.support.loopback import CLONE, clean_environment
+from tests.support.places import ROOT
+from tests.support.three_hosts import TRIALS
 
 LOST_S = 60.0  # within which a host that is off is said to be lost
 
@@ -25,7 +27,7 @@ def test_a_sweep_outlives_a_host_that_is_cut_off_and_one_that_is_lost(tmp_path: 
         pytest.skip("needs unshare, ip and hostname, and to make namespaces with a bridge and mounts in them")
     if any(str(path).startswith("/tmp/") for path in (CLONE, sys.executable)):  # noqa: S108
         pytest.skip("needs a clone outside of /tmp, which each host has of its own")
-    script = [sys.executable, str(Path(__file__).with_name("three_hosts.py")), str(tmp_path)]
+    script = [sys.executable, str(ROOT / "tests/support/three_hosts.py"), str(tmp_path)]
     done = isolated(*script, env=clean_environment(), timeout=1400)
     logs = "".join(f"\n{path.name}:\n{path.read_text()[-1500:]}" for path in sorted(tmp_path.glob("*.log")))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:] + logs

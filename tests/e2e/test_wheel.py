@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.places import ROOT
+
 SENT = ("orchestrator", "paretune", "trainables", "pyproject.toml", "README.md", "LICENSE")
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.torch_version import TorchVersion
 
-from tests.training_samples import training, worker
+from tests.support.training_samples import training, worker
 from trainables.config.compression import Compression, Distill, FineTune, Int8, Prune
 from trainables.config.training import AdamW
 from trainables.config.trial import BaselineConfig, MeasureSettings, TaskConfig, VariantConfig, trial_id

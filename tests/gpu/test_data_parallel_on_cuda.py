@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from tests.training_samples import Regression, bits, build, differing, place, tables, training
+from tests.support.training_samples import Regression, bits, build, differing, tables, training, worker
 from trainables.config.training import Adam
 from trainables.training.data_parallel import data_parallel
 from trainables.training.loop import train
@@ -23,10 +23,10 @@ CASES = ["plain", "ragged", "limits", "partly used", "synced"]
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], Any]:
-    """{(num_workers, rank): what that process found}; see tests/distributed, where the same runs on a CPU."""
+    """{(num_workers, rank): what that process found}; the same as in tests/process, where it runs on a CPU."""
     folder = tmp_path_factory.mktemp("pair")
     workers = [(1, 0), (2, 0), (2, 1)]
-    command = [sys.executable, "-m", "tests.distributed.pair"]
+    command = [sys.executable, "-m", "tests.support.pair"]
     processes = [
         subprocess.Popen([*command, str(rank), str(number), str(folder), "cuda"], stderr=subprocess.PIPE, text=True)
         for number, rank in workers
@@ -105,7 +105,7 @@ def test_gradients_that_travel_through_nccl_are_those_of_the_model(
     batch = {name: column.to(cuda) for name, column in tables().train.gather(torch.arange(24).numpy()).items()}
     objective = lambda model, batch: task.losses(task.forward(model, batch), batch)  # noqa: E731 - as the loop has it
     optimizer = build_optimizer(Adam(), model.parameters(), 0.1)
-    parallel = data_parallel(model, objective, batch, place(tmp_path, device=cuda), "float32", optimizer)
+    parallel = data_parallel(model, objective, batch, worker(tmp_path, device=cuda), "float32", optimizer)
     objective(plain, batch).mean().backward()
     parallel(batch).mean().backward()
     for one, other in zip(plain.parameters(), model.parameters(), strict=True):
@@ -118,6 +118,6 @@ def test_one_worker_in_a_group_of_nccl_trains_as_without(nccl: None, tmp_path: P
     ends = []
     for folder in ("one", "two"):
         model = build(Regression())
-        list(train(model, Regression(), tables(), training(8, 20), place(tmp_path / folder, device=cuda)))
+        list(train(model, Regression(), tables(), training(8, 20), worker(tmp_path / folder, device=cuda)))
         ends.append(bits(model))
     assert differing(*ends) == []

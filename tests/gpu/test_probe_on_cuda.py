@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training_samples import place, training
+from tests.support.training_samples import training, worker
 from trainables.config.training import Adam
 from trainables.config.trial import BaselineConfig, ProbeConfig, TaskConfig, Throughput
 from trainables.probe.probe import in_processes
@@ -14,7 +14,7 @@ from trainables.results import Status, TrialResult
 from trainables.trial import run_trial
 
 LIMIT = 2**30
-GREEDY = TaskConfig(name="tests.hungry:Greedy", data="of the test", code="of the test")
+GREEDY = TaskConfig(name="tests.support.hungry:Greedy", data="of the test", code="of the test")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_what_is_found_is_near_the_limit_and_a_whole_training_fits(
     tmp_path: Path, small: torch.device, precision: str
 ) -> None:
     config = ProbeConfig(task=GREEDY, optimizer=Adam(), precision=precision, memory_limit_bytes=LIMIT)
-    here = place(tmp_path, device=small)
+    here = worker(tmp_path, device=small)
     *_, result = run_trial("probe", config, here)
     assert isinstance(result, TrialResult)
     assert result.status is Status.COMPLETED, result.details
@@ -58,7 +58,7 @@ def test_what_is_found_is_near_the_limit_and_a_whole_training_fits(
 
 
 def test_memory_that_really_runs_out_divides_the_batch_anew(tmp_path: Path, small: torch.device) -> None:
-    *_, result = run_trial("full", baseline(1024, 1024), place(tmp_path, device=small))
+    *_, result = run_trial("full", baseline(1024, 1024), worker(tmp_path, device=small))
     assert isinstance(result, TrialResult)
     assert result.status is Status.COMPLETED
     assert result.metrics["micro_batch_size"].value in (64, 128, 256)
@@ -69,7 +69,7 @@ def test_memory_that_really_runs_out_divides_the_batch_anew(tmp_path: Path, smal
 def test_steps_are_timed(tmp_path: Path, cuda: torch.device) -> None:
     task = TaskConfig(name="digits_cnn", data="of the test", code="of the test")
     config = ProbeConfig(task=task, max_micro_batch_size=256, throughput=Throughput(rounds=8))
-    *_, result = run_trial("probe", config, place(tmp_path, device=cuda))
+    *_, result = run_trial("probe", config, worker(tmp_path, device=cuda))
     assert isinstance(result, TrialResult)
     steps = [name for name in result.metrics if name.startswith("step_seconds")]
     assert steps == [f"step_seconds_micro_batch_{2**i}" for i in range(9)]

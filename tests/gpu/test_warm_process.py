@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training_samples import differing, training, worker
-from tests.unit.test_clean import turn_everything
+from tests.support.training_samples import differing, training, worker
+from tests.support.turned import turn_everything
 from trainables.config.training import Adam
 from trainables.config.trial import AnyTrialConfig, BaselineConfig, TaskConfig
 from trainables.distributed.worker_context import WorkerContext

@@ -1,0 +1,125 @@
+"""`batch_size: auto` trains nothing that tells nothing: no trial on after its answer, no size that is out of reach."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.adaptive.auto_search import larger_sizes
+from orchestrator.adaptive.early_answer import has_answered
+from orchestrator.analysis.batch_verdict import judge_batch_size
+from orchestrator.analysis.equal_budget import behind
+from orchestrator.analysis.plan_file import stored_plan
+from orchestrator.analysis.table import SweepTable, make_table
+from orchestrator.planning.expand import expand
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.observer import Observers
+from orchestrator.sweep.plan import Plan, Stage
+from orchestrator.sweep.spec import Sweep
+from tests.support.simulated import TARGET, Law, play, sweep_of
+from trainables.results import Status
+from trainables.storage import Storage
+
+LAWS = {
+    "as the file says": Law(),
+    "rates four times too low": Law(base_rate=0.2, rate_power=0.5),
+    "few steps are enough": Law(min_steps=10, critical_batch=1500),
+    "no size but the smaller ones gets there": Law(min_steps=400),
+    "hardly any noise": Law(noise=0.001),
+}
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return sweep_of(tmp_path).model_copy(update={"evaluations": 50})
+
+
+def table_of(ledger: Ledger) -> SweepTable:
+    return make_table(stored_plan(ledger.plan, ledger.trials.values()), ledger.results)
+
+
+def run(plan: Plan, law: Law, folder: Path, order: random.Random) -> Ledger:
+    """Several trials at a time, their readings in any order, each ended once it has answered."""
+    ledger = Ledger(plan, Storage(str(folder)), Observers(()))
+    ledger.load()
+    while not ledger.is_complete:
+        trials = ledger.open_trials()[: order.randint(1, 4)]
+        running = {trial.id: (law.result(trial), iter(law.result(trial).history)) for trial in trials}
+        while running:
+            name = order.choice(sorted(running))
+            result, readings = running[name]
+            report = next(readings, None)
+            if report is not None:
+                ledger.report(name, report)
+            if ledger.has_answered(name):
+                ledger.ended_as(name, Status.STOPPED_EARLY, "answered")
+            elif report is None:
+                ledger.ended(result)
+            if name in ledger.results:
+                del running[name]
+    return ledger
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+@pytest.mark.parametrize("seed", range(3))
+def test_every_answer_is_that_of_trials_that_run_on(sweep: Sweep, tmp_path: Path, law: Law, seed: int) -> None:
+    plan = expand(sweep)
+    trials, results = play(plan, law)
+    whole = make_table(stored_plan(plan, trials.values()), results)
+    ledger = run(plan, law, tmp_path / "storage", random.Random(seed))  # noqa: S311 - an order, not a secret
+    assert set(ledger.trials) == set(trials)
+    found, expected = judge_batch_size(table_of(ledger)), judge_batch_size(whole)
+    assert found is not None
+    assert expected is not None
+    assert [(row.batch_size, row.best.key, row.crossings, row.rates, row.seeds) for row in found.fit.rows] == [
+        (row.batch_size, row.best.key, row.crossings, row.rates, row.seeds) for row in expected.fit.rows
+    ]
+    for a, b in ((found, expected), (expected, found)):
+        assert replace(a, fit=b.fit) == b
+    assert behind(table_of(ledger)) == behind(whole)
+
+
+def test_nothing_else_has_ever_answered(sweep: Sweep) -> None:
+    """Not a confirmation, not at another batch size, not before the target, not in a sweep with a grid."""
+    plan, law = expand(sweep), Law(noise=0.0)
+    trials, results = play(plan, law)
+    histories = {name: result.history for name, result in results.items()}
+    every = list(trials.values())
+    answered = {trial.id for trial in every if has_answered(sweep, trial, every, histories.__getitem__)}
+    assert answered
+    assert {trials[name].stage for name in answered} <= {Stage.FIT, Stage.EDGE}
+    sizes = {t.training.batch_size for t in trials.values() if t.stage is Stage.FIT}
+    for size in sizes:
+        alone = {n: t for n, t in trials.items() if t.stage is Stage.FIT and t.training.batch_size == size}
+        reached = {n for n in alone if results[n].history[-1].metrics["val_loss"] <= TARGET}
+        there = {n for n in answered if n in alone}
+        assert len(reached - there) == min(1, len(reached))
+    for name in answered:
+        short = {**histories, name: [r for r in histories[name] if r.metrics["val_loss"] > TARGET]}
+        assert not has_answered(sweep, trials[name], every, short.__getitem__)
+    grid = sweep.model_copy(update={"parameters": sweep.parameters.model_copy(update={"batch_size": (64,)})})
+    assert not any(has_answered(grid, trial, every, histories.__getitem__) for trial in every)
+
+
+@pytest.mark.parametrize("min_steps", [100, 200, 400])
+def test_no_size_is_tuned_that_cannot_reach_the_target(sweep: Sweep, min_steps: float) -> None:
+    """E(B) = S_min (B + 200) examples, of 100,000: within reach are sizes up to 800, 300 and 50."""
+    law = Law(min_steps=min_steps, noise=0.0)
+    trials, _ = play(expand(sweep), law)
+    sizes = {t.training.batch_size for t in trials.values() if t.stage is Stage.FIT}
+    middle = 3125**0.5 * 8**0.5  # of the range: it is tried first, before anything is known
+    assert len(sizes) >= 2
+    for size in sizes:
+        assert size <= 1.5 * max(middle, 100_000 / min_steps - 200)
+
+
+def test_sizes_that_are_wanted_are_taken_as_far_as_they_are_in_reach() -> None:
+    ladder = [8, 12, 16, 24, 32, 48, 64, 96, 128]
+    assert larger_sizes([8, 32, 128], [32, 8], ladder) == [128]
+    assert larger_sizes([8, 32, 128], [32, 8], ladder[:-2]) == [64]
+    assert larger_sizes([8, 32, 64, 128], [32, 8], ladder[:-2]) == [64]
+    assert larger_sizes([8, 32, 128], [32, 8], ladder[:5]) == [16]
+    assert larger_sizes([8, 12], [12, 8], ladder) == []

@@ -1,0 +1,128 @@
+"""What `doctor` finds on machines that have something wrong with them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from orchestrator.remote import doctor
+from orchestrator.remote.check import Check
+from tests.support.places import ROOT
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Answers every POST with the server's `status`, and what MLflow says of no experiments."""
+
+    server: Server
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Server(HTTPServer):
+    """On loopback, at a free port."""
+
+    status = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_a_check_is_one_line() -> None:
+    assert str(Check("ok", "python", "3.11.7")) == "ok       python      3.11.7"
+    assert str(Check("problem", "disk", "full", "make room", "node-1")).endswith("node-1: full -> make room")
+
+
+def test_no_compiler_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert doctor.check_compiler().is_problem
+
+
+def test_a_cluster_installs_what_is_compiled_with() -> None:
+    commands = (ROOT / "cluster.yaml").read_text()
+    (install,) = (line for line in commands.splitlines() if "install -y" in line and "python3-venv" in line)
+    assert {"g++", "python3-dev"} <= set(install.split())
+
+
+def test_too_little_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert doctor.check_disk(tmp_path / "not" / "there" / "yet").level == "ok"
+    monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 2**80)
+    assert doctor.check_disk(tmp_path).is_problem
+
+
+def test_the_token_is_found_and_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert doctor.check_token().level == "note"
+
+    file = tmp_path / ".ray" / "auth_token"
+    file.parent.mkdir()
+    file.write_text("hunter2\n")
+    file.chmod(0o644)
+    readable = doctor.check_token()
+    assert (readable.level, readable.way_out) == ("note", f"chmod 600 {file}")
+    file.chmod(0o600)
+    assert doctor.check_token().level == "ok"
+
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "elsewhere"))
+    assert doctor.check_token().is_problem
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "hunter2")
+    assert doctor.check_token().level == "ok"
+    assert "hunter2" not in str(readable) + str(doctor.check_token())
+
+
+def test_mlflow_is_away_or_not_a_server() -> None:
+    gone = doctor.check_mlflow("http://user:hunter2@127.0.0.1:1")
+    assert gone.is_problem
+    assert "hunter2" not in str(gone)
+    assert doctor.check_mlflow(None).level == "ok"
+    assert doctor.check_mlflow("sqlite:////tmp/mlflow.db").level == "note"
+
+
+def test_storage_is_written_and_left_clean(tmp_path: Path) -> None:
+    assert doctor.check_storage(str(tmp_path / "results")).level == "ok"
+    assert list((tmp_path / "results").iterdir()) == []
+    (tmp_path / "a-file").touch()
+    assert doctor.check_storage(str(tmp_path / "a-file" / "results")).is_problem
+    assert doctor.check_storage("/proc/results").is_problem  # where not even root may write
+    check = doctor.check_storage("nosuchscheme://me:hunter2@x")
+    assert check.is_problem
+    assert "nosuchscheme://x" in check.finding
+
+
+def test_the_database_of_a_storage_that_another_mlflow_wrote_is_a_problem_with_its_upgrade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert doctor.check_mlflow(None, str(tmp_path)).level == "ok"
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES ('bd07f7e963c5')")
+    connection.close()
+    old = doctor.check_mlflow(None, str(tmp_path))
+    assert old.level == "problem"
+    assert old.finding.endswith("is of an older version of MLflow")
+    assert old.way_out == f"copy it, then bring it up to date: mlflow db upgrade sqlite:///{tmp_path}/mlflow.db"

@@ -1,0 +1,342 @@
+"""A user's task is tried on a few rows before anything is spent: each mistake is told with its place."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from orchestrator.diagnostics.problem import SweepError
+from orchestrator.planning.expand import expand
+from orchestrator.sweepfile.load import load_sweep
+from orchestrator.task_facts.requirements import check_asked
+from tests.support.snippets import ROOT
+from tests.support.sweep_text import sweep_text
+
+WINE = """
+import torch
+from torch import nn
+from trainables.tasks import Task
+
+
+class Embedded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.Embedding(20, 8, sparse=True)
+
+    def forward(self, features):
+        return self.rows(features[:, 0].long())
+
+
+class Wine(Task):
+    train, validation, test = "data/train.parquet", "data/validation.parquet", "data/test.parquet"
+    metrics = {"accuracy": "max"}
+
+    def build_model(self, width=1.0):
+        return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+    def losses(self, outputs, batch):
+        return nn.functional.cross_entropy(outputs, batch["label"], reduction="none")
+
+    def scores(self, outputs, batch):
+        return {"accuracy": (outputs.argmax(1) == batch["label"]).float()}
+"""
+
+
+def table(start: int, **changes: object) -> pa.Table:
+    rows = range(start, start + 40)
+    columns = {"features": pa.array([[row / 9, 1.0] for row in rows], pa.list_(pa.float32())), "label": [0, 2] * 20}
+    return pa.table({name: column for name, column in (columns | changes).items() if column is not None})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "wine.py").write_text(WINE)
+    (tmp_path / "data").mkdir()
+    for number, split in enumerate(("train", "validation", "test")):
+        pq.write_table(table(100 * number), tmp_path / "data" / f"{split}.parquet")
+    (tmp_path / "sweep.yaml").write_text(sweep_text(task="'wine:Wine'", compression=None, goals=None))
+    return tmp_path
+
+
+def rehearsed(folder: Path) -> str:
+    """The problems that `run` begins with; empty if there are none."""
+    try:
+        load_sweep(folder / "sweep.yaml", import_task=True)
+    except SweepError as error:
+        return "\n".join(map(str, error.problems))
+    finally:
+        sys.modules.pop("wine", None)
+    return ""
+
+
+@pytest.mark.usefixtures("rehearsing_here")
+def test_a_task_that_can_be_trained_has_no_problems_and_nothing_is_kept(folder: Path) -> None:
+    before = sorted(folder.rglob("*.parquet"))
+    assert rehearsed(folder) == ""
+    assert sorted(folder.rglob("*.parquet")) == before
+
+
+MISTAKES = {
+    "a reduced loss": (
+        ', reduction="none"',
+        "",
+        "Wine.losses() must give one value per item, shape [items]; got shape []",
+    ),
+    "a reduced score": (").float()}", ").float().mean()}", "Wine.scores()['accuracy'] must give one value per item"),
+    "a score that is missing": (
+        '"accuracy": (',
+        '"acuracy": (',
+        "Wine.scores() returned ['acuracy'], without ['accuracy']",
+    ),
+    "a model for other data": ("nn.Linear(2, 8)", "nn.Linear(4, 8)", "failed on the first rows of its train data"),
+    "a model that cannot be built": (
+        "return nn.Sequential",
+        'raise ValueError("no layers"); return nn.Sequential',
+        "Wine.build_model() failed: ValueError: no layers (wine.py, line 21, in build_model)",
+    ),
+    "a column that is not there": (
+        'batch["label"], red',
+        'batch["lable"], red',
+        "KeyError: 'lable' (wine.py, line 24, in losses); columns are features, label",
+    ),
+    "a loss that is a number": (
+        'return nn.functional.cross_entropy(outputs, batch["label"], reduction="none")',
+        "return 0.5",
+        "Wine.losses() must give a tensor with one value per item, not a float",
+    ),
+    "a score in NumPy": (").float()}", ").float().numpy()}", "with one value per item, not a ndarray"),
+    "what goes backward no more": (
+        'reduction="none")',
+        'reduction="none") * outputs.exp().mul_(2).exp().add_(1).log()[:, 0].sigmoid_()',
+        "modified by an inplace operation",
+    ),
+    "sparse gradients": (
+        "nn.Linear(2, 8), nn.BatchNorm1d(8)",
+        "Embedded(), nn.BatchNorm1d(8)",
+        "Wine.build_model() gives sparse gradients: leave out sparse=True",
+    ),
+    "a model that is compiled": (
+        "return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))",
+        "return torch.compile(nn.Linear(2, 3))",
+        "Wine.build_model() returns torch.compile(model): call model.compile(), return model",
+    ),
+    "a loss without the model": (
+        "cross_entropy(outputs,",
+        "cross_entropy(outputs.detach(),",
+        "Wine.losses() does not depend on any parameter of the model",
+    ),
+    "inputs that are not there": (
+        "    metrics",
+        '    inputs = ("image",)\n    metrics',
+        "has no column 'image', which `inputs` names; it has 'features', 'label'",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch.compile's own
+@pytest.mark.usefixtures("rehearsing_here")
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_in_the_code_is_told_before_any_trial(folder: Path, case: str) -> None:
+    old, new, words = MISTAKES[case]
+    assert old in WINE
+    (folder / "wine.py").write_text(WINE.replace(old, new))
+    assert words in rehearsed(folder)
+
+
+COMPRESSION = {
+    "inputs by name": (
+        "    def losses",
+        "    def forward(self, model, batch):\n        return model(input=batch['features'])\n\n    def losses",
+        "Wine cannot be compressed: Wine.forward() gives the model input= by name",
+    ),
+    "a student of a width that there is not": (
+        "    def build_model(self, width=1.0):\n",
+        "    def build_model(self, width=1.0):\n        assert width == 1, 'one width only'\n",
+        "Wine cannot be distilled: a student of width 0.25 failed: AssertionError: one width only (wine.py, line 21",
+    ),
+    "several outputs and no word of how far two are apart": (
+        "    def losses(self, outputs, batch):\n",
+        "    def forward(self, model, batch):\n        return {'scores': model(batch['features'])}\n\n"
+        "    def losses(self, outputs, batch):\n        outputs = outputs['scores']\n",
+        "override distillation_losses()",
+    ),
+}
+
+
+@pytest.mark.usefixtures("rehearsing_here")
+@pytest.mark.parametrize("case", COMPRESSION)
+def test_what_stands_in_the_way_of_compression_is_told_before_any_trial(folder: Path, case: str) -> None:
+    old, new, words = COMPRESSION[case]
+    assert old in WINE
+    changed = WINE.replace(old, new).replace(
+        "(outputs.argmax", "(getattr(outputs, 'get', lambda _: outputs)('scores').argmax"
+    )
+    (folder / "wine.py").write_text(changed)
+    notes = load_sweep(folder / "sweep.yaml", import_task=True).facts.notes
+    sys.modules.pop("wine", None)
+    assert rehearsed(folder) == "", "it can be trained"
+    assert any(words in note for note in notes) is words.startswith("Wine cannot be compressed"), "it is noted"
+    assert all(note.endswith("It can be trained all the same") for note in notes)
+    chains = "{variants: [[{distill: {width: 0.25}}]]}"
+    (folder / "sweep.yaml").write_text(sweep_text(task="'wine:Wine'", compression=chains, goals=None))
+    assert words in rehearsed(folder)
+
+
+DATA = {
+    "another column": (
+        "validation",
+        {"colour": [1.0] * 40},
+        "has colour: float64 [], the train data no colour; they must be the same in all sets",
+    ),
+    "more columns than can be told": (
+        "validation",
+        {f"gene{number}": [1.0] * 40 for number in range(9)},
+        "gene4: float64 [] and 4 more, the train data no gene0, no gene1, no gene2, no gene3, no gene4 and 4 more",
+    ),
+    "another shape": (
+        "test",
+        {"features": [[1.0]] * 40},
+        "has features: float64 [1], the train data features: float32 [2]; they must be the same in all sets",
+    ),
+    "text": ("train", {"label": ["red"] * 40}, "column 'label' of"),
+    "a class too many": (
+        "train",
+        {"label": [3] * 40},
+        "failed on the first rows of its train data: a number in the data ('label') is too high or too low",
+    ),
+    "a class too many in a late row of the test data": (
+        "test",
+        {"label": [0, 2] * 15 + [3] + [0] * 9},
+        "failed on row 30 of its test data (counted from 0), where 'label' is 3, its highest: a number in the data",
+    ),
+    "a longer list in the last row": (
+        "validation",
+        {"features": pa.array([[1.0, 2.0]] * 39 + [[1.0]], pa.list_(pa.float32()))},
+        "row 39 of Wine's validation data (counted from 0) has other shapes than the first",
+    ),
+}
+
+
+@pytest.mark.usefixtures("rehearsing_here")
+@pytest.mark.parametrize("case", DATA)
+def test_a_mistake_in_the_data_is_told_before_any_trial(folder: Path, case: str) -> None:
+    split, changes, words = DATA[case]
+    pq.write_table(table(500, **changes), folder / "data" / f"{split}.parquet")
+    assert words in rehearsed(folder)
+
+
+def test_the_guide_shows_what_is_said(folder: Path) -> None:
+    old, new, _ = MISTAKES["a reduced loss"]
+    (folder / "wine.py").write_text(WINE.replace(old, new))
+    assert rehearsed(folder) in (ROOT / "docs/guides/own-task.md").read_text()
+
+
+FINE = {
+    "scores through numpy": (
+        '{"accuracy": (outputs.argmax(1) == batch["label"]).float()}',
+        '{"accuracy": torch.from_numpy((outputs.numpy().argmax(1) == batch["label"].numpy()) * 1.0)}',
+    ),
+    "a squeeze that takes the one row too": (
+        "outputs.argmax(1) ==",
+        "(outputs.argmax(1, keepdim=True).squeeze()) ==",
+    ),
+    "more outputs in training": (
+        'cross_entropy(outputs, batch["label"]',
+        'cross_entropy(outputs[0] if torch.is_grad_enabled() else outputs, batch["label"]',
+    ),
+    "a GPU that is asserted": (
+        "        return nn.Sequential",
+        "        assert torch.cuda.is_available()\n        return nn.Sequential",
+    ),
+    "a GPU of its own": ("cross_entropy(outputs,", "cross_entropy(outputs.cuda(),"),
+    "no memory": ("return nn.Sequential", "return nn.Linear(10**9, 10**9)\n        nn.Sequential"),
+    "a setting that stays": (
+        "return nn.Sequential",
+        "torch.set_default_dtype(torch.float64)\n        return nn.Sequential",
+    ),
+}
+
+
+@pytest.mark.usefixtures("rehearsing_here")
+@pytest.mark.parametrize("case", FINE)
+def test_what_trials_can_do_is_not_refused(folder: Path, case: str) -> None:
+    old, new = FINE[case]
+    assert old in WINE
+    code = WINE.replace(old, new)
+    if case == "more outputs in training":
+        forward = "\n    def forward(self, model, batch):\n        out = model(batch['features'])\n"
+        code += forward + "        return (out, out) if torch.is_grad_enabled() else out\n"
+    if case == "a setting that stays":
+        for split in ("train", "validation", "test"):
+            file = folder / "data" / f"{split}.parquet"
+            content = pq.read_table(file)
+            wide = content["features"].cast(pa.list_(pa.float64()))
+            pq.write_table(content.set_column(0, "features", wide), file)
+    (folder / "wine.py").write_text(code)
+    assert rehearsed(folder) == ""
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_what_the_module_sets_while_it_is_imported_holds_for_every_combination(folder: Path) -> None:
+    options = "    def __init__(self, hidden=8):\n        self.hidden = hidden\n\n    def build_model"
+    needs = "assert torch.get_default_dtype() == torch.float64\n        return nn.Sequential"
+    module = WINE.replace("    def build_model", options, 1).replace("return nn.Sequential", needs)
+    module = module.replace("class Wine", "torch.set_default_dtype(torch.float64)\n\n\nclass Wine", 1)
+    module += "\n    def forward(self, model, batch):\n        return model(batch['features'].double())\n"
+    (folder / "wine.py").write_text(module)
+    task = "{name: 'wine:Wine', options: {hidden: {values: [8, 16]}}}"
+    (folder / "sweep.yaml").write_text(sweep_text(task=task, compression=None, goals=None))
+    before = torch.get_default_dtype()
+    try:
+        assert rehearsed(folder) == ""
+    finally:
+        torch.set_default_dtype(before)  # the driver has imported it too
+
+
+def test_a_column_to_sort_by_is_looked_for(folder: Path) -> None:
+    for column, words in (("label", ""), ("lable", "it has label"), ("features", "it has label")):
+        order = f"{{batch_size: 16, learning_rate: 0.1, data_order: {{name: sorted, column: {column}}}}}"
+        text = sweep_text(task="'wine:Wine'", compression=None, goals=None, parameters=order)
+        (folder / "sweep.yaml").write_text(text)
+        plan = expand(load_sweep(folder / "sweep.yaml"))
+        with pytest.raises(ValueError, match=words) if words else contextlib.nullcontext():
+            check_asked(plan)
+    sys.modules.pop("wine", None)
+
+
+def test_distillation_asks_for_a_model_that_can_be_narrower(folder: Path) -> None:
+    for code in (WINE, WINE.replace(", width=1.0", "")):
+        (folder / "wine.py").write_text(code)
+        variants = "{parents: all, variants: [{distill: {width: 0.5}}]}"
+        (folder / "sweep.yaml").write_text(sweep_text(task="'wine:Wine'", goals=None, compression=variants))
+        plan = expand(load_sweep(folder / "sweep.yaml"))
+        words = "Wine.build_model.width=....* takes no width: give it one"
+        with contextlib.nullcontext() if code == WINE else pytest.raises(ValueError, match=words):
+            check_asked(plan)
+        sys.modules.pop("wine", None)
+
+
+@pytest.mark.usefixtures("rehearsing_here")
+def test_one_row_in_a_file_is_enough(folder: Path) -> None:
+    """Batch norm wants more: rows are then taken again."""
+    for split in ("train", "validation", "test"):
+        rows = pq.read_table(folder / "data" / f"{split}.parquet")
+        (folder / "data" / split).mkdir()
+        for number in range(rows.num_rows):
+            pq.write_table(rows.slice(number, 1), folder / "data" / split / f"{number}.parquet")
+    (folder / "wine.py").write_text(WINE.replace(".parquet", ""))
+    assert rehearsed(folder) == ""
+
+
+def test_a_task_that_ends_its_process_teaches_nothing(folder: Path) -> None:
+    """As the system does with one that takes all of the memory."""
+    (folder / "wine.py").write_text(
+        WINE.replace("return nn.Sequential", "import os; os.abort()\n        nn.Sequential")
+    )
+    assert rehearsed(folder) == ""

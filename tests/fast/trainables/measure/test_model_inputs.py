@@ -1,0 +1,220 @@
+"""What is exported, calibrated and timed is given what the task's own `forward` gives the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.support.training_samples import training, worker
+from trainables.compression.errors import CompressionError
+from trainables.compression.fine_tune import Context
+from trainables.compression.quantize import quantize
+from trainables.config.compression import Int8
+from trainables.data.table import Table
+from trainables.measure.artifact import ArtifactError, export_model, load_model
+from trainables.measure.model_inputs import model_inputs
+from trainables.tasks.base import Batch, Task
+from trainables.tasks.task_data import TaskData
+
+
+class Scaled(Task):
+    """The column is of bytes around 100; the model is given numbers around 0."""
+
+    inputs = ("raw",)
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 2))
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        outputs: Tensor = model((batch["raw"].float() - 100) / 5)
+        return outputs
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return outputs.square().mean(1)
+
+
+def pictures(rows: int = 64) -> Table:
+    noise = torch.randn(rows, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+    return Table({"raw": (100 + 5 * noise).round().clamp(0, 255).to(torch.uint8)})
+
+
+def batch(table: Table, rows: int = 3) -> dict[str, Tensor]:
+    return {name: table.column(name)[:rows].clone() for name in table.columns}
+
+
+def test_the_inputs_are_what_forward_makes_of_the_columns() -> None:
+    task, rows = Scaled(), batch(pictures())
+    model = task.build_model()
+    (given,) = model_inputs(task, model, rows)
+    torch.testing.assert_close(given, (rows["raw"].float() - 100) / 5)
+    assert task.forward(model, rows).shape == (3, 2), "the model is as it was"
+
+
+def test_the_exported_model_is_called_by_the_same_forward(tmp_path: Path) -> None:
+    task, rows = Scaled(), batch(pictures())
+    model = task.build_model().eval()
+    exported = load_model(export_model(model, model_inputs(task, model, rows), tmp_path / "model.pt2"))
+    torch.testing.assert_close(task.forward(exported, rows), task.forward(model, rows))
+
+
+class Parts(Scaled):
+    """Calls a part of its model, never the model."""
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        outputs: Tensor = model[0](batch["raw"].float())
+        return outputs
+
+
+def test_of_a_task_that_only_calls_parts_the_columns_are_taken() -> None:
+    rows = batch(pictures())
+    assert model_inputs(Parts(), Parts().build_model(), rows)[0] is rows["raw"]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda model, x: model(input=x), "gives the model input= by name"),
+        (lambda model, x: model({"x": x}), "gives the model a dict"),
+        (lambda model, x: model(x, torch.tensor(1.0)), "a tensor without rows"),
+        (lambda model, x: model(x, x[:1]), r"different numbers of rows: \[3, 1, 6, 6\], \[1, 1, 6, 6\]"),
+    ],
+)
+def test_what_no_exported_model_takes_is_named(call: Any, words: str) -> None:
+    class Odd(Scaled):
+        def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+            outputs: Tensor = call(model, batch["raw"].float())
+            return outputs
+
+    with pytest.raises(ArtifactError, match=words):
+        model_inputs(Odd(), Scaled().build_model(), batch(pictures()))
+
+
+# -- what static quantisation made of unusual models ------------------------------------------------------------------
+
+
+class Block(nn.Module):
+    """A residual block with one ReLU, used twice, as they are written everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.last = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.relu(self.one(x))
+        both = self.relu(first + self.two(first))
+        outputs: Tensor = self.last(both.mean((2, 3)))
+        return outputs
+
+
+class Siamese(nn.Module):
+    """One encoder for both halves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten())
+        self.last = nn.Linear(32, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.last((self.encode(x[..., :4]) - self.encode(x[..., 2:])).abs()[:, :32])
+        return outputs
+
+
+class Masked(nn.Module):
+    """Nothing that static quantisation converts, and an 8-bit buffer of its own."""
+
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolve = nn.Conv1d(6, 2, 3)
+        self.register_buffer("mask", torch.ones(6, dtype=torch.int8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.convolve(x.flatten(1, 2) * self.mask).mean(2)
+        return outputs
+
+
+class Floats(Task):
+    inputs = ("x",)
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        return self.model
+
+    def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return F.mse_loss(outputs, torch.zeros_like(outputs), reduction="none").mean(1)
+
+
+def quantized(model: nn.Module, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    x = torch.randn(64, 1, 6, 6, generator=torch.Generator().manual_seed(2)).to(dtype)
+    table = Table({"x": x})
+    context = Context(Floats(model), TaskData(table, table, lambda: table), training(8, 8), worker(folder))
+    return quantize(model.eval(), Int8(mode="static"), context), x
+
+
+@pytest.mark.parametrize("build", [Block, Siamese])
+def test_a_module_that_is_called_twice_is_quantised(build: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = build()
+    found, x = quantized(model, tmp_path)
+    assert 0.9 < found.converted_fraction <= 1.0
+    with torch.no_grad():
+        exact, rounded = model(x), found.program.module()(x)
+    assert float((rounded - exact).abs().max()) < 0.1 * float(exact.std())
+
+
+def test_the_share_that_was_converted_is_never_more_than_all(tmp_path: Path) -> None:
+    found, _ = quantized(Block().to(torch.bfloat16), tmp_path, torch.bfloat16)
+    assert 0.5 < found.converted_fraction <= 1.0
+
+
+def test_integers_that_were_there_before_were_not_converted(tmp_path: Path) -> None:
+    with pytest.raises(CompressionError, match="converted nothing"):
+        quantized(Masked(), tmp_path)
+
+
+# -- what finding the inputs leaves as it was -------------------------------------------------------------------------
+
+
+class Normed(Scaled):
+    """Calls parts of its model, one of which keeps statistics and takes no single row in training."""
+
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(36), nn.Linear(36, 2))
+
+    def forward(self, model: Any, batch: Batch) -> Tensor:
+        outputs: Tensor = model[2](model[1](model[0](batch["raw"].float())))
+        return outputs
+
+
+def test_a_model_in_training_is_neither_changed_nor_stopped_by_a_single_row() -> None:
+    model = Normed().build_model().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert model_inputs(Normed(), model, batch(pictures(), 1))[0].shape == (1, 1, 6, 6)
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_batch_is_brought_to_where_the_model_is() -> None:
+    """Another device stands for a GPU here."""
+    (given,) = model_inputs(Scaled(), Scaled().build_model().to("meta"), batch(pictures()))
+    assert given.device.type == "meta"
+
+
+def test_a_forward_that_fails_is_no_exported_model() -> None:
+    class Failing(Scaled):
+        def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+            raise KeyError("rwa")
+
+    with pytest.raises(ArtifactError, match=r"Failing.forward\(\) failed: 'rwa'"):
+        model_inputs(Failing(), Scaled().build_model(), batch(pictures()))

@@ -1,0 +1,203 @@
+"""Early stopping: within one batch size, on examples, and never a variant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ray.tune.schedulers import TrialScheduler
+
+from orchestrator.planning.variants import variant_trial
+from orchestrator.planning.workload import baseline_work
+from orchestrator.running.early_stopping import PerBatchSize, asha, is_spent
+from orchestrator.running.gang import Assignment
+from orchestrator.sweep.plan import Stage, Trial
+from orchestrator.sweep.spec import EarlyStopping, Objective
+from tests.support.scripted import pending, result_of, scripted, sweep_of
+from trainables.config.batch_schedule import planned_growth
+from trainables.config.batching import examples_in
+from trainables.config.training import Budget, FixedBatch, GrowAt, GrowWithNoise, Training
+from trainables.distributed.worker_context import WorkerContext
+from trainables.results import Report
+from trainables.storage import Storage
+from trainables.training.budget_clock import SecondsClock
+from trainables.worker.ray_worker import WorkerGroupConfig
+
+STOPPING = EarlyStopping(grace_fraction=0.25, reduction_factor=2)
+READINGS = 4
+WORKERS = WorkerGroupConfig(num_workers=1, cpus_per_worker=1, gpus_per_worker=0, storage="", scratch="")
+
+
+class Play:
+    """Plays trials to the scheduler, one after the other."""
+
+    def __init__(self, *ended: Any, stopping: EarlyStopping = STOPPING) -> None:
+        self.scheduler = PerBatchSize(sweep_of().sweep, stopping, ended)
+
+    def run(self, trial: Trial, quality: float) -> int:
+        """The number of readings that the trial may give, each a fourth of its budget and of its quality."""
+        return self.read(trial, [(1000 * number, quality * number / READINGS) for number in range(1, READINGS + 1)])
+
+    def read(self, trial: Trial, readings: Sequence[tuple[int, float]]) -> int:
+        """The number of readings, (examples, objective), that the trial may give."""
+        job = Assignment(
+            trial=trial.id,
+            config=trial.config,
+            group=WORKERS,
+            objective="val_accuracy",
+            may_stop_early=trial.may_stop_early,
+        )
+        tune_trial = SimpleNamespace(trial_id=trial.id, config={"assignment": job.model_dump_json()})
+        self.scheduler.on_trial_add(None, tune_trial)
+        for number, (examples, objective) in enumerate(readings, 1):
+            result = {"examples": examples, "seconds": examples / 1000, "objective": objective}
+            if self.scheduler.on_trial_result(None, tune_trial, result) == TrialScheduler.STOP:
+                return number
+        self.scheduler.on_trial_result(None, tune_trial, {"done": True})
+        self.scheduler.on_trial_complete(None, tune_trial, {"done": True})
+        return len(readings)
+
+
+def trial(seed: int, batch_size: int = 8) -> Trial:
+    return scripted(seed, batch_size=batch_size, readings=READINGS)
+
+
+def test_the_worse_of_one_batch_size_are_stopped_at_the_first_rung() -> None:
+    play = Play()
+    assert play.run(trial(0), 1.0) == READINGS
+    assert play.run(trial(1), 0.5) == 1
+    assert play.run(trial(2), 1.1) == READINGS
+
+
+def test_batch_sizes_are_not_compared() -> None:
+    play = Play()
+    assert play.run(trial(0, batch_size=8), 1.0) == READINGS
+    assert play.run(trial(1, batch_size=32), 0.1) == READINGS
+    assert play.run(trial(2, batch_size=32), 0.05) == 1
+
+
+def test_a_variant_is_never_stopped() -> None:
+    parent = trial(0)
+    plan = sweep_of(parent, pending=[pending([parent])])
+    play = Play()
+    play.run(parent, 1.0)
+    assert play.run(variant_trial(parent, (), plan), 0.0) == READINGS
+
+
+def test_a_confirmation_is_never_stopped_and_decides_nothing_for_others() -> None:
+    """Its seeds must stay pairs; and it is better tuned than what it would be held against."""
+    play = Play()
+    assert play.run(replace(trial(0), stage=Stage.CONFIRMATION), 1.0) == READINGS
+    assert play.run(replace(trial(1), stage=Stage.CONFIRMATION), 0.1) == READINGS
+    assert play.run(trial(2), 0.5) == READINGS  # the first of its rung that counts
+    assert play.run(trial(3), 0.4) == 1
+    assert play.run(replace(trial(4), stage=Stage.EDGE), 0.4) == 1
+
+
+def test_what_earlier_runs_have_shown_counts() -> None:
+    history = tuple(
+        Report(step=n, examples=1000 * n, seconds=n, metrics={"val_accuracy": n / READINGS})
+        for n in range(1, READINGS + 1)
+    )
+    past = result_of(trial(0), 1.0).model_copy(update={"history": history})
+    assert Play(past).run(trial(1), 0.5) == 1
+    assert Play(past).run(trial(1, batch_size=32), 0.5) == READINGS
+
+
+def test_the_last_reading_stops_nobody() -> None:
+    """Two readings, and rungs at 25 and 75 %: the last one is the first behind the second rung."""
+    play = Play(stopping=EarlyStopping(grace_fraction=0.25, reduction_factor=3))
+    assert play.read(trial(0), [(2000, 0.5), (4000, 1.0)]) == 2
+    assert play.read(trial(1), [(2000, 0.6), (4000, 0.7)]) == 2
+    assert play.read(trial(2), [(2000, 0.3), (4000, 0.7)]) == 1
+    past = result_of(trial(3), 1.0).model_copy(
+        update={"history": (Report(step=500, examples=4000, seconds=4, metrics={"val_accuracy": 1.0}),)}
+    )
+    resumed = Play(past, stopping=EarlyStopping(grace_fraction=0.25, reduction_factor=3))
+    assert resumed.read(trial(4), [(3500, 0.7), (4000, 0.7)]) == 2, "nor does it count in another run"
+
+
+SCHEDULES = [FixedBatch(), GrowAt(factor=4), GrowAt(fractions=(0.3, 0.9), factor=64), GrowAt(examples=(2001,))]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(("unit", "amount"), [("examples", 4004), ("epochs", 3.7), ("steps", 500)])
+def test_a_budget_of_examples_is_spent_when_no_step_fits(schedule: Any, unit: Any, amount: float) -> None:
+    budget = Budget(unit=unit, amount=amount)
+    if unit == "steps" and schedule != FixedBatch():
+        return  # there is no such trial
+    config = trial(0).config.training.model_copy(update={"budget": budget, "batch_schedule": schedule})
+    whole = baseline_work(config, 1000).examples
+    assert is_spent(config, 1000, whole, 1.0)
+    assert not any(is_spent(config, 1000, examples, 1.0) for examples in reached(config, whole)[:-1])
+
+
+def reached(training: Training, whole: int) -> list[int]:
+    """The examples after every step of a run, until `whole`."""
+    counts = [0]
+    while counts[-1] < whole:
+        growth = 1
+        if training.batch_schedule != FixedBatch():
+            growth = planned_growth(training.batch_schedule, examples_in(training.budget, 1000), counts[-1])
+        counts.append(counts[-1] + training.batch_size * growth)
+    return counts
+
+
+def test_a_batch_that_may_have_grown_is_judged_while_its_largest_step_fits() -> None:
+    budget, schedule = Budget(unit="examples", amount=4000), GrowWithNoise(at_most=16)
+    config = trial(0).config.training.model_copy(update={"budget": budget, "batch_schedule": schedule})
+    assert not any(is_spent(config, 1000, examples, 1.0) for examples in (3000, 3872))
+    assert all(is_spent(config, 1000, examples, 1.0) for examples in (3880, 4000))
+
+
+@settings(deadline=None, max_examples=200)
+@given(evaluations=st.integers(1, 12), steps=st.lists(st.floats(1e-3, 3.0), min_size=1, max_size=20))
+def test_a_budget_of_seconds_is_spent_at_its_last_reading(evaluations: int, steps: list[float]) -> None:
+    """However long each step takes; and at no other, where all are short and alike."""
+    budget = Budget(unit="seconds", amount=10)
+    config = trial(0).config.training.model_copy(update={"budget": budget, "evaluations": evaluations})
+    pace = SecondsClock(10, evaluations, WorkerContext(Storage("."), Path(), 0, 1, torch.device("cpu")))
+    taken, step, readings = 0.0, 0, list[float]()
+    while not pace.is_over(len(readings)):
+        while (block := pace.next_block(len(readings), step, taken)).steps:
+            taken += sum(steps[i % len(steps)] for i in range(step, step + block.steps))
+            step += block.steps
+        readings.append(taken)
+    spent = [is_spent(config, 1000, 8, seconds) for seconds in readings]
+    assert spent[-1]
+    if len(set(steps)) == 1 and steps[0] < 0.5 * 10 / evaluations:
+        assert not any(spent[:-1])
+
+
+@pytest.mark.parametrize("quality", [float("nan"), float("inf"), -float("inf")])
+def test_a_figure_that_is_none_decides_nothing_for_others(quality: float) -> None:
+    play = Play()
+    assert play.run(trial(0), quality) == READINGS
+    assert play.run(trial(1), 0.5) == READINGS
+
+
+@pytest.mark.parametrize(
+    ("unit", "amount", "time_attr", "first"),
+    [
+        ("examples", 4004, "examples", 1000),  # whole steps of 8
+        ("steps", 500, "examples", 1000),
+        ("epochs", 4, "examples", 1000),
+        ("seconds", 60, "seconds", 15),
+    ],
+)
+def test_rungs_are_fractions_of_the_budget_in_its_own_unit(
+    unit: Any, amount: float, time_attr: str, first: float
+) -> None:
+    """And none at its end: who has come so far is not stopped early."""
+    training = trial(0).config.training.model_copy(update={"budget": Budget(unit=unit, amount=amount)})
+    scheduler = asha(training, STOPPING, Objective(metric="val_accuracy", mode="max"), train_rows=1000)
+    (bracket,) = scheduler._brackets
+    assert scheduler._time_attr == time_attr
+    assert [milestone for milestone, _ in bracket._rungs] == [2 * first, first]
