@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 READY := $(VENV)/.ready
 
-.PHONY: setup demo check test nightly lint types docs clean
+.PHONY: setup demo check test nightly versions lint types docs clean
 
 setup: $(READY)
 
@@ -45,6 +45,10 @@ test: check docs
 # The rest, which takes hours: see tests/README.md.
 nightly: $(READY)
 	$(PYTEST) --durations 10 -m 'nightly or gpu' tests
+
+# With the lowest and the newest torch, Ray and MLflow: two environments of several gigabytes in build/versions.
+versions:
+	$(PYTHON) tests/support/versions.py tests/fast
 
 clean:
 	rm -rf $(VENV) paretune-results .cache .mypy_cache .ruff_cache .pytest_cache

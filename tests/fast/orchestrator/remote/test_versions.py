@@ -46,3 +46,10 @@ def test_nodes_that_differ_are_a_problem() -> None:
     assert check is not None
     assert check.is_problem
     assert str(check).startswith("problem  versions    10.0.0.7 (abc): torch is 2.12.1, and 2.13.0+cpu where")
+
+
+def test_the_lowest_versions_that_are_tried_are_the_lower_bounds() -> None:
+    from tests.support.versions import STUDIED, constraints, lower_bound
+
+    assert [f"{package}=={lower_bound(package)}" for package in STUDIED] == constraints("lowest")[-3:]
+    assert not any(line.startswith(f"{package}==") for package in STUDIED for line in constraints("newest"))
