@@ -18,7 +18,7 @@ import yaml
 
 from tests.support.loopback import clean_environment
 from tests.support.recorded import without_waiting
-from tests.support.snippets import ROOT, commands
+from tests.support.snippets import ROOT, commands, python_pages
 from trainables.outputs import cpu_name
 
 pytestmark = pytest.mark.timeout(3600)  # whole sweeps, on a machine that is busy with other tests
@@ -68,6 +68,10 @@ HELD_ELSEWHERE = {
         (f"python benchmarks/{name}.py" for name in BENCHMARKS),
         "tests/e2e/test_benchmarks.py: at their shortest",
     ),
+}
+PAGES_HELD_ELSEWHERE = {  # their calls are held to the package's signatures by tests/unit/test_docs.py
+    "docs/guides/mlflow.md": "serves until Ctrl-C; tests/e2e/test_ui.py",
+    "docs/guides/cluster.md": "needs a cluster; tests/e2e/test_cluster.py",
 }
 HERE = [command for command in commands() if command not in HELD_ELSEWHERE and not command.startswith("make ")]
 
@@ -162,6 +166,21 @@ def test_command(command: str, clone: Path) -> None:
     assert done.returncode in expected, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     assert done.stdout or not command.startswith("paretune")
+
+
+@pytest.mark.parametrize("page", [page for page in python_pages() if page not in PAGES_HELD_ELSEWHERE])
+def test_python_session(page: str, clone: Path) -> None:
+    """After the commands above, as a reader has them: the sweeps that a page runs have ended, and are only compared."""
+    done = subprocess.run(
+        [sys.executable, "-c", python_pages()[page]],
+        cwd=clone,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_command_that_shows_pages(clone: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 from pathlib import Path
 from typing import Any
 
+import paretune
 import pytest
 import typer
 import yaml
@@ -15,7 +18,7 @@ from orchestrator.cli import app
 from orchestrator.sweep.metrics import known_metrics
 from orchestrator.sweep.spec import Parameters, Sweep
 from orchestrator.sweepfile.load import load_sweep
-from tests.support.snippets import PAGES, README, ROOT, Snippet, snippets
+from tests.support.snippets import PAGES, README, ROOT, Snippet, python_pages, snippets
 from trainables.config.trial import MeasureSettings
 
 WHOLE: dict[str, Any] = {
@@ -59,6 +62,20 @@ def test_the_demo_in_the_readme_is_as_it_was_recorded() -> None:
     made_up = [line for line in shown.splitlines() if line not in (*recorded, "[...]")]
     assert not made_up, "record it anew with: python benchmarks/demo.py --record"
     assert len(shown.splitlines()) <= 15
+
+
+def calls(page: str) -> list[ast.Call]:
+    """The calls of `paretune.NAME(...)` in the Python of a page."""
+    nodes = [node for node in ast.walk(ast.parse(python_pages()[page])) if isinstance(node, ast.Call)]
+    return [node for node in nodes if ast.unparse(node.func).startswith("paretune.")]
+
+
+@pytest.mark.parametrize("page", python_pages())
+def test_every_call_on_a_page_is_one_that_the_package_takes(page: str) -> None:
+    assert calls(page)
+    for call in calls(page):
+        function = getattr(paretune, ast.unparse(call.func).removeprefix("paretune."))
+        inspect.signature(function).bind(*call.args, **{str(each.arg): each.value for each in call.keywords})
 
 
 def reference(page: str) -> str:
