@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import paretune
 import pytest
 import typer
 import yaml
 
+import paretune
 from docs.generated import PARTS, filled, names_in
 from orchestrator.cli import app
 from orchestrator.sweep.metrics import known_metrics
@@ -67,12 +67,11 @@ def test_the_demo_in_the_readme_is_as_it_was_recorded() -> None:
 def calls(page: str) -> list[ast.Call]:
     """The calls of `paretune.NAME(...)` in the Python of a page."""
     nodes = [node for node in ast.walk(ast.parse(python_pages()[page])) if isinstance(node, ast.Call)]
-    return [node for node in nodes if ast.unparse(node.func).startswith("paretune.")]
+    return [node for node in nodes if re.fullmatch(r"paretune\.\w+", ast.unparse(node.func))]
 
 
 @pytest.mark.parametrize("page", python_pages())
 def test_every_call_on_a_page_is_one_that_the_package_takes(page: str) -> None:
-    assert calls(page)
     for call in calls(page):
         function = getattr(paretune, ast.unparse(call.func).removeprefix("paretune."))
         inspect.signature(function).bind(*call.args, **{str(each.arg): each.value for each in call.keywords})
@@ -115,3 +114,13 @@ def test_the_pages_of_benchmarks_were_written_by_them() -> None:
         text = page.read_text()
         assert text.startswith(f"<!-- written by benchmarks/{page.stem}.py --record -->")
         assert all(f"| {fact} | " in text for fact in ("command", "commit", "date", "machine"))
+
+
+def test_the_figures_in_the_readme_are_those_that_were_recorded() -> None:
+    text = README.read_text()
+    demo, overhead = ((ROOT / f"docs/develop/benchmarks/{name}.md").read_text() for name in ("demo", "trial_overhead"))
+    (size,) = re.findall(r"(?m)^→★.* kB +(\d+)%", demo)
+    assert f"**{size} %** of the original's size" in text
+    medians = dict(re.findall(r"(?m)^(\w+) +([\d.]+) +[\d.]+-[\d.]+ +\d+$", overhead))
+    assert f"**{float(medians['gang']):.2f} s** beyond its training" in text
+    assert f"took {float(medians['documented']):.0f} s" in text.replace("\n", " ")
