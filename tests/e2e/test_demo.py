@@ -69,8 +69,8 @@ HELD_ELSEWHERE = {
         "tests/e2e/test_benchmarks.py: at their shortest",
     ),
 }
-PAGES_HELD_ELSEWHERE = {  # their calls are held to the package's signatures by tests/unit/test_docs.py
-    "docs/guides/mlflow.md": "serves until Ctrl-C; tests/e2e/test_ui.py",
+PAGES_HELD_ELSEWHERE = {  # their calls are held to the package's signatures by tests/fast/test_docs.py
+    "docs/guides/mlflow.md": "serves until Ctrl-C; tests/process/test_ui.py",
     "docs/guides/cluster.md": "needs a cluster; tests/e2e/test_cluster.py",
 }
 HERE = [command for command in commands() if command not in HELD_ELSEWHERE and not command.startswith("make ")]
@@ -98,6 +98,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_command_that_is_held_elsewhere_is_still_shown() -> None:
     assert set(HELD_ELSEWHERE) <= set(commands()), "a command is gone from the pages"
+    assert set(PAGES_HELD_ELSEWHERE) <= set(python_pages()), "a page has no Python any more"
+    files = re.findall(r"tests/[\w/]+\.py", " ".join((*HELD_ELSEWHERE.values(), *PAGES_HELD_ELSEWHERE.values())))
+    assert [file for file in files if not (ROOT / file).exists()] == []
 
 
 @pytest.mark.parametrize("command", [command for command in commands() if command.startswith("make ")])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.snippets import ROOT
+from tests.support.snippets import ROOT
 
 BENCHMARK = '''"""How long nothing takes.
 
