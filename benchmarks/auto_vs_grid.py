@@ -28,7 +28,7 @@ import torch
 from record import recorded
 
 from orchestrator.adaptive import early_answer as answered
-from orchestrator.analysis.batch_verdict import judge_batch_size
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.statistics import paired_difference
 from orchestrator.analysis.table import Configuration, make_table
@@ -267,7 +267,7 @@ def compare(question: Question, judging_seeds: int) -> bool:
             spent.append(examples_of(results.values()))
         share = spent[1] / spent[0]
         print(f"  examples: grid {spent[0]:,}, auto {spent[1]:,}: {100 * share:.1f} % (goal: 25 %)")
-        verdict = judge_batch_size(tables[1])
+        verdict = Evidence(tables[1]).batch
         chosen = verdict.fastest.configuration.training if verdict and verdict.fastest else None
         best = pick_of_grid(tables[0].baselines, plans[0])
         if chosen is None or best is None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from orchestrator.analysis.predict_batch import fit_part
 from orchestrator.analysis.table import SweepTable
-from orchestrator.analysis.time_to_target import TargetRow, crossings, mean_log_steps, steps_to_target
+from orchestrator.analysis.time_to_target import ToTarget, crossings, mean_log_steps, steps_to_target
 from orchestrator.planning.auto_design import settings
 from orchestrator.planning.scaling import scaled_rates
 from orchestrator.sweep.spec import Sweep
@@ -30,7 +30,7 @@ def multiplier_at(batch_size: int, table: SweepTable, sweep: Sweep) -> float:
     return float(f"{math.exp(float(np.interp(math.log(batch_size), known, logs))):.3g}")
 
 
-def best_rate_at(row: TargetRow, table: SweepTable) -> float:
+def best_rate_at(row: ToTarget, table: SweepTable) -> float:
     """The rate with the fewest steps at one batch size, refined between its neighbours."""
     points = sorted(
         (math.log(configuration.training.learning_rate), mean_log_steps(found))
@@ -39,9 +39,9 @@ def best_rate_at(row: TargetRow, table: SweepTable) -> float:
         and (found := crossings(configuration, table.plan.objective))
     )
     rates = [rate for rate, _ in points]
-    best = rates.index(math.log(row.best.training.learning_rate))
+    best = rates.index(math.log(row.configuration.training.learning_rate))
     if not 0 < best < len(points) - 1:
-        return row.best.training.learning_rate
+        return row.configuration.training.learning_rate
     return math.exp(vertex(points[best - 1 : best + 2]))
 
 

@@ -17,10 +17,8 @@ favours it a little; and seconds are those of trials that may have shared a mach
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from statistics import fmean
 
 from orchestrator.analysis.format import enumeration, number, target_words
 from orchestrator.analysis.pooling import Scale
@@ -28,15 +26,12 @@ from orchestrator.analysis.predict_batch import Fit, Prediction, fit, from_noise
 from orchestrator.analysis.statistics import (
     ROUNDING,
     Difference,
-    Summary,
     Verdict,
     corrected,
-    mean_over_seeds,
     paired_difference,
 )
-from orchestrator.analysis.table import Configuration, SweepTable
-from orchestrator.analysis.target_crossing import Crossing
-from orchestrator.analysis.time_to_target import crossings
+from orchestrator.analysis.table import SweepTable
+from orchestrator.analysis.time_to_target import ToTarget, crossings
 from orchestrator.sweep.plan import Stage
 from trainables.estimate import Estimate
 
@@ -45,60 +40,10 @@ AS_FAST = 1.10  # a mean ratio of seconds up to this may count as equal
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A configuration that was trained anew, with fresh seeds."""
-
-    configuration: Configuration  # its confirming trials alone
-    crossings: Mapping[int, Crossing]  # seed -> where it reached the target
-
-    @property
-    def batch_size(self) -> int:
-        return self.configuration.training.batch_size
-
-    @property
-    def num_workers(self) -> int:
-        return self.configuration.training.num_workers
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every one of its seeds reached the target."""
-        return len(self.crossings) == len(self.configuration.rows)
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether the first reading of a seed was at the target already: its seconds are then an upper bound."""
-        return any(where.is_bound for where in self.crossings.values())
-
-    @cached_property
-    def seconds(self) -> Summary:
-        return mean_over_seeds([where.seconds for where in self.crossings.values()])
-
-    @cached_property
-    def examples(self) -> Summary:
-        return mean_over_seeds([where.examples for where in self.crossings.values()])
-
-    @cached_property
-    def steps(self) -> Summary:
-        return mean_over_seeds([where.steps for where in self.crossings.values()])
-
-    @property
-    def log_seconds(self) -> dict[int, float]:
-        return {seed: math.log(where.seconds) for seed, where in self.crossings.items() if where.seconds > 0}
-
-    @property
-    def mean_log_seconds(self) -> float:
-        return fmean(self.log_seconds.values()) if self.log_seconds else math.inf
-
-    @property
-    def mean_log_cost(self) -> float:
-        return self.mean_log_seconds + math.log(self.num_workers)
-
-
-@dataclass(frozen=True)
 class Slower:
     """Another contender against the fastest: seconds to the target as a ratio, paired by seed."""
 
-    contender: Contender
+    contender: ToTarget
     difference: Difference | None  # of log seconds, Holm's p-value; None: no seed in common
     is_at_least: bool = False  # the fastest's seconds are an upper bound, so the ratio is a lower one
 
@@ -123,15 +68,15 @@ class BatchVerdict:
     noise_scale: Estimate | None
     prior: Prediction | None  # from the noise scale
     fit: Fit
-    contenders: tuple[Contender, ...]  # ascending by batch size
-    fastest: Contender | None = None
-    cheapest: Contender | None = None
-    smallest: Contender | None = None
+    contenders: tuple[ToTarget, ...]  # ascending by batch size
+    fastest: ToTarget | None = None
+    cheapest: ToTarget | None = None
+    smallest: ToTarget | None = None
     others: tuple[Slower, ...] = ()
     undetermined: str | None = None
 
     @property
-    def not_slower(self) -> tuple[Contender, ...]:
+    def not_slower(self) -> tuple[ToTarget, ...]:
         """The fastest, and those that are not detectably slower."""
         return (
             *filter(None, [self.fastest]),
@@ -144,8 +89,8 @@ class BatchVerdict:
         return bool(self.others) and not any(other.verdict is Verdict.WORSE for other in self.others)
 
 
-def judge_batch_size(table: SweepTable) -> BatchVerdict | None:
-    """None for a sweep whose batch sizes are given in its file."""
+def judge_batch_size(table: SweepTable, found: tuple[ToTarget, ...]) -> BatchVerdict | None:
+    """None for a sweep whose batch sizes are given in its file. `found`: what was confirmed, as by `contenders`."""
     if not any(row.stage in (Stage.FIT, Stage.SHORT_RUN) for row in table.rows):
         return None
     estimate = noise_scale(table.short_runs)
@@ -153,12 +98,11 @@ def judge_batch_size(table: SweepTable) -> BatchVerdict | None:
     workers = tuned.rows[0].num_workers if tuned.rows else 1
     probe = next((probe for probe in table.probes if probe.config.num_workers == workers), None)
     if tuned.rows:
-        precision = tuned.rows[0].best.training.precision
+        precision = tuned.rows[0].configuration.training.precision
         alike = (p for p in table.probes if (p.config.num_workers, p.config.precision) == (workers, precision))
         probe = next(alike, probe)
     time = (probed_step_time(probe) if probe else None) or tuned.step_time
     prior = from_noise_scale(estimate, time, workers)
-    found = contenders(table)
     verdict = BatchVerdict(estimate, prior, tuned, found)
     if (reason := _why_none(table, tuned, found)) is not None:
         return replace(verdict, undetermined=reason)
@@ -173,18 +117,18 @@ def judge_batch_size(table: SweepTable) -> BatchVerdict | None:
     return verdict_of_all
 
 
-def contenders(table: SweepTable) -> tuple[Contender, ...]:
+def contenders(table: SweepTable) -> tuple[ToTarget, ...]:
     """The configurations that were confirmed, with their confirming trials alone."""
     found = []
     for configuration in table.configurations:
         rows = tuple(row for row in configuration.rows if row.stage is Stage.CONFIRMATION)
         if rows:
             confirming = replace(configuration, rows=rows)
-            found.append(Contender(confirming, crossings(confirming, table.plan.objective)))
+            found.append(ToTarget(confirming, crossings(confirming, table.plan.objective), len(rows)))
     return tuple(sorted(found, key=lambda c: (c.batch_size, c.num_workers, c.configuration.key)))
 
 
-def decided(verdict: BatchVerdict, whole: Sequence[Contender]) -> BatchVerdict:
+def decided(verdict: BatchVerdict, whole: Sequence[ToTarget]) -> BatchVerdict:
     """The verdict over contenders of which every seed reached the target; at least one."""
     fastest = min(whole, key=lambda c: (c.mean_log_seconds, c.configuration.key))
     cheapest = min(whole, key=lambda c: (c.mean_log_cost, c.configuration.key))
@@ -202,12 +146,12 @@ def decided(verdict: BatchVerdict, whole: Sequence[Contender]) -> BatchVerdict:
     return replace(verdict, fastest=fastest, cheapest=cheapest, smallest=smallest, others=others)
 
 
-def _difference(contender: Contender, fastest: Contender, whole: Sequence[Contender]) -> Difference | None:
+def _difference(contender: ToTarget, fastest: ToTarget, whole: Sequence[ToTarget]) -> Difference | None:
     others = [c.log_seconds for c in whole if c is not contender and c is not fastest]
     return paired_difference(contender.log_seconds, fastest.log_seconds, "min", others, Scale.PLAIN)
 
 
-def _why_none(table: SweepTable, tuned: Fit, found: Sequence[Contender]) -> str | None:
+def _why_none(table: SweepTable, tuned: Fit, found: Sequence[ToTarget]) -> str | None:
     """Why there is no verdict: in the words of a person who waits for it."""
     target = target_words(table.plan.objective)
     whole = [contender for contender in found if contender.is_whole]
@@ -235,5 +179,5 @@ def _bounds_that_matter(verdict: BatchVerdict) -> list[int]:
     return sorted(bounds)
 
 
-def _any_waiting(found: Sequence[Contender]) -> bool:
+def _any_waiting(found: Sequence[ToTarget]) -> bool:
     return any(row.result is None for contender in found for row in contender.configuration.rows)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from orchestrator.analysis.batch_verdict import BatchVerdict
 from orchestrator.analysis.critical_batch import CriticalBatch
-from orchestrator.analysis.equal_budget import Behind, behind, choices
+from orchestrator.analysis.equal_budget import Behind, behind
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.goals import GoalResult, judge, judged
 from orchestrator.analysis.plan_file import Stored
 from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
+from orchestrator.analysis.settings_choices import SettingsChoice
 from orchestrator.analysis.table import Configuration, SweepTable, load_table
-from orchestrator.analysis.time_to_target import TargetRow, critical_batch
+from orchestrator.analysis.time_to_target import ToTarget
 from trainables.estimate import Estimate
 from trainables.seal import DamagedFileError
 from trainables.storage import Storage, sweep_file
@@ -38,7 +38,6 @@ class Comparison:
     goals: dict[str, tuple[GoalResult, ...]]  # configuration key -> one result per goal that can be asked of it
     recommendation: Recommendation
     test: TestReading | None = None
-    curves: Mapping[str, CriticalBatch] = field(default_factory=dict)  # the critical batch, by the choice of settings
     behind: tuple[Behind, ...] = ()  # batch sizes and settings against the best of their like
 
     @property
@@ -56,9 +55,14 @@ class Comparison:
         return self.evidence.training_front
 
     @property
-    def targets(self) -> tuple[TargetRow, ...]:
+    def targets(self) -> tuple[ToTarget, ...]:
         """What it took to reach the target at each batch size."""
         return self.evidence.targets
+
+    @property
+    def curves(self) -> Mapping[SettingsChoice, CriticalBatch]:
+        """The critical batch, by the choice of settings."""
+        return self.evidence.curves
 
     @property
     def batch(self) -> BatchVerdict | None:
@@ -82,17 +86,7 @@ def compare(table: SweepTable, test: TestReading | None = None) -> Comparison:
     evidence = Evidence(judged(table))
     table = evidence.table
     goals = {c.key: judge(table, c, goals_for(table, [c])) for c in (table.variants or table.baselines)}
-    names, by_choice = choices(evidence.tuning), defaultdict[str, list[TargetRow]](list)
-    for row in evidence.targets:
-        by_choice[names[row.batch_size, row.settings]].append(row)
-    return Comparison(
-        evidence,
-        goals,
-        recommend(evidence),
-        test,
-        {choice: critical_batch(rows) for choice, rows in by_choice.items()},
-        tuple(behind(table)),
-    )
+    return Comparison(evidence, goals, recommend(evidence), test, tuple(behind(evidence)))
 
 
 def load_comparison(storage: Storage, sweep: str) -> Comparison:

@@ -21,22 +21,34 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 
-from orchestrator.analysis.batch_verdict import contenders
-from orchestrator.analysis.common_readings import Axis, by_seed, checkpoints, history, on_line, train_metric
-from orchestrator.analysis.format import one_seed_words
+from orchestrator.analysis.common_readings import Axis, by_seed, history, on_line, train_metric
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.pooling import Scale
+from orchestrator.analysis.settings_choices import SettingsChoice
 from orchestrator.analysis.statistics import Difference, Verdict, corrected, on_rows, paired_difference
 from orchestrator.analysis.table import Configuration, SweepTable
-from orchestrator.analysis.tuned_rates import Tuned, tuned
-from orchestrator.sweep.labels import settings_words
+from orchestrator.analysis.tuned_rates import Tuned
 from orchestrator.sweep.metrics import sign_of
 from trainables.estimate import Estimate
 
 Read = Callable[[Configuration, int], dict[int, float]]  # at so many examples or steps: seed -> value
 
-CARRIED = {"optimizer", "schedule"}  # settings that `carry` may change with the batch size
+
+class Finding(StrEnum):
+    """What one choice against the best of its like comes to, at equal examples."""
+
+    NO_COMMON_SEED = "no seed in common"
+    ONE_SEED = "one seed"  # nothing is determined over seeds
+    NO_DIFFERENCE = "no detectable difference"
+    OVERFITS = "overfits"  # worse on validation data, by more than on training data
+    WORSE_ON_VALIDATION = "worse on validation data"  # not determined whether it overfits
+    WORSE_ON_BOTH = "worse on both"  # and it did not take fewer steps
+    NO_COMMON_STEPS = "no steps in common"  # worse on both; it took fewer steps, and cannot be read at equal ones
+    FEWER_STEPS = "fewer steps"  # worse on both; not after equal steps
+    WORSE_STEPS = "worse steps"  # worse on both, after equal steps too
 
 
 @dataclass(frozen=True)
@@ -47,10 +59,8 @@ class Behind:
     a confirmation compares may differ in both.
     """
 
-    batch_size: int
-    best: int
-    settings: str  # what the sweep varies beside batch size and rate, in words; empty if nothing
-    best_settings: str
+    configuration: Configuration
+    against: Configuration  # the best of its like
     examples: int  # the last common checkpoint
     validation: Difference | None
     training: Difference | None
@@ -61,28 +71,35 @@ class Behind:
     in_phase: bool  # after equal steps, both learning rates are as far on one schedule, or constant
 
     @property
-    def reason(self) -> str:
-        """In one sentence part; differences that cannot be told are no difference to build on."""
+    def batch_size(self) -> int:
+        return self.configuration.training.batch_size
+
+    @property
+    def best(self) -> int:
+        """The batch size that it is held against."""
+        return self.against.training.batch_size
+
+    @property
+    def more_on_validation(self) -> bool:
+        """It loses more on validation data than on training data."""
+        return _is_worse(self.gap)
+
+    @property
+    def finding(self) -> Finding:
+        """What the differences say; one that cannot be told is none to build on."""
         if self.validation is None:
-            return "not determined (no seed in common)"
+            return Finding.NO_COMMON_SEED
         if self.validation.verdict is Verdict.NOT_DETERMINED:
-            return one_seed_words(self.validation)
+            return Finding.ONE_SEED
         if not _is_worse(self.validation):
-            return "no detectable difference at equal examples"
+            return Finding.NO_DIFFERENCE
         if not _is_worse(self.training):
-            if _is_worse(self.gap):
-                return "overfits: worse on validation data, by more than on training data"
-            return "worse on validation data; not determined whether it overfits"
-        more = "by more" if _is_worse(self.gap) else "not detectably by more"
-        too = f"worse on training data too, and {more} on validation data"
+            return Finding.OVERFITS if self.more_on_validation else Finding.WORSE_ON_VALIDATION
         if not self.took_fewer_steps:
-            return too
+            return Finding.WORSE_ON_BOTH
         if self.at_equal_steps is None:
-            return f"{too}; no number of steps is common to both"
-        doubt = "" if self.in_phase else ", but the learning-rate schedules are at different phases there"
-        if not _is_worse(self.at_equal_steps):
-            return f"took fewer steps: {too}; not detectably worse after equal steps{doubt}"
-        return f"{too}; also worse after equal steps{doubt or ': its steps are worse, not only fewer'}"
+            return Finding.NO_COMMON_STEPS
+        return Finding.WORSE_STEPS if _is_worse(self.at_equal_steps) else Finding.FEWER_STEPS
 
 
 def _is_worse(difference: Difference | None) -> bool:
@@ -92,14 +109,14 @@ def _is_worse(difference: Difference | None) -> bool:
 Pair = tuple[Tuned, Tuned]  # one, and the best of those it is compared with
 
 
-def behind(table: SweepTable) -> list[Behind]:
+def behind(evidence: Evidence) -> list[Behind]:
     """Every choice against the best of its like; the p-values of each kind are Holm's.
 
     Where choices were confirmed with fresh seeds, those trials are compared: they are pairs.
     """
-    places, objective = checkpoints(table), table.plan.objective
+    table, places, objective = evidence.table, evidence.checkpoints, evidence.table.plan.objective
     metric = objective.metric.removeprefix("best_")
-    pairs = list(_pairs(table)) if places.examples else []
+    pairs = list(_pairs(evidence)) if places.examples else []
     if not pairs:
         return []
     end = places.examples[-1]
@@ -112,10 +129,8 @@ def behind(table: SweepTable) -> list[Behind]:
     steps = compare(last, _reader("steps", metric))
     return [
         Behind(
-            batch_size=one.batch_size,
-            best=best.batch_size,
-            settings=settings_of(table, one),
-            best_settings=settings_of(table, best),
+            configuration=one.best,
+            against=best.best,
             examples=end,
             validation=v,
             training=t,
@@ -129,42 +144,19 @@ def behind(table: SweepTable) -> list[Behind]:
     ]
 
 
-def settings_of(table: SweepTable, entry: Tuned) -> str:
-    return settings_words(entry.best.config, table.settings)
-
-
-def _pairs(table: SweepTable) -> Iterator[Pair]:
-    confirmed = [Tuned(c, (c,)) for contender in contenders(table) if (c := contender.configuration).measured]
+def _pairs(evidence: Evidence) -> Iterator[Pair]:
+    table = evidence.table
+    confirmed = [Tuned(c, (c,)) for contender in evidence.contenders if (c := contender.configuration).measured]
     if confirmed:
         yield from _against_best(table, confirmed)
         return
-    names = choices(table)
-    same_settings, same_size = defaultdict[str, list[Tuned]](list), defaultdict[int, list[Tuned]](list)
-    for entry in tuned(table):
-        same_settings[names[entry.batch_size, settings_of(table, entry)]].append(entry)
+    choices = evidence.choices
+    same_settings, same_size = defaultdict[SettingsChoice, list[Tuned]](list), defaultdict[int, list[Tuned]](list)
+    for entry in evidence.tuned:
+        same_settings[choices[table.place_of(entry.best)]].append(entry)
         same_size[entry.batch_size].append(entry)
     for group in (*same_settings.values(), *same_size.values()):
         yield from _against_best(table, group)
-
-
-def choices(table: SweepTable) -> dict[tuple[int, str], str]:
-    """(batch size, settings in words) -> which of the sweep's choices it is, in words that hold at every batch size.
-
-    What is carried is worded otherwise at each: it is named by its words at the first, and found by its place, since a
-    grid has the same choices in the same order at every batch size. Where one has fewer (two warm-ups may be carried to
-    the same one), the place tells nothing, and the words stand for themselves.
-    """
-    words: dict[int, dict[str, None]] = defaultdict(dict)
-    for c in table.baselines:
-        words[c.training.batch_size][settings_words(c.config, table.settings)] = None
-    if not CARRIED & set(table.settings) or len({len(own) for own in words.values()}) > 1:
-        return {(size, word): word for size, own in words.items() for word in own}
-    first = next(iter(words))
-    names = [
-        alike[0] if len(set(alike)) == 1 else f"{alike[0]} at batch size {first}"
-        for alike in zip(*words.values(), strict=True)
-    ]
-    return {(size, word): name for size, own in words.items() for word, name in zip(own, names, strict=True)}
 
 
 def _against_best(table: SweepTable, entries: Sequence[Tuned]) -> Iterator[Pair]:

@@ -7,20 +7,23 @@ figure of many trials pays for that one alone.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from orchestrator.analysis.batch_verdict import BatchVerdict, judge_batch_size
+from orchestrator.analysis.batch_verdict import BatchVerdict, contenders, judge_batch_size
 from orchestrator.analysis.common_readings import Checkpoints, checkpoints
+from orchestrator.analysis.critical_batch import CriticalBatch
 from orchestrator.analysis.effort import Effort, efforts
 from orchestrator.analysis.fronts import deployment_front, training_front
 from orchestrator.analysis.latencies import NotQuiet, latencies_ms, latency_batches, not_quiet
 from orchestrator.analysis.predict_batch import fit_part
+from orchestrator.analysis.settings_choices import SettingsChoice, settings_choices
 from orchestrator.analysis.sharing import Sharing, sharing
 from orchestrator.analysis.statistics import Summary
-from orchestrator.analysis.table import SweepTable
-from orchestrator.analysis.time_to_target import TargetRow, steps_to_target
+from orchestrator.analysis.table import Place, SweepTable
+from orchestrator.analysis.time_to_target import ToTarget, critical_batch, steps_to_target
 from orchestrator.analysis.tuned_rates import Tuned, tuned
 
 
@@ -39,19 +42,37 @@ class Evidence:
         return efforts(self.table)
 
     @cached_property
-    def tuning(self) -> SweepTable:
-        """The trials that tuned the learning rate: what confirms has one rate, between those that were tuned."""
-        return fit_part(self.table)
+    def tuning(self) -> Evidence:
+        """Of the trials that tuned the learning rate: what confirms has one rate, between those that were tuned."""
+        return Evidence(fit_part(self.table))
 
     @cached_property
-    def targets(self) -> tuple[TargetRow, ...]:
+    def targets(self) -> tuple[ToTarget, ...]:
         """What it took to reach the target, of the trials that tuned the learning rate."""
-        return tuple(steps_to_target(self.tuning))
+        return tuple(steps_to_target(self.tuning.table))
+
+    @cached_property
+    def choices(self) -> Mapping[Place, SettingsChoice]:
+        """Which choice of what else the sweep varies the settings at a batch size are."""
+        return settings_choices(self.table)
+
+    @cached_property
+    def curves(self) -> Mapping[SettingsChoice, CriticalBatch]:
+        """The critical batch size of each choice."""
+        rows = defaultdict[SettingsChoice, list[ToTarget]](list)
+        for row in self.targets:
+            rows[self.tuning.choices[self.tuning.table.place_of(row.configuration)]].append(row)
+        return {choice: critical_batch(own) for choice, own in rows.items()}
+
+    @cached_property
+    def contenders(self) -> tuple[ToTarget, ...]:
+        """What was trained anew, with fresh seeds."""
+        return contenders(self.table)
 
     @cached_property
     def batch(self) -> BatchVerdict | None:
         """Where the batch size was to be found: which it is."""
-        return judge_batch_size(self.table)
+        return judge_batch_size(self.table, self.contenders)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:

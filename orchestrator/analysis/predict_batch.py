@@ -19,7 +19,7 @@ from orchestrator.analysis.critical_batch import CriticalBatch, fastest_batch
 from orchestrator.analysis.step_time import StepTime, fit_step_time
 from orchestrator.analysis.table import ProbeRow, Row, SweepTable
 from orchestrator.analysis.time_to_target import (
-    TargetRow,
+    ToTarget,
     critical_batch,
     mean_log_steps,
     seconds_per_step,
@@ -116,7 +116,7 @@ def _step_time(pairs: Sequence[tuple[int, float]], workers: int) -> StepTime | N
 class Fit:
     """What the tuned trials say: the rows, the curve through them, the time of a step, and the fastest batch."""
 
-    rows: tuple[TargetRow, ...]
+    rows: tuple[ToTarget, ...]
     curve: CriticalBatch
     step_time: StepTime | None
     prediction: Prediction | None  # None when fewer than two batch sizes reached the target, or steps were not timed
@@ -145,7 +145,7 @@ def fit(table: SweepTable, *, resamples: int = 1000) -> Fit:
 
 
 def _prediction(
-    rows: Sequence[TargetRow], curve: CriticalBatch, time: StepTime | None, workers: int
+    rows: Sequence[ToTarget], curve: CriticalBatch, time: StepTime | None, workers: int
 ) -> Prediction | None:
     if time is None or len(rows) < 2:
         return None
@@ -171,7 +171,7 @@ def _prediction(
     return Prediction(best, low, high, basis, seconds)
 
 
-def _between(rows: Sequence[TargetRow], batch_size: float) -> float:
+def _between(rows: Sequence[ToTarget], batch_size: float) -> float:
     """Steps, on straight lines in log steps over log batch size; beyond the ends, as at the ends."""
     sizes, logs = [math.log(row.batch_size) for row in rows], [mean_log_steps(row.crossings) for row in rows]
     return math.exp(float(np.interp(math.log(batch_size), sizes, logs)))

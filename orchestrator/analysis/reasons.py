@@ -13,7 +13,7 @@ from orchestrator.analysis.goals import GoalResult
 from orchestrator.analysis.selection_rule import Tie
 from orchestrator.analysis.statistics import Difference, Summary
 from orchestrator.analysis.table import Configuration, Row
-from orchestrator.analysis.time_to_target import TargetRow
+from orchestrator.analysis.time_to_target import ToTarget
 from trainables.config.training import Training
 
 Latencies = Mapping[int, Summary]  # batch size -> median latency over the uncompressed parent's, both compiled
@@ -158,7 +158,7 @@ class TimeToTarget:
     """What one batch size took, at the rate with the fewest steps to the target."""
 
     shown: Configuration  # any at this batch size and these settings
-    row: TargetRow | None  # None: not reached
+    row: ToTarget | None  # None: not reached
 
 
 @dataclass(frozen=True)

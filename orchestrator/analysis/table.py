@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from orchestrator.analysis.plan_file import StoredPlan, StoredTrial, load_plan
 from orchestrator.analysis.result_file import load_result
 from orchestrator.analysis.statistics import Summary, mean_over_seeds, of_one
 from orchestrator.analysis.target_crossing import Crossing, target_crossing
-from orchestrator.sweep.labels import varying_settings
+from orchestrator.sweep.labels import Settings, settings_of, varying_settings
 from orchestrator.sweep.plan import Stage
 from orchestrator.sweep.spec import Objective
 from trainables.config.compression import describe_chain
@@ -155,6 +156,13 @@ class Configuration:
         return [target_crossing(row.result.history, objective) for row in self.measured if row.result is not None]
 
 
+class Place(NamedTuple):
+    """What is compared at its best learning rate."""
+
+    batch_size: int
+    settings: Settings  # the values of what the sweep varies beside batch size and rate
+
+
 @dataclass(frozen=True)
 class SweepTable:
     plan: StoredPlan
@@ -178,7 +186,7 @@ class SweepTable:
 
     @cached_property
     def settings(self) -> tuple[str, ...]:
-        """What the sweep varies beside batch size and learning rate: names that `settings.settings_words` knows.
+        """What the sweep varies beside batch size and learning rate: names that `labels.settings_of` knows.
 
         What is carried from one batch size to another (see orchestrator.planning.scaling) belongs to the batch size: a
         setting is varied if it differs within one.
@@ -187,6 +195,17 @@ class SweepTable:
         for configuration in (*self.baselines, *self.variants):
             by_size[configuration.training.batch_size].append(configuration.config)
         return tuple(dict.fromkeys(name for configs in by_size.values() for name in varying_settings(configs)))
+
+    def place_of(self, configuration: Configuration) -> Place:
+        """Its batch size and its choice of what else the sweep varies."""
+        return Place(configuration.training.batch_size, settings_of(configuration.config, self.settings))
+
+    def by_place(self) -> dict[Place, list[Configuration]]:
+        """The baselines that differ by their learning rate alone; ascending by batch size, then in the plan's order."""
+        groups: dict[Place, list[Configuration]] = defaultdict(list)
+        for baseline in self.baselines:
+            groups[self.place_of(baseline)].append(baseline)
+        return dict(sorted(groups.items(), key=lambda item: item[0].batch_size))
 
     @cached_property
     def _by_id(self) -> dict[str, Row]:

@@ -14,17 +14,16 @@ without a batch size at which some seeds never reached the target: the mean over
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 
 from orchestrator.analysis.critical_batch import MIN_SIZES, CriticalBatch, fit_critical_batch
 from orchestrator.analysis.format import enumeration
 from orchestrator.analysis.statistics import Summary, mean_over_seeds
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.target_crossing import Crossing, target_crossing
-from orchestrator.sweep.labels import settings_words
 from orchestrator.sweep.spec import Objective
 
 Found = tuple[Configuration, Mapping[int, Crossing]]  # a configuration, and seed -> where it reached the target
@@ -41,31 +40,26 @@ def crossings(configuration: Configuration, objective: Objective) -> dict[int, C
 
 
 @dataclass(frozen=True)
-class TargetRow:
-    """One batch size (and one choice of the other settings) at the rate with the fewest steps to the target."""
+class ToTarget:
+    """What training took to the objective's target: figures over the seeds that reached it, and how many did."""
 
-    best: Configuration
-    crossings: Mapping[int, Crossing]  # seed -> where; at least one
-    rates: tuple[float, ...]  # all that have ended there, ascending, those that never reached the target too
-    settings: str = ""  # what else the sweep varies, in words
+    configuration: Configuration  # with the trials that are looked at alone
+    crossings: Mapping[int, Crossing]  # seed -> where; the figures below need one at least
+    seeds: int  # of how many; more than there are crossings where some never reached the target
+    rates: tuple[float, ...] = ()  # ascending: this one is the best of them, those that never got there among them
 
     @property
     def batch_size(self) -> int:
-        return self.best.training.batch_size
+        return self.configuration.training.batch_size
 
     @property
     def num_workers(self) -> int:
-        return self.best.training.num_workers
-
-    @property
-    def seeds(self) -> int:
-        """Trials at this rate that have ended. One that was stopped early or broke before the target is not there."""
-        return len(_ended_seeds(self.best))
+        return self.configuration.training.num_workers
 
     @property
     def edge(self) -> str | None:
         """`lowest` or `highest` when the best rate is at an end of those tried (at least two)."""
-        rate = self.best.training.learning_rate
+        rate = self.configuration.training.learning_rate
         if len(self.rates) < 2:
             return None
         return {self.rates[0]: "lowest", self.rates[-1]: "highest"}.get(rate)
@@ -97,23 +91,44 @@ class TargetRow:
         """The cost: every worker is paid for as long as training takes."""
         return self._summary(lambda where: where.seconds * self.num_workers)
 
+    @property
+    def log_seconds(self) -> dict[int, float]:
+        """Seed -> log seconds."""
+        return {seed: math.log(where.seconds) for seed, where in self.crossings.items() if where.seconds > 0}
+
+    @property
+    def mean_log_seconds(self) -> float:
+        return fmean(self.log_seconds.values()) if self.log_seconds else math.inf
+
+    @property
+    def mean_log_cost(self) -> float:
+        return self.mean_log_seconds + math.log(self.num_workers)
+
     def _summary(self, figure: Callable[[Crossing], float]) -> Summary:
         return mean_over_seeds([figure(where) for where in self.crossings.values()])
 
 
-def steps_to_target(table: SweepTable) -> list[TargetRow]:
-    """Ascending by batch size. A batch size at which no trial reached the target has no row."""
-    groups: dict[tuple[int, str], list[Configuration]] = defaultdict(list)
-    for configuration in table.baselines:
-        words = settings_words(configuration.config, table.settings)
-        groups[configuration.training.batch_size, words].append(configuration)
+def to_target(configuration: Configuration, objective: Objective) -> ToTarget | None:
+    """Over the trials that ran to their end. None when none of them reached the target, or there is none."""
+    outcomes = dict(zip((row.seed for row in configuration.measured), configuration.reached(objective), strict=False))
+    there = {seed: where for seed, where in outcomes.items() if where is not None}
+    return ToTarget(configuration, there, len(outcomes)) if there else None
+
+
+def steps_to_target(table: SweepTable) -> list[ToTarget]:
+    """At the rate with the fewest steps, for every batch size (and choice of the other settings), ascending.
+
+    Seeds are counted that have ended: one that was stopped early or broke before the target is not there. A batch size
+    at which no trial reached the target is left out.
+    """
     rows = []
-    for (_, settings), group in sorted(groups.items()):
+    for group in table.by_place().values():
         ended = [c for c in group if any(row.status != WAITING for row in c.rows)]
-        there: list[Found] = [(c, found) for c in ended if (found := crossings(c, table.plan.objective))]
+        there: list[Found] = [(c, where) for c in ended if (where := crossings(c, table.plan.objective))]
         if there:
             rates = tuple(sorted({c.training.learning_rate for c in ended}))
-            rows.append(TargetRow(*_best(there, rates), rates, settings))
+            best, found = _best(there, rates)
+            rows.append(ToTarget(best, found, len(_ended_seeds(best)), rates))
     return rows
 
 
@@ -148,7 +163,7 @@ def mean_log_steps(found: Mapping[int, Crossing]) -> float:
     return sum(math.log(where.steps) for where in found.values()) / len(found)
 
 
-def critical_batch(rows: Sequence[TargetRow], *, resamples: int = 1000) -> CriticalBatch:
+def critical_batch(rows: Sequence[ToTarget], *, resamples: int = 1000) -> CriticalBatch:
     """The fit of S(B) over every row whose steps are known of all seeds, in any order.
 
     Neither bounds nor means over the seeds that got there: both are too low or too high by what nobody knows. Rows are
@@ -169,7 +184,7 @@ def critical_batch(rows: Sequence[TargetRow], *, resamples: int = 1000) -> Criti
     return fit_critical_batch([float(b) for b, _ in points], [steps for _, steps in points], resamples=resamples)
 
 
-def _sizes(rows: Iterable[TargetRow]) -> str:
+def _sizes(rows: Iterable[ToTarget]) -> str:
     return enumeration([str(size) for size in sorted({row.batch_size for row in rows})])
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.reasons import BestSeed, Reason, TimesToTarget, TimeToTarget, TrainWith
-from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.time_to_target import TargetRow, steps_to_target
-from orchestrator.sweep.labels import Settings, settings_of
+from orchestrator.analysis.table import Configuration, Place, Row, SweepTable
+from orchestrator.analysis.time_to_target import ToTarget, steps_to_target
 from orchestrator.sweep.plan import Stage
-
-Place = tuple[int, Settings]  # batch size, and the choice of what else the sweep varies
 
 
 def training_advice(evidence: Evidence, configuration: Configuration, row: Row) -> list[Reason]:
@@ -26,12 +23,13 @@ def _times_to_target(evidence: Evidence) -> list[Reason]:
     """What each batch size took, at the rate with the fewest steps: not always the rate with the best objective."""
     table = evidence.table
     there = _soonest(evidence)
-    shown = {_place(table, c): c for c in [*(t.best for t in evidence.tuned), *(row.best for row in there.values())]}
+    configurations = [*(entry.best for entry in evidence.tuned), *(row.configuration for row in there.values())]
+    shown = {table.place_of(c): c for c in configurations}
     if table.plan.objective.target is None or not shown:
         return []
     tried = {(c.training.batch_size, c.training.learning_rate) for c in table.baselines}
-    order = {_place(table, c): number for number, c in reversed(list(enumerate(table.baselines)))}
-    places = sorted(shown, key=lambda place: (place[0], order[place]))
+    order = {table.place_of(c): number for number, c in reversed(list(enumerate(table.baselines)))}
+    places = sorted(shown, key=lambda place: (place.batch_size, order[place]))
     return [
         TimesToTarget(
             tuple(TimeToTarget(shown[place], there.get(place)) for place in places),
@@ -41,14 +39,10 @@ def _times_to_target(evidence: Evidence) -> list[Reason]:
     ]
 
 
-def _soonest(evidence: Evidence) -> dict[Place, TargetRow]:
+def _soonest(evidence: Evidence) -> dict[Place, ToTarget]:
     """Its row as in the table of steps to the target, or else one over what confirmed it."""
     rows = [*steps_to_target(evidence.table), *evidence.targets]  # the later ones replace the earlier
-    return {_place(evidence.table, row.best): row for row in rows}
-
-
-def _place(table: SweepTable, configuration: Configuration) -> Place:
-    return configuration.training.batch_size, settings_of(configuration.config, table.settings)
+    return {evidence.table.place_of(row.configuration): row for row in rows}
 
 
 def _seed_choice(table: SweepTable, configuration: Configuration, row: Row) -> list[Reason]:

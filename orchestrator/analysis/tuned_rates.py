@@ -7,12 +7,10 @@ the rates. A best rate on the edge of its grid is flagged, because the true opti
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 
-from orchestrator.analysis.statistics import Summary, mean_over_seeds
 from orchestrator.analysis.table import Configuration, SweepTable
-from orchestrator.sweep.labels import settings_words
+from orchestrator.analysis.time_to_target import to_target
 from orchestrator.sweep.metrics import sign_of
 
 
@@ -38,28 +36,12 @@ class Tuned:
         return {self.rates[0].key: "lowest", self.rates[-1].key: "highest"}.get(self.best.key)
 
 
-@dataclass(frozen=True)
-class ToTarget:
-    """What training to the objective's target took: figures over the seeds that got there, and how many did."""
-
-    reached: int
-    seeds: int
-    steps: Summary
-    examples: Summary
-    seconds: Summary
-    is_bound: bool  # the first reading of a seed was there already: the figures are upper bounds
-
-
 def tuned(table: SweepTable) -> list[Tuned]:
     """The envelope, ascending by batch size. A batch size where no trial ran to its end is not in it."""
     objective = table.plan.objective
     sign = sign_of(objective.mode)
-    groups: dict[tuple[int, str], list[Configuration]] = defaultdict(list)
-    for configuration in table.baselines:
-        settings = settings_words(configuration.config, table.settings)
-        groups[configuration.training.batch_size, settings].append(configuration)
     envelope = []
-    for _, group in sorted(groups.items()):
+    for group in table.by_place().values():
         means = {c.key: summary.mean for c in group if (summary := c.summary(objective.metric)) is not None}
         ended = table.whole([c for c in group if math.isfinite(means.get(c.key, math.nan))])
         if ended:
@@ -72,21 +54,5 @@ def tuned(table: SweepTable) -> list[Tuned]:
 
 def _steps(table: SweepTable, configuration: Configuration) -> float:
     """To the target, by every seed; infinite where one was not there, and where there is no target."""
-    outcome = to_target(table, configuration)
-    return math.inf if outcome is None or outcome.reached < outcome.seeds else outcome.steps.mean
-
-
-def to_target(table: SweepTable, configuration: Configuration) -> ToTarget | None:
-    """None when no seed reached the target, or there is none. A mean over only some seeds flatters: say how many."""
-    outcomes = configuration.reached(table.plan.objective)
-    there = [reach for reach in outcomes if reach is not None]
-    if not there:
-        return None
-    return ToTarget(
-        len(there),
-        len(outcomes),
-        mean_over_seeds([r.steps for r in there]),
-        mean_over_seeds([r.examples for r in there]),
-        mean_over_seeds([r.seconds for r in there]),
-        any(r.is_bound for r in there),
-    )
+    outcome = to_target(configuration, table.plan.objective)
+    return math.inf if outcome is None or not outcome.is_whole else outcome.steps.mean

@@ -5,31 +5,42 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from orchestrator.analysis.batch_verdict import BatchVerdict, Contender, Slower
-from orchestrator.analysis.common_readings import checkpoints, metrics_read, readings
+from orchestrator.analysis.batch_verdict import BatchVerdict, Slower
+from orchestrator.analysis.common_readings import metrics_read, readings
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.critical_batch import CriticalBatch
 from orchestrator.analysis.predict_batch import Prediction
 from orchestrator.analysis.statistics import Difference, Summary
-from orchestrator.analysis.table import Row
-from orchestrator.analysis.time_to_target import TargetRow
-from orchestrator.wording.batch_size import behind_words, headline, slower_words, verdict_sentences
+from orchestrator.analysis.table import Row, SweepTable
+from orchestrator.analysis.time_to_target import ToTarget
+from orchestrator.sweep.labels import settings_words
+from orchestrator.wording.batch_size import (
+    behind_words,
+    choice_words,
+    finding_words,
+    headline,
+    slower_words,
+    verdict_sentences,
+)
 
 
 def batch_dict(comparison: Comparison) -> dict[str, Any]:
     """`{"steps_to_target": [...], "critical_batch": [...], "batch_size": {...} or None, "behind": [...]}`."""
-    table = comparison.table
+    table, tuning = comparison.table, comparison.evidence.tuning.table
     return {
-        "steps_to_target": [_target_row(row) for row in comparison.targets],
-        "critical_batch": [{"settings": name, **_curve(curve)} for name, curve in comparison.curves.items()],
+        "steps_to_target": [_target_row(tuning, row) for row in comparison.targets],
+        "critical_batch": [
+            {"settings": choice_words(tuning, choice), **_curve(curve)} for choice, curve in comparison.curves.items()
+        ],
         "batch_size": None if comparison.batch is None else _verdict(comparison, comparison.batch),
         "behind": [
             {
                 "batch_size": found.batch_size,
                 "best": found.best,
-                "settings": found.settings or None,
-                "best_settings": found.best_settings or None,
-                "reason": found.reason,
+                "settings": settings_words(found.configuration.config, table.settings) or None,
+                "best_settings": settings_words(found.against.config, table.settings) or None,
+                "finding": found.finding.value,
+                "reason": finding_words(found),
                 "examples": found.examples,
                 "validation": _difference(found.validation),
                 "training": _difference(found.training),
@@ -45,7 +56,7 @@ def batch_dict(comparison: Comparison) -> dict[str, Any]:
 
 def equal_readings(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """Trial id -> `{"equal_examples": [{"examples", metrics...}], "equal_steps": [...]}`, of every baseline."""
-    places, metrics = checkpoints(comparison.table), metrics_read(comparison.table)
+    places, metrics = comparison.evidence.checkpoints, metrics_read(comparison.table)
 
     def of(row: Row) -> dict[str, Any]:
         return {
@@ -56,13 +67,13 @@ def equal_readings(comparison: Comparison) -> dict[str, dict[str, Any]]:
     return {row.id: of(row) for row in comparison.table.rows if row.kind == "baseline"}
 
 
-def _target_row(row: TargetRow) -> dict[str, Any]:
+def _target_row(table: SweepTable, row: ToTarget) -> dict[str, Any]:
     return {
         "batch_size": row.batch_size,
         "num_workers": row.num_workers,
-        "settings": row.settings or None,
-        "learning_rate": row.best.training.learning_rate,
-        "configuration": row.best.key,
+        "settings": settings_words(row.configuration.config, table.settings) or None,
+        "learning_rate": row.configuration.training.learning_rate,
+        "configuration": row.configuration.key,
         "seeds": row.seeds,
         "seeds_reached": len(row.crossings),
         "steps": _summary(row.steps),
@@ -108,7 +119,7 @@ def _verdict(comparison: Comparison, verdict: BatchVerdict) -> dict[str, Any]:
     }
 
 
-def _contender(contender: Contender | None) -> dict[str, Any] | None:
+def _contender(contender: ToTarget | None) -> dict[str, Any] | None:
     if contender is None:
         return None
     training = contender.configuration.training

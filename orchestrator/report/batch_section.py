@@ -9,30 +9,30 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.analysis.common_readings import Axis, checkpoints, mean_at, train_metric
+from orchestrator.analysis.common_readings import Axis, mean_at, train_metric
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.critical_batch import MIN_SIZES
-from orchestrator.analysis.equal_budget import settings_of
 from orchestrator.analysis.format import number, target_words, with_interval
 from orchestrator.analysis.statistics import Summary
-from orchestrator.analysis.time_to_target import TargetRow
-from orchestrator.analysis.tuned_rates import tuned
-from orchestrator.wording.batch_size import behind_words, curve_words, doubts, headline, verdict_sentences
+from orchestrator.analysis.table import SweepTable
+from orchestrator.analysis.time_to_target import ToTarget
+from orchestrator.sweep.labels import settings_words
+from orchestrator.wording.batch_size import behind_words, choice_words, curve_words, doubts, headline, verdict_sentences
 
 SHOWN_CHECKPOINTS = 6  # columns of a table on the page
 Grid = tuple[Sequence[str], Sequence[Sequence[str]]]  # heads, rows
 
 
-def target_grid(rows: Sequence[TargetRow]) -> Grid:
+def target_grid(table: SweepTable, rows: Sequence[ToTarget]) -> Grid:
     """What each batch size took, at the rate with the fewest steps."""
-    several = any(row.settings for row in rows)
+    several = bool(table.settings)
     figures = ["steps", "examples", "seconds", "worker-seconds", "seeds"]
     heads = ["batch", "rate", *(["settings"] if several else []), *figures]
     lines = [
         [
             str(row.batch_size),
-            f"{row.best.training.learning_rate:.4g}{'!' if row.edge else ''}",
-            *([row.settings] if several else []),
+            f"{row.configuration.training.learning_rate:.4g}{'!' if row.edge else ''}",
+            *([settings_words(row.configuration.config, table.settings)] if several else []),
             *(
                 ("≤ " if row.is_bound else "") + _words(figure)
                 for figure in (row.steps, row.examples, row.seconds, row.worker_seconds)
@@ -46,10 +46,10 @@ def target_grid(rows: Sequence[TargetRow]) -> Grid:
 
 def equal_grid(comparison: Comparison, axis: Axis) -> Grid | None:
     """Validation / training at common checkpoints, each batch size at its best rate; None with nothing to compare."""
-    places = checkpoints(comparison.table).of(axis)
+    places = comparison.evidence.checkpoints.of(axis)
     shown = places[-SHOWN_CHECKPOINTS:] if axis == "steps" else places[1::2]
     metric = comparison.table.plan.objective.metric.removeprefix("best_")
-    entries = tuned(comparison.table)
+    entries = comparison.evidence.tuned
     if not shown or len(entries) < 2:
         return None
 
@@ -61,7 +61,7 @@ def equal_grid(comparison: Comparison, axis: Axis) -> Grid | None:
     rows = [
         [
             str(entry.batch_size),
-            *([settings_of(comparison.table, entry)] if several else []),
+            *([settings_words(entry.best.config, comparison.table.settings)] if several else []),
             *(cell(i, at) for at in shown),
         ]
         for i, entry in enumerate(entries)
@@ -87,7 +87,7 @@ def batch_lines(comparison: Comparison) -> list[RenderableType]:
     if comparison.targets:
         target = target_words(comparison.table.plan.objective)
         title = f"To {target}, between readings: each at the rate with the fewest steps"
-        parts += ["", Text(title, "bold"), _rich(target_grid(comparison.targets))]
+        parts += ["", Text(title, "bold"), _rich(target_grid(comparison.evidence.tuning.table, comparison.targets))]
     return parts
 
 
@@ -97,7 +97,9 @@ def _curve_lines(comparison: Comparison) -> list[str]:
     sizes = {baseline.training.batch_size for baseline in comparison.table.baselines}
     if len(sizes) < MIN_SIZES and comparison.batch is None:
         return []
-    return [f"{f'{name}: ' if named and name else ''}{curve_words(curve)}" for name, curve in comparison.curves.items()]
+    table = comparison.evidence.tuning.table
+    words = [(choice_words(table, choice), curve_words(curve)) for choice, curve in comparison.curves.items()]
+    return [f"{name}: {curve}" if named and name else curve for name, curve in words]
 
 
 def _rich(grid: Grid) -> Table:
@@ -135,7 +137,7 @@ def target_html(comparison: Comparison) -> list[str]:
     target = html.escape(target_words(comparison.table.plan.objective))
     return [
         f"<h2>To {target}: each batch size at the rate with the fewest steps</h2>",
-        *_html_table(target_grid(comparison.targets)),
+        *_html_table(target_grid(comparison.evidence.tuning.table, comparison.targets)),
         '<p class="soft">Between two readings, on a straight line. ±: 95 % over seeds. ! at a rate: an end of those '
         "tried. Worker-seconds: seconds times workers, what it costs.</p>",
         *_items(notes),

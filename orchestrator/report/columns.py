@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.format import number, quantity, summary_words
 from orchestrator.analysis.goals import GoalResult, GoalVerdict
-from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio, not_quiet
+from orchestrator.analysis.latencies import latency_ratio
 from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.tuned_rates import to_target, tuned
+from orchestrator.analysis.time_to_target import to_target
 from orchestrator.sweep.labels import settings_words
 
 STAR, ARROW, EDGE, NOISE = "★", "→", "!", "~"
@@ -31,7 +31,7 @@ def training_columns(comparison: Comparison) -> list[Column]:
     """Of a baseline at its best learning rate."""
     table = comparison.table
     objective = table.plan.objective
-    edges = {entry.best.key for entry in tuned(table) if entry.edge}
+    edges = {entry.best.key for entry in comparison.evidence.tuned if entry.edge}
     columns = [
         Column("", lambda c: marks(comparison, c, comparison.training_front), left=True),
         Column("batch", lambda c: str(c.training.batch_size)),
@@ -75,7 +75,7 @@ def variant_columns(comparison: Comparison) -> list[Column]:
         Column("change", lambda c: _change(c, metric), short=lambda c: _change(c, metric).partition(" ")[0]),
         Column("size", lambda c: _size(table, c), short=lambda c: _size(table, c, share=False)),
     ]
-    columns += [_latency(table, batch) for batch in latency_batches(table.variants)]
+    columns += [_latency(comparison, batch) for batch in comparison.evidence.latencies_ms]
     if table.plan.goals:
         columns.append(Column("goals", lambda c: goal_symbols(comparison.goals[c.key]), left=True))
     columns.append(Column("trial", lambda c: representative(comparison, c).id, left=True, dispensable=True))
@@ -110,10 +110,10 @@ def _plain(configuration: Configuration, metric: str) -> str:
 
 
 def _to_target(table: SweepTable, configuration: Configuration) -> tuple[str, str, str]:
-    outcome = to_target(table, configuration)
+    outcome = to_target(configuration, table.plan.objective)
     if outcome is None:
         return "not reached", "-", "-"
-    some = "" if outcome.reached == outcome.seeds else f" ({outcome.reached} of {outcome.seeds})"
+    some = "" if outcome.is_whole else f" ({len(outcome.crossings)} of {outcome.seeds})"
     most = "≤ " if outcome.is_bound else ""
     figures = f"{outcome.steps.mean:,.0f}{some}", f"{outcome.examples.mean:,.0f}", number(outcome.seconds.mean)
     return f"{most}{figures[0]}", f"{most}{figures[1]}", f"{most}{figures[2]}"
@@ -135,8 +135,8 @@ def _size(table: SweepTable, configuration: Configuration, *, share: bool = True
     return quantity("artifact_bytes", size.mean) + percent
 
 
-def _latency(table: SweepTable, batch: int) -> Column:
-    took = latencies_ms(table, batch)
+def _latency(comparison: Comparison, batch: int) -> Column:
+    took = comparison.evidence.latencies_ms[batch]
 
     def short(configuration: Configuration) -> str:
         return number(took[configuration.key].mean) if configuration.key in took else "-"
@@ -145,5 +145,5 @@ def _latency(table: SweepTable, batch: int) -> Column:
         ratio = latency_ratio(configuration, batch)
         return short(configuration) + ("" if ratio is None else f" {ratio.mean:.2f}x")
 
-    doubt = "?" if not_quiet(table) else ""
+    doubt = "?" if comparison.evidence.not_quiet else ""
     return Column(f"ms at {batch}{doubt}", cell, short=short)

@@ -14,7 +14,6 @@ from plotly.offline import get_plotlyjs
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.format import number, quantity, summary_words
 from orchestrator.analysis.hardware import measured_on
-from orchestrator.analysis.latencies import latencies_ms, latency_batches
 from orchestrator.analysis.table import Configuration, Row
 from orchestrator.report.batch_section import batch_html, fair_html, target_html
 from orchestrator.report.columns import Column, training_columns, variant_columns
@@ -120,8 +119,8 @@ def _facts(comparison: Comparison, configuration: Configuration, row: Row) -> st
         facts[objective] = summary_words(objective, summary)
     if (size := configuration.summary("artifact_bytes")) is not None:
         facts["file"] = quantity("artifact_bytes", size.mean)
-    for batch in latency_batches([configuration]):
-        if (took := latencies_ms(comparison.table, batch).get(configuration.key)) is not None:
+    for batch, latencies in comparison.evidence.latencies_ms.items():
+        if (took := latencies.get(configuration.key)) is not None:
             facts[f"latency at batch {batch}"] = quantity("latency_ms", took.mean)
     return f"<dl>{''.join(f'<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>' for k, v in facts.items())}</dl>"
 

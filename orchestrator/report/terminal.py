@@ -19,7 +19,6 @@ from orchestrator.analysis.goals import LATENCY_PREFIX, goal_words, is_against_p
 from orchestrator.analysis.hardware import measured_on, trained_on
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.tuned_rates import tuned
 from orchestrator.report.batch_section import batch_lines
 from orchestrator.report.columns import ARROW, EDGE, STAR, SYMBOLS, Column, training_columns, variant_columns
 from orchestrator.report.sweep_probes import probe_lines
@@ -78,7 +77,7 @@ def heading(table: SweepTable) -> Text:
 
 def training_title(comparison: Comparison) -> str:
     table = comparison.table
-    entries = tuned(table)
+    entries = comparison.evidence.tuned
     several = any(len(entry.rates) > 1 for entry in entries)
     which = "at the best of its learning rates" if several else "at its one learning rate"
     also = ", and what is recommended" if len(trainings(comparison)) > len(entries) else ""
@@ -88,7 +87,7 @@ def training_title(comparison: Comparison) -> str:
 def trainings(comparison: Comparison) -> list[Configuration]:
     """The baselines of the training table: at the best rate of each, and what the choice and its runner-up rest on."""
     table = comparison.table
-    order = {entry.best.key: number for number, entry in enumerate(tuned(table))}
+    order = {entry.best.key: number for number, entry in enumerate(comparison.evidence.tuned)}
     shown = order.keys() | {table.parent_of(c).key for c in _chosen(comparison)}
     kept = [c for c in table.baselines if c.key in shown]
     return sorted(kept, key=lambda c: (c.training.batch_size, order.get(c.key, len(order))))
@@ -148,7 +147,7 @@ def legend(comparison: Comparison) -> Text:
         lines.append(f"±: 95 % interval {'; or '.join(over)}")
     if any(summary.n > 1 and summary.low is None and math.isfinite(summary.mean) for summary in summaries):
         lines.append("no ±: every seed gave the same, which does not tell what others would")
-    if any(entry.edge for entry in tuned(table)):
+    if any(entry.edge for entry in comparison.evidence.tuned):
         lines.append(f"{EDGE} at a rate: the lowest or highest tried, so the best may lie beyond")
     if table.variants:
         lines += [

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from orchestrator.analysis.batch_verdict import AS_FAST, BatchVerdict, Contender, Slower
+from orchestrator.analysis.batch_verdict import AS_FAST, BatchVerdict, Slower
 from orchestrator.analysis.critical_batch import CriticalBatch
-from orchestrator.analysis.equal_budget import Behind
-from orchestrator.analysis.format import enumeration, number, paired_words, plural, signed, target_words, with_interval
+from orchestrator.analysis.equal_budget import Behind, Finding
+from orchestrator.analysis.format import (
+    enumeration,
+    number,
+    one_seed_words,
+    paired_words,
+    plural,
+    signed,
+    target_words,
+    with_interval,
+)
 from orchestrator.analysis.predict_batch import Prediction, unresolved
+from orchestrator.analysis.settings_choices import SettingsChoice
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable
-from orchestrator.analysis.time_to_target import TargetRow
+from orchestrator.analysis.time_to_target import ToTarget
+from orchestrator.sweep.labels import settings_words
 
 
 def headline(table: SweepTable, verdict: BatchVerdict) -> str:
@@ -131,7 +142,7 @@ def curve_words(curve: CriticalBatch) -> str:
     )
 
 
-def doubts(rows: Sequence[TargetRow]) -> list[str]:
+def doubts(rows: Sequence[ToTarget]) -> list[str]:
     """What makes a row's figures less than they seem."""
     sentences = []
     if bounds := [str(row.batch_size) for row in rows if row.is_bound]:
@@ -151,8 +162,8 @@ def doubts(rows: Sequence[TargetRow]) -> list[str]:
             "others."
         )
     sentences.extend(
-        f"The fewest steps at batch size {row.batch_size} are at rate {row.best.training.learning_rate:.4g}, the "
-        f"{row.edge} tried: a better one may lie beyond."
+        f"The fewest steps at batch size {row.batch_size} are at rate {row.configuration.training.learning_rate:.4g}, "
+        f"the {row.edge} tried: a better one may lie beyond."
         for row in rows
         if row.edge
     )
@@ -179,22 +190,55 @@ def behind_words(table: SweepTable, found: Behind) -> str:
     if found.validation is not None and found.validation.spread is not None:
         figures.append(paired_words(found.validation))
     shown = f" ({'; '.join(figures)})" if figures else ""
-    return f"{_compared(found)}: {found.reason}{shown}."
+    return f"{_compared(table, found)}: {finding_words(found)}{shown}."
 
 
-def _compared(found: Behind) -> str:
+def finding_words(found: Behind) -> str:
+    """What the differences say, as part of a sentence."""
+    more = "by more" if found.more_on_validation else "not detectably by more"
+    too = f"worse on training data too, and {more} on validation data"
+    doubt = "" if found.in_phase else ", but the learning-rate schedules are at different phases there"
+    match found.finding:
+        case Finding.NO_COMMON_SEED:
+            return "not determined (no seed in common)"
+        case Finding.ONE_SEED:
+            return one_seed_words(found.validation) if found.validation else "not determined (one seed)"
+        case Finding.NO_DIFFERENCE:
+            return "no detectable difference at equal examples"
+        case Finding.OVERFITS:
+            return "overfits: worse on validation data, by more than on training data"
+        case Finding.WORSE_ON_VALIDATION:
+            return "worse on validation data; not determined whether it overfits"
+        case Finding.WORSE_ON_BOTH:
+            return too
+        case Finding.NO_COMMON_STEPS:
+            return f"{too}; no number of steps is common to both"
+        case Finding.FEWER_STEPS:
+            return f"took fewer steps: {too}; not detectably worse after equal steps{doubt}"
+        case Finding.WORSE_STEPS:
+            return f"{too}; also worse after equal steps{doubt or ': its steps are worse, not only fewer'}"
+
+
+def _compared(table: SweepTable, found: Behind) -> str:
+    own, best = (settings_words(c.config, table.settings) for c in (found.configuration, found.against))
     if found.batch_size == found.best:
-        return f"Batch {found.batch_size}, {found.settings} against {found.best_settings}"
-    if found.settings == found.best_settings:
-        return f"Batch {found.batch_size} against {found.best}{f', {found.settings}' if found.settings else ''}"
-    return f"Batch {found.batch_size}, {found.settings} against {found.best}, {found.best_settings}"
+        return f"Batch {found.batch_size}, {own} against {best}"
+    if own == best:
+        return f"Batch {found.batch_size} against {found.best}{f', {own}' if own else ''}"
+    return f"Batch {found.batch_size}, {own} against {found.best}, {best}"
 
 
-def _name(verdict: BatchVerdict, contender: Contender) -> str:
+def choice_words(table: SweepTable, choice: SettingsChoice) -> str:
+    """`group`, `adamw weight_decay=0.1 at batch size 16`; empty where nothing else is varied."""
+    words = settings_words(choice.example, table.settings)
+    return words if choice.batch_size is None else f"{words} at batch size {choice.batch_size}"
+
+
+def _name(verdict: BatchVerdict, contender: ToTarget) -> str:
     several = len({c.num_workers for c in verdict.contenders}) > 1
     workers = f" on {plural(contender.num_workers, 'worker')}" if several else ""
     return f"batch {contender.batch_size}{workers}"
 
 
-def _seconds(contender: Contender) -> str:
+def _seconds(contender: ToTarget) -> str:
     return with_interval(contender.seconds.mean, contender.seconds.half_width)

@@ -8,7 +8,7 @@ from orchestrator.analysis.effort import Effort
 from orchestrator.analysis.format import plural, quantity, target_words
 from orchestrator.analysis.reasons import BestSeed, TimesToTarget, TimeToTarget, TrainWith
 from orchestrator.analysis.table import SweepTable
-from orchestrator.analysis.time_to_target import TargetRow
+from orchestrator.analysis.time_to_target import ToTarget
 from orchestrator.sweep.labels import settings_words
 from orchestrator.sweep.plan import Stage
 
@@ -67,12 +67,12 @@ def _slowness(time: TimeToTarget) -> tuple[float, float]:
     return (0.0, math.inf) if row is None else (-len(row.crossings) / row.seeds, row.seconds.mean)
 
 
-def _took(row: TargetRow | None, several_rates: bool) -> str:
+def _took(row: ToTarget | None, several_rates: bool) -> str:
     """` at rate 0.1: 52 steps, 3,340 examples, 0.484 s`: with the rate where the table may show another beside it."""
     if row is None:
         return ": not reached"
-    rate = f" at rate {row.best.training.learning_rate:.4g}" if several_rates else ""
-    confirmed = " (from the confirmation)" if all(r.stage is Stage.CONFIRMATION for r in row.best.rows) else ""
+    rate = f" at rate {row.configuration.training.learning_rate:.4g}" if several_rates else ""
+    confirmed = " (from the confirmation)" if all(r.stage is Stage.CONFIRMATION for r in row.configuration.rows) else ""
     some = "" if row.is_whole else f" (only {len(row.crossings)} of {row.seeds} seeds)"
     seconds, most = quantity("train_seconds", row.seconds.mean), "at most " if row.is_bound else ""
     figures = f"{most}{row.steps.mean:,.0f} steps, {row.examples.mean:,.0f} examples, {seconds}{some}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.analysis.batch_verdict import judge_batch_size
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.planning.expand import expand
@@ -63,6 +63,6 @@ def test_it_spares_examples_and_the_best_of_each_batch_size_runs_on(sweep: Sweep
     assert {ledger.trials[result.id].stage for result in stopped} <= {Stage.FIT, Stage.EDGE}
     _, results = play(plan, law)
     assert trained(ledger) < 0.9 * sum(result.history[-1].examples for result in results.values() if result.history)
-    verdict = judge_batch_size(table_of(ledger))
+    verdict = Evidence(table_of(ledger)).batch
     assert verdict is not None
-    assert all(row.best.measured for row in verdict.fit.rows)
+    assert all(row.configuration.measured for row in verdict.fit.rows)

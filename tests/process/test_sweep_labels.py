@@ -13,6 +13,7 @@ from orchestrator.commands.compare import plain_text
 from orchestrator.planning.expand import expand
 from orchestrator.report.export import to_dict
 from orchestrator.report.page import to_page
+from orchestrator.sweep.labels import settings_words
 from tests.support.simulated import Law, play, sweep_of
 from trainables.config.trial import BaselineConfig
 
@@ -48,7 +49,10 @@ def test_the_effect_of_a_setting_can_be_read(setting: str, words: tuple[str, str
     comparison = compare(make_table(stored_plan(plan), results))
 
     assert len(comparison.table.settings) == 1
-    steps = {(row.batch_size, row.settings): row.steps.mean for row in comparison.targets}
+    names = comparison.table.settings
+    steps = {
+        (row.batch_size, settings_words(row.configuration.config, names)): row.steps.mean for row in comparison.targets
+    }
     assert set(steps) == {(size, word) for size in (64, 256) for word in words}
     for size in (64, 256):
         assert steps[size, words[1]] / steps[size, words[0]] == pytest.approx(3, rel=0.1)

@@ -16,7 +16,6 @@ from plotly.colors import sample_colorscale
 
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.format import summary_words, unit_of
-from orchestrator.analysis.latencies import latencies_ms, latency_batches
 from orchestrator.analysis.pareto import front
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration
@@ -72,8 +71,8 @@ def deployment_plots(comparison: Comparison) -> list[Plot]:
     """The objective against what using the model costs: one plot per cost."""
     table = comparison.table
     costs = {
-        (f"latency_ms_batch_{batch}", f"latency at batch {batch}, ms"): latencies_ms(table, batch)
-        for batch in latency_batches(table.variants)
+        (f"latency_ms_batch_{batch}", f"latency at batch {batch}, ms"): latencies
+        for batch, latencies in comparison.evidence.latencies_ms.items()
     }
     sizes = {c.key: size for c in table.variants if (size := c.summary("artifact_bytes")) is not None}
     costs["artifact_bytes", "file size, kB"] = sizes

@@ -9,9 +9,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.format import number
 from orchestrator.analysis.table import Configuration, SweepTable
-from orchestrator.analysis.tuned_rates import tuned
 from orchestrator.report.plots.deployment import INK, Plot, batch_axis, log_axis, new_figure
 from orchestrator.report.plots.series_style import by_choice
 from orchestrator.sweep.metrics import sign_of
@@ -30,18 +30,19 @@ def rate_plots(comparison: Comparison) -> list[Plot]:
     A grid with figures, or squares where rates are many.
     """
     table = comparison.table
-    if not tuned(table):
+    if not comparison.evidence.tuned:
         return [Plot("learning_rate", TITLE, "", missing="No baseline has ended yet.")]
     tried = [c for c in table.baselines if any(row.result for row in c.rows)]
     return [
-        _rate_plot(table, look.choice, _cells(table, group)) for look, group in by_choice(table, tried, lambda c: c)
+        _rate_plot(comparison.evidence, look.choice, _cells(table, group))
+        for look, group in by_choice(comparison.evidence, tried, lambda c: c)
     ]
 
 
-def _rate_plot(table: SweepTable, choice: str, cells: Cells) -> Plot:
+def _rate_plot(evidence: Evidence, choice: str, cells: Cells) -> Plot:
     """`choice`: of the other settings, in words; empty where nothing else is varied."""
-    keys = {c.key for c in cells.values()}
-    entries = [entry for entry in tuned(table) if entry.best.key in keys]
+    table, keys = evidence.table, {c.key for c in cells.values()}
+    entries = [entry for entry in evidence.tuned if entry.best.key in keys]
     best = {entry.best.key for entry in entries}
     edges = ", ".join(f"batch {entry.batch_size} ({entry.edge})" for entry in entries if entry.edge)
     warning = f" At the edge of its grid, so the best may lie beyond: {edges}." if edges else ""

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 from plotly.colors import qualitative
 
-from orchestrator.analysis.equal_budget import choices
-from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.analysis.evidence import Evidence
+from orchestrator.analysis.settings_choices import SettingsChoice
+from orchestrator.analysis.table import Configuration
 from orchestrator.report.plots.deployment import HEIGHT, INK
-from orchestrator.sweep.labels import settings_words
+from orchestrator.wording.batch_size import choice_words
 
 COLORS = qualitative.D3
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,6px")  # with COLORS: 70 pairs
@@ -31,7 +32,7 @@ T = TypeVar("T")
 class SeriesStyle:
     """One choice of the settings. A sweep that varies none has one, without a name."""
 
-    choice: str = ""  # in words, as `fair.choices` has them
+    choice: str = ""  # in words
     color: str = INK
     dash: str = "solid"
 
@@ -41,21 +42,21 @@ class SeriesStyle:
 
 
 def by_choice(
-    table: SweepTable, items: Iterable[T], configuration: Callable[[T], Configuration]
+    evidence: Evidence, items: Iterable[T], configuration: Callable[[T], Configuration]
 ) -> list[tuple[SeriesStyle, list[T]]]:
     """The items of each choice, in their order; the choices in the sweep's, those without an item left out."""
-    names = choices(table)
-    groups: dict[str, list[T]] = defaultdict(list)
+    table, groups = evidence.table, defaultdict[SettingsChoice, list[T]](list)
     for item in items:
-        found = configuration(item)
-        groups[names[found.training.batch_size, settings_words(found.config, table.settings)]].append(item)
-    looks = {
-        choice: SeriesStyle(choice, COLORS[index % len(COLORS)], DASHES[index % len(DASHES)])
-        if choice
-        else SeriesStyle()
-        for index, choice in enumerate(dict.fromkeys(names.values()))
-    }
-    return [(look, groups[choice]) for choice, look in looks.items() if choice in groups]
+        groups[evidence.choices[table.place_of(configuration(item))]].append(item)
+    found = []
+    for index, choice in enumerate(dict.fromkeys(evidence.choices.values())):
+        if choice in groups:
+            words = choice_words(table, choice)
+            style = (
+                SeriesStyle(words, COLORS[index % len(COLORS)], DASHES[index % len(DASHES)]) if words else SeriesStyle()
+            )
+            found.append((style, groups[choice]))
+    return found
 
 
 def name_choices(figure: Any, looks: Sequence[SeriesStyle]) -> None:

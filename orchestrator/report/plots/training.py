@@ -11,11 +11,10 @@ import plotly.graph_objects as go
 
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.format import summary_words
-from orchestrator.analysis.predict_batch import fit_part
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, Row, SweepTable
-from orchestrator.analysis.time_to_target import TargetRow
-from orchestrator.analysis.tuned_rates import Tuned, tuned
+from orchestrator.analysis.time_to_target import ToTarget
+from orchestrator.analysis.tuned_rates import Tuned
 from orchestrator.report.plots.deployment import (
     FAINT,
     INK,
@@ -53,13 +52,13 @@ def target_plots(comparison: Comparison) -> list[Plot]:
 
 
 def _target_plot(comparison: Comparison, title: str, kind: str, words: str) -> Plot:
-    rows, table = comparison.targets, fit_part(comparison.table)
+    rows, tuning = comparison.targets, comparison.evidence.tuning
     figure = new_figure("batch size", words)
     batch_axis(figure, [row.batch_size for row in rows])
     log_axis(figure, "y", [value for row in rows for value in extent(getattr(row, kind))])
-    groups = by_choice(table, rows, lambda row: row.best)
+    groups = by_choice(tuning, rows, lambda row: row.configuration)
     for look, group in groups:
-        figure.add_trace(_target_markers(table, look, group, kind, words))
+        figure.add_trace(_target_markers(tuning.table, look, group, kind, words))
     name_choices(figure, [look for look, _ in groups])
     caption = "Each batch size at the learning rate that needs the fewest steps there. " + (
         ""
@@ -70,7 +69,7 @@ def _target_plot(comparison: Comparison, title: str, kind: str, words: str) -> P
     return Plot(f"{kind}_to_target", title, caption + theory, figure)
 
 
-def _target_markers(table: SweepTable, look: SeriesStyle, rows: Sequence[TargetRow], kind: str, words: str) -> Any:
+def _target_markers(table: SweepTable, look: SeriesStyle, rows: Sequence[ToTarget], kind: str, words: str) -> Any:
     summaries: list[Summary] = [getattr(row, kind) for row in rows]
     return go.Scatter(
         name=look.name("measured"),
@@ -85,7 +84,7 @@ def _target_markers(table: SweepTable, look: SeriesStyle, rows: Sequence[TargetR
             "symbol": ["circle" if row.is_whole else "circle-open" for row in rows],
         },
         text=[
-            f"{html.escape(label(table, row.best))}: {summary_words('', s)} {words}<br>"
+            f"{html.escape(label(table, row.configuration))}: {summary_words('', s)} {words}<br>"
             f"{len(row.crossings)} of {row.seeds} seeds reached it"
             for row, s in zip(rows, summaries, strict=True)
         ],
@@ -93,11 +92,12 @@ def _target_markers(table: SweepTable, look: SeriesStyle, rows: Sequence[TargetR
     )
 
 
-def _add_theory(figure: Any, comparison: Comparison, groups: Sequence[tuple[SeriesStyle, Sequence[TargetRow]]]) -> str:
+def _add_theory(figure: Any, comparison: Comparison, groups: Sequence[tuple[SeriesStyle, Sequence[ToTarget]]]) -> str:
     """Per choice the 1/B line of perfect scaling, and the fitted curve if it is determined. Returns the words on them.
 
     The legend has each choice once, with its markers; where there is nothing to choose, the lines.
     """
+    tuning = comparison.evidence.tuning
     for look, rows in groups:
         sizes = [row.batch_size for row in rows]
         shared = {
@@ -109,7 +109,7 @@ def _add_theory(figure: Any, comparison: Comparison, groups: Sequence[tuple[Seri
         line = {"color": look.color if look.choice else FAINT, "width": 1, "dash": "dash"}
         ideal = [rows[0].steps.mean * sizes[0] / size for size in sizes]
         figure.add_trace(go.Scatter(name="1/B", x=sizes, y=ideal, line=line, **shared))
-        curve = comparison.curves[look.choice]
+        curve = comparison.curves[tuning.choices[tuning.table.place_of(rows[0].configuration)]]
         if curve.undetermined is None:
             grid = [sizes[0] * (sizes[-1] / sizes[0]) ** (i / 40) for i in range(41)]
             steps = [curve.steps(size) for size in grid]
@@ -124,13 +124,13 @@ def accuracy_plot(comparison: Comparison) -> Plot:
     """The objective against batch size: tuned at each, and at one rate held fixed; validation beside training data."""
     table = comparison.table
     metric = table.plan.objective.metric
-    entries, title = tuned(table), f"{metric} against batch size"
+    entries, title = comparison.evidence.tuned, f"{metric} against batch size"
     if not entries:
         return Plot("objective", title, "", missing="No baseline has ended yet.")
     figure = new_figure("batch size", metric)
     batch_axis(figure, [entry.batch_size for entry in entries])
     train_metric = metric.replace("val_", "train_", 1)
-    groups = by_choice(table, [entry.best for entry in entries], lambda c: c)
+    groups = by_choice(comparison.evidence, [entry.best for entry in entries], lambda c: c)
     for look, best in groups:
         if train_metric != metric:
             figure.add_trace(_training_line(table, look, best, train_metric))
@@ -200,7 +200,7 @@ def _fixed_rates(table: SweepTable) -> list[tuple[float, list[Configuration]]]:
 
 def curve_plots(comparison: Comparison) -> list[Plot]:
     """Learning curves at the best rate of each batch size, against examples (equal work) and steps (equal updates)."""
-    entries = tuned(comparison.table)
+    entries = comparison.evidence.tuned
     metric = comparison.table.plan.objective.metric.removeprefix("best_")  # the curve is that of the readings
     steps = [r.step for e in entries for r in _readings(e.best.measured, metric)]
     titles = {"examples": "Learning curves by examples seen", "step": "Learning curves by optimiser steps"}
@@ -214,7 +214,7 @@ def curve_plots(comparison: Comparison) -> list[Plot]:
         figure = new_figure(words, metric)
         if field == "step":
             log_axis(figure, "x", steps)
-        colors, groups = batch_colors(comparison), by_choice(comparison.table, entries, lambda entry: entry.best)
+        colors, groups = batch_colors(comparison), by_choice(comparison.evidence, entries, lambda entry: entry.best)
         for look, group in groups:
             for entry in group:
                 _add_curves(figure, look, entry, field, metric, colors[entry.batch_size])
@@ -265,14 +265,14 @@ def _readings(rows: Sequence[Row], metric: str) -> list[Report]:
 def speed_plot(comparison: Comparison) -> Plot:
     """Examples per second against batch size."""
     title, metric = "Throughput against batch size", "examples_per_second"
-    best = [entry.best for entry in tuned(comparison.table)]
+    best = [entry.best for entry in comparison.evidence.tuned]
     pairs = [(c, s) for c in best if (s := c.summary(metric)) is not None]
     if not pairs:
         return Plot(metric, title, "", missing="No throughput has been measured yet.")
     figure = new_figure("batch size", "examples per second of training")
     log_axis(figure, "y", [value for _, s in pairs for value in extent(s)])
     batch_axis(figure, [c.training.batch_size for c, _ in pairs])
-    groups = by_choice(comparison.table, [c for c, _ in pairs], lambda c: c)
+    groups = by_choice(comparison.evidence, [c for c, _ in pairs], lambda c: c)
     for look, group in groups:
         line = {"color": look.color, "dash": look.dash}
         figure.add_trace(_line(comparison.table, look.name("measured"), group, metric, line, look.choice))

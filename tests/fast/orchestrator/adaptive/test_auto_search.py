@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from orchestrator.adaptive.resolve import further_trials, settled
-from orchestrator.analysis.batch_verdict import BatchVerdict, judge_batch_size
+from orchestrator.analysis.batch_verdict import BatchVerdict
 from orchestrator.analysis.comparison import compare
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable, make_table
@@ -36,7 +37,7 @@ LAW = Law()
 def played(plan: Plan, law: Law) -> tuple[SweepTable, BatchVerdict]:
     trials, results = play(plan, law)
     table = make_table(stored_plan(plan, trials.values()), results)
-    verdict = judge_batch_size(table)
+    verdict = Evidence(table).batch
     assert verdict is not None
     return table, verdict
 
@@ -101,7 +102,7 @@ def test_a_rule_that_is_wrong_is_made_good_by_the_grid_and_its_extension(sweep: 
     assert verdict.fastest is not None
     assert by_stage(table.rows, Stage.EDGE)
     for row in verdict.fit.rows:
-        off = row.best.training.learning_rate / law.best_rate(row.batch_size)
+        off = row.configuration.training.learning_rate / law.best_rate(row.batch_size)
         assert 0.5 <= off <= 2 or row.edge
     best = min(law.seconds(size) for size in range(8, 1000))
     assert law.seconds(verdict.fastest.batch_size) < 1.15 * best
@@ -280,7 +281,7 @@ def test_variants_wait_for_the_verdict_and_compress_the_fastest(tmp_path: Path, 
     trials, results = play(plan, LAW)
     variants = [t.config for t in trials.values() if isinstance(t.config, VariantConfig)]
     table = make_table(stored_plan(plan, trials.values()), results)
-    verdict = judge_batch_size(table)
+    verdict = Evidence(table).batch
     assert verdict is not None
     assert verdict.fastest is not None
     assert len(variants) == 2  # uncompressed and int8

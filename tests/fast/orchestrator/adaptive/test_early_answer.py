@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.adaptive.auto_search import larger_sizes
 from orchestrator.adaptive.early_answer import has_answered
-from orchestrator.analysis.batch_verdict import judge_batch_size
 from orchestrator.analysis.equal_budget import behind
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.planning.expand import expand
@@ -71,15 +71,16 @@ def test_every_answer_is_that_of_trials_that_run_on(sweep: Sweep, tmp_path: Path
     whole = make_table(stored_plan(plan, trials.values()), results)
     ledger = run(plan, law, tmp_path / "storage", random.Random(seed))  # noqa: S311 - an order, not a secret
     assert set(ledger.trials) == set(trials)
-    found, expected = judge_batch_size(table_of(ledger)), judge_batch_size(whole)
+    mine, its = Evidence(table_of(ledger)), Evidence(whole)
+    found, expected = mine.batch, its.batch
     assert found is not None
     assert expected is not None
-    assert [(row.batch_size, row.best.key, row.crossings, row.rates, row.seeds) for row in found.fit.rows] == [
-        (row.batch_size, row.best.key, row.crossings, row.rates, row.seeds) for row in expected.fit.rows
+    assert [(row.batch_size, row.configuration.key, row.crossings, row.rates, row.seeds) for row in found.fit.rows] == [
+        (row.batch_size, row.configuration.key, row.crossings, row.rates, row.seeds) for row in expected.fit.rows
     ]
     for a, b in ((found, expected), (expected, found)):
         assert replace(a, fit=b.fit) == b
-    assert behind(table_of(ledger)) == behind(whole)
+    assert behind(mine) == behind(its)
 
 
 def test_nothing_else_has_ever_answered(sweep: Sweep) -> None:

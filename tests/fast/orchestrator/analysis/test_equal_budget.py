@@ -10,14 +10,17 @@ import pytest
 
 from orchestrator.analysis.common_readings import checkpoints, value_at
 from orchestrator.analysis.comparison import compare
-from orchestrator.analysis.equal_budget import Behind, behind, choices
+from orchestrator.analysis.equal_budget import Behind, Finding, behind
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.plan_file import StoredTrial
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.report.batch_export import equal_readings
 from orchestrator.report.batch_section import fair_html
 from orchestrator.report.export import to_dict
+from orchestrator.sweep.labels import settings_words
 from orchestrator.sweep.spec import Mode, Objective
+from orchestrator.wording.batch_size import choice_words, finding_words
 from tests.support.sample_sweep import baseline_config, sample_plan, sample_results
 from trainables.config.batching import report_steps
 from trainables.config.training import AdamW, GrowAt, Training, WarmupCosine
@@ -105,8 +108,18 @@ def learning(step: float) -> float:
     return 0.95 - 0.5 * math.exp(-step / 150)
 
 
+def behind_of(table: SweepTable) -> list[Behind]:
+    return behind(Evidence(table))
+
+
+def settings_in(table: SweepTable, found: Behind) -> tuple[str, str]:
+    """Of the one, and of what it is held against."""
+    own, against = (settings_words(c.config, table.settings) for c in (found.configuration, found.against))
+    return own, against
+
+
 def only(table: SweepTable) -> Behind:
-    (found,) = behind(table)
+    (found,) = behind_of(table)
     assert (found.batch_size, found.best) == (256, 16)
     return found
 
@@ -114,7 +127,7 @@ def only(table: SweepTable) -> Behind:
 def test_a_large_batch_that_took_fewer_steps_is_not_said_to_overfit() -> None:
     """Both learn the same from a step; after equal examples the large one has taken a sixteenth of the steps."""
     found = only(table_of(lambda b, s, seed: (learning(s) + noise(seed, b), learning(s) + 0.02 + noise(seed, b))))
-    assert found.reason.startswith("took fewer steps")
+    assert found.finding is Finding.FEWER_STEPS
     assert found.validation is not None
     assert found.validation.mean < -0.1
     assert found.at_equal_steps is not None
@@ -125,7 +138,7 @@ def test_a_large_batch_that_took_fewer_steps_is_not_said_to_overfit() -> None:
 def test_a_large_batch_that_overfits_is_said_to(mode: Mode) -> None:
     """On training data the two differ by noise alone, on validation data by 0.04 more."""
     found = only(table_of(generalising(lost=0.04, mode=mode), seeds=6, mode=mode))
-    assert found.reason == "overfits: worse on validation data, by more than on training data"
+    assert found.finding is Finding.OVERFITS
     assert found.gap is not None
     assert found.gap.mean == pytest.approx(-0.04 if mode == "max" else 0.04, abs=0.01)
 
@@ -139,13 +152,16 @@ def test_what_is_not_seen_on_training_data_is_no_proof_of_overfitting(mode: Mode
     assert found.validation.verdict is Verdict.WORSE
     assert found.training.verdict is Verdict.NO_DIFFERENCE
     assert (found.training.mean < 0) == (mode == "max"), "on training data it is behind as well"
-    assert found.reason == "worse on validation data; not determined whether it overfits"
+    assert found.finding is Finding.WORSE_ON_VALIDATION
 
 
 def test_one_that_learns_less_and_loses_more_is_not_acquitted() -> None:
     found = only(table_of(generalising(lost=0.04, learned=0.04), seeds=6))
-    assert found.reason.endswith("worse on training data too, and by more on validation data; also worse after equal "
-                                 "steps: its steps are worse, not only fewer")  # fmt: skip
+    assert (found.finding, found.more_on_validation) == (Finding.WORSE_STEPS, True)
+    assert finding_words(found) == (
+        "worse on training data too, and by more on validation data; also worse after equal steps: its steps are "
+        "worse, not only fewer"
+    )
 
 
 def generalising(lost: float, mode: Mode = "max", learned: float = 0.0, train_noise: float = 0.004) -> Curve:
@@ -167,15 +183,15 @@ def test_a_batch_that_learns_less_from_every_step_is_told_apart() -> None:
         value = learning(step) - (0.1 if batch == 256 else 0.0) + noise(seed, batch)
         return value, value
 
-    assert "its steps are worse" in only(table_of(curve)).reason
+    assert only(table_of(curve)).finding is Finding.WORSE_STEPS
 
 
 def test_a_small_batch_that_is_behind_did_not_take_fewer_steps() -> None:
-    (found,) = behind(
+    (found,) = behind_of(
         table_of(lambda b, s, seed: (learning(s * b / 100) - (0.1 if b == 16 else 0.0) + noise(seed, b),) * 2)
     )
     assert (found.batch_size, found.best, found.took_fewer_steps) == (16, 256, False)
-    assert found.reason == "worse on training data too, and not detectably by more on validation data"
+    assert (found.finding, found.more_on_validation) == (Finding.WORSE_ON_BOTH, False)
 
 
 def test_a_batch_that_grew_took_fewer_steps_than_one_that_did_not() -> None:
@@ -185,13 +201,10 @@ def test_a_batch_that_grew_took_fewer_steps_than_one_that_did_not() -> None:
         return [training, training.model_copy(update={"batch_schedule": GrowAt(factor=2)})]
 
     table = table_of(lambda b, s, seed: (learning(s) * (1 + noise(seed, b)),) * 2, (256,), each=both)
-    (found,) = behind(table)
-    assert (found.settings, found.best_settings) == ("grow_at", "fixed")
+    (found,) = behind_of(table)
+    assert settings_in(table, found) == ("grow_at", "fixed")
     assert found.took_fewer_steps
-    assert found.reason == (
-        "took fewer steps: worse on training data too, and not detectably by more on validation data; not detectably "
-        "worse after equal steps"
-    )
+    assert (found.finding, found.more_on_validation) == (Finding.FEWER_STEPS, False)
 
 
 def test_at_equal_steps_two_schedules_are_at_different_phases() -> None:
@@ -205,19 +218,19 @@ def test_at_equal_steps_two_schedules_are_at_different_phases() -> None:
             return value, value
 
         plain, found = only(table_of(curve)), only(table_of(curve, each=cosine))
-        assert found.reason.endswith("after equal steps, but the learning-rate schedules are at different phases there")
-        assert "phases" not in plain.reason
-        assert "its steps are worse" not in found.reason
+        assert (plain.in_phase, found.in_phase) == (True, False)
+        assert found.finding is (Finding.WORSE_STEPS if lost else Finding.FEWER_STEPS)
+        assert finding_words(found).endswith("but the learning-rate schedules are at different phases there")
 
 
 def test_the_demo_has_a_common_number_of_steps_for_all_its_batch_sizes() -> None:
     table = table_of(
         lambda b, s, seed: (learning(s) + noise(seed, b),) * 2, (16, 64, 256), examples=6000, evaluations=10
     )
-    found = {(one.batch_size, one.best): one for one in behind(table)}
+    found = {(one.batch_size, one.best): one for one in behind_of(table)}
     assert found[256, 16].steps == 23  # where batch 256 ends; batch 16 is read after 5, 10, 19 and 38
     assert found[64, 16].steps == 93
-    assert all(one.at_equal_steps is not None and one.reason.startswith("took fewer steps") for one in found.values())
+    assert all(one.at_equal_steps is not None and one.finding is Finding.FEWER_STEPS for one in found.values())
 
 
 def level(value: float, slope: float = 0.0) -> Curve:
@@ -233,10 +246,14 @@ def level(value: float, slope: float = 0.0) -> Curve:
 def test_batch_sizes_are_compared_at_one_setting_and_settings_at_one_batch_size() -> None:
     """Batch norm loses 0.1 from 16 to 256, group norm nothing, and is 0.05 behind at 16: four sentences, all true."""
     table = table_of_norms({"batch": level(0.9, slope=0.025), "group": level(0.85)})
-    found = {(b.batch_size, b.settings, b.best, b.best_settings): b for b in behind(table)}
+    found = {}
+    for one in behind_of(table):
+        own, against = settings_in(table, one)
+        found[one.batch_size, own, one.best, against] = one
+    group = [key for key in found if key[1] == key[3] == "group"]
     assert set(found) == {
         (256, "batch", 16, "batch"),
-        *((b.batch_size, "group", b.best, "group") for b in found.values() if b.settings == b.best_settings == "group"),
+        *group,
         (16, "group", 16, "batch"),
         (256, "batch", 256, "group"),
     }
@@ -245,8 +262,8 @@ def test_batch_sizes_are_compared_at_one_setting_and_settings_at_one_batch_size(
     assert means[256, "batch", 16, "batch"] == pytest.approx(-0.1, abs=0.005)
     assert means[16, "group", 16, "batch"] == pytest.approx(-0.05, abs=0.005)
     assert means[256, "batch", 256, "group"] == pytest.approx(-0.05, abs=0.005)
-    (alike,) = (one for one in found.values() if one.settings == one.best_settings == "group")
-    assert "no detectable difference" in alike.reason
+    (alike,) = group
+    assert found[alike].finding is Finding.NO_DIFFERENCE
     comparison = compare(table)
     sentences = [record["sentence"] for record in to_dict(comparison)["behind"]]
     for words in (
@@ -258,7 +275,7 @@ def test_batch_sizes_are_compared_at_one_setting_and_settings_at_one_batch_size(
     page = "".join(fair_html(comparison))
     for norm in ("batch", "group"):
         assert f"<td>256</td><td>{norm}</td>" in page
-    assert "not detectably by more on validation data" in found[16, "group", 16, "batch"].reason
+    assert not found[16, "group", 16, "batch"].more_on_validation
 
 
 def test_batch_sizes_are_compared_where_carried_settings_differ_at_each() -> None:
@@ -269,23 +286,27 @@ def test_batch_sizes_are_compared_where_carried_settings_differ_at_each() -> Non
         return [training.model_copy(update={"optimizer": AdamW(weight_decay=decay)}) for decay in decays]
 
     table = table_of(level(0.9, slope=0.025), each=carried)
-    assert choices(table) == {
-        (16, "adamw weight_decay=0.3"): (first := "adamw weight_decay=0.3 at batch size 16"),
-        (16, "adamw weight_decay=0.03"): (second := "adamw weight_decay=0.03 at batch size 16"),
-        (256, "adamw weight_decay=0.01875"): first,
-        (256, "adamw weight_decay=0.001875"): second,
+    words = {
+        (place.batch_size, getattr(place.settings[0], "weight_decay", None)): choice_words(table, choice)
+        for place, choice in Evidence(table).choices.items()
     }
-    found = behind(table)
-    across = {(b.settings, b.best_settings) for b in found if b.batch_size != b.best}
+    assert words == {
+        (16, 0.3): (first := "adamw weight_decay=0.3 at batch size 16"),
+        (16, 0.03): (second := "adamw weight_decay=0.03 at batch size 16"),
+        (256, 0.01875): first,
+        (256, 0.001875): second,
+    }
+    across = {settings_in(table, b) for b in behind_of(table) if b.batch_size != b.best}
     assert len(across) == 2
     assert all("weight_decay" in words for pair in across for words in pair)
 
 
 def test_no_difference_and_one_seed_claim_nothing() -> None:
-    same = behind(table_of(lambda b, s, seed: (learning(s * b / 32) + 20 * noise(seed, b),) * 2))
-    assert "no detectable difference" in same[0].reason
-    alone = behind(table_of(lambda b, s, seed: (learning(s), learning(s)), seeds=1))
-    assert alone[0].reason == "not determined (one seed)"
+    same = behind_of(table_of(lambda b, s, seed: (learning(s * b / 32) + 20 * noise(seed, b),) * 2))
+    assert same[0].finding is Finding.NO_DIFFERENCE
+    alone = behind_of(table_of(lambda b, s, seed: (learning(s), learning(s)), seeds=1))
+    assert alone[0].finding is Finding.ONE_SEED
+    assert finding_words(alone[0]) == "not determined (one seed)"
 
 
 def test_values_between_readings_and_none_outside() -> None:
@@ -340,5 +361,5 @@ def test_every_baseline_has_both_readings_in_the_json() -> None:
 def test_nothing_has_run() -> None:
     table = make_table(sample_plan(), {})
     assert checkpoints(table).examples == ()
-    assert behind(table) == []
+    assert behind_of(table) == []
     assert fair_html(compare(table)) == []

@@ -13,6 +13,7 @@ from orchestrator.analysis.pooling import Scale, outlying, scale_of, spread_of
 from orchestrator.analysis.selection_rule import Candidate, choose
 from orchestrator.analysis.statistics import Difference, Verdict, on_rows, paired_difference
 from orchestrator.analysis.table import make_table
+from orchestrator.wording.batch_size import finding_words
 from orchestrator.wording.reasons import difference_words
 from tests.support.sample_sweep import sample_plan, sample_results
 from trainables.estimate import Estimate
@@ -203,5 +204,5 @@ def test_the_page_of_a_sweep_with_one_seed_says_what_is_not_known() -> None:
     metrics = {"val_accuracy": of_share(281)}
     results[poor.id] = poor.model_copy(update={"history": history, "metrics": poor.metrics | metrics})
     (behind,) = compare(make_table(plan, results)).behind
-    assert "differ on the validation rows" in behind.reason
-    assert "not known from one seed" in behind.reason
+    assert "differ on the validation rows" in finding_words(behind)
+    assert "not known from one seed" in finding_words(behind)

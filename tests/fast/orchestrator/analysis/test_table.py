@@ -10,8 +10,8 @@ from orchestrator.analysis.plan_file import TableError, save_plan
 from orchestrator.analysis.result_file import save_result
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import SweepTable, load_table, make_table
-from orchestrator.analysis.time_to_target import steps_to_target
-from orchestrator.analysis.tuned_rates import to_target, tuned
+from orchestrator.analysis.time_to_target import steps_to_target, to_target
+from orchestrator.analysis.tuned_rates import tuned
 from tests.support.sample_sweep import CHAINS, sample_plan, sample_results, write_sample
 from trainables.estimate import Estimate
 from trainables.results import Status
@@ -105,9 +105,9 @@ def test_a_best_rate_at_the_end_of_its_grid_is_flagged() -> None:
 def test_the_target_is_reached_just_before_the_first_reading_that_is_there() -> None:
     table = table_of()
     for entry in tuned(table):
-        outcome = to_target(table, entry.best)
+        outcome = to_target(entry.best, table.plan.objective)
         assert outcome is not None
-        assert (outcome.reached, outcome.seeds) == (3, 3)
+        assert (len(outcome.crossings), outcome.seeds) == (3, 3)
         first = entry.best.rows[0].result.history  # type: ignore[union-attr]
         there = next(i for i, report in enumerate(first) if report.metrics["val_accuracy"] >= 0.95)
         reached = entry.best.reached(table.plan.objective)[0]
@@ -120,15 +120,15 @@ def test_both_tables_say_the_same_of_a_batch_size_at_one_rate() -> None:
     table = table_of(multipliers=(1.0,))
     rows = {row.batch_size: row for row in steps_to_target(table)}
     for entry in tuned(table):
-        outcome = to_target(table, entry.best)
+        outcome = to_target(entry.best, table.plan.objective)
         assert outcome is not None
         assert outcome.steps == rows[entry.batch_size].steps
         assert outcome.seconds == rows[entry.batch_size].seconds
 
 
 def test_a_target_out_of_reach_and_no_target() -> None:
-    assert to_target(table_of(target=0.999), table_of(target=0.999).baselines[0]) is None
-    assert to_target(table_of(target=None), table_of(target=None).baselines[0]) is None
+    for table in (table_of(target=0.999), table_of(target=None)):
+        assert to_target(table.baselines[0], table.plan.objective) is None
 
 
 # -- reading the storage ----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from orchestrator.analysis.target_crossing import crossing
 from orchestrator.analysis.time_to_target import critical_batch, middle_rate, steps_to_target
 from orchestrator.report.batch_export import batch_dict
 from orchestrator.report.batch_section import batch_lines
+from orchestrator.wording.batch_size import choice_words
 from tests.support.sample_sweep import sample_plan, sample_results
 from trainables.config.training import AdamW, Training
 from trainables.results import Report, Status, TrialResult
@@ -165,7 +166,7 @@ def test_of_rates_that_tie_the_middle_one_is_taken(tied: list[float], tried: lis
 
 def test_no_edge_is_seen_where_every_rate_is_there_at_the_first_reading() -> None:
     table = table_with(lambda training: (Status.COMPLETED, reaching(1)))
-    assert [(multiplier(row.best.training), row.edge) for row in steps_to_target(table)] == [(1.0, None)] * 3
+    assert [(multiplier(row.configuration.training), row.edge) for row in steps_to_target(table)] == [(1.0, None)] * 3
 
 
 def test_a_trial_that_was_stopped_before_the_target_is_not_there() -> None:
@@ -177,7 +178,7 @@ def test_a_trial_that_was_stopped_before_the_target_is_not_there() -> None:
         return (Status.COMPLETED, reaching(20)) if training.seed == 0 else (Status.STOPPED_EARLY, reaching(20)[:1])
 
     for row in steps_to_target(table_with(run, multipliers=(1.0, 2.0), seeds=(0, 1))):
-        assert (multiplier(row.best.training), len(row.crossings), row.seeds) == (1.0, 2, 2)
+        assert (multiplier(row.configuration.training), len(row.crossings), row.seeds) == (1.0, 2, 2)
     for row in steps_to_target(table_with(run, multipliers=(2.0,), seeds=(0, 1))):
         assert (len(row.crossings), row.seeds) == (1, 2)
 
@@ -191,7 +192,7 @@ def test_a_trial_that_was_stopped_after_the_target_is_there() -> None:
         return Status.STOPPED_EARLY, reaching(60)[:6]
 
     for row in steps_to_target(table_with(run, multipliers=(1.0, 2.0), seeds=(0,))):
-        assert (multiplier(row.best.training), row.seeds) == (1.0, 1)
+        assert (multiplier(row.configuration.training), row.seeds) == (1.0, 1)
     for row in steps_to_target(table_with(run, multipliers=(2.0,), seeds=(0,))):
         assert (row.steps.mean, len(row.crossings), row.seeds) == (60, 1, 1)
 
@@ -209,7 +210,7 @@ def test_a_rate_that_lost_a_seed_comes_after_one_that_did_not() -> None:
     broken = {row.id for c in table.baselines for row in c.broken}
     assert broken
     for row in steps_to_target(table):
-        assert not {r.id for r in row.best.rows} & broken
+        assert not {r.id for r in row.configuration.rows} & broken
 
 
 def test_without_a_target_there_are_no_rows() -> None:
@@ -233,7 +234,9 @@ def test_what_is_carried_with_the_batch_size_does_not_split_the_curve() -> None:
         trials.append(trial.model_copy(update={"config": config}))
     table = make_table(plan.model_copy(update={"trials": tuple(trials)}), results)
     assert table.settings == ()
-    assert list(compare(table).curves) == [""]
+    (choice,) = compare(table).curves
+    assert choice.settings == ()
+    assert choice_words(table, choice) == ""
     assert len(steps_to_target(table)) == 5
 
 

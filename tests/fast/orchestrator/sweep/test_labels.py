@@ -11,6 +11,7 @@ from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.table import make_table
 from orchestrator.planning.expand import expand
 from orchestrator.sweep.plan import Trial
+from orchestrator.wording.batch_size import choice_words
 from tests.support.simulated import Law, play, sweep_of
 from trainables.config.training import AdamW
 
@@ -35,8 +36,9 @@ def test_each_choice_has_its_curve_where_what_is_carried_differs_at_every_batch_
 
     _, results = play(plan, Law(rate_power=0.5, noise=0.01, slower=slower))
     comparison = compare(make_table(stored_plan(plan), results))
-    assert len({row.settings for row in comparison.targets}) == 8
-    assert list(comparison.curves) == [f"adamw weight_decay={value:g} at batch size 16" for value in (small, large)]
+    assert len({comparison.table.place_of(row.configuration).settings for row in comparison.targets}) == 8
+    named = [choice_words(comparison.table, choice) for choice in comparison.curves]
+    assert named == [f"adamw weight_decay={value:g} at batch size 16" for value in (small, large)]
     for curve, min_steps in zip(comparison.curves.values(), (60, 72), strict=True):
         assert curve.undetermined is None
         assert curve.batch_size == pytest.approx(200, rel=0.2)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.analysis.batch_verdict import BatchVerdict, Contender, decided, judge_batch_size
+from orchestrator.analysis.batch_verdict import BatchVerdict, decided
 from orchestrator.analysis.comparison import compare
+from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.analysis.target_crossing import Crossing
+from orchestrator.analysis.time_to_target import ToTarget
 from orchestrator.planning.expand import expand
 from orchestrator.report.batch_section import target_grid
 from orchestrator.wording.batch_size import headline, verdict_sentences
@@ -28,12 +30,12 @@ def found(law: Law, folder: Path) -> tuple[SweepTable, BatchVerdict]:
     plan = expand(sweep_of(folder))
     trials, results = play(plan, law)
     table = make_table(stored_plan(plan, trials.values()), results)
-    verdict = judge_batch_size(table)
+    verdict = Evidence(table).batch
     assert verdict is not None
     return table, verdict
 
 
-def taking(contender: Contender, seconds: dict[int, float], *, is_bound: bool = False) -> Contender:
+def taking(contender: ToTarget, seconds: dict[int, float], *, is_bound: bool = False) -> ToTarget:
     crossings = {seed: Crossing(10, 100, value, is_bound) for seed, value in seconds.items()}
     return replace(contender, crossings=crossings)
 
@@ -45,7 +47,7 @@ def test_first_readings_that_were_there_decide_nothing(tmp_path: Path) -> None:
     assert verdict.fastest is None
     assert "the first reading was at val_loss 0.5 already" in (verdict.undetermined or "")
     assert "`evaluations`" in headline(table, verdict)
-    heads, rows = target_grid(compare(table).targets)
+    heads, rows = target_grid(table, compare(table).targets)
     for figure in ("steps", "examples", "seconds", "worker-seconds"):
         assert all(row[heads.index(figure)].startswith("≤ ") for row in rows)
 

@@ -85,7 +85,8 @@ def test_where_the_batch_size_was_to_be_found_what_was_only_confirmed_is_called_
     assert ", before the confirmation: " in words
     for row in comparison.targets:
         assert (
-            f"batch {row.batch_size} at rate {row.best.training.learning_rate:.4g}: {row.steps.mean:,.0f} st" in words
+            f"batch {row.batch_size} at rate {row.configuration.training.learning_rate:.4g}: {row.steps.mean:,.0f} st"
+            in words
         )
     fitted = {row.batch_size for row in comparison.targets}
     for contender in comparison.batch.contenders:

@@ -109,9 +109,9 @@ def test_without_other_settings_there_is_one_line_in_ink_and_no_word_of_choices(
 
 def test_a_choice_keeps_its_look_where_others_are_missing(comparison: Comparison) -> None:
     table = comparison.table
-    all_looks = [look for look, _ in by_choice(table, table.baselines, lambda c: c)]
+    all_looks = [look for look, _ in by_choice(comparison.evidence, table.baselines, lambda c: c)]
     last = [c for c in table.baselines if c.config.task.options["norm"] == HOSTILE]
-    assert [look for look, _ in by_choice(table, last, lambda c: c)] == all_looks[2:]
+    assert [look for look, _ in by_choice(comparison.evidence, last, lambda c: c)] == all_looks[2:]
 
 
 def test_long_names_are_on_several_lines() -> None:
