@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from orchestrator.sweepfile.load import load_sweep
 from tests.support.snippets import PAGES, README, ROOT, Snippet, python_pages, snippets
 from trainables.config.trial import MeasureSettings
 
+ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 WHOLE: dict[str, Any] = {
     "name": "snippet",
     "task": "digits_cnn",
@@ -49,11 +51,26 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_architecture_is_short_and_names_files_that_exist() -> None:
-    text = (ROOT / "ARCHITECTURE.md").read_text()
+    text = ARCHITECTURE.read_text()
     assert len(text.splitlines()) <= 200
     named = re.findall(r"\b((?:trainables|orchestrator|paretune|docs|tests|benchmarks)/[\w/.-]*\w)", text)
     missing = sorted({name for name in named if not (ROOT / name).exists()})
     assert not missing, "ARCHITECTURE.md names files that are gone"
+
+
+@pytest.mark.parametrize("package", ["orchestrator", "trainables"])
+def test_the_picture_of_the_rooms_has_the_floors_that_are_held(package: str) -> None:
+    (contract,) = [
+        contract
+        for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+        if contract.get("containers") == [package]
+    ]
+    (picture,) = re.findall(
+        rf"(?m)^{package}\n((?:  .*\n)+)", "\n".join(re.findall(r"(?s)```text\n(.*?)```", ARCHITECTURE.read_text()))
+    )
+    drawn = [set(re.findall(r"\w+", line[:49].replace(".py", ""))) for line in picture.splitlines()]
+    held = [set(floor.split(" : ")) for floor in contract["layers"] if floor != "__main__"]
+    assert drawn == held
 
 
 def test_the_demo_in_the_readme_is_as_it_was_recorded() -> None:
