@@ -267,7 +267,7 @@ def metric_names() -> str:
     ]
     head = ("metric", "better", "objective", "of a baseline", "of a variant", "type of goal")
     note = "`<m>` is `loss` or a metric of the task; its own `mode` says which way is better (here: higher)."
-    recorded = textwrap.dedent(listed).strip("\n")
+    recorded = re.sub("(?m)^    ", "", listed).strip("\n")
     return f"{note}\n\n{_table(head, rows)}\n\n## Everything that is recorded\n\n```text\n{recorded}\n```"
 
 

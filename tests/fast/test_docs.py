@@ -44,6 +44,7 @@ def test_every_sweep_file_and_every_part_of_one_is_read(snippet: Snippet, tmp_pa
 def test_every_example_that_a_page_shows_is_one_that_a_test_runs() -> None:
     shown = {s.file for language in ("yaml", "python") for s in snippets(language) if s.file}
     assert shown <= set((ROOT / "examples").iterdir())
+    assert {ROOT / "examples" / name for name in ("digits.yaml", "auto.yaml", "own_task.yaml", "own_task.py")} <= shown
 
 
 def test_the_readme_is_short() -> None:
