@@ -1,59 +1,80 @@
-"""What the driver itself costs per trial, and whether the trials of a large sweep cost more than those of a small one.
+"""What the driver itself costs, and whether a trial of a large sweep costs more than one of a small sweep.
 
-    python benchmarks/driver.py [--trials 500 5000]
+    python benchmarks/driver.py [inline] [ray] [stored] [--trials N] [--ray-trials N] [--stored-trials N] [--no-mlflow]
 
-The driver's own parts do a sweep without Ray: a clockwork asks for trials, as Tune does, and ends each with a result at
-once. Ledger, admission, journal, stored plan and progress are the ones that `paretune run` uses; nothing is trained.
-Three sweeps: every trial stands in the file and every baseline is compressed in three ways; the best baseline of each
-batch size is; and learning rates beyond the edge are asked for. Prints CPU milliseconds per trial of a small and of a
-large sweep, and of the first and the last hundred baselines and variants. Ends with 1 if a trial of the large sweep
-costs more than the goal times one of the small sweep.
+    inline    a sweep of 5,000 trials through the inline executor, and of 2,000 each of two kinds that grow by results
+    ray       1,000 trials of `diabetes_mlp`, two steps each, through gangs on Ray
+    stored    `compare --format json` and `report` over 10,000 stored trials, beside reading their files with `json`
+
+Inline, a trial is a result that nobody worked for, made from one that was measured: what remains is the driver's own
+work. Journal, stored plan, progress, goals and MLflow are those of `paretune run`. Prints seconds of CPU per trial in
+the first and in the last hundred (the main thread, which the sweep waits for, and MLflow's thread apart), and what the
+process has grown by beside the results that it keeps. Ends with 1 if a figure misses its goal.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import json
+import resource
+import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import fmean
 
-from ray.tune.search import Searcher
+import psutil
 from record import recorded
 
+from orchestrator.adaptive.resolve import Outlook
+from orchestrator.analysis.plan_file import save_plan, stored_plan
+from orchestrator.analysis.result_file import save_result
 from orchestrator.planning.expand import expand
 from orchestrator.recording.journal import Journal
-from orchestrator.running.gang import Assignment
-from orchestrator.running.ledger import Ledger
+from orchestrator.recording.mlflow.recorder import Recorder
+from orchestrator.running.executor import Executor, run_sweep
+from orchestrator.running.goal_status import GoalStatus
+from orchestrator.running.inline import InlineExecutor
 from orchestrator.running.observer import Observers
 from orchestrator.running.plan_keeper import PlanKeeper
 from orchestrator.running.progress import Progress
-from orchestrator.running.resources import ClusterNode
-from orchestrator.running.searcher import Admission
 from orchestrator.sweep.plan import Plan, Trial
 from orchestrator.sweepfile.load import load_sweep
-from trainables.config.trial import BaselineConfig
+from trainables.config.trial import AnyTrialConfig, BaselineConfig
+from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.results import Report, Status, TrialResult
-from trainables.storage import Storage
-from trainables.worker.ray_worker import WorkerGroupConfig
+from trainables.storage import Storage, trial_file
 
-GOAL = 1.2
 WINDOW = 100
-CORES = 4
+RATIO_GOAL = 1.2  # CPU of the last hundred trials over the first hundred
+TRIAL_MS_GOAL = 20.0
+MEMORY_GOAL = 1.5  # growth of the process over what its results take
+COMPARE_S_GOAL, REPORT_S_GOAL, PAGE_MB_GOAL = 2.0, 4.0, 6.0
+
 SIZES, RATES = (8, 16, 32, 64), (0.25, 0.5, 1, 2, 4)
-COMPRESSED = "compression: {{parents: {parents}, seeds: all, variants: [int8, {{prune: {{ratio: 0.5}}}}]}}"
-SWEEPS = {"all": COMPRESSED.format(parents="all"), "best": COMPRESSED.format(parents="best_per_batch_size"), "edge": ""}
+VARIANTS = "variants: [int8, {prune: {ratio: 0.5}}]"
+SWEEPS = {
+    "grid": "",
+    "all": f"compression: {{parents: all, seeds: all, {VARIANTS}}}",
+    "best": f"compression: {{parents: best_per_batch_size, seeds: all, {VARIANTS}}}",
+    "edge": "",
+}
 
 
-def sweep_file(folder: Path, kind: str, trials: int) -> Path:
+def plan_of(folder: Path, kind: str, trials: int) -> Plan:
     """A sweep of about so many trials."""
     each = 4 if kind == "all" else 1
     seeds = max(1, round(trials / each / len(SIZES) / len(RATES)))
     extend = ", extend: 1" if kind == "edge" else ""
-    text = f"""name: driver
+    file = folder / "driver.yaml"
+    file.write_text(f"""name: driver
 task: diabetes_mlp
 objective: {{metric: val_loss, mode: min}}
 budget: {{steps: 2}}
@@ -62,80 +83,213 @@ parameters:
   learning_rate: {{base: 0.01, at_batch_size: 32, rule: linear, multipliers: {list(RATES)}{extend}}}
   seed: {{values: {list(range(seeds))}}}
 {SWEEPS[kind]}
-"""
-    file = folder / "driver.yaml"
-    file.write_text(text)
-    return file
+""")
+    return expand(load_sweep(file))
 
 
-def result_of(trial: Trial) -> TrialResult:
-    """A result that nobody worked for: the higher the learning rate the better, so that the edge is best."""
-    rate = trial.training.learning_rate
-    history = ()
-    if isinstance(trial.config, BaselineConfig):
-        reading = {"val_loss": 1 / (1 + rate), "train_loss": 1.0}
-        history = tuple(Report(step=n, examples=n * 32, seconds=0.1 * n, metrics=reading) for n in (1, 2))
-    metrics = {"val_loss": Estimate(value=1 / (1 + rate), low=0.0, high=1.0, n=88)}
-    return TrialResult(id=trial.id, config=trial.config, status=Status.COMPLETED, history=history, metrics=metrics)
+# -- trials that nobody works for ------------------------------------------------------------------------------------
+
+_measured: list[TrialResult] = []
 
 
-def play(plan: Plan, folder: Path) -> dict[str, list[float]]:
-    """CPU seconds of the driver for each trial, in the order in which they ended, by their kind."""
-    storage = Storage(str(folder))
-    with Journal(storage, plan.sweep.name) as journal:
+def run_trial(trial: str, config: AnyTrialConfig, worker: WorkerContext) -> Iterator[Report | TrialResult]:
+    """The result of one trial that was trained, with a loss that is the lower the higher the learning rate."""
+    rate = config.training.learning_rate  # type: ignore[union-attr]
+    loss = Estimate(value=1 / (1 + rate), low=0.9 / (1 + rate), high=1.1 / (1 + rate), n=88)
+    like = _measured[0]
+    history = like.history if isinstance(config, BaselineConfig) else ()
+    yield from history
+    update = {"id": trial, "config": config, "history": history, "metrics": {**like.metrics, "val_loss": loss}}
+    yield like.model_copy(update=update)
+
+
+def measure_one(folder: Path) -> TrialResult:
+    """Train one trial in earnest."""
+    plan = plan_of(folder, "grid", 20)
+    plan = Plan(plan.sweep, plan.trials[:1], ())
+    (result,) = run_sweep(plan, Storage(str(folder / "one")), Observers(()), InlineExecutor()).results.values()
+    assert result.status is Status.COMPLETED, result.details
+    return result.model_copy(update={"files": {}})
+
+
+# -- a sweep, watched ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Watch:
+    """An observer that takes the time whenever a trial has ended."""
+
+    main_s: list[float] = field(default_factory=list)  # CPU seconds of the main thread, since the trial before
+    all_s: list[float] = field(default_factory=list)  # of the process, MLflow's thread included
+    memory: list[int] = field(default_factory=list)  # bytes of the process, at each hundredth trial
+    _since: tuple[float, float] = (0.0, 0.0)
+
+    def planned(self, outlook: Outlook) -> None:
+        if not self.main_s:
+            self._since = time.thread_time(), time.process_time()
+
+    def started(self, trial: Trial) -> None:
+        pass
+
+    def report(self, trial_id: str, report: Report) -> None:
+        pass
+
+    def waits(self, trial_id: str, reason: str) -> None:
+        pass
+
+    def ended(self, result: TrialResult) -> None:
+        now = time.thread_time(), time.process_time()
+        self.main_s.append(now[0] - self._since[0])
+        self.all_s.append(now[1] - self._since[1])
+        if len(self.main_s) % WINDOW == 0:
+            self.memory.append(psutil.Process().memory_info().rss)
+        self._since = time.thread_time(), time.process_time()
+
+
+def watched(plan: Plan, folder: Path, executor: Executor, *, mlflow: bool) -> tuple[Watch, list[TrialResult]]:
+    """The sweep as `paretune run` does it, without the picture of its progress."""
+    storage, watch = Storage(str(folder)), Watch()
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(storage, plan.sweep.name))
         keeper, progress = PlanKeeper(plan, storage), Progress(plan)
-        ledger = Ledger(plan, storage, Observers((journal, keeper, progress)))
-        ledger.load()
-        template = WorkerGroupConfig(
-            num_workers=1, cpus_per_worker=1, gpus_per_worker=0, storage=storage.uri, scratch=str(folder)
-        )
-        admission = Admission(ledger, [ClusterNode(CORES, 0)], template)
-        running: dict[str, str] = {}
-        seconds: dict[str, list[float]] = defaultdict(list)
-        asked, since = 0, time.process_time()
-        while True:
-            asked += 1
-            suggested = admission.suggest(str(asked))
-            if suggested == Searcher.FINISHED:
-                return seconds
-            if suggested is not None:
-                running[str(asked)] = Assignment.model_validate_json(suggested["assignment"]).trial
-                ledger.started(running[str(asked)])
-                continue
-            name, trial = next(iter(running.items()))
-            result = result_of(ledger.trials[trial])
-            for report in result.history:
-                ledger.report(trial, report)
-            ledger.ended(result)
-            assert progress.total >= len(progress.results)
-            del running[name]
-            admission.on_trial_complete(name)
-            now = time.process_time()
-            seconds[result.kind].append(now - since)
-            since = now
+        if mlflow:
+            recorder = Recorder(journal, plan=plan)
+            stack.callback(lambda: print(f"    MLflow: {recorder.close(note='', recommended=None) or 'has all of it'}"))
+        observer = GoalStatus(plan, Observers((journal, keeper, progress, watch)))
+        results = run_sweep(plan, storage, observer, executor).results
+        keeper.save()
+        return watch, list(results.values())
+
+
+def bytes_of(results: list[TrialResult]) -> float:
+    """What one result takes in memory, measured on copies of some."""
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    texts = [result.model_dump_json() for result in results[:1000]]
+    copies = [TrialResult.model_validate_json(text) for text in texts for _ in range(5)]
+    size = psutil.Process().memory_info().rss - before
+    return (size - sum(map(len, texts))) / len(copies)
+
+
+@dataclass
+class Goals:
+    """Figures beside their goals."""
+
+    missed: int = 0
+
+    def check(self, what: str, value: float, goal: float, unit: str) -> None:
+        word = "met" if value <= goal else "MISSED"
+        self.missed += value > goal
+        print(f"    {what}: {value:.2f}{unit}, goal at most {goal:g}{unit}: {word}", flush=True)
+
+
+def judge(watch: Watch, results: list[TrialResult], goals: Goals) -> None:
+    first, last = (1000 * fmean(part) for part in (watch.main_s[:WINDOW], watch.main_s[-WINDOW:]))
+    print(f"    {first:.2f} ms of CPU per trial in the first {WINDOW}, {last:.2f} ms in the last", flush=True)
+    goals.check("last over first", last / first, RATIO_GOAL, "")
+    goals.check("ms of CPU per trial", 1000 * fmean(watch.main_s), TRIAL_MS_GOAL, " ms")
+    print(f"    with MLflow's thread, which no trial waits for: {1000 * fmean(watch.all_s):.2f} ms", flush=True)
+    if len(watch.memory) > 10:
+        count = WINDOW * (len(watch.memory) - 1)
+        grown = (watch.memory[-1] - watch.memory[0]) / count
+        kept = bytes_of(results)
+        print(f"    the process grew by {grown / 1024:.1f} KiB per trial; a result takes {kept / 1024:.1f} KiB")
+
+
+def inline(options: argparse.Namespace, goals: Goals) -> None:
+    sweeps = {"grid": options.trials, "all": options.trials * 2 // 5, "edge": options.trials * 2 // 5}
+    for kind, trials in sweeps.items():
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            _measured[:] = [measure_one(folder)]
+            plan = plan_of(folder, kind, trials)
+            began = time.perf_counter()
+            executor = InlineExecutor("driver:run_trial")
+            sys.modules.setdefault("driver", sys.modules["__main__"])
+            watch, results = watched(plan, folder / "runs", executor, mlflow=options.mlflow)
+            took = time.perf_counter() - began
+            print(f"inline, {kind}: {len(watch.main_s)} trials in {took:.0f} s", flush=True)
+            judge(watch, results, goals)
+
+
+def ray(options: argparse.Namespace, goals: Goals) -> None:
+    from orchestrator.running.tuner import RayExecutor
+
+    with tempfile.TemporaryDirectory() as name:
+        plan = plan_of(Path(name), "grid", options.ray_trials)
+        began = time.perf_counter()
+        watch, results = watched(plan, Path(name) / "runs", RayExecutor(), mlflow=options.mlflow)
+        print(f"ray: {len(watch.main_s)} trials in {time.perf_counter() - began:.0f} s", flush=True)
+        watch.main_s, watch.all_s = watch.main_s[10:], watch.all_s[10:]  # not the start of Ray and its gangs
+        judge(watch, results, goals)
+
+
+# -- a sweep that is stored ------------------------------------------------------------------------------------------
+
+
+def store(plan: Plan, storage: Storage) -> None:
+    """Its results, one trial after another."""
+    worker, began = WorkerContext(storage, Path()), datetime.now(UTC)
+    for number, trial in enumerate(plan.trials):
+        *_, result = run_trial(trial.id, trial.config, worker)
+        assert isinstance(result, TrialResult)
+        span = {"started_at": began + timedelta(seconds=number), "ended_at": began + timedelta(seconds=number + 1)}
+        environment = result.environment | {name: time.isoformat() for name, time in span.items()}
+        save_result(storage, result.model_copy(update={"environment": environment}))
+    save_plan(storage, stored_plan(plan))
+
+
+def cpu_seconds(command: Callable[[], object]) -> float:
+    """Of this process and of those that it waits for."""
+
+    def now() -> float:
+        who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, who))
+
+    began = now()
+    command()
+    return now() - began
+
+
+def stored(options: argparse.Namespace, goals: Goals) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _measured[:] = [measure_one(folder)]
+        plan, storage = plan_of(folder, "grid", options.stored_trials), Storage(str(folder / "runs"))
+        store(plan, storage)
+
+        def read() -> None:
+            for trial in plan.trials:
+                json.loads(storage.read(trial_file(trial.id, "result.json")))
+
+        def paretune(*words: str) -> None:
+            command = [sys.executable, "-m", "orchestrator", *words, "driver", "--storage", storage.uri]
+            subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+        size = sum(len(storage.read(trial_file(trial.id, "result.json"))) for trial in plan.trials)
+        print(f"stored: {len(plan.trials)} trials, {size / len(plan.trials) / 1024:.1f} KiB each", flush=True)
+        print(f"    reading the files with json: {cpu_seconds(read):.2f} s of CPU", flush=True)
+        compare = cpu_seconds(lambda: paretune("compare", "--format", "json"))
+        goals.check("compare --format json, CPU", compare, COMPARE_S_GOAL, " s")
+        goals.check("report, CPU", cpu_seconds(lambda: paretune("report")), REPORT_S_GOAL, " s")
+        goals.check("its page", (folder / "driver.html").stat().st_size / 1e6, PAGE_MB_GOAL, " MB")
+
+
+PARTS = {"inline": inline, "ray": ray, "stored": stored}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, nargs="+", default=[500, 5000], help="of the sweeps that are compared")
-    parser.add_argument("--sweeps", nargs="+", choices=SWEEPS, default=list(SWEEPS))
-    options = parser.parse_args()
-    highest = 0.0
-    for kind in options.sweeps:
-        means: list[float] = []
-        for trials in options.trials:
-            with tempfile.TemporaryDirectory() as folder:
-                plan = expand(load_sweep(sweep_file(Path(folder), kind, trials)))
-                seconds = play(plan, Path(folder))
-            means.append(1000 * fmean(second for each in seconds.values() for second in each))
-            print(f"{kind}: {sum(map(len, seconds.values()))} trials, {means[-1]:.2f} ms each")
-            for of, each in seconds.items():
-                first, last = (1000 * fmean(part) for part in (each[:WINDOW], each[-WINDOW:]))
-                print(f"    {len(each)} {of}s: {first:.2f} ms in the first {WINDOW}, {last:.2f} ms in the last")
-        highest = max(highest, means[-1] / means[0])
-    sizes = f"{options.trials[-1]} trials over {options.trials[0]}"
-    print(f"milliseconds per trial, {sizes}: highest ratio {highest:.2f}, goal {GOAL}")
-    return int(highest > GOAL)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[], help="by default all")
+    parser.add_argument("--trials", type=int, default=5000)
+    parser.add_argument("--ray-trials", type=int, default=1000)
+    parser.add_argument("--stored-trials", type=int, default=10000)
+    parser.add_argument("--no-mlflow", dest="mlflow", action="store_false")
+    options, goals = parser.parse_args(), Goals()
+    for part in options.parts or PARTS:
+        PARTS[part](options, goals)
+    print(f"{goals.missed} figures miss their goals")
+    return int(goals.missed > 0)
 
 
 if __name__ == "__main__":

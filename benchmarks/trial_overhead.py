@@ -7,7 +7,7 @@ itself, from the first step to the last; what its trial took beyond that is prin
     bare script          a process for each worker of each trial, started directly; imports included
     documented           a Tune function that builds a TorchTrainer for each trial; Ray's defaults
     documented, polled   the same with Ray Train asking its workers ten times a second instead of every two
-    gang                 orchestrator.running.tuner.run_sweep; the gang's one start is given apart
+    gang                 orchestrator.running.tuner.RayExecutor; the gang's one start is given apart
 Ends with 1 unless the gang is at least 30 times cheaper than the documented pattern, however often that is polled.
 """
 
@@ -183,8 +183,9 @@ def _callback(ends: _Ends) -> Any:
 
 def run_gang(trials: int, num_workers: int) -> tuple[float, list[float]]:
     """(seconds up to the end of the first trial, overhead of each later one in seconds)."""
+    from orchestrator.running.executor import run_sweep
     from orchestrator.running.ray_connection import RaySettings
-    from orchestrator.running.tuner import run_sweep
+    from orchestrator.running.tuner import RayExecutor
     from trainables.storage import Storage
 
     class Watch(_Ends):
@@ -195,6 +196,9 @@ def run_gang(trials: int, num_workers: int) -> tuple[float, list[float]]:
             pass
 
         def waits(self, trial_id: str, reason: str) -> None:
+            pass
+
+        def planned(self, outlook: Any) -> None:
             pass
 
         def ended(self, result: TrialResult) -> None:
@@ -208,8 +212,7 @@ def run_gang(trials: int, num_workers: int) -> tuple[float, list[float]]:
             _plan(trials + 1, num_workers),
             Storage(folder),
             watch,
-            runner="trial_overhead:run_trial",
-            ray_settings=RaySettings(num_cpus=num_workers),  # room for one gang
+            RayExecutor(RaySettings(num_cpus=num_workers), "trial_overhead:run_trial"),  # room for one gang
         )
     first, *later = watch.overheads(start)
     return first, later

@@ -102,6 +102,10 @@ def run(
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster; 'auto' finds the one of this machine.")
     ] = None,
+    executor: Annotated[
+        Literal["ray", "inline"],
+        typer.Option(help="What runs the trials: Ray, or this process, one trial after another, to debug a task."),
+    ] = "ray",
     retry_failed: RetryFailed = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines of progress, also in a terminal.")] = False,
 ) -> None:
@@ -113,8 +117,11 @@ def run(
     """
     from orchestrator.commands.run import run_command
 
+    if executor == "inline" and address is not None:
+        raise typer.BadParameter("the --address of a cluster goes with the executor ray", param_hint="--executor")
     options = RunOptions(retry_failed=retry_failed)
-    raise typer.Exit(run_command(sweep_file, storage, address=address, options=options, plain=plain))
+    code = run_command(sweep_file, storage, address=address, executor=executor, options=options, plain=plain)
+    raise typer.Exit(code)
 
 
 @app.command()

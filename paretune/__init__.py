@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from orchestrator.remote.submitted import UnknownJobError as UnknownJobError
     from orchestrator.remote.token import ClusterError as ClusterError
     from orchestrator.remote.tracking import TrackingError as TrackingError
+    from orchestrator.running.executor import Interrupted as Interrupted
+    from orchestrator.running.executor import NobodyAtWorkError as NobodyAtWorkError
     from orchestrator.running.local_trial import LocalTrialError as LocalTrialError
     from orchestrator.running.patience import StorageFailsError as StorageFailsError
     from orchestrator.running.ray_connection import RayStartError as RayStartError
     from orchestrator.running.resources import NeverFitsError as NeverFitsError
-    from orchestrator.running.tuner import Interrupted as Interrupted
-    from orchestrator.running.watch import NobodyAtWorkError as NobodyAtWorkError
     from trainables.data.fingerprint import NoHomeError as NoHomeError
     from trainables.data.sources import DataError as DataError
     from trainables.errors import InputError as InputError
@@ -60,12 +60,12 @@ _HOME = {  # name -> the module that has it
     "Comparison": "orchestrator.api.comparison",
     "DataError": "trainables.data.sources",
     "InputError": "trainables.errors",
-    "Interrupted": "orchestrator.running.tuner",
+    "Interrupted": "orchestrator.running.executor",
     "JournalError": "orchestrator.recording.journal",
     "LocalTrialError": "orchestrator.running.local_trial",
     "NeverFitsError": "orchestrator.running.resources",
     "NoHomeError": "trainables.data.fingerprint",
-    "NobodyAtWorkError": "orchestrator.running.watch",
+    "NobodyAtWorkError": "orchestrator.running.executor",
     "ParetuneError": "trainables.errors",
     "Probes": "orchestrator.api.probes",
     "RayStartError": "orchestrator.running.ray_connection",

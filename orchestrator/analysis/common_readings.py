@@ -5,7 +5,6 @@ Between two readings of a run the value is on the straight line between them; ou
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -49,16 +48,21 @@ def checkpoints(table: SweepTable) -> Checkpoints:
 
 def value_at(reports: Sequence[Report], axis: Axis, at: float, metric: str) -> float | None:
     """A metric after so many examples or steps; None before the first reading of it and after the last."""
-    readings = [(position(report, axis), report.metrics[metric]) for report in reports if metric in report.metrics]
-    return on_line([(x, y) for x, y in readings if math.isfinite(y)], at)
+    readings = ((position(report, axis), report.metrics.get(metric, math.nan)) for report in reports)
+    return on_line(((x, y) for x, y in readings if math.isfinite(y)), at)
 
 
-def on_line(points: Sequence[tuple[float, float]], at: float) -> float | None:
+def on_line(points: Iterable[tuple[float, float]], at: float) -> float | None:
     """Between two points, on the straight line between them; None outside of all."""
-    for (x0, y0), (x1, y1) in itertools.pairwise(points):
-        if x0 <= at <= x1:
+    before, there = None, None
+    for x1, y1 in points:
+        if before is not None and before[0] <= at <= x1:
+            x0, y0 = before
             return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
-    return next((y for x, y in points if x == at), None)
+        if there is None and x1 == at:
+            there = y1
+        before = x1, y1
+    return there
 
 
 def metrics_read(table: SweepTable) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
 from orchestrator.analysis.settings_choices import SettingsChoice
 from orchestrator.analysis.table import Configuration, SweepTable, load_table
 from orchestrator.analysis.time_to_target import ToTarget
+from orchestrator.machine.garbage import uncollected
 from trainables.estimate import Estimate
 from trainables.seal import DamagedFileError
 from trainables.storage import Storage, sweep_file
@@ -91,7 +92,8 @@ def compare(table: SweepTable, test: TestReading | None = None) -> Comparison:
 
 def load_comparison(storage: Storage, sweep: str) -> Comparison:
     """Read a sweep and say all there is to say. Raises TableError when there is no such sweep."""
-    return compare(load_table(storage, sweep), load_test_reading(storage, sweep))
+    with uncollected():
+        return compare(load_table(storage, sweep), load_test_reading(storage, sweep))
 
 
 def save_test_reading(storage: Storage, sweep: str, reading: TestReading) -> None:

@@ -13,7 +13,7 @@ the trial    of the chosen configuration's seeds, the one with the best validati
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import geometric_mean
 
@@ -194,7 +194,7 @@ def _choose(evidence: Evidence, configurations: Sequence[Configuration]) -> Choi
         candidates = [replace(one, speed=None, speed_interval=None) for one in candidates]
     by_key = {c.key: c for c in configurations}
 
-    def beside(one: str, other: str) -> list[dict[int, float]]:
+    def beside(one: str, other: str) -> list[Mapping[int, float]]:
         return table.beside(by_key[one], by_key[other], objective.metric)
 
     return choose(candidates, objective.mode, min(tolerances, default=None), beside)

@@ -18,9 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
-from scipy.stats import norm
-from scipy.stats import t as student_t
+from scipy.special import ndtri, stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 LEAST_FACTOR = 0.05  # of a time, in a resample: none is negative
@@ -78,6 +76,8 @@ def fit_step_time(
     times = np.asarray(seconds, float)
     if len(times) < 3 or len(np.unique(sizes / workers)) < 2:
         raise ValueError("a step-time line needs at least 3 measurements at 2 different batch sizes per worker")
+    from scipy.optimize import nnls  # takes longer to import than most sweeps to compare, and few ask for it
+
     reference, *groups = sorted(set(workers.tolist()))
     columns = [np.ones_like(sizes), sizes / workers, *((workers == k).astype(float) for k in groups)]
     design = np.stack(columns, axis=1)
@@ -95,7 +95,7 @@ def fit_step_time(
     rms = float(np.sqrt(np.mean(relative**2)))
     # Residuals are smaller than the errors, and few of them say little of how large those are: see critical_batch.
     freedom = max(1, len(times) - design.shape[1])
-    spread = relative * np.sqrt(len(times) / freedom) * student_t.ppf(0.975, freedom) / norm.ppf(0.975)
+    spread = relative * np.sqrt(len(times) / freedom) * stdtrit(freedom, 0.975) / ndtri(0.975)
     generator = np.random.default_rng(seed)
     drawn = generator.choice(spread - spread.mean(), (resamples, len(times)))
     draws = np.array([solve(fitted * factors) for factors in np.maximum(1 + drawn, LEAST_FACTOR)])
@@ -142,6 +142,6 @@ def power_of_two_effect(
         raise ValueError(f"an interval needs at least 3 rounds, not {len(at)}")
     logs = np.log(at / ((below + above) / 2))
     mean, error = float(logs.mean()), float(logs.std(ddof=1) / np.sqrt(len(logs)))
-    half = float(student_t.ppf(0.975, len(logs) - 1)) * error
-    p_value = 2 * float(student_t.sf(abs(mean) / error, len(logs) - 1)) if error else float(mean == 0)
+    half = float(stdtrit(len(logs) - 1, 0.975)) * error
+    p_value = 2 * float(stdtr(len(logs) - 1, -abs(mean) / error)) if error else float(mean == 0)
     return PowerOfTwo(float(np.exp(mean)), float(np.exp(mean - half)), float(np.exp(mean + half)), p_value)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from orchestrator.analysis.plan_file import StoredPlan, StoredTrial, load_plan
 from orchestrator.analysis.result_file import load_result
@@ -31,6 +31,7 @@ from trainables.storage import Storage
 MEASURED = frozenset({Status.COMPLETED, Status.GOAL_MISSED})  # ended with the figures of a whole run
 TRAINED = MEASURED | {Status.STOPPED_EARLY}  # ended with readings that hold as far as they go
 WAITING = "waiting"
+OWN: Any = {"parent": True, "training": {"seed"}}  # of a trial's settings, what is not its configuration's
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,17 @@ class Configuration:
         """Of those lost, the ones that failed: diverged, out of memory, ... Being stopped early is no failure."""
         return tuple(row for row in self.lost if row.status != Status.STOPPED_EARLY)
 
-    def values(self, metric: str) -> dict[int, float]:
+    @cached_property
+    def _values(self) -> dict[str, Mapping[int, float]]:
+        """By metric, those that were asked for: every pair of configurations asks again."""
+        return {}
+
+    def values(self, metric: str) -> Mapping[int, float]:
         """Seed -> value, over the trials that ran to their end."""
-        pairs = ((row.seed, row.value(metric)) for row in self.measured)
-        return {seed: value for seed, value in pairs if value is not None}
+        if metric not in self._values:
+            pairs = ((row.seed, row.value(metric)) for row in self.measured)
+            self._values[metric] = {seed: value for seed, value in pairs if value is not None}
+        return self._values[metric]
 
     def summary(self, metric: str) -> Summary | None:
         """Mean over seeds with its interval; with one seed, that trial's figure with its own interval."""
@@ -243,7 +251,7 @@ class SweepTable:
         found = (self._baseline_of.get(row.parent) for row in configuration.rows if row.parent)
         return next((parent for parent in found if parent is not None), configuration)
 
-    def beside(self, one: Configuration, other: Configuration, metric: str) -> list[dict[int, float]]:
+    def beside(self, one: Configuration, other: Configuration, metric: str) -> list[Mapping[int, float]]:
         """What may tell how far seeds spread, beside two configurations: a metric of others, seed -> value.
 
         Variants of one training share what its seeds did. So two of different trainings are held against every other
@@ -286,8 +294,12 @@ def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], damaged: It
         if isinstance(trial.config, ProbeConfig)
     )
     groups: dict[str, list[Row]] = defaultdict(list)
+    keys: dict[str, str] = {}  # of a configuration as text, so that its digest is taken once
     for row in rows:
-        groups[_content(row.config)].append(row)
+        text = row.config.model_dump_json(exclude=OWN)
+        if text not in keys:
+            keys[text] = _content(row.config)
+        groups[keys[text]].append(row)
     configurations = tuple(
         Configuration(key, tuple(sorted(group, key=lambda row: (row.seed, row.id)))) for key, group in groups.items()
     )
@@ -295,7 +307,7 @@ def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], damaged: It
 
 
 def _content(config: TrainedConfig) -> str:
-    content = config.model_dump(mode="json", exclude={"parent": True, "training": {"seed"}})
+    content = config.model_dump(mode="json", exclude=OWN)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -309,8 +321,11 @@ def load_table(storage: Storage, sweep: str) -> SweepTable:
         except DamagedFileError as error:
             return error
 
-    with ThreadPoolExecutor(8) as pool:  # an object store answers in tens of milliseconds, and there may be thousands
-        outcomes = dict(zip((t.id for t in plan.trials), pool.map(read, plan.trials), strict=True))
+    if storage.is_local:
+        outcomes = {trial.id: read(trial) for trial in plan.trials}
+    else:  # an object store answers in tens of milliseconds, and there may be thousands
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = dict(zip((t.id for t in plan.trials), pool.map(read, plan.trials), strict=True))
     results = {trial: outcome for trial, outcome in outcomes.items() if isinstance(outcome, TrialResult)}
     damaged = [str(outcome) for outcome in outcomes.values() if isinstance(outcome, DamagedFileError)]
     return make_table(plan, results, damaged)

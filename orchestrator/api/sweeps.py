@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.api.planned import SweepPlan
 from orchestrator.commands.room_check import room_notes
@@ -36,14 +36,16 @@ def run(
     storage: str | PathLike[str] | None = None,
     *,
     address: str | None = None,
+    executor: Literal["ray", "inline"] = "ray",
     retry_failed: bool = False,
     plain: bool = False,
 ) -> Comparison:
     """Run a sweep, or what is left of it, then compare. Finished trials are never run twice: called again, it resumes.
 
     `sweep`: as of `plan`. `storage`: a folder, or a URI such as s3://bucket/folder; by default $PARETUNE_STORAGE, or
-    ./paretune-results. `address`: a running Ray cluster; `auto` finds the one of this machine. `retry_failed`: run
-    failed trials again. `plain`: plain lines of progress, also in a terminal.
+    ./paretune-results. `address`: a running Ray cluster; `auto` finds the one of this machine.
+    `executor`: what runs the trials, Ray, or this process, one trial after another (`inline`), to debug a task.
+    `retry_failed`: run failed trials again. `plain`: plain lines of progress, also in a terminal.
 
     How a trial ended is in the value: a sweep whose every trial failed returns a comparison that recommends nothing.
     Raises SweepError for a wrong sweep, NeverFitsError for a trial with no room, SweepIsRunningError if another driver
@@ -52,15 +54,14 @@ def run(
     from orchestrator.api.comparison import Comparison
     from orchestrator.commands.compare import storage_of
     from orchestrator.commands.live_display import outliving_its_readers
-    from orchestrator.commands.run import prepare, run_plan
+    from orchestrator.commands.run import executor_named, prepare, run_plan
     from orchestrator.machine.signals import heeding_signals
-    from orchestrator.running.ray_connection import RaySettings
 
     settle_in()
     with outliving_its_readers(), heeding_signals(may_leave=False) as interrupts:
         made, place = prepare(_source(sweep), storage_of(_text(storage)))
         options = RunOptions(retry_failed=retry_failed)
-        found = run_plan(made, place, RaySettings(address=address), interrupts, options=options, plain=plain)
+        found = run_plan(made, place, executor_named(executor, address), interrupts, options=options, plain=plain)
     return Comparison(found, place)
 
 

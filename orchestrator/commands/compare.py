@@ -13,6 +13,7 @@ from orchestrator.analysis.comparison import Comparison, load_comparison
 from orchestrator.analysis.plan_file import TableError
 from orchestrator.diagnostics.problem import SweepError
 from orchestrator.exit_codes import INPUT_IS_WRONG
+from orchestrator.machine.garbage import uncollected
 from orchestrator.remote.tracking import DEFAULT_STORAGE
 from trainables.storage import Storage
 
@@ -28,18 +29,20 @@ def compare_command(sweep: str, storage: str | None, format: str) -> int:
         return _fail(f"--format {format!r} is unknown; it is one of {', '.join(FORMATS)}")
     if format == "parquet" and sys.stdout.isatty():
         return _fail("--format parquet writes binary: send it to a file, `paretune compare ... > sweep.parquet`")
-    try:
-        comparison = comparison_of(sweep, storage)
-    except (TableError, SweepError, ValueError, OSError) as error:
-        return _fail(str(error))
-    _write(comparison, format)
+    with uncollected():
+        try:
+            comparison = comparison_of(sweep, storage)
+        except (TableError, SweepError, ValueError, OSError) as error:
+            return _fail(str(error))
+        _write(comparison, format)
     return 0
 
 
 def report_command(sweep: str, storage: str | None, output: str | None) -> int:
     """Write the page of a sweep, by default to `<name>.html` here, and print where it is. Exit codes as above."""
     try:
-        path = write_page(comparison_of(sweep, storage), output)
+        with uncollected():
+            path = write_page(comparison_of(sweep, storage), output)
     except (TableError, SweepError, ValueError, OSError) as error:
         return _fail(str(error))
     print(path)

@@ -21,6 +21,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.adaptive.resolve import Outlook
 from orchestrator.commands.progress_text import (
     closing_words,
     counts_words,
@@ -147,6 +148,10 @@ class LiveDisplay:
         with self._lock:
             self._progress.waits(trial_id, reason)
 
+    def planned(self, outlook: Outlook) -> None:
+        with self._lock:
+            self._progress.planned(outlook)
+
     def ended(self, result: TrialResult) -> None:
         with self._lock:
             was_running = result.id in self._progress.running
@@ -217,6 +222,10 @@ class PlainDisplay:
             self._progress.waits(trial_id, reason)
             if is_news:
                 self._say(f"waits    {trial_id}  {reason}")
+
+    def planned(self, outlook: Outlook) -> None:
+        with self._lock:
+            self._progress.planned(outlook)
 
     def ended(self, result: TrialResult) -> None:
         with self._lock:

@@ -29,19 +29,26 @@ from orchestrator.recording.lease import SweepIsRunningError
 from orchestrator.recording.mlflow.recorder import Recorder
 from orchestrator.remote.tracking import TrackingError, check_tracking, default_tracking_uri
 from orchestrator.run_options import RunOptions
+from orchestrator.running.executor import (
+    Executor,
+    ExecutorName,
+    Interrupted,
+    NobodyAtWorkError,
+    run_sweep,
+)
 from orchestrator.running.goal_status import GoalStatus
 from orchestrator.running.observer import Observers
 from orchestrator.running.patience import PatientStorage, StorageFailsError
 from orchestrator.running.plan_keeper import PlanKeeper
 from orchestrator.running.ray_connection import RaySettings, RayStartError
 from orchestrator.running.resources import NeverFitsError
-from orchestrator.running.tuner import Interrupted, run_sweep
-from orchestrator.running.watch import NobodyAtWorkError
+from orchestrator.running.tuner import RayExecutor
 from orchestrator.sweep.plan import Plan
 from orchestrator.sweepfile.load import load_sweep
 from orchestrator.task_facts.requirements import check_asked
 from orchestrator.wording.recommendation import headline
 from trainables.data.fingerprint import NoHomeError, default_cache, writable_cache
+from trainables.errors import InputError
 from trainables.redact import without_credentials
 from trainables.storage import trial_file, within
 
@@ -53,17 +60,22 @@ def run_command(
     storage: str | None,
     *,
     address: str | None = None,
+    executor: ExecutorName = "ray",
     options: RunOptions | None = None,
     plain: bool = False,
 ) -> int:
-    """Run a sweep, or the rest of it, and print the comparison. Returns the exit code."""
+    """Run a sweep, or the rest of it, and print the comparison. Returns the exit code.
+
+    `address`: of a Ray cluster; None with the inline executor, which has no use for one.
+    """
     with outliving_its_readers(), heeding_signals() as interrupts:
         options = options or RunOptions()
         try:
-            return _run_and_print(sweep_file, storage, RaySettings(address=address), options, plain, interrupts)
+            return _run_and_print(sweep_file, storage, executor_named(executor, address), options, plain, interrupts)
         except (Interrupted, KeyboardInterrupt) as interrupt:
             print(f"\nparetune: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-            again = [*_options(storage, address), *options.words(), *(["--plain"] if plain else [])]
+            inline = [] if executor == "ray" else ["--executor", executor]
+            again = [*_options(storage, address), *inline, *options.words(), *(["--plain"] if plain else [])]
             print(f"Go on with: {shlex.join([_program(), 'run', str(sweep_file), *again])}", file=sys.stderr)
             print(_left_out(storage), end="", file=sys.stderr)
             return interrupts.exit_code
@@ -72,7 +84,7 @@ def run_command(
 def _run_and_print(
     sweep_file: Path,
     storage: str | None,
-    ray_settings: RaySettings,
+    executor: Executor,
     options: RunOptions,
     plain: bool,
     interrupts: Interrupts,
@@ -87,7 +99,7 @@ def _run_and_print(
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
     try:
-        comparison = run_plan(plan, place, ray_settings, interrupts, options=options, plain=plain)
+        comparison = run_plan(plan, place, executor, interrupts, options=options, plain=plain)
     except SweepIsRunningError as error:
         print(f"paretune: {error}", file=sys.stderr)
         return RUNNING_ELSEWHERE
@@ -116,7 +128,7 @@ def prepare(sweep: Path | Mapping[str, Any], where: str) -> tuple[Plan, PatientS
 def run_plan(
     plan: Plan,
     place: PatientStorage,
-    ray_settings: RaySettings,
+    executor: Executor,
     interrupts: Interrupts,
     *,
     options: RunOptions,
@@ -130,7 +142,7 @@ def run_plan(
     for note in plan.sweep.facts.notes:
         print(f"note: {note}")
     with Journal(place, plan.sweep.name) as journal:
-        _run(plan, place, journal, ray_settings, interrupts, options=options, plain=plain)
+        _run(plan, place, journal, executor, interrupts, options=options, plain=plain)
         return load_comparison(place, plan.sweep.name)
 
 
@@ -138,7 +150,7 @@ def _run(
     plan: Plan,
     storage: PatientStorage,
     journal: Journal,
-    ray_settings: RaySettings,
+    executor: Executor,
     interrupts: Interrupts,
     *,
     options: RunOptions,
@@ -147,7 +159,7 @@ def _run(
     """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
     earlier = earlier_words(storage, plan)  # before the keeper writes another plan
     keeper = PlanKeeper(plan, storage)
-    for note in filter(None, (outer_run_note(), load_note() if ray_settings.address is None else "")):
+    for note in filter(None, (outer_run_note(), load_note() if executor.is_here else "")):
         print(f"paretune: {note}", file=sys.stderr)
     check_tracking(default_tracking_uri(storage))
     recorder = Recorder(journal, plan=plan)
@@ -159,7 +171,7 @@ def _run(
                 plan,
                 storage,
                 GoalStatus(plan, Observers((journal, keeper, shown))),
-                ray_settings=ray_settings,
+                executor,
                 earlier=journal.readings_of_open_trials(),
                 retry_failed=options.retry_failed,
                 tell=shown.tell,
@@ -172,6 +184,19 @@ def _run(
         note = "" if comparison is None else headline(comparison.table, comparison.recommendation)
         if (unsent := recorder.close(note=note, recommended=chosen, interrupts=interrupts)) is not None:
             print(f"paretune: {unsent}", file=sys.stderr)
+
+
+def executor_named(name: ExecutorName, address: str | None) -> Executor:
+    """`address`: of a Ray cluster; by default Ray is started on this machine. Raises InputError."""
+    if name == "inline" and address is not None:
+        raise InputError("the address of a cluster goes with the executor ray: inline, trials run in this process")
+    match name:
+        case "ray":
+            return RayExecutor(RaySettings(address=address))
+        case "inline":
+            from orchestrator.running.inline import InlineExecutor  # brings in torch, which a driver does without
+
+            return InlineExecutor()
 
 
 def _say_what_next(comparison: Comparison, storage: str | None, where: str) -> None:

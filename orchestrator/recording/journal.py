@@ -24,6 +24,7 @@ from typing import IO, Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from orchestrator.adaptive.resolve import Outlook
 from orchestrator.recording.lease import Lease, SweepIsRunningError, own_name
 from orchestrator.sweep.plan import Stage, Trial
 from trainables.config.base import FrozenResult
@@ -234,6 +235,9 @@ class Journal:
 
     def waits(self, trial_id: str, reason: str) -> None:
         """Nothing: it says nothing of the trial."""
+
+    def planned(self, outlook: Outlook) -> None:
+        """Nothing: the plan has a file of its own."""
 
     def ended(self, result: TrialResult) -> None:
         """Also records what was never told, as when another sweep has run the trial: its start and its history."""

@@ -15,11 +15,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic_core import to_json as to_json_bytes
 
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.goals import GoalResult
 from orchestrator.analysis.recommend import Recommendation
-from orchestrator.analysis.table import Configuration, ProbeRow, Row
+from orchestrator.analysis.table import Configuration, ProbeRow, Row, SweepTable
 from orchestrator.report.batch_export import batch_dict, equal_readings
 from orchestrator.sweep.flatten import Leaf, leaves
 from orchestrator.wording.reasons import label
@@ -35,7 +36,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
     A baseline has `equal_examples` and `equal_steps` too; what the whole sweep says of batch sizes is batch_dict's.
     """
     readings = equal_readings(comparison)
-    configurations = {row.id: c for c in comparison.table.configurations for row in c.rows}
+    settings = _params_of_all(comparison.table)
     trials = [
         {
             "id": row.id,
@@ -43,7 +44,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
             "parent": row.parent,
             "status": row.status,
             "stage": row.stage.value,
-            "params": flat_settings(row, configurations[row.id]),
+            "params": settings[row.id],
             "metrics": {name: _finite(value) for name, value in figures(row).items()},
             "warnings": list(row.result.warnings) if row.result else [],
             **readings.get(row.id, {}),
@@ -60,7 +61,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def to_json(comparison: Comparison) -> str:
-    return json.dumps(to_dict(comparison), indent=2, allow_nan=False)
+    return to_json_bytes(to_dict(comparison), indent=2, ensure_ascii=True).decode()
 
 
 def to_csv(comparison: Comparison) -> str:
@@ -94,7 +95,7 @@ def to_table(comparison: Comparison) -> pa.Table:
 def to_records(comparison: Comparison) -> list[dict[str, Leaf]]:
     """One flat record per trial: what it is, its settings, its figures, and whether it is on the front."""
     recommended = comparison.recommendation.row
-    front = set(comparison.pareto)
+    front, settings = set(comparison.pareto), _params_of_all(comparison.table)
     probes: list[dict[str, Leaf]] = [
         {
             "id": row.id,
@@ -116,7 +117,7 @@ def to_records(comparison: Comparison) -> list[dict[str, Leaf]]:
             "pareto": row.id in front,
             "recommended": recommended is not None and row.id == recommended.id,
             "warnings": "; ".join(row.result.warnings) or None if row.result else None,
-            **flat_settings(row, configuration),
+            **settings[row.id],
             **figures(row),
         }
         for configuration in comparison.table.configurations
@@ -148,6 +149,16 @@ def settings(config: AnyTrialConfig) -> dict[str, Leaf]:
                 found[f"{name}.{unit}"] = amount
             case _:
                 found |= leaves(value, (name,))
+    return found
+
+
+def _params_of_all(table: SweepTable) -> dict[str, dict[str, Leaf]]:
+    """The `params` of every trial; those of one configuration have the same but for what is a trial's own."""
+    found: dict[str, dict[str, Leaf]] = {}
+    for configuration in table.configurations:
+        shared = flat_settings(configuration.rows[0], configuration)
+        for row in configuration.rows:
+            found[row.id] = {**shared, "seed": row.seed, "learning_rate_source": row.learning_rate_source}
     return found
 
 

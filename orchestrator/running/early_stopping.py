@@ -1,20 +1,25 @@
-"""Early stopping: asynchronous successive halving (ASHA) on examples seen, within one batch size.
+"""Early stopping: which trial has no need to run on, asked at each of its readings.
 
-At each rung, a reading that is not among the best 1/reduction_factor of those taken there so far ends its trial. Trials
-of different batch sizes are never compared: after the same number of examples a large batch has made fewer steps, and
-it would always lose. Source: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, arXiv:1810.05934.
+Behind: asynchronous successive halving (ASHA) on examples seen, within one batch size. At each rung, a reading that is
+not among the best 1/reduction_factor of those taken there so far ends its trial. Trials of different batch sizes are
+never compared: after the same number of examples a large batch has made fewer steps, and it would always lose.
+Source: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, arXiv:1810.05934.
 Doubt: the first trials to reach a rung are never stopped there, so the order of trials matters.
+
+Answered: a trial of `batch_size: auto` that has told all that is asked of it (orchestrator.adaptive.early_answer).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
-from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+import numpy as np
 
-from orchestrator.running.gang import Assignment
+from orchestrator.adaptive import early_answer
+from orchestrator.running.ledger import Ledger
+from orchestrator.sweep.plan import Trial
 from orchestrator.sweep.spec import EarlyStopping, Objective, Sweep
 from trainables.config.batch_schedule import planned_growth
 from trainables.config.batching import examples_in, steps_for
@@ -22,92 +27,95 @@ from trainables.config.training import FixedBatch, GrowAt, GrowWithNoise, Traini
 from trainables.config.trial import BaselineConfig
 from trainables.results import Report, TrialResult
 
-GO_ON: str = TrialScheduler.CONTINUE
+BEHIND = "behind the others of its batch size"
+BEFORE_THE_END = 1 - 1e-6  # of the budget: there is no rung at its end, where no reading is judged
 
 
-class PerBatchSize(FIFOScheduler):
-    """One ASHA scheduler for each batch size; a variant is never stopped, nor is a trial that confirms."""
+class Stopping:
+    """Ends trials early, by either of the two rules, whatever executes them."""
 
-    def __init__(self, sweep: Sweep, early_stopping: EarlyStopping, ended: Iterable[TrialResult] = ()) -> None:
-        """`ended`: trials of earlier runs that might have been stopped; their readings count as if they had run now."""
-        super().__init__()  # type: ignore[no-untyped-call]
+    def __init__(self, ledger: Ledger) -> None:
+        """Trials that have ended before count as if they had run now."""
+        self._ledger = ledger
+        sweep, ended = ledger.plan.sweep, ledger.results.values()
+        past = ((ledger.trials[result.id], result) for result in ended)
+        self._halving = SuccessiveHalving(sweep, sweep.early_stopping, past) if sweep.early_stopping else None
+
+    def is_over(self, trial: str, report: Report | None) -> bool:
+        """Whether a trial ends with this reading; None: it has said something else.
+
+        Asked before the ledger is told of the reading, so an answered trial ends one reading later than it could.
+        """
+        if self._ledger.has_answered(trial):
+            return True
+        if self._halving is None or report is None:
+            return False
+        return self._halving.is_behind(self._ledger.trials[trial], report)
+
+    def reason(self, trial: str) -> str:
+        """Why it was ended, once the ledger has all its readings."""
+        return early_answer.REASON if self._ledger.has_answered(trial) else BEHIND
+
+
+class SuccessiveHalving:
+    """Rungs for each batch size. A variant is never stopped, nor is a trial that confirms; they count for nothing."""
+
+    def __init__(
+        self, sweep: Sweep, early_stopping: EarlyStopping, ended: Iterable[tuple[Trial, TrialResult]] = ()
+    ) -> None:
+        """`ended`: trials of earlier runs; the readings of those that might have been stopped count."""
         self._early_stopping = early_stopping
         self._objective = sweep.objective
         self._train_rows = sweep.facts.train_rows
-        self._by_batch_size: dict[int, AsyncHyperBandScheduler] = {}
-        for result in ended:
-            if isinstance(result.config, BaselineConfig):
-                self._replay(result, result.config.training)
+        self._by_batch_size: dict[int, Rungs] = {}
+        for trial, result in ended:
+            for report in result.history:
+                self.is_behind(trial, report)
 
-    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        return True  # the sweep has said both
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        training = _stoppable(trial)
-        if training is not None:
-            self._scheduler_for(training).on_trial_add(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        training = _stoppable(trial)
-        return GO_ON if training is None else self._decide(training, trial, result)
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Nothing: every reading was seen as it came."""
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Nothing: what the trial has shown stays shown."""
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Nothing: see on_trial_error."""
-
-    def _decide(self, training: Training, trial: Any, result: dict[str, Any]) -> str:
+    def is_behind(self, trial: Trial, report: Report) -> bool:
         """What ASHA makes of a reading.
 
         The last one is not judged: nothing is left to spare, and who is stopped there loses the model and the figures.
         """
-        if not math.isfinite(result.get("objective", math.nan)):
-            return GO_ON
-        if is_spent(training, self._train_rows, result["examples"], result["seconds"]):
-            return GO_ON
-        scheduler: Any = self._scheduler_for(training)
-        decision: str = scheduler.on_trial_result(None, trial, result)
-        return decision
-
-    def _scheduler_for(self, training: Training) -> AsyncHyperBandScheduler:
-        if training.batch_size not in self._by_batch_size:
-            self._by_batch_size[training.batch_size] = asha(
-                training, self._early_stopping, self._objective, self._train_rows
-            )
-        return self._by_batch_size[training.batch_size]
-
-    def _replay(self, result: TrialResult, training: Training) -> None:
-        scheduler: Any = self._scheduler_for(training)
-        stand_in = _Past(result.id)
-        scheduler.on_trial_add(None, stand_in)
-        for report in result.history:
-            value = report.metrics.get(self._objective.metric, math.nan)
-            self._decide(training, stand_in, as_result(report, value))
-
-    def __getstate__(self) -> dict[str, object]:
-        return {}
+        if not isinstance(trial.config, BaselineConfig) or not trial.may_stop_early:
+            return False
+        training, value = trial.config.training, report.metrics.get(self._objective.metric, math.nan)
+        if not math.isfinite(value) or is_spent(training, self._train_rows, report.examples, report.seconds):
+            return False
+        size = training.batch_size
+        if size not in self._by_batch_size:
+            self._by_batch_size[size] = Rungs(training, self._early_stopping, self._objective, self._train_rows)
+        return self._by_batch_size[size].is_behind(trial.id, report, value)
 
 
-class _Past:
-    """What ASHA looks at of a trial that has long ended."""
+class Rungs:
+    """After `grace_fraction` of the budget, and each time `reduction_factor` times later; of one batch size.
 
-    def __init__(self, trial: str) -> None:
-        self.trial_id = trial
+    `milestones`: examples, or seconds where `in_seconds`; ascending. A budget in seconds is measured in seconds, since
+    nobody knows how many examples fit into it.
+    """
 
+    def __init__(
+        self, training: Training, early_stopping: EarlyStopping, objective: Objective, train_rows: int | None
+    ) -> None:
+        steps = steps_for(training.budget, training.batch_size, train_rows)
+        whole = training.budget.amount if steps is None else steps * training.batch_size
+        factor = early_stopping.reduction_factor
+        reached = (early_stopping.grace_fraction * whole * factor**k for k in itertools.count())
+        self.in_seconds = steps is None
+        self.milestones = list(itertools.takewhile(lambda rung: rung <= BEFORE_THE_END * whole, reached))
+        self._cutoff_percent = 100 * (1 - 1 / factor)
+        self._sign = 1.0 if objective.mode == "max" else -1.0  # the more the better
+        self._taken: list[dict[str, float]] = [{} for _ in self.milestones]  # at each: trial -> its reading there
 
-def as_result(report: Report, objective: float) -> dict[str, float]:
-    return {"examples": report.examples, "seconds": report.seconds, "objective": objective}
-
-
-def _stoppable(trial: Any) -> Training | None:
-    """The training of a trial of Tune's that may be stopped."""
-    assignment = Assignment.model_validate_json(trial.config["assignment"])
-    config = assignment.config
-    return config.training if isinstance(config, BaselineConfig) and assignment.may_stop_early else None
+    def is_behind(self, trial: str, report: Report, value: float) -> bool:
+        """Judges a trial's first reading at or after each milestone, and takes it down for those to come."""
+        done = report.seconds if self.in_seconds else report.examples
+        reached = sum(milestone <= done for milestone in self.milestones)
+        if not reached or trial in (taken := self._taken[reached - 1]):
+            return False
+        others, taken[trial] = list(taken.values()), self._sign * value
+        return bool(others) and bool(taken[trial] < np.percentile(others, self._cutoff_percent))
 
 
 def is_spent(training: Training, train_rows: int | None, examples: int, seconds: float) -> bool:
@@ -134,26 +142,3 @@ def _next_step_at_most(training: Training, train_rows: int | None, examples: int
         case GrowWithNoise(at_most=growth):
             pass
     return training.batch_size * growth
-
-
-def asha(
-    training: Training, early_stopping: EarlyStopping, objective: Objective, train_rows: int | None
-) -> AsyncHyperBandScheduler:
-    """The rungs: after `grace_fraction` of the budget, and each time `reduction_factor` times later.
-
-    A budget in seconds is measured in seconds, since nobody knows how many examples fit into it. There is no rung at
-    the end of the budget, where no reading is judged.
-    """
-    steps = steps_for(training.budget, training.batch_size, train_rows)
-    unit, whole = ("seconds", training.budget.amount) if steps is None else ("examples", steps * training.batch_size)
-    first: Any = early_stopping.grace_fraction * whole  # annotated as whole numbers, but any will do
-    last: Any = whole * (1 - 1e-6)
-    return AsyncHyperBandScheduler(
-        time_attr=unit,
-        metric="objective",
-        mode=objective.mode,
-        max_t=last,
-        grace_period=first,
-        reduction_factor=early_stopping.reduction_factor,
-        stop_last_trials=False,
-    )

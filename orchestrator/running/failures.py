@@ -13,29 +13,16 @@ A worker that fails takes its peers with it, in a collective that never complete
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from trainables.results import Status
-from trainables.worker.messages import WorkerFailure
+from trainables.worker.messages import Ended, GroupFailure, Paused, WorkerFailure
 
 MAX_RETRIES = 2
+MAX_RESTARTS = 50  # of one trial, whatever for: more than a micro-batch has halves
 _NODE_WAS_LOST = "its node has died"  # Ray's words of an actor
 _KILLED_FOR_MEMORY = ("low on memory", "OutOfMemoryError", "memory monitor")
-
-
-@dataclass(frozen=True)
-class GroupFailure:
-    """A group that broke off: what its workers said of it, and what Ray saw of each (rank -> text)."""
-
-    failures: tuple[WorkerFailure, ...] = ()
-    seen: tuple[tuple[int, str], ...] = ()
-    gone: str | None = None  # why the group does not come back by itself
-
-    @property
-    def silent(self) -> tuple[tuple[int, str], ...]:
-        """The workers that were lost without a word."""
-        told = {failure.rank for failure in self.failures}
-        return tuple((rank, text) for rank, text in self.seen if rank not in told)
 
 
 @dataclass(frozen=True)
@@ -47,68 +34,81 @@ class Retry:
 
 
 @dataclass(frozen=True)
-class Pause:
-    """Run the trial again, from its checkpoint, after a while: it had no part in what failed, which is the storage."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class End:
-    """The trial is over."""
-
-    status: Status
-    reason: str
-    details: str
-
-
-@dataclass(frozen=True)
 class Divide:
     """Run the trial again, from its checkpoint, with a smaller micro-batch; if there is none, it is over."""
 
-    otherwise: End
+    otherwise: Ended
 
 
-FailureDecision = Retry | Divide | Pause | End
+FailureDecision = Retry | Divide | Paused | Ended
 
 
 def decide_after_failure(trial: str, loss: GroupFailure, retries: int) -> FailureDecision:
     """What becomes of `trial`, which was running when the group was lost and has been retried `retries` times."""
-    if loss.gone is not None:
-        return Retry(loss.gone, counts=True) if retries < MAX_RETRIES else End(Status.FAILED, loss.gone, loss.gone)
+    if loss.lost is not None:
+        return Retry(loss.lost, counts=True) if retries < MAX_RETRIES else _failed(loss.lost, loss.lost)
     own = [failure for failure in loss.failures if failure.trial == trial]
     for failure in own:
         if failure.cause == "too_large":
             return Retry(_said(failure), counts=False)  # it ends: each time the micro-batch is smaller
         if failure.cause == "stalled":
-            return End(Status.FAILED, _said(failure), failure.traceback)
+            return _failed(_said(failure), failure.traceback)
         if failure.cause == "storage":
-            return Pause(_said(failure))
+            return Paused(reason=_said(failure))
         if failure.cause == "out_of_memory":
-            return End(Status.OUT_OF_MEMORY, _said(failure), failure.traceback)
-    for rank, text in loss.silent:
+            return Ended(status=Status.OUT_OF_MEMORY, reason=_said(failure), details=failure.traceback)
+    for rank, text in loss.unresponsive:
         if any(words in text for words in _KILLED_FOR_MEMORY):
             reason = f"worker {rank} was killed because its node ran out of memory"
-            return Divide(End(Status.OUT_OF_MEMORY, reason, text))
-    for rank, text in loss.silent:
+            return Divide(Ended(status=Status.OUT_OF_MEMORY, reason=reason, details=text))
+    for rank, text in loss.unresponsive:
         if _NODE_WAS_LOST in text:
             return Retry(f"the node of worker {rank} was lost", counts=False)
-    if not loss.silent:
+    if not loss.unresponsive:
         for failure in own:
             if failure.cause != "peer":
-                return End(Status.FAILED, _said(failure), failure.traceback)
+                return _failed(_said(failure), failure.traceback)
         if not own:
             return Retry("the group was restarted for a reason that is not the trial's", counts=False)
     return _again(loss, own, retries)
 
 
+class Attempts:
+    """The attempts at one trial, counted: what becomes of it after each that was lost."""
+
+    def __init__(self, trial: str, divide: Callable[[], Retry | Paused | None]) -> None:
+        """`divide`: lets the next attempt take a smaller micro-batch; None if there is none."""
+        self._trial = trial
+        self._divide = divide
+        self._retries = self._restarts = 0
+
+    def node_was_lost(self) -> None:
+        """The trial had no part in that: what was lost before counts no more."""
+        self._retries = 0
+
+    def after(self, loss: GroupFailure) -> Retry | Paused | Ended:
+        decision = decide_after_failure(self._trial, loss, self._retries)
+        if isinstance(decision, Divide):
+            decision = self._divide() or decision.otherwise
+        if isinstance(decision, Retry):
+            self._retries += decision.counts
+            self._restarts += 1
+            if self._restarts > MAX_RESTARTS:
+                return _failed(f"restarted without end: {decision.reason}", decision.reason)
+        return decision
+
+
 def _again(loss: GroupFailure, own: list[WorkerFailure], retries: int) -> FailureDecision:
-    ranks = [rank for rank, _ in loss.silent]
+    ranks = [rank for rank, _ in loss.unresponsive]
     what = f"worker {', '.join(map(str, ranks))} died" if ranks else "the workers lost touch with each other"
     if retries < MAX_RETRIES:
         return Retry(what, counts=True)
-    details = "\n".join([*(text for _, text in loss.silent), *(failure.traceback for failure in own)])
-    return End(Status.FAILED, f"{what}; that was attempt {retries + 1}, and the last", details)
+    details = "\n".join([*(text for _, text in loss.unresponsive), *(failure.traceback for failure in own)])
+    return _failed(f"{what}; that was attempt {retries + 1}, and the last", details)
+
+
+def _failed(reason: str, details: str) -> Ended:
+    return Ended(status=Status.FAILED, reason=reason, details=details)
 
 
 def _said(failure: WorkerFailure) -> str:

@@ -10,23 +10,34 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from ray import tune
 
-from orchestrator.running.failures import Divide, End, GroupFailure, Pause, Retry, decide_after_failure
-from orchestrator.running.group import Group, GroupGoneError, NoWorkersYet
+from orchestrator.running.failures import Attempts, Retry
+from orchestrator.running.group import Group, GroupGoneError
 from orchestrator.running.patience import TRY_AGAIN_S
 from trainables.config.base import FrozenResult
 from trainables.config.trial import BaselineConfig, TrialConfig
-from trainables.results import Status
 from trainables.storage import StorageError, checkpoint_file
 from trainables.training.micro_batch_record import division_of, next_division, write_down
-from trainables.worker.messages import Answer, Finished, Raised, Reading, Start
+from trainables.worker.messages import (
+    Answer,
+    Ended,
+    Finished,
+    GroupFailure,
+    NoWorkersYet,
+    Paused,
+    Raised,
+    Reading,
+    Start,
+    ToDriver,
+    encode,
+)
 from trainables.worker.ray_worker import WorkerGroupConfig
 
 IDLE_S = 3.0  # after a trial's end
-MAX_RESTARTS = 50  # of one trial, whatever for: more than a micro-batch has halves
 SILENT_S = 60.0  # within a trial: it was stopped, and this gang was not given another
 
 
@@ -36,19 +47,9 @@ class Assignment(FrozenResult):
     trial: str
     config: TrialConfig
     group: WorkerGroupConfig
-    objective: str  # name of the metric that early stopping looks at
-    may_stop_early: bool = True
 
 
-class Ending(FrozenResult):
-    """How a trial ended that could not say so itself."""
-
-    status: Status
-    reason: str
-    details: str
-
-
-def divide(job: Assignment) -> Retry | Pause | None:
+def divide(job: Assignment) -> Retry | Paused | None:
     """Write down a smaller micro-batch for the next attempt; None if the trial is no training or has single rows."""
     if not isinstance(job.config, BaselineConfig):
         return None
@@ -59,7 +60,7 @@ def divide(job: Assignment) -> Retry | Pause | None:
             return None
         write_down(smaller, storage, checkpoint)
     except StorageError as error:
-        return Pause(str(error))
+        return Paused(reason=str(error))
     return Retry(f"the next attempt takes micro_batch_size {smaller.micro_batch_size}", counts=False)
 
 
@@ -84,9 +85,10 @@ class Gang(tune.Trainable):
     def step(self) -> dict[str, Any]:
         with self._lock:
             self._stop_timer()
-            result = self._next()
-            self._start_timer(IDLE_S if result.get("done") else SILENT_S)
-        return result
+            message = self._next()
+            is_over = isinstance(message, Finished | Ended)
+            self._start_timer(IDLE_S if is_over else SILENT_S)
+        return {"message": encode(message), "done": is_over}
 
     def cleanup(self) -> None:
         with self._lock:
@@ -103,53 +105,38 @@ class Gang(tune.Trainable):
         """Turn to a trial; its workers are on their way when this returns."""
         self._stop_timer()
         self._job = Assignment.model_validate_json(config["assignment"])
-        self._retries = self._restarts = 0
+        self._attempts = Attempts(self._job.trial, partial(divide, self._job))
         self._is_started = self._is_paused = False
         if self._is_worn:  # only now: that there is a next trial says that the result has arrived
             self._close()
         self._ensure_group()
         self._start_timer(SILENT_S)
 
-    def _next(self) -> dict[str, Any]:
-        """The trial's next word, through as many restarts as it is allowed; or that it has to wait for the storage."""
+    def _next(self) -> ToDriver:
+        """The trial's next word, through as many restarts as it is allowed."""
         if self._is_paused:
             time.sleep(TRY_AGAIN_S)  # the driver decides how often
             self._is_paused = False
         while True:
             match self._ask():
-                case Reading(report=report):
-                    result = {
-                        "examples": report.examples,
-                        "seconds": report.seconds,
-                        "report": report.model_dump_json(),
-                    }
-                    value = report.metrics.get(self._job.objective)
-                    return result if value is None else {**result, "objective": value}
-                case Finished(result=trial_result, worn=worn):
-                    self._is_worn = worn
-                    return {"done": True, "result": trial_result.model_dump_json()}
-                case NoWorkersYet(reason=reason, node_is_gone=node_is_gone):
+                case Reading() as reading:
+                    return reading
+                case Finished() as finished:
+                    self._is_worn = finished.worn
+                    return finished
+                case NoWorkersYet() as waiting:
                     self._is_started = False
-                    self._retries = 0 if node_is_gone else self._retries  # the trial had no part in that loss
-                    return {"waiting": reason}
+                    if waiting.node_is_lost:
+                        self._attempts.node_was_lost()
+                    return waiting
                 case Raised(failure=failure):
-                    decision = decide_after_failure(self._job.trial, GroupFailure((failure,)), self._retries)
+                    decision = self._attempts.after(GroupFailure(failures=(failure,)))
                 case GroupFailure() as loss:
-                    decision = decide_after_failure(self._job.trial, loss, self._retries)
+                    decision = self._attempts.after(loss)
             self._is_started = False
-            if isinstance(decision, Divide):
-                decision = divide(self._job) or decision.otherwise
-            if isinstance(decision, Pause):
-                self._is_paused = True
-                return {"paused": decision.reason}
-            if isinstance(decision, Retry):
-                self._retries += decision.counts
-                self._restarts += 1
-                if self._restarts <= MAX_RESTARTS:
-                    continue
-                decision = End(Status.FAILED, f"restarted without end: {decision.reason}", decision.reason)
-            ending = Ending(status=decision.status, reason=decision.reason, details=decision.details)
-            return {"done": True, "ending": ending.model_dump_json()}
+            if not isinstance(decision, Retry):
+                self._is_paused = isinstance(decision, Paused)
+                return decision
 
     def _ask(self) -> Answer | GroupFailure | NoWorkersYet:
         """One question to the workers. A group that is gone is a loss too, and the next question starts another."""
@@ -161,7 +148,7 @@ class Gang(tune.Trainable):
             return group.start(Start(trial=self._job.trial, config=self._job.config))
         except GroupGoneError as error:
             self._close()
-            return GroupFailure(gone=str(error))
+            return GroupFailure(lost=str(error))
 
     def _ensure_group(self) -> Group:
         if self._group is not None and self._group.config != self._job.group:

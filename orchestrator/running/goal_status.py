@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from orchestrator.adaptive.resolve import Outlook
 from orchestrator.analysis.goals import judged
 from orchestrator.analysis.plan_file import StoredTrial, stored_plan
 from orchestrator.analysis.table import make_table
@@ -32,6 +33,9 @@ class GoalStatus:
 
     def waits(self, trial_id: str, reason: str) -> None:
         self._observer.waits(trial_id, reason)
+
+    def planned(self, outlook: Outlook) -> None:
+        self._observer.planned(outlook)
 
     def ended(self, result: TrialResult) -> None:
         self._observer.ended(self._judge(result, result.config) if isinstance(result.config, VariantConfig) else result)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.running.failures import GroupFailure
 from orchestrator.running.mailbox import LostGroup, Mailbox
 from orchestrator.running.resources import Shape, cluster_nodes, fits, remove_reservation, reservations, suits
 from trainables.errors import ParetuneError
-from trainables.worker.messages import ANSWER, Advance, Answer, Start, WorkerFailure
+from trainables.worker.messages import Advance, Answer, GroupFailure, NoWorkersYet, Start, WorkerFailure, decode, encode
 from trainables.worker.ray_worker import WorkerGroupConfig, make_trainer
 
 LOOK_AROUND_S = 1.0  # how often a wait for the workers stops to see whether there still is a group
@@ -26,14 +24,6 @@ CLOSE_TIMEOUT_S = 120.0  # a group that is just starting does so before it hears
 
 class GroupGoneError(ParetuneError, RuntimeError):
     """There is no group any more, and it does not come back by itself."""
-
-
-@dataclass(frozen=True)
-class NoWorkersYet:
-    """A group has no workers yet."""
-
-    reason: str  # `for 2 x (1 CPU): a node is gone`
-    node_is_gone: bool  # else others hold what is wanted, and it will be free again
 
 
 class Group:
@@ -93,18 +83,18 @@ class Group:
             for reservation in reservations(orphaned=True):  # it may be what this group waits for
                 remove_reservation(reservation)
             self._check()
-            if (waiting := self._waiting()).node_is_gone:
+            if (waiting := self._waiting()).node_is_lost:
                 return waiting
         return self._waiting()
 
     def _ask(self, command: Start | Advance) -> Answer | GroupFailure:
-        number = self._call("post", self._life, command.model_dump_json())
+        number = self._call("post", self._life, encode(command))
         while True:
             word = self._call("answers", self._life, number, LOOK_AROUND_S)
             if isinstance(word, LostGroup):
                 return _readable(word)
             if word is not None:
-                return ANSWER.validate_json(word[0])  # all have answered; the first one's answer is everyone's
+                return cast("Answer", decode(word[0]))  # all have answered; the first one's answer is everyone's
             self._check()
 
     def _call(self, method: str, *arguments: object) -> Any:
@@ -117,7 +107,7 @@ class Group:
         shape = Shape(self.config.num_workers, self.config.cpus_per_worker, self.config.gpus_per_worker)
         wanted = self.config.accelerator_type, self.config.node_labels
         is_gone = not fits([shape], [node for node in cluster_nodes() if suits(node, *wanted)])
-        return NoWorkersYet(f"for {shape}{': a node is gone' if is_gone else ''}", is_gone)
+        return NoWorkersYet(reason=f"for {shape}{': a node is gone' if is_gone else ''}", node_is_lost=is_gone)
 
     def _check(self) -> None:
         if not self._thread.is_alive():
@@ -125,5 +115,5 @@ class Group:
 
 
 def _readable(loss: LostGroup) -> GroupFailure:
-    failures = tuple(WorkerFailure.model_validate_json(text) for text in loss.told)
-    return GroupFailure(failures, tuple(sorted(loss.seen.items())))
+    failures = tuple(cast("WorkerFailure", decode(text)) for text in loss.told)
+    return GroupFailure(failures=failures, observed=tuple(sorted(loss.seen.items())))

@@ -56,7 +56,6 @@ class Ledger:
         self._started: set[str] = set()
         self._stored: set[str] = set()
         self._outlook = Outlook(plan)
-        self._untold: list[TrialResult] = []  # results that the outlook has not learned of
         self._asked = self._dropped = 0  # how many of the outlook's trials are known here
         self._open: dict[str, Trial] = {}  # known, without a result
         self.known: list[Trial] = []  # all trials in the order in which they became known; only ever appended to
@@ -64,8 +63,10 @@ class Ledger:
     def load(self) -> None:
         """Read the results that are there, and tell the observer of each. To be called once, before anything else."""
         self._stored = set(self._storage.names("trials"))
-        self._learn(self.plan.trials)
-        self._resolve()
+        self._outlook.learn(())
+        self._observer.planned(self._outlook)
+        self._take_in(self.plan.trials)
+        self._follow_up()
 
     @property
     def trials(self) -> Mapping[str, Trial]:
@@ -82,6 +83,10 @@ class Ledger:
     def open_trials(self) -> list[Trial]:
         """Those without a result, in the plan's order."""
         return list(self._open.values())
+
+    def first_open(self) -> Trial:
+        """The one that runs next, where one runs at a time. Raises StopIteration where none is open."""
+        return next(iter(self._open.values()))
 
     @property
     def is_complete(self) -> bool:
@@ -110,7 +115,7 @@ class Ledger:
             for name in _checkpoints(result):  # nobody will go on from them
                 remove_checkpoint(self._storage, name)
         self._settle(result)
-        self._resolve()
+        self._follow_up()
 
     def ended_as(self, trial: str, status: Status, reason: str, details: str | None = None) -> None:
         """The end of a trial that could not give its result itself: composed from its readings."""
@@ -125,23 +130,20 @@ class Ledger:
         self.ended(result)
 
     def _settle(self, result: TrialResult) -> None:
+        """The one place where a result counts, and where what comes next is worked out from it."""
         self.results[result.id] = result
         self._open.pop(result.id, None)
-        self._untold.append(result)
+        self._outlook.learn([result])
+        self._observer.planned(self._outlook)
         self._observer.ended(result)
 
-    def _resolve(self) -> None:
-        """Variants whose parent can be chosen now become trials; those found with a result may free others."""
-        while True:
-            untold, self._untold = self._untold, []
-            self._outlook.learn(untold)
-            asked = self._outlook.asked[self._asked :]
-            if not asked:
-                break
+    def _follow_up(self) -> None:
+        """The trials that the outlook has asked for become known here; one found with a result may ask for others."""
+        while asked := self._outlook.asked[self._asked :]:
             self._asked += len(asked)
-            self._learn(asked)
+            self._take_in(asked)
         lost, self._dropped = self._outlook.dropped[self._dropped :], len(self._outlook.dropped)
-        for variant in lost:  # they free nobody
+        for variant in lost:  # nothing waits for a variant
             if variant.trial is not None and variant.trial.id not in self.results:
                 self._drop(variant.trial, variant.reason)
 
@@ -156,7 +158,7 @@ class Ledger:
             save_result(self._storage, result)
         self._settle(result)
 
-    def _learn(self, trials: Sequence[Trial]) -> None:
+    def _take_in(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
             self._add(trial)
             result = self._stored_result(trial)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-SHUTDOWN = '{"say":"shutdown"}'
+SHUTDOWN = '{"event":"shutdown"}'
 
 
 @dataclass(frozen=True)

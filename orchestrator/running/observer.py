@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.adaptive.resolve import Outlook
 from orchestrator.sweep.plan import Trial
 from trainables.results import Report, TrialResult
 
@@ -20,6 +21,11 @@ class Observer(Protocol):
 
     def waits(self, trial_id: str, reason: str) -> None:
         """The trial has no workers, and waits for them until its next reading: `for 2 x (1 CPU): a node is gone`."""
+
+    def planned(self, outlook: Outlook) -> None:
+        """What the sweep's trials are, as far as the results so far tell. Called once before anything else, and
+        whenever a trial has ended, just before `ended`; always with the same outlook, brought up to date by the ledger.
+        """
 
     def ended(self, result: TrialResult) -> None:
         """The result is on the storage. Called once for every trial, also for one that another run had ended."""
@@ -42,6 +48,10 @@ class Observers:
     def waits(self, trial_id: str, reason: str) -> None:
         for observer in self.each:
             observer.waits(trial_id, reason)
+
+    def planned(self, outlook: Outlook) -> None:
+        for observer in self.each:
+            observer.planned(outlook)
 
     def ended(self, result: TrialResult) -> None:
         for observer in self.each:

@@ -21,7 +21,7 @@ class PlanKeeper:
 
     def __init__(self, plan: Plan, storage: Storage) -> None:
         self._plan, self._storage = plan, storage
-        self._outlook = Outlook(plan)
+        self._outlook: Outlook | None = None  # told by the ledger; until then nothing is known but the plan
         self._stored: tuple[int, int] | None = None  # by this run: variants known, and how many are to come
         if not storage.exists(sweep_file(plan.sweep.name, PLAN)):
             self.save()
@@ -36,19 +36,23 @@ class PlanKeeper:
     def waits(self, trial_id: str, reason: str) -> None:
         pass
 
-    def ended(self, result: TrialResult) -> None:
-        self._outlook.learn([result])
+    def planned(self, outlook: Outlook) -> None:
+        self._outlook = outlook
         if self._stored is None or self._stored == self._size:
             return
-        if self._outlook.is_settled or self._outlook.beyond > GROWTH * self._stored[0]:
+        if outlook.is_settled or outlook.beyond > GROWTH * self._stored[0]:
             self.save()
+
+    def ended(self, result: TrialResult) -> None:
+        pass
 
     def save(self) -> None:
         """What is known now."""
         if self._stored != self._size:
             self._stored = self._size
-            save_plan(self._storage, stored_plan(self._plan, self._outlook.known, self._outlook.waiting))
+            known = self._outlook.known if self._outlook else ()
+            save_plan(self._storage, stored_plan(self._plan, known, self._size[1]))
 
     @property
     def _size(self) -> tuple[int, int]:
-        return self._outlook.beyond, self._outlook.waiting
+        return (self._outlook.beyond, self._outlook.waiting) if self._outlook else (0, len(self._plan.pending))

@@ -82,8 +82,8 @@ class Progress:
         self._clock = clock
         self._settings = swept_settings(plan.sweep)
         self._seconds: dict[TrialKind, Mean] = defaultdict(Mean)  # of a trial, from its start to its end
-        self._outlook = Outlook(plan)
-        self._outlook.learn(())
+        self.total = len(plan.trials) + len(plan.pending)
+        """Trials of the sweep, as far as they are known; variants without a parent yet count as one each."""
         self._asked = 0  # how many of the trials that results have asked for are counted in _baselines
         self._baselines = Counter(map(_kind, plan.trials))  # known and not ended, probes among them
 
@@ -104,6 +104,11 @@ class Progress:
         if trial_id in self.running:
             self.running[trial_id].waits = reason
 
+    def planned(self, outlook: Outlook) -> None:
+        self.total = outlook.total
+        self._baselines.update(_kind(trial) for trial in outlook.asked[self._asked :] if not _is_variant(trial))
+        self._asked = len(outlook.asked)
+
     def ended(self, result: TrialResult) -> None:
         running = self.running.pop(result.id, None)
         self.results[result.id] = result
@@ -112,9 +117,6 @@ class Progress:
         elif result.status in MEASURED:
             self._seconds[_kind(running.trial)].add(self._clock() - running.since)
         self._keep_best(result)
-        self._outlook.learn([result])
-        self._baselines.update(_kind(trial) for trial in self._outlook.asked[self._asked :] if not _is_variant(trial))
-        self._asked = len(self._outlook.asked)
         self._baselines.subtract([] if _is_variant(result) else [_kind(result)])
 
     # -- worked out ---------------------------------------------------------------------------------------------------
@@ -126,11 +128,6 @@ class Progress:
     def seconds_of(self, running: Running) -> float:
         """How long it has been running."""
         return self._clock() - running.since
-
-    @property
-    def total(self) -> int:
-        """Trials of the sweep, as far as they are known; variants without a parent yet count as one each."""
-        return self._outlook.total
 
     @property
     def at_work(self) -> list[Running]:

@@ -84,8 +84,6 @@ class Admission(Searcher):
             trial=trial.id,
             config=trial.config,
             group=self._template.model_copy(update=numbers),
-            objective=self._ledger.plan.sweep.objective.metric,
-            may_stop_early=trial.may_stop_early,
         )
         return {"trial": trial.id, "assignment": assignment.model_dump_json()}
 

@@ -1,14 +1,14 @@
-"""Runs a sweep: the one file that builds a Tuner.
+"""Executes a sweep's trials on Ray: the one file that builds a Tuner.
 
-Tune places gangs, keeps their trials apart and asks the scheduler whom to stop. What it writes is thrown away: results
-are on the sweep's storage, and running the same sweep again goes on from there.
+Tune places gangs, keeps their trials apart and asks which of them has no need to run on. What it writes is thrown away:
+results are on the sweep's storage, and running the same sweep again goes on from there.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,11 @@ import ray
 from ray import tune
 from ray.tune.execution import class_cache
 
-from orchestrator.adaptive import early_answer as answered
-from orchestrator.running.early_stopping import PerBatchSize
-from orchestrator.running.gang import Ending, Gang
+from orchestrator.running.early_stopping import Stopping
+from orchestrator.running.executor import RUN_TRIAL, Interrupted
+from orchestrator.running.gang import Gang
 from orchestrator.running.hand_over import handed_over
-from orchestrator.running.ledger import Ledger, tell_errors
-from orchestrator.running.observer import Observer
+from orchestrator.running.ledger import Ledger
 from orchestrator.running.patience import Patience
 from orchestrator.running.ray_connection import RaySettings, connected, node_to_start, starts_its_own
 from orchestrator.running.resources import (
@@ -36,63 +35,42 @@ from orchestrator.running.resources import (
 )
 from orchestrator.running.searcher import Admission
 from orchestrator.running.watch import AtWork, HeadLostError, RayLostError, Watch, breaking_off, check_own_daemons
-from orchestrator.sweep.plan import Plan
-from trainables.errors import ParetuneError
-from trainables.results import Report, Status, TrialResult
+from trainables.results import Status
 from trainables.storage import Storage, sweep_file
 from trainables.worker.handover import AWS_CREDENTIALS
+from trainables.worker.messages import Ended, Finished, Message, NoWorkersYet, Paused, Reading, decode
 from trainables.worker.ray_worker import WorkerGroupConfig
 
-BEHIND = "behind the others of its batch size"
 RAY_RESTARTS = 3  # of a Ray of our own that ends under the sweep
 GANG_RETRIES = 2  # of one trial, when its gang itself was lost
 
 
-class Interrupted(ParetuneError):  # noqa: N818 - somebody pressed Ctrl-C; nothing is wrong
-    """The sweep was stopped before its end. Running it again goes on where it stopped."""
-
-    def __init__(self, ended: int, known: int) -> None:
-        super().__init__(f"stopped with {ended} of {known} trials ended; the same command again goes on from here")
-        self.ended = ended
-        self.known = known
-
-
 @dataclass(frozen=True)
-class SweepOutcome:
-    results: Mapping[str, TrialResult]  # of every trial of the sweep, by id
-    found: tuple[str, ...]  # trials that were not run, because their result was there
+class RayExecutor:
+    """Gangs of workers on Ray; see orchestrator.running.executor.Executor.
 
-
-def run_sweep(
-    plan: Plan,
-    storage: Storage,
-    observer: Observer,
-    *,
-    ray_settings: RaySettings | None = None,
-    earlier: Mapping[str, Sequence[Report]] | None = None,
-    retry_failed: bool = False,
-    tell: Callable[[str], None] = tell_errors,
-    runner: str = "trainables.trial:run_trial",
-) -> SweepOutcome:
-    """Run every trial of the plan that has no result yet, and the variants that follow from them.
-
-    If Ray is connected already, that connection is used and left open. Raises NeverFitsError before anything runs,
-    Interrupted on Ctrl-C, NobodyAtWorkError where Ray or all room for the trials is gone, and whatever an observer
-    raises.
+    If Ray is connected already, that connection is used and left open.
     """
-    ledger = Ledger(plan, storage, observer, earlier=earlier, retry_failed=retry_failed, tell=tell)
-    ledger.load()
-    settings, restarts = ray_settings or RaySettings(), 0
-    while not ledger.is_complete:
-        is_own = starts_its_own(settings)
-        try:
-            _run(ledger, storage, settings, runner)
-        except RayLostError as error:
-            restarts += 1
-            if not is_own or restarts > RAY_RESTARTS:
-                raise RayLostError(f"{error}. Nothing is lost: the same command goes on from here") from None
-            tell(f"{error}. It is started again, and trials go on from their checkpoints")
-    return SweepOutcome(ledger.results, tuple(ledger.found))
+
+    settings: RaySettings = field(default_factory=RaySettings)
+    runner: str = RUN_TRIAL
+
+    @property
+    def is_here(self) -> bool:
+        return self.settings.address is None
+
+    def run(self, ledger: Ledger, storage: Storage) -> None:
+        """Raises NobodyAtWorkError where Ray or all room for the trials is gone."""
+        restarts = 0
+        while not ledger.is_complete:
+            is_own = starts_its_own(self.settings)
+            try:
+                _run(ledger, storage, self.settings, self.runner)
+            except RayLostError as error:
+                restarts += 1
+                if not is_own or restarts > RAY_RESTARTS:
+                    raise RayLostError(f"{error}. Nothing is lost: the same command goes on from here") from None
+                ledger.tell(f"{error}. It is started again, and trials go on from their checkpoints")
 
 
 def _run(ledger: Ledger, storage: Storage, settings: RaySettings, runner: str) -> None:
@@ -132,11 +110,8 @@ def _with_room(ledger: Ledger, nodes: Sequence[ClusterNode]) -> tuple[ClusterNod
 
 def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(AWS_CREDENTIALS)  # Ray's agent would log them
-    sweep = ledger.plan.sweep
-    driver = Driver(ledger, admission)
-    stopping = sweep.early_stopping
-    ended = [result for result in ledger.results.values() if ledger.trials[result.id].may_stop_early]
-    scheduler = PerBatchSize(sweep, stopping, ended) if stopping else None
+    stopping = Stopping(ledger)
+    driver = Driver(ledger, admission, stopping)
     # A gang takes a sliver of the resource that stands for the driver's own node: no CPU, and it runs here.
     own_node: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     here = tune.PlacementGroupFactory([{f"node:{own_node}": 0.001}])
@@ -144,11 +119,8 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
         tune.with_resources(Gang, here),
         tune_config=tune.TuneConfig(
             search_alg=admission,
-            scheduler=scheduler,
             num_samples=-1,
             reuse_actors=True,
-            metric="objective",
-            mode=sweep.objective.mode,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),
@@ -159,7 +131,7 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
             callbacks=[driver],
             failure_config=tune.FailureConfig(max_failures=GANG_RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            stop=AnsweredStopper(ledger),
+            stop=Stopper(stopping),
         ),
     )
     kept = set(reservations())
@@ -189,26 +161,31 @@ def _name(trial: Any) -> str:
     return str(trial.trial_id)
 
 
-class AnsweredStopper(tune.Stopper):
-    """Ends a trial that has told all that is asked of it."""
+class Stopper(tune.Stopper):
+    """Ends a trial that has no need to run on."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, stopping: Stopping) -> None:
+        self._stopping = stopping
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Asked before the ledger is told of this reading, so it ends a trial one reading later than it could."""
-        return self._ledger.has_answered(result["config"]["trial"])
+        message = decode(result["message"])
+        report = message.report if isinstance(message, Reading) else None
+        return self._stopping.is_over(result["config"]["trial"], report)
 
     def stop_all(self) -> bool:
         return False
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
 
 
 class Driver(tune.Callback):
     """Passes on what Tune is told by the gangs. Tune hides an error raised here, so the first one is kept."""
 
-    def __init__(self, ledger: Ledger, admission: Admission) -> None:
+    def __init__(self, ledger: Ledger, admission: Admission, stopping: Stopping) -> None:
         self.error: BaseException | None = None
         self._ledger = ledger
+        self._stopping = stopping
         self._gangs: dict[Any, None] = {}
         self._at_work = AtWork()
         self._watch = Watch(self._at_work, admission, ledger.tell)
@@ -226,15 +203,14 @@ class Driver(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self._do(lambda: self._take(trial.config["trial"], result))
+        self._do(lambda: self._take(trial.config["trial"], decode(result["message"])))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune ends a trial when its last result says so, and also when the scheduler stops it."""
         name = trial.config["trial"]
         self._at_work.running.pop(name, None)
         if name not in self._ledger.results:
-            reason = answered.REASON if self._ledger.has_answered(name) else BEHIND
-            self._do(lambda: self._ledger.ended_as(name, Status.STOPPED_EARLY, reason))
+            self._do(lambda: self._ledger.ended_as(name, Status.STOPPED_EARLY, self._stopping.reason(name)))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The gang itself was lost, and again when it was retried."""
@@ -248,22 +224,24 @@ class Driver(tune.Callback):
         for gang in self._gangs:
             ray.kill(gang)
 
-    def _take(self, trial: str, result: dict[str, Any]) -> None:
-        self._at_work.running[trial] = result.get("waiting")
-        if "waiting" in result:
-            self._ledger.waits(trial, result["waiting"])
-        if "paused" in result:
-            self._ledger.waits(trial, "for the storage")
-            self._patience.failed(trial, result["paused"])
-            return
-        self._patience.works(trial)
-        if "report" in result:
-            self._ledger.report(trial, Report.model_validate_json(result["report"]))
-        if "result" in result:
-            self._ledger.ended(TrialResult.model_validate_json(result["result"]))
-        if "ending" in result:
-            ending = Ending.model_validate_json(result["ending"])
-            self._ledger.ended_as(trial, ending.status, ending.reason, ending.details)
+    def _take(self, trial: str, message: Message) -> None:
+        ledger, running = self._ledger, self._at_work.running
+        running[trial] = None
+        if not isinstance(message, Paused):
+            self._patience.works(trial)
+        match message:
+            case NoWorkersYet(reason=reason):
+                running[trial] = reason
+                ledger.waits(trial, reason)
+            case Paused(reason=reason):
+                ledger.waits(trial, "for the storage")
+                self._patience.failed(trial, reason)
+            case Reading(report=report):
+                ledger.report(trial, report)
+            case Finished(result=result):
+                ledger.ended(result)
+            case Ended(status=status, reason=reason, details=details):
+                ledger.ended_as(trial, status, reason, details)
 
     def _do(self, action: Any) -> None:
         try:

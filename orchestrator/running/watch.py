@@ -21,18 +21,14 @@ from types import FrameType
 from typing import Any
 
 from orchestrator.exit_codes import FAILED
+from orchestrator.running.executor import NobodyAtWorkError
 from orchestrator.running.progress import Clock
 from orchestrator.running.searcher import Admission
-from trainables.errors import ParetuneError
 
 WATCH_EVERY_SECONDS = 3.0  # between two looks
 ANSWER_S = 20.0  # that the main thread has to answer when Ray has ended
 HEAD_S = 20.0  # that the head of a cluster may be out of reach
 ROOM_S = 300.0  # that a sweep waits for room with nobody at work
-
-
-class NobodyAtWorkError(ParetuneError, RuntimeError):
-    """Nothing is wrong with any trial: there is nobody to run them."""
 
 
 class RayLostError(NobodyAtWorkError):

@@ -8,10 +8,11 @@ import pytest
 
 from orchestrator.planning.expand import expand
 from orchestrator.running import ray_connection as local_ray
+from orchestrator.running.executor import run_sweep
 from orchestrator.running.observer import Observers
 from orchestrator.running.ray_connection import RaySettings, node_to_start
 from orchestrator.running.resources import NeverFitsError
-from orchestrator.running.tuner import run_sweep
+from orchestrator.running.tuner import RayExecutor
 from tests.support.sweep_text import load_text, sweep_text
 from trainables.storage import Storage
 
@@ -46,7 +47,7 @@ def test_run_refuses_before_it_starts_ray(tmp_path: Path, monkeypatch: pytest.Mo
     plan = expand(load_text(tmp_path, text()))
     settings = RaySettings(num_cpus=2)
     with pytest.raises(NeverFitsError, match=r"wants 4096 x \(1 CPU\).*num_workers to at most 2"):
-        run_sweep(plan, Storage(str(tmp_path)), Observers(()), ray_settings=settings)
+        run_sweep(plan, Storage(str(tmp_path)), Observers(()), RayExecutor(settings))
     here = node_to_start(settings)
     assert here is not None
     assert (here.cpus, here.gpus) == (2, 0)

@@ -13,9 +13,10 @@ import psutil
 import pytest
 import torch
 
+from orchestrator.running.executor import SweepOutcome, run_sweep
 from orchestrator.running.patience import PatientStorage, StorageFailsError
 from orchestrator.running.resources import NeverFitsError
-from orchestrator.running.tuner import SweepOutcome, run_sweep
+from orchestrator.running.tuner import RayExecutor
 from orchestrator.sweep.plan import Plan, Trial
 from orchestrator.sweep.spec import EarlyStopping
 from tests.support.one_ray import local_ray, nothing_left
@@ -43,7 +44,7 @@ def storage(tmp_path: Path) -> Storage:
 
 
 def run(plan: Plan, storage: Storage, told: Told | None = None) -> SweepOutcome:
-    return run_sweep(plan, storage, told or Told(), runner=RUNNER)
+    return run_sweep(plan, storage, told or Told(), RayExecutor(runner=RUNNER))
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_full_disk_fails_no_trial_and_with_room_again_the_sweep_goes_on(
     monkeypatch.setattr("orchestrator.running.patience.PATIENCE_S", 0.0)
     said: list[str] = []
     with pytest.raises(StorageFailsError, match=r"No space left on device.* Nothing is lost: .* the same command"):
-        run_sweep(plan, storage, Told(), runner=RUNNER, tell=said.append)
+        run_sweep(plan, storage, Told(), RayExecutor(runner=RUNNER), tell=said.append)
     assert not storage.exists(trial_file(plan.trials[0].id, "result.json"))
     monkeypatch.undo()
 
@@ -81,7 +82,7 @@ def test_a_full_disk_fails_no_trial_and_with_room_again_the_sweep_goes_on(
 
     said.clear()
     storage.be_patient(make_room)
-    outcome = run_sweep(plan, storage, Told(), runner=RUNNER, tell=make_room)
+    outcome = run_sweep(plan, storage, Told(), RayExecutor(runner=RUNNER), tell=make_room)
     assert {result.status for result in outcome.results.values()} == {Status.COMPLETED}
     assert [sentence.split(":")[0] for sentence in said] == ["paused", "the storage works again"]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.running.tuner import run_sweep
+from orchestrator.running.executor import run_sweep
+from orchestrator.running.tuner import RayExecutor
 from orchestrator.sweep.plan import Trial
 from tests.support.one_ray import local_ray, nothing_left
 from tests.support.scripted import Told, attempts, scripted, sweep_of
@@ -28,9 +29,8 @@ def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:
     alone = [scripted(seed, sleep_s=0.5) for seed in range(4)]
     pairs = [scripted(seed, num_workers=2, collective=True) for seed in range(2)]
     with local_ray(num_cpus=4, num_gpus=2):
-        results = run_sweep(
-            sweep_of(*alone, *pairs), storage, Told(), runner="tests.support.scripted_gpus:run_trial"
-        ).results
+        executor = RayExecutor(runner="tests.support.scripted_gpus:run_trial")
+        results = run_sweep(sweep_of(*alone, *pairs), storage, Told(), executor).results
         assert {result.reason or result.status for result in results.values()} == {Status.COMPLETED}
         assert not nothing_left()
     # Four CPUs, but two GPUs: two gangs at one time, each on its own for all of its trials.

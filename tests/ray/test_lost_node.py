@@ -10,8 +10,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 from orchestrator.running import watch
+from orchestrator.running.executor import run_sweep
 from orchestrator.running.ray_connection import RaySettings
-from orchestrator.running.tuner import run_sweep
+from orchestrator.running.tuner import RayExecutor
 from orchestrator.running.watch import NoRoomError
 from tests.support.scripted import RUNNER, Told, attempts, scripted, sweep_of
 from trainables.results import Report, Status
@@ -62,13 +63,13 @@ def test_a_trial_whose_node_is_lost_waits_for_room_and_a_sweep_without_any_stops
     monkeypatch.setattr(watch, "ROOM_S", 5.0)
     alone = Fate(lose_the_second)
     with pytest.raises(NoRoomError, match=r"all that is left waits for 2 x \(1 CPU\): a node is gone"):
-        run_sweep(sweep_of(trial), storage, alone, runner=RUNNER, ray_settings=settings)
+        run_sweep(sweep_of(trial), storage, alone, RayExecutor(settings, RUNNER))
     assert (trial.id, WAITS) in alone.waiting
     assert ("ended", trial.id) not in alone.events
     assert "paretune: node 127.0.0.2 (1 CPU) is lost" in capsys.readouterr().err
 
     monkeypatch.setattr(watch, "ROOM_S", 300.0)
     cluster.add_node(num_cpus=1, node_ip_address="127.0.0.2")
-    outcome = run_sweep(sweep_of(trial), storage, Told(), runner=RUNNER, ray_settings=settings)
+    outcome = run_sweep(sweep_of(trial), storage, Told(), RayExecutor(settings, RUNNER))
     assert outcome.results[trial.id].status is Status.COMPLETED
     assert attempts(storage, trial.id)[-1]["resumed_at"] >= 1

@@ -184,7 +184,7 @@ def test_what_a_trial_wants_is_worked_out_once(tmp_path: Path, monkeypatch: pyte
         return next_to_admit(waiting, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(searcher, "need_of", counted)
-    monkeypatch.setattr(searcher, "choose", watched)
+    monkeypatch.setattr(searcher, "next_to_admit", watched)
     trials = [scripted(seed, num_workers=1 + seed % 2) for seed in range(60)]
     play = Play(sweep_of(*trials), tmp_path, (ClusterNode(4, 0),))
     while not play.is_finished:

@@ -14,8 +14,9 @@ from pyarrow import fs
 from orchestrator.machine.ray_folder import RAY_FOLDER_PREFIX
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.mlflow.recorder import Recorder
+from orchestrator.running.executor import run_sweep
 from orchestrator.running.ray_connection import RaySettings, connected
-from orchestrator.running.tuner import run_sweep
+from orchestrator.running.tuner import RayExecutor
 from tests.support.bucket import bucket
 from tests.support.one_ray import SEARCH_PATH
 from tests.support.recorded import MLFLOW_WARNINGS, storage_with_database
@@ -51,7 +52,7 @@ def test_a_planted_secret_is_in_no_file(tmp_path: Path, database: Path, monkeypa
         plan = sweep_of(*trials)
         with Journal(storage, plan.sweep.name) as journal:
             recorder = Recorder(journal, f"sqlite:///{recorded.root}/mlflow.db", plan)
-            results = run_sweep(plan, storage, journal, runner=RUNNER).results
+            results = run_sweep(plan, storage, journal, RayExecutor(runner=RUNNER)).results
             assert recorder.close(120.0) is None
         assert [results[trial.id].status for trial in trials] == [Status.COMPLETED, Status.FAILED]
         session = Path(ray._private.worker._global_node.get_session_dir_path())

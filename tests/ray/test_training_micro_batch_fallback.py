@@ -32,7 +32,7 @@ def test_a_worker_killed_for_its_memory_is_followed_by_one_that_takes_less(tmp_p
     config = BaselineConfig(task=task, training=settings)
     workers = {"num_workers": 1, "cpus_per_worker": 1, "gpus_per_worker": 0}
     group = WorkerGroupConfig(storage=worker(tmp_path).storage.uri, runner="r", scratch="s", **workers)
-    job = Assignment(trial="0123456789ab", config=config, group=group, objective="val_loss")
+    job = Assignment(trial="0123456789ab", config=config, group=group)
     decisions = [divide(job) for _ in range(2)]
     assert all(isinstance(decision, Retry) and not decision.counts for decision in decisions)
     *_, result = run_trial(job.trial, config, worker(tmp_path))

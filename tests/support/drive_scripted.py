@@ -10,9 +10,10 @@ from pathlib import Path
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # scripted trials count CPUs
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from orchestrator.adaptive.resolve import Outlook
+from orchestrator.running.executor import Interrupted, NobodyAtWorkError, run_sweep
 from orchestrator.running.ray_connection import RaySettings
-from orchestrator.running.tuner import Interrupted, run_sweep
-from orchestrator.running.watch import NobodyAtWorkError
+from orchestrator.running.tuner import RayExecutor
 from orchestrator.sweep.plan import Trial
 from tests.support.scripted import RUNNER, scripted, sweep_of
 from trainables.results import Report, TrialResult
@@ -31,6 +32,9 @@ class Printer:
     def waits(self, trial_id: str, reason: str) -> None:
         print("waits", trial_id, reason, flush=True)
 
+    def planned(self, outlook: Outlook) -> None:
+        pass
+
     def ended(self, result: TrialResult) -> None:
         print("ended", result.id, result.status, flush=True)
 
@@ -38,7 +42,7 @@ class Printer:
 def main(storage: Storage, address: str | None = None) -> int:
     settings = RaySettings(address=address, num_cpus=None if address else 2)
     try:
-        run_sweep(sweep_of(*TRIALS), storage, Printer(), runner=RUNNER, ray_settings=settings)
+        run_sweep(sweep_of(*TRIALS), storage, Printer(), RayExecutor(settings, RUNNER))
     except NobodyAtWorkError as error:
         print("nobody at work:", error, flush=True)
         return 1

@@ -2,9 +2,12 @@
 
     readings     how many readings the trial gives before its result (default 3)
     quality      the objective grows to this value over the readings
+    best_rate    it grows to the more, the closer the learning rate is to this one
+    ends         the status of its result (default: completed)
     sleep_s      time spent before each reading
     collective   every worker waits for all others before each reading, as gradients do
-    fail         raise | system_exit | die | hang | out_of_memory | memory_error: before reading `at`, on worker `rank`
+    fail         raise | system_exit | die | hang | out_of_memory | memory_error | too_large | full_disk: before reading
+                 `at`, on worker `rank`
     times        how many attempts fail so (default: all)
     worn         at its end, the process is one that has grown too much in too many trials
     tamper       turn every global setting of the process, and leave it so
@@ -14,7 +17,9 @@ Trials of other tasks are run in earnest.
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
 import re
 import signal
@@ -28,6 +33,7 @@ import torch.distributed as dist
 
 import trainables.trial
 import trainables.worker.runner
+from orchestrator.adaptive.resolve import Outlook
 from orchestrator.sweep.plan import ParentChoice, PendingVariant, Plan, Trial
 from orchestrator.sweep.spec import EarlyStopping, Objective, Parameters, Resources, Sweep, TaskChoice, TaskFacts
 from tests.support.places import ROOT
@@ -38,6 +44,7 @@ from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, trial_file
+from trainables.training.micro_batch_fallback import SmallerNextError
 
 RUNNER = "tests.support.scripted:run_trial"
 
@@ -67,7 +74,7 @@ def run_trial(
         if script.get("collective") and worker.world_size > 1:
             dist.all_reduce(torch.ones(1))
         examples = number * 1000
-        quality = float(script.get("quality", 1.0)) * number / count
+        quality = _quality(script, config) * number / count
         report = Report(step=number, examples=examples, seconds=0.1 * number, metrics={"val_accuracy": quality})
         history.append(report)
         if worker.is_rank_zero:
@@ -77,13 +84,19 @@ def run_trial(
     yield TrialResult(
         id=trial,
         config=config,
-        status=Status.COMPLETED,
+        status=Status(script.get("ends", "completed")),
         history=tuple(history),
         metrics={"val_accuracy": Estimate.exact(history[-1].metrics["val_accuracy"])},
         environment={"pid": str(os.getpid()), "num_workers": str(worker.world_size)},
     )
     if worker.is_rank_zero:
         worker.storage.remove(checkpoint)
+
+
+def _quality(script: dict[str, Any], config: BaselineConfig | VariantConfig) -> float:
+    if "best_rate" in script:
+        return 1 - 0.1 * abs(math.log2(config.training.learning_rate / script["best_rate"]))
+    return float(script.get("quality", 1.0))
 
 
 def _resume(storage: Storage, checkpoint: str) -> list[Report]:
@@ -120,19 +133,25 @@ def _fail(how: str) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 TiB.")
         case "hang":
             threading.Event().wait()
+        case "too_large":
+            raise SmallerNextError("as the script says")
+        case "full_disk":
+            raise OSError(errno.ENOSPC, "No space left on device")
         case "memory_error":
             torch.empty(1 << 50)
         case _:
             raise AssertionError(f"no such failure: {how}")
 
 
-def scripted(seed: int = 0, *, num_workers: int = 1, batch_size: int = 8, **script: Scalar) -> Trial:
+def scripted(
+    seed: int = 0, *, num_workers: int = 1, batch_size: int = 8, learning_rate: float = 0.1, **script: Scalar
+) -> Trial:
     """A baseline that follows its script; `seed` tells like trials apart."""
     training = Training(
         batch_size=batch_size,
         micro_batch_size=batch_size // num_workers,
         num_workers=num_workers,
-        learning_rate=0.1,
+        learning_rate=learning_rate,
         budget=Budget(unit="examples", amount=1000 * int(script.get("readings", 3))),
         seed=seed,
     )
@@ -170,6 +189,9 @@ class Told:
 
     def waits(self, trial_id: str, reason: str) -> None:
         self.waiting.append((trial_id, reason))
+
+    def planned(self, outlook: Outlook) -> None:
+        self.total = outlook.total
 
     def ended(self, result: TrialResult) -> None:
         self.events.append(("ended", result.id))

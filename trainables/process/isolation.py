@@ -217,7 +217,8 @@ def _write_logging(values: dict[str, tuple[int, bool, bool, list[logging.Handler
     for name, log in _loggers().items():
         if name in values:
             level, log.disabled, log.propagate, log.handlers[:] = values[name]
-            log.setLevel(level)
+            if log.level != level:  # to set one clears what every logger remembers
+                log.setLevel(level)
 
 
 def _attributes(owner: Any, *names: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:

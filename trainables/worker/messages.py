@@ -1,7 +1,10 @@
-"""What a gang's driver says to its workers, and what they say back. Plain values, as JSON; imports no torch and no Ray.
+"""What driver, gang and workers say to one another: one union of frozen values, told apart by `event`.
 
-    Start -> Advance -> Advance ... -> Start (of the next trial) ... -> Shutdown
-Each but the last is answered by every worker: with a reading, with the trial's result, or with what went wrong.
+    gang -> workers     Start -> Advance -> Advance ... -> Start (of the next trial) ... -> Shutdown
+    workers -> gang     to each but the last: Reading, Finished or Raised; GroupFailure where they are lost instead
+    gang -> driver      Reading, Finished or Ended; NoWorkersYet and Paused while the trial does not advance
+
+They travel as JSON (`encode`, `decode`). Imports no torch and no Ray.
 """
 
 from __future__ import annotations
@@ -12,13 +15,13 @@ from pydantic import Field, TypeAdapter
 
 from trainables.config.base import FrozenResult
 from trainables.config.trial import TrialConfig
-from trainables.results import Report, TrialResult
+from trainables.results import Report, Status, TrialResult
 
 
 class Start(FrozenResult):
     """Let go of the trial before, put the process back in order, run this trial up to its first reading."""
 
-    say: Literal["start"] = "start"
+    event: Literal["start"] = "start"
     trial: str
     config: TrialConfig
 
@@ -26,14 +29,16 @@ class Start(FrozenResult):
 class Advance(FrozenResult):
     """Run on up to the next reading, or to the end."""
 
-    say: Literal["advance"] = "advance"
+    event: Literal["advance"] = "advance"
 
 
 class Shutdown(FrozenResult):
     """Leave the loop; no answer."""
 
-    say: Literal["shutdown"] = "shutdown"
+    event: Literal["shutdown"] = "shutdown"
 
+
+# -- workers -> gang --------------------------------------------------------------------------------------------------
 
 Cause = Literal["exception", "storage", "out_of_memory", "too_large", "device", "peer", "stalled"]
 """exception: the trial's own. storage: it or a disk is full or away, and the trial had no part in it. too_large: out of
@@ -42,8 +47,9 @@ peer: another worker broke off, a consequence and not a cause. stalled: nothing 
 
 
 class WorkerFailure(FrozenResult):
-    """What one worker ran into, told before it is lost."""
+    """What one worker ran into, reported before it is lost."""
 
+    event: Literal["failure"] = "failure"
     rank: int
     trial: str | None  # which trial it was running; None: none
     cause: Cause
@@ -52,12 +58,16 @@ class WorkerFailure(FrozenResult):
 
 
 class Reading(FrozenResult):
-    say: Literal["reading"] = "reading"
+    """The trial's next figures."""
+
+    event: Literal["reading"] = "reading"
     report: Report
 
 
 class Finished(FrozenResult):
-    say: Literal["finished"] = "finished"
+    """The trial's result."""
+
+    event: Literal["finished"] = "finished"
     result: TrialResult
     worn: bool = False  # the worker holds much more memory than at its first trial: to be renewed before the next one
 
@@ -65,11 +75,63 @@ class Finished(FrozenResult):
 class Raised(FrozenResult):
     """The trial is over, the worker is not: it waits for the next command."""
 
-    say: Literal["raised"] = "raised"
+    event: Literal["raised"] = "raised"
     failure: WorkerFailure
+
+
+class GroupFailure(FrozenResult):
+    """A group of workers broke off: what they reported, and what Ray observed of each (rank -> text)."""
+
+    event: Literal["group_failure"] = "group_failure"
+    failures: tuple[WorkerFailure, ...] = ()
+    observed: tuple[tuple[int, str], ...] = ()
+    lost: str | None = None  # why the group does not come back by itself
+
+    @property
+    def unresponsive(self) -> tuple[tuple[int, str], ...]:
+        """The workers that were lost without a report."""
+        reported = {failure.rank for failure in self.failures}
+        return tuple((rank, text) for rank, text in self.observed if rank not in reported)
+
+
+# -- gang -> driver ---------------------------------------------------------------------------------------------------
+
+
+class Ended(FrozenResult):
+    """How a trial ended that could not give its result itself."""
+
+    event: Literal["ended"] = "ended"
+    status: Status
+    reason: str
+    details: str
+
+
+class NoWorkersYet(FrozenResult):
+    """The trial has no workers yet."""
+
+    event: Literal["waiting"] = "waiting"
+    reason: str  # `for 2 x (1 CPU): a node is gone`
+    node_is_lost: bool = False  # else others hold what is wanted, and it will be free again
+
+
+class Paused(FrozenResult):
+    """The trial is run again, from its checkpoint, after a while: what failed was the storage."""
+
+    event: Literal["paused"] = "paused"
+    reason: str
 
 
 Command = Start | Advance | Shutdown
 Answer = Reading | Finished | Raised
-COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="say")])
-ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="say")])
+ToDriver = Reading | Finished | Ended | NoWorkersYet | Paused
+Message = Command | Answer | WorkerFailure | GroupFailure | Ended | NoWorkersYet | Paused
+_MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="event")])
+
+
+def encode(message: Message) -> str:
+    return message.model_dump_json()
+
+
+def decode(text: str) -> Message:
+    """Raises pydantic.ValidationError for what is no message."""
+    return _MESSAGE.validate_json(text)

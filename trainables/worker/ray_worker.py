@@ -40,7 +40,7 @@ from trainables.process.heartbeat import listening
 from trainables.process.malloc import give_back_large_blocks
 from trainables.storage import Storage
 from trainables.worker.handover import NAMESPACE, Handover
-from trainables.worker.messages import COMMAND, Raised, Shutdown
+from trainables.worker.messages import Advance, Raised, Shutdown, Start, decode, encode
 
 if TYPE_CHECKING:
     from trainables.distributed.worker_context import WorkerContext
@@ -171,23 +171,27 @@ def serve(loop_config: dict[str, Any]) -> None:
     ray.get(mailbox.join.remote(life, worker.rank, worker.world_size, os.getpid()))
     index = 0
     while True:
-        command = COMMAND.validate_json(ray.get(mailbox.command.remote(life, index)))
-        if isinstance(command, Shutdown):
-            runner.let_go(has_arrived=False)
-            return
-        with listening(config.no_progress_s, partial(_leave_hanging, mailbox, life, runner, config.no_progress_s)):
-            answer = runner.obey(command)
+        match decode(ray.get(mailbox.command.remote(life, index))):
+            case Shutdown():
+                runner.let_go(has_arrived=False)
+                return
+            case Start() | Advance() as command:
+                leave = partial(_leave_hanging, mailbox, life, runner, config.no_progress_s)
+                with listening(config.no_progress_s, leave):
+                    answer = runner.obey(command)
+            case other:
+                raise TypeError(f"not a command: {other}")
         if isinstance(answer, Raised) and not can_go_on(answer.failure, worker):
-            ray.get(mailbox.worker_lost.remote(life, answer.failure.model_dump_json()))
+            ray.get(mailbox.worker_lost.remote(life, encode(answer.failure)))
             raise WorkerLostError(answer.failure.error)
-        ray.get(mailbox.answer.remote(life, index, worker.rank, answer.model_dump_json()))
+        ray.get(mailbox.answer.remote(life, index, worker.rank, encode(answer)))
         index += 1
 
 
 def _leave_hanging(mailbox: Any, life: str, runner: Runner, limit_s: float, where: str) -> None:
     """Tell of a trial that hangs, and end the process with it; the group is started anew for the next trial."""
     failure = runner.stalled(limit_s, where)
-    ray.get(mailbox.worker_lost.remote(life, failure.model_dump_json()))
+    ray.get(mailbox.worker_lost.remote(life, encode(failure)))
     os._exit(1)
 
 

@@ -37,8 +37,14 @@ LEAST_TRIALS = 101
 class Runner:
     """A trial that is dropped needs no cancelling: it does not run ahead of what it is told."""
 
-    def __init__(self, run_trial: RunTrial, worker: WorkerContext) -> None:
+    def __init__(
+        self, run_trial: RunTrial, worker: WorkerContext, passes_on: tuple[type[BaseException], ...] = ()
+    ) -> None:
+        """`passes_on`: what is not taken for the trial's failure but raised, as Ctrl-C where nobody but this process is
+        there to be interrupted.
+        """
         self._run_trial = run_trial
+        self._passes_on = passes_on
         self._worker = worker
         self._snapshot = Snapshot.take()
         self._trial: str | None = None
@@ -48,12 +54,14 @@ class Runner:
         self._wear = Wear()
 
     def obey(self, command: Start | Advance) -> Answer:
-        """Run up to the trial's next word. Nothing that a trial does is raised here."""
+        """Run up to the trial's next word. Nothing that a trial does is raised here, but for what is passed on."""
         try:
             if isinstance(command, Start):
                 self._begin(command)
             with self._listening():
                 return self._next()
+        except self._passes_on:
+            raise
         except BaseException as error:  # a trial may also raise SystemExit; it must not end the worker
             failure = self._failure(error)
             self.let_go()
@@ -76,6 +84,11 @@ class Runner:
         self._has_finished = False
         del running
         gc.collect()
+
+    def close(self) -> None:
+        """Forget the trial, and leave the process as it was found."""
+        self.let_go(has_arrived=False)
+        self._snapshot.restore()
 
     def stalled(self, limit_s: float, where: str) -> WorkerFailure:
         """What is to be said of the trial if it has done nothing for so long. `where`: lines of a traceback."""

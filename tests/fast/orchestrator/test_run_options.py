@@ -17,8 +17,9 @@ SAID_BY_SUBMIT = {
     "sweep_file",
     "storage",
     "address",
+    "executor",
     "plain",
-}  # the job's own: where it is, and that it has no terminal
+}  # the job's own: where it is, that Ray runs it, and that it has no terminal
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from contextlib import redirect_stdout, suppress
 import pytest
 from rich.console import Console
 
-from orchestrator.adaptive.resolve import further_trials, outlook
+from orchestrator.adaptive.resolve import Outlook, outlook
 from orchestrator.commands.live_display import LiveDisplay, PlainDisplay, display, outliving_its_readers, patient
 from orchestrator.commands.progress_text import closing_words, duration
 from orchestrator.planning.expand import expand
@@ -84,8 +84,7 @@ def reading(examples: int, rate: float = 1000.0) -> Report:
 
 def feed(observer: PlainDisplay | LiveDisplay | Progress, plan: Plan) -> Iterator[Trial]:
     """A whole sweep, one trial at a time; yields each trial while it runs."""
-    results: dict[str, TrialResult] = {}
-    waiting, seen = list(plan.trials), {trial.id for trial in plan.trials}
+    ahead, waiting, asked = Outlook(plan), list(plan.trials), 0
     while waiting:
         trial = waiting.pop(0)
         observer.started(trial)
@@ -93,11 +92,11 @@ def feed(observer: PlainDisplay | LiveDisplay | Progress, plan: Plan) -> Iterato
         for report in result.history:
             observer.report(trial.id, report)
         yield trial
+        ahead.learn([result])
+        observer.planned(ahead)
         observer.ended(result)
-        results[trial.id] = result
-        new = [variant for variant in further_trials(plan, results) if variant.id not in seen]
-        seen |= {variant.id for variant in new}
-        waiting += new
+        waiting += ahead.asked[asked:]
+        asked = len(ahead.asked)
 
 
 # -- nobody at work ---------------------------------------------------------------------------------------------------
@@ -156,7 +155,10 @@ def test_variants_that_lose_their_parent_end_with_it(plan: Plan) -> None:
         progress.started(trial)
         progress.ended(result_of(trial).model_copy(update={"status": Status.DIVERGED, "metrics": {}}))
     assert (progress.total, progress.waiting) == (8, 4)
-    for lost in outlook(plan, progress.results).dropped:
+    ahead = outlook(plan, progress.results)
+    progress.planned(ahead)
+    assert (progress.total, progress.waiting) == (8, 4)
+    for lost in ahead.dropped:
         assert lost.trial is not None
         progress.ended(TrialResult(id=lost.trial.id, config=lost.trial.config, status=Status.PARENT_FAILED))
     assert (progress.total, progress.waiting) == (8, 0)

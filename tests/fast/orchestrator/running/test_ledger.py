@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator.adaptive.early_answer import REASON
+from orchestrator.adaptive.resolve import Outlook
+from orchestrator.analysis.plan_file import load_plan
 from orchestrator.planning.expand import expand
 from orchestrator.recording.journal import Journal
+from orchestrator.running.goal_status import GoalStatus
 from orchestrator.running.ledger import Ledger
 from orchestrator.running.observer import Observer, Observers
+from orchestrator.running.plan_keeper import PlanKeeper
+from orchestrator.running.progress import Progress
 from orchestrator.sweep.plan import Plan, Stage, Trial
 from orchestrator.sweep.spec import EarlyStopping
 from tests.support import simulated
@@ -153,6 +159,48 @@ def test_many_variants_may_lose_their_parents_at_once(storage: Storage) -> None:
     assert ledger.is_complete
     assert sum(result.status is Status.PARENT_FAILED for result in ledger.results.values()) == 360
     assert len(told.events) == 60 + 2 * 360
+
+
+def test_what_comes_next_is_worked_out_once_for_each_ended_trial_and_told_to_all(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[list[str]] = []
+    learn = Outlook.learn
+
+    def counted(outlook: Outlook, results: Iterable[TrialResult]) -> None:
+        learned.append([result.id for result in results])
+        learn(outlook, results)
+
+    monkeypatch.setattr(Outlook, "learn", counted)
+
+    class Ahead(Told):
+        def planned(self, outlook: Outlook) -> None:
+            self.events.append((id(outlook), outlook.beyond, outlook.waiting))
+
+    plan, ahead = sweep_of(*TRIALS, pending=[pending(TRIALS[:2])]), Ahead()
+    keeper, progress = PlanKeeper(plan, storage), Progress(plan)
+    with Journal(storage, plan.sweep.name) as journal:
+        ledger = loaded(plan, storage, GoalStatus(plan, Observers((journal, keeper, progress, ahead))))
+        for trial in TRIALS:
+            ledger.started(trial.id)
+            ledger.ended(result_of(trial, 0.5))
+    assert learned == [[], *([trial.id] for trial in TRIALS)]
+    (outlook,) = {event[0] for event in ahead.events if isinstance(event[0], int)}
+    first, second, third = (trial.id for trial in TRIALS)
+    assert ahead.events == [
+        (outlook, 0, 1),
+        ("started", first),
+        (outlook, 0, 1),
+        ("ended", first),
+        ("started", second),
+        (outlook, 1, 0),
+        ("ended", second),
+        ("started", third),
+        (outlook, 1, 0),
+        ("ended", third),
+    ]
+    assert (progress.total, progress.waiting) == (4, 1)
+    assert len(load_plan(storage, plan.sweep.name).trials) == 4
 
 
 @pytest.mark.parametrize("status", [Status.STOPPED_EARLY, Status.COMPLETED])

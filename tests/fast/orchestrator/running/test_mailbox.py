@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from orchestrator.running.mailbox import SHUTDOWN, LostGroup, Mailbox
-from trainables.worker.messages import COMMAND, Shutdown
+from trainables.worker.messages import Shutdown, decode
 
 SOON_S = 0.01
 
@@ -115,6 +115,6 @@ def test_closing_sends_everyone_away_late_comers_too() -> None:
         assert await waiting == SHUTDOWN
         await mailbox.join("second", 0, 1, 200)
         assert await mailbox.command("second", 0) == SHUTDOWN
-        assert COMMAND.validate_json(SHUTDOWN) == Shutdown()
+        assert decode(SHUTDOWN) == Shutdown()
 
     run(scenario())

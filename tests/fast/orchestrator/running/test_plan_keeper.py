@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.adaptive.resolve import outlook
+from orchestrator.adaptive.resolve import Outlook, outlook
 from orchestrator.analysis.plan_file import PLAN, earlier_words, load_plan, save_plan, stored_plan
 from orchestrator.planning.expand import expand
 from orchestrator.running.plan_keeper import PlanKeeper
@@ -28,18 +28,20 @@ def test_a_sweep_that_is_run_again_keeps_its_variants_while_results_are_read(tmp
     def stored() -> list[str]:
         return [trial.id for trial in load_plan(storage, plan.sweep.name).trials]
 
-    first = PlanKeeper(plan, storage)
+    first, ahead = PlanKeeper(plan, storage), Outlook(plan)
     assert stored() == [trial.id for trial in plan.trials]  # from the first moment
     for trial, result in zip(plan.trials, results, strict=True):
         first.started(trial)
-        first.ended(result)
+        ahead.learn([result])
+        first.planned(ahead)
     whole = stored()
     assert len(whole) == len(plan.trials) + len(plan.pending) > len(plan.trials)
 
-    again = PlanKeeper(plan, storage)
+    again, ahead = PlanKeeper(plan, storage), Outlook(plan)
     for result in results:
         assert stored() == whole
-        again.ended(result)
+        ahead.learn([result])
+        again.planned(ahead)
     again.save()
     assert stored() == whole
 

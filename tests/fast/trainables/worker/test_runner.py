@@ -13,25 +13,32 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from pydantic import ValidationError
 
-from orchestrator.running.failures import End, GroupFailure, decide_after_failure
+from orchestrator.running.failures import decide_after_failure
 from tests.support.scripted import result_of, scripted
 from trainables.data.sources import DataError
 from trainables.distributed.worker_context import WorkerContext
-from trainables.results import Report, TrialResult
+from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, StorageError
 from trainables.training.micro_batch_fallback import SmallerNextError
 from trainables.worker.messages import (
-    ANSWER,
-    COMMAND,
     Advance,
     Answer,
     Cause,
-    Command,
+    Ended,
     Finished,
+    GroupFailure,
+    Message,
+    NoWorkersYet,
+    Paused,
     Raised,
     Reading,
+    Shutdown,
     Start,
+    WorkerFailure,
+    decode,
+    encode,
 )
 from trainables.worker.runner import LEAST_TRIALS, Runner, Wear, can_go_on, cause_of, load_runner
 
@@ -115,7 +122,7 @@ def test_a_process_that_cannot_be_cleaned_is_the_failure_of_the_trial_that_was_t
     answer = runner.obey(START)
     assert isinstance(answer, Raised)
     assert answer.failure.trial == TRIAL.id
-    assert isinstance(decide_after_failure(TRIAL.id, GroupFailure((answer.failure,)), 0), End)
+    assert isinstance(decide_after_failure(TRIAL.id, GroupFailure(failures=(answer.failure,)), 0), Ended)
 
 
 @pytest.mark.parametrize("error", [ValueError("no\ngood"), SystemExit(3), KeyboardInterrupt(), StopIteration("odd")])
@@ -283,14 +290,35 @@ def test_only_a_sound_process_that_nobody_waits_for_goes_on(worker: WorkerContex
 
 
 def test_a_runner_is_found_by_its_name() -> None:
-    assert load_runner("tests.support.scripted:run_trial").__module__ == "scripted"
+    assert load_runner("tests.support.scripted:run_trial").__module__ == "tests.support.scripted"
 
 
 def test_messages_survive_the_way() -> None:
-    commands: list[Command] = [START, Advance()]
-    for command in commands:
-        assert COMMAND.validate_json(command.model_dump_json()) == command
+    failure = WorkerFailure(rank=1, trial=TRIAL.id, cause="peer", error="Error", traceback="...")
+    messages: list[Message] = [
+        START,
+        Advance(),
+        Shutdown(),
+        Reading(report=Report(step=1, examples=2, seconds=3.0, metrics={"loss": 4.0})),
+        Raised(failure=failure),
+        failure,
+        GroupFailure(failures=(failure,), observed=((0, "its node has died"),)),
+        Ended(status=Status.FAILED, reason="because", details="..."),
+        NoWorkersYet(reason="for 2 x (1 CPU)", node_is_lost=True),
+        Paused(reason="No space left on device"),
+    ]
+    assert [decode(encode(message)) for message in messages] == messages
     result = TrialResult(id="x", config=TRIAL.config, status="failed", history=(reading(1),))
-    back = ANSWER.validate_json(Finished(result=result).model_dump_json())
+    back = decode(encode(Finished(result=result)))
     assert isinstance(back, Finished)
     assert back.result.model_dump_json() == result.model_dump_json()  # NaN and all
+
+
+def test_a_message_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        START.trial = "another"
+
+
+def test_what_is_no_message_is_refused() -> None:
+    with pytest.raises(ValidationError, match="'start', 'advance', 'shutdown'"):
+        decode('{"event": "dance"}')

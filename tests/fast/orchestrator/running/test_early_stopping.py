@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.planning.variants import variant_trial
 from orchestrator.planning.workload import baseline_work
-from orchestrator.running.early_stopping import PerBatchSize, asha, is_spent
-from orchestrator.running.gang import Assignment
+from orchestrator.running.early_stopping import Rungs, SuccessiveHalving, is_spent
 from orchestrator.sweep.plan import Stage, Trial
 from orchestrator.sweep.spec import EarlyStopping, Objective
 from tests.support.scripted import pending, result_of, scripted, sweep_of
@@ -25,21 +22,19 @@ from trainables.config.batch_schedule import planned_growth
 from trainables.config.batching import examples_in
 from trainables.config.training import Budget, FixedBatch, GrowAt, GrowWithNoise, Training
 from trainables.distributed.worker_context import WorkerContext
-from trainables.results import Report
+from trainables.results import Report, TrialResult
 from trainables.storage import Storage
 from trainables.training.budget_clock import SecondsClock
-from trainables.worker.ray_worker import WorkerGroupConfig
 
 STOPPING = EarlyStopping(grace_fraction=0.25, reduction_factor=2)
 READINGS = 4
-WORKERS = WorkerGroupConfig(num_workers=1, cpus_per_worker=1, gpus_per_worker=0, storage="", scratch="")
 
 
 class Play:
-    """Plays trials to the scheduler, one after the other."""
+    """Plays trials to the rule, one after the other."""
 
-    def __init__(self, *ended: Any, stopping: EarlyStopping = STOPPING) -> None:
-        self.scheduler = PerBatchSize(sweep_of().sweep, stopping, ended)
+    def __init__(self, *ended: tuple[Trial, TrialResult], stopping: EarlyStopping = STOPPING) -> None:
+        self.halving = SuccessiveHalving(sweep_of().sweep, stopping, ended)
 
     def run(self, trial: Trial, quality: float) -> int:
         """The number of readings that the trial may give, each a fourth of its budget and of its quality."""
@@ -47,22 +42,14 @@ class Play:
 
     def read(self, trial: Trial, readings: Sequence[tuple[int, float]]) -> int:
         """The number of readings, (examples, objective), that the trial may give."""
-        job = Assignment(
-            trial=trial.id,
-            config=trial.config,
-            group=WORKERS,
-            objective="val_accuracy",
-            may_stop_early=trial.may_stop_early,
-        )
-        tune_trial = SimpleNamespace(trial_id=trial.id, config={"assignment": job.model_dump_json()})
-        self.scheduler.on_trial_add(None, tune_trial)
         for number, (examples, objective) in enumerate(readings, 1):
-            result = {"examples": examples, "seconds": examples / 1000, "objective": objective}
-            if self.scheduler.on_trial_result(None, tune_trial, result) == TrialScheduler.STOP:
+            if self.halving.is_behind(trial, reading(examples, objective)):
                 return number
-        self.scheduler.on_trial_result(None, tune_trial, {"done": True})
-        self.scheduler.on_trial_complete(None, tune_trial, {"done": True})
         return len(readings)
+
+
+def reading(examples: int, objective: float) -> Report:
+    return Report(step=examples, examples=examples, seconds=examples / 1000, metrics={"val_accuracy": objective})
 
 
 def trial(seed: int, batch_size: int = 8) -> Trial:
@@ -107,8 +94,8 @@ def test_what_earlier_runs_have_shown_counts() -> None:
         for n in range(1, READINGS + 1)
     )
     past = result_of(trial(0), 1.0).model_copy(update={"history": history})
-    assert Play(past).run(trial(1), 0.5) == 1
-    assert Play(past).run(trial(1, batch_size=32), 0.5) == READINGS
+    assert Play((trial(0), past)).run(trial(1), 0.5) == 1
+    assert Play((trial(0), past)).run(trial(1, batch_size=32), 0.5) == READINGS
 
 
 def test_the_last_reading_stops_nobody() -> None:
@@ -120,7 +107,7 @@ def test_the_last_reading_stops_nobody() -> None:
     past = result_of(trial(3), 1.0).model_copy(
         update={"history": (Report(step=500, examples=4000, seconds=4, metrics={"val_accuracy": 1.0}),)}
     )
-    resumed = Play(past, stopping=EarlyStopping(grace_fraction=0.25, reduction_factor=3))
+    resumed = Play((trial(3), past), stopping=EarlyStopping(grace_fraction=0.25, reduction_factor=3))
     assert resumed.read(trial(4), [(3500, 0.7), (4000, 0.7)]) == 2, "nor does it count in another run"
 
 
@@ -184,20 +171,19 @@ def test_a_figure_that_is_none_decides_nothing_for_others(quality: float) -> Non
 
 
 @pytest.mark.parametrize(
-    ("unit", "amount", "time_attr", "first"),
+    ("unit", "amount", "in_seconds", "first"),
     [
-        ("examples", 4004, "examples", 1000),  # whole steps of 8
-        ("steps", 500, "examples", 1000),
-        ("epochs", 4, "examples", 1000),
-        ("seconds", 60, "seconds", 15),
+        ("examples", 4004, False, 1000),  # whole steps of 8
+        ("steps", 500, False, 1000),
+        ("epochs", 4, False, 1000),
+        ("seconds", 60, True, 15),
     ],
 )
 def test_rungs_are_fractions_of_the_budget_in_its_own_unit(
-    unit: Any, amount: float, time_attr: str, first: float
+    unit: Any, amount: float, in_seconds: bool, first: float
 ) -> None:
     """And none at its end: who has come so far is not stopped early."""
     training = trial(0).config.training.model_copy(update={"budget": Budget(unit=unit, amount=amount)})
-    scheduler = asha(training, STOPPING, Objective(metric="val_accuracy", mode="max"), train_rows=1000)
-    (bracket,) = scheduler._brackets
-    assert scheduler._time_attr == time_attr
-    assert [milestone for milestone, _ in bracket._rungs] == [2 * first, first]
+    rungs = Rungs(training, STOPPING, Objective(metric="val_accuracy", mode="max"), train_rows=1000)
+    assert rungs.in_seconds == in_seconds
+    assert rungs.milestones == [first, 2 * first]

@@ -1,0 +1,146 @@
+"""Executes a sweep's trials in this process, one after another: no Ray, no other process. To debug a task, and to test.
+
+Ledger, observers, early stopping and what a failure means are those of the gangs on Ray. What one process cannot do:
+trials of several workers are refused before anything runs; a trial that hangs is not ended; and one that ends this
+process, as for want of memory, ends the sweep, which the same command then goes on with.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from orchestrator.running.early_stopping import Stopping
+from orchestrator.running.executor import RUN_TRIAL, Interrupted, NobodyAtWorkError
+from orchestrator.running.failures import Attempts, Retry
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.patience import TRY_AGAIN_S, Patience
+from orchestrator.running.resources import NeverFitsError
+from orchestrator.sweep.plan import Trial
+from orchestrator.sweep.spec import Sweep
+from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig
+from trainables.data.fingerprint import default_cache
+from trainables.distributed.worker_context import WorkerContext
+from trainables.results import Status
+from trainables.storage import Storage
+from trainables.worker.messages import Advance, Ended, Finished, GroupFailure, Paused, Raised, Reading, Start
+from trainables.worker.runner import Runner, load_runner
+
+
+@dataclass(frozen=True)
+class InlineExecutor:
+    """See orchestrator.running.executor.Executor."""
+
+    runner: str = RUN_TRIAL
+    cache: Path | None = None  # for data; by default this machine's
+
+    @property
+    def is_here(self) -> bool:
+        return True
+
+    def run(self, ledger: Ledger, storage: Storage) -> None:
+        """Raises NeverFitsError where a trial wants several workers."""
+        check_one_worker(ledger.open_trials())
+        place = WorkerContext(storage, self.cache or default_cache(), device=_device())
+        try:
+            with _as_a_worker(ledger.plan.sweep):
+                runner = Runner(load_runner(self.runner), place, passes_on=(KeyboardInterrupt,))
+                with closing(runner):
+                    process = InlineProcess(runner, ledger)
+                    while not ledger.is_complete:
+                        process.run(ledger.first_open())
+        except KeyboardInterrupt:
+            raise Interrupted(len(ledger.results), len(ledger.trials)) from None
+
+
+class InlineProcess:
+    """This process, as one that runs trials."""
+
+    def __init__(self, runner: Runner, ledger: Ledger) -> None:
+        self._runner = runner
+        self._ledger = ledger
+        self._stopping = Stopping(ledger)
+        self._patience = Patience(ledger.tell)
+        self._has_device = True
+
+    def run(self, trial: Trial) -> None:
+        """Run a trial to its end, through as many attempts as it is allowed.
+
+        Raises StorageFailsError, and NobodyAtWorkError where the trial has cost this process its accelerator.
+        """
+        self._ledger.started(trial.id)
+        attempts = Attempts(trial.id, divide=lambda: None)  # that is for a worker that was killed: here, this process
+        while (decision := self._attempt(trial, attempts)) is not None:
+            match decision:
+                case Paused(reason=reason):
+                    self._ledger.waits(trial.id, "for the storage")
+                    self._patience.failed(trial.id, reason)
+                    time.sleep(TRY_AGAIN_S)
+                case Ended(status=status, reason=reason, details=details):
+                    self._ledger.ended_as(trial.id, status, reason, details)
+                    if not self._has_device:
+                        raise NobodyAtWorkError(f"{reason}. Nothing is lost: the same command goes on from here")
+                    return
+
+    def _attempt(self, trial: Trial, attempts: Attempts) -> Retry | Paused | Ended | None:
+        """From the trial's checkpoint, if it has one, to its end (None) or to what became of a failure."""
+        answer = self._runner.obey(Start(trial=trial.id, config=trial.config))
+        while True:
+            if isinstance(answer, Raised):
+                self._has_device = answer.failure.cause != "device"
+                return attempts.after(GroupFailure(failures=(answer.failure,)))
+            self._patience.works(trial.id)
+            match answer:
+                case Finished(result=result):
+                    self._ledger.ended(result)
+                    return None
+                case Reading(report=report):
+                    is_over = self._stopping.is_over(trial.id, report)
+                    self._ledger.report(trial.id, report)
+                    if is_over:
+                        self._ledger.ended_as(trial.id, Status.STOPPED_EARLY, self._stopping.reason(trial.id))
+                        return None
+            answer = self._runner.obey(Advance())
+
+
+def check_one_worker(trials: Iterable[Trial]) -> None:
+    """Raises NeverFitsError."""
+    for trial in trials:
+        if (workers := _num_workers(trial.config)) > 1:
+            raise NeverFitsError(
+                f"trial {trial.id} wants {workers} workers, and inline there is one: limit num_workers to 1, or let "
+                "Ray run the sweep"
+            )
+
+
+def _num_workers(config: AnyTrialConfig) -> int:
+    match config:
+        case BaselineConfig(training=training):
+            return training.num_workers
+        case ProbeConfig(num_workers=num_workers):
+            return num_workers
+        case _:
+            return 1
+
+
+@contextmanager
+def _as_a_worker(sweep: Sweep) -> Iterator[None]:
+    """In the block, this process finds the task's modules and has the threads that a worker of the sweep would have."""
+    path, threads = sys.path[:], torch.get_num_threads()
+    sys.path[:0] = [folder for folder in sweep.facts.search_path if folder not in path]
+    torch.set_num_threads(sweep.resources.cpus_per_worker)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        torch.set_num_threads(threads)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
