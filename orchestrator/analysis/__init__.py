@@ -1,1 +1,1 @@
-"""Decisions: what the results of a sweep say. Values only; sentences are made in `orchestrator.wording`."""
+"""Decisions from the results of a sweep, as values; `orchestrator.wording` makes sentences of them."""

@@ -1,4 +1,4 @@
-"""Which batch size to train at: the verdict over the trials that confirm, and what was predicted on the way to them.
+"""Which batch size to train at: the verdict over the confirmation trials, and the predictions that led to them.
 
 fastest     the least mean log of the seconds of training to the target
 cheapest    the least mean log of worker-seconds: the number of workers times as many
@@ -63,7 +63,7 @@ class Slower:
 
 @dataclass(frozen=True)
 class BatchVerdict:
-    """What `batch_size: auto` found, as far as it has come. None of the three where `undetermined` says why."""
+    """The findings of `batch_size: auto` so far. The three are None where `undetermined` gives a reason."""
 
     noise_scale: Estimate | None
     prior: Prediction | None  # from the noise scale

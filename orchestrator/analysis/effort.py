@@ -1,4 +1,4 @@
-"""What a training takes: steps and examples, which no clock changes, and seconds, as far as they can be relied on.
+"""The cost of a training: steps and examples, which no clock changes, and seconds where they can be relied on.
 
 The same training takes the same steps to its target on any day; its seconds are those of one machine in one hour, where
 other runs, or other people, may have been at work. So seconds are not taken from the run itself: all trainings with one
@@ -72,7 +72,7 @@ class Effort:
 
 
 def efforts(table: SweepTable) -> dict[str, Effort]:
-    """Baseline's key -> what it takes. One of which no seed has ended is not there."""
+    """Baseline's key -> its cost. A baseline without an ended seed is left out."""
     found = {c.key: work for c in table.baselines if (work := _work(table, c)) is not None}
     paces = _paces(table)
     return {c.key: Effort(*found[c.key], paces.get(_step_of(c))) for c in table.baselines if c.key in found}
@@ -92,7 +92,7 @@ def _work(table: SweepTable, baseline: Configuration) -> tuple[float, float] | N
 
 
 def _step_of(baseline: Configuration) -> str:
-    """What decides how long a step takes: not the rate, nor the seed, nor for how long it goes on."""
+    """The settings that decide the duration of a step: neither the rate, nor the seed, nor the budget."""
     training = baseline.training
     steps = (training.batch_size, training.micro_batch_size, training.accumulation_steps, training.num_workers)
     others = (training.precision, training.optimizer.name, training.batch_schedule.name)

@@ -1,4 +1,4 @@
-"""On what a sweep was trained and measured: seconds and milliseconds hold for that alone."""
+"""The hardware of a sweep: its seconds and milliseconds hold for that hardware alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.analysis.table import Configuration, Row
 
 
 def machine(row: Row) -> str | None:
-    """What a trial's timings hold for: the accelerator, or the processor. A variant's were taken by its measuring."""
+    """The hardware that a trial's timings hold for: the accelerator or the processor. A variant's were taken by its measuring."""
     environment = _environment(row)
     device = environment.get("device", environment.get("measure_device"))
     return environment.get("cpu", device) if device == "cpu" else device

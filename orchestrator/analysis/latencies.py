@@ -62,7 +62,7 @@ def not_quiet(table: SweepTable) -> tuple[NotQuiet, ...]:
 
 
 def disturbed(row: Row, metric: str) -> NotQuiet | None:
-    """What makes a trial's figure unusable: it is a latency, and the control of the same rounds was not quiet."""
+    """Why a trial's latency is unusable: the control of the same rounds was not quiet. None for any other figure."""
     match = _LATENCY.fullmatch(metric)
     return None if match is None else next((one for one in _not_quiet(row) if one.batch == int(match[1])), None)
 

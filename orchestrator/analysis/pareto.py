@@ -1,4 +1,4 @@
-"""Which of several points nobody beats in everything: the Pareto front."""
+"""The Pareto front: the points that no other point beats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep set out to do, as its storage keeps it: all that comparing needs beside the results.
+"""The plan of a sweep in its storage: everything that a comparison needs beside the results.
 
 sweeps/<name>/plan.json     written by the driver when it starts, and again whenever variants were made concrete
 """
@@ -23,7 +23,7 @@ PLAN = "plan.json"
 
 
 class TableError(InputError):
-    """There is nothing to compare, in one sentence that says what to do."""
+    """There is nothing to compare; the sentence gives the way out."""
 
 
 class Stored(BaseModel):
@@ -40,7 +40,7 @@ class StoredTrial(Stored):
 
 
 class StoredPlan(Stored):
-    """What a sweep set out to do: all that comparing needs beside the results."""
+    """The plan of a sweep: everything that a comparison needs beside the results."""
 
     name: str
     task: str
@@ -63,7 +63,7 @@ class StoredPlan(Stored):
 
 
 def stored_plan(plan: Plan, variants: Iterable[Trial] = (), to_come: int = 0) -> StoredPlan:
-    """What comparing needs of a plan, with the variants that have been made concrete so far, and how many are not."""
+    """The stored form of a plan, with the variants whose parents are chosen, and the number of those that are not."""
     sweep = plan.sweep
     trials = {trial.id: trial for trial in (*plan.trials, *variants)}.values()  # a variant may be asked for twice
     return StoredPlan(

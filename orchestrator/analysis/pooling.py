@@ -123,7 +123,7 @@ def _above(nothing: float, variance: float) -> float:
 
 
 def outlying(squares: Sequence[float], degrees: int) -> int | None:
-    """The one whose variance is too large to be one of the others': Cochran's C at 5 %; None if there is none.
+    """The configuration whose variance is larger than the others' allow: Cochran's C at 5 %; None if none is.
 
     `squares`: sums of squares, of `degrees` degrees of freedom each. C = largest / sum; p <= k P(F > C (k-1) / (1-C)).
     Source: Cochran 1941, Ann. Eugen. 11(1); ISO 5725-2, 7.3.3; the bound after 't Lam 2010, Accred. Qual. Assur. 15.

@@ -114,7 +114,7 @@ def _step_time(pairs: Sequence[tuple[int, float]], workers: int) -> StepTime | N
 
 @dataclass(frozen=True)
 class Fit:
-    """What the tuned trials say: the rows, the curve through them, the time of a step, and the fastest batch."""
+    """The fit over the tuned trials: the rows, the curve through them, the time of a step, and the fastest batch."""
 
     rows: tuple[ToTarget, ...]
     curve: CriticalBatch

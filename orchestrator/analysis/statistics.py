@@ -33,7 +33,7 @@ SAME_SIGN = 6  # pairs that all differ by the same, for the sign test: 2^(1 - 6)
 
 
 class Basis(StrEnum):
-    """What an interval is an interval over: it must be said, the two answer different questions."""
+    """The population of an interval, seeds or rows: it must be said, since the two answer different questions."""
 
     SEEDS = "seeds"  # training again with another seed
     WITHIN = "within"  # one trained model: over its validation rows, or over repeated timings
@@ -52,7 +52,7 @@ class Summary:
 
     @property
     def half_width(self) -> float | None:
-        """What stands after ±; of an interval whose sides differ, as a share's near one, the longer."""
+        """The half-width after ±; of an asymmetric interval, such as a share's near one, the longer side."""
         return None if self.low is None or self.high is None else max(self.high - self.mean, self.mean - self.low)
 
 

@@ -1,4 +1,4 @@
-"""What probes say of speed: the step-time line and its knee, and whether powers of two are special."""
+"""The speed that probes measured: the step-time line and its knee, and whether powers of two are special."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the baselines say about batch size and learning rate.
+"""The best learning rate of each batch size, from the baselines.
 
 Batch sizes are compared at the learning rate that suits each (Shallue et al. 2018, arXiv 1811.03600): the envelope over
 the rates. A best rate on the edge of its grid is flagged, because the true optimum may lie outside.

@@ -1,1 +1,1 @@
-"""What people and scripts are shown: terminal, page, tables and exports."""
+"""The outputs for people and scripts: terminal, page, tables and exports."""

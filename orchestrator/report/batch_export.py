@@ -1,4 +1,4 @@
-"""What was found about the batch size, as data: steps to the target, critical batch, verdict, equal readings."""
+"""The findings about the batch size as data: steps to the target, critical batch, verdict, equal readings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found about the batch size, for a person: lines and a table in the terminal, sections of the page."""
+"""The findings about the batch size for a person: lines and a table in the terminal, sections of the page."""
 
 from __future__ import annotations
 

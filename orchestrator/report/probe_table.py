@@ -1,4 +1,4 @@
-"""What probes have found, for people and for scripts."""
+"""The findings of probes, for people and for scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lost group of workers means for the trial it was running: a decision, made from what was seen, and no more.
+"""The decision on a trial whose group of workers was lost, made from the observed facts alone.
 
     the trial's own exception               the trial ends as failed
     no step for too long                    likewise: it would hang again
@@ -44,7 +44,7 @@ FailureDecision = Retry | Divide | Paused | Ended
 
 
 def decide_after_failure(trial: str, loss: GroupFailure, retries: int) -> FailureDecision:
-    """What becomes of `trial`, which was running when the group was lost and has been retried `retries` times."""
+    """The decision on `trial`, which was running when the group was lost and has been retried `retries` times."""
     if loss.lost is not None:
         return Retry(loss.lost, counts=True) if retries < MAX_RETRIES else _failed(loss.lost, loss.lost)
     own = [failure for failure in loss.failures if failure.trial == trial]

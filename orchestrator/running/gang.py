@@ -42,7 +42,7 @@ SILENT_S = 60.0  # within a trial: it was stopped, and this gang was not given a
 
 
 class Assignment(FrozenResult):
-    """What a gang is given to do: one trial, and the workers it wants."""
+    """The work of a gang: one trial, and the workers that it needs."""
 
     trial: str
     config: TrialConfig

@@ -1,4 +1,4 @@
-"""Puts what the workers alone may read where they find it (see trainables.worker.handover)."""
+"""Hands secrets to the workers without writing them down (see trainables.worker.handover)."""
 
 from __future__ import annotations
 

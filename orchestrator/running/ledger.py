@@ -1,4 +1,4 @@
-"""What has become of every trial of a sweep, as its driver knows it. The driver alone writes results.
+"""The state of every trial of a sweep, as its driver knows it. The driver alone writes results.
 
 A result reaches the storage before anyone is told of it, so whoever was told can rely on it. A trial whose result is
 there already, from an earlier run or another sweep, is not run again: unless it was cut short by a rule that this sweep
@@ -74,7 +74,7 @@ class Ledger:
         return self._trials
 
     def has_answered(self, trial: str) -> bool:
-        """Whether a running trial has told all that is asked of it."""
+        """Whether a running trial's readings have answered the question that it was run for."""
         return has_answered(self.plan.sweep, self._trials[trial], self._trials.values(), self._history)
 
     def _history(self, trial: str) -> Sequence[Report]:

@@ -1,4 +1,4 @@
-"""Who is told what becomes of the trials of a sweep, while it runs."""
+"""The interface of those who are told of a sweep's trials while it runs: display, journal, goals."""
 
 from __future__ import annotations
 

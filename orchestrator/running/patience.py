@@ -1,4 +1,4 @@
-"""What a storage that is full, read-only or out of reach means for a sweep: a pause, and then an end. No trial fails.
+"""A storage that is full, read-only or out of reach makes a sweep pause, and then end. No trial fails.
 
 The driver waits for it where it stands (`PatientStorage`), and a trial is run again from its checkpoint, until the
 storage takes what it should or `PATIENCE_S` are over. Then the sweep ends with StorageFailsError: nothing of it is
@@ -19,7 +19,7 @@ TRY_AGAIN_S = 5.0
 
 
 class StorageFailsError(ParetuneError, RuntimeError):
-    """The storage has failed for too long, in one sentence that says what to do."""
+    """The storage has failed for too long; the sentence gives the way out."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(

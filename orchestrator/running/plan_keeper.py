@@ -47,7 +47,7 @@ class PlanKeeper:
         pass
 
     def save(self) -> None:
-        """What is known now."""
+        """The plan as far as it is known now."""
         if self._stored != self._size:
             self._stored = self._size
             known = self._outlook.known if self._outlook else ()

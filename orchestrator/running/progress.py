@@ -1,4 +1,4 @@
-"""How far a sweep has come, worked out from what its driver is told. No output here: see display.py."""
+"""The progress of a sweep, worked out from its events. No output here: see commands/live_display.py."""
 
 from __future__ import annotations
 

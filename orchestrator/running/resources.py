@@ -1,4 +1,4 @@
-"""What a trial's workers take of the cluster, and which trials fit beside one another. Decides; starts nothing.
+"""The resources of a trial's workers, and which trials fit beside one another. Decides; starts nothing.
 
     a baseline    num_workers workers of `cpus_per_worker` CPUs, and one GPU each where the cluster has GPUs
     a variant     one such worker, and what it measures on to itself: its GPU, or all CPUs of its node
@@ -53,7 +53,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Need:
-    """What a trial's workers reserve with Ray, and what is kept free for the trial by not admitting others."""
+    """The resources that a trial's workers reserve with Ray, and those kept free for it by not admitting other trials."""
 
     workers: Shape
     claim: Shape

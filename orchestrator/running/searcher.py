@@ -39,7 +39,7 @@ def next_to_admit(
 
 
 class Admission(Searcher):
-    """What Tune asks for its next trial. It gives None while there is nothing to admit, and FINISHED at the end."""
+    """Tune's search algorithm: its next trial, None while there is nothing to admit, and FINISHED at the end."""
 
     def __init__(
         self, ledger: Ledger, nodes: Sequence[ClusterNode], template: WorkerGroupConfig, at_a_time: int | None = None

@@ -1,4 +1,4 @@
-"""Looks after what a sweep runs on, while it runs: Ray itself, the cluster's nodes, and whether anybody is at work.
+"""Watches Ray, the cluster's nodes and the running trials of a sweep, and says when one is lost.
 
 Ray ended, or this driver's own node    RayLostError: a Ray of our own is started anew, and the sweep goes on
 the head of a cluster does not answer   for `HEAD_S`: HeadLostError; Ray itself would end this process after a minute
@@ -36,11 +36,11 @@ class RayLostError(NobodyAtWorkError):
 
 
 class HeadLostError(RayLostError):
-    """The head of the cluster does not answer: whoever asks Ray for anything waits, until Ray ends this process."""
+    """The head of the cluster does not answer: every call of Ray waits, until Ray ends this process."""
 
 
 class NoRoomError(NobodyAtWorkError):
-    """No node has room for what is left to do."""
+    """No node has room for the remaining trials."""
 
 
 @dataclass

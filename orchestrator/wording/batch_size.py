@@ -1,4 +1,4 @@
-"""What was found about the batch size, in sentences: the verdict, the predictions, the critical batch, the doubts."""
+"""The findings about the batch size in sentences: the verdict, the predictions, the critical batch, the caveats."""
 
 from __future__ import annotations
 

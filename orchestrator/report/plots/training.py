@@ -1,4 +1,4 @@
-"""What training showed: steps, examples and seconds to the target, accuracy against batch size, rates, curves."""
+"""The plots of training: steps, examples and seconds to the target, accuracy against batch size, rates, curves."""
 
 from __future__ import annotations
 
