@@ -9,7 +9,7 @@ from orchestrator.analysis.table import Configuration, Row
 
 
 def machine(row: Row) -> str | None:
-    """The hardware that a trial's timings hold for: the accelerator or the processor. A variant's were taken by its measuring."""
+    """The hardware of a trial's timings: the accelerator or the processor; for a variant, of its measuring process."""
     environment = _environment(row)
     device = environment.get("device", environment.get("measure_device"))
     return environment.get("cpu", device) if device == "cpu" else device

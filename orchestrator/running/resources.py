@@ -53,7 +53,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Need:
-    """The resources that a trial's workers reserve with Ray, and those kept free for it by not admitting other trials."""
+    """The resources that a trial's workers reserve with Ray, and those kept free for it from other trials."""
 
     workers: Shape
     claim: Shape
