@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from orchestrator.analysis.equal_budget import behind
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.table import SweepTable, make_table
@@ -66,3 +68,32 @@ def test_it_spares_examples_and_the_best_of_each_batch_size_runs_on(sweep: Sweep
     verdict = Evidence(table_of(ledger)).batch
     assert verdict is not None
     assert all(row.configuration.measured for row in verdict.fit.rows)
+
+
+LAWS = {
+    "as the file says": Law(),
+    "rates four times too low": Law(base_rate=0.2, rate_power=0.5),
+    "few steps are enough": Law(min_steps=10, critical_batch=1500),
+    "no size but the smaller ones gets there": Law(min_steps=400),
+    "hardly any noise": Law(noise=0.001),
+}
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+@pytest.mark.parametrize("seed", range(3))
+def test_every_answer_is_that_of_trials_that_run_on(sweep: Sweep, tmp_path: Path, law: Law, seed: int) -> None:
+    plan = expand(sweep)
+    trials, results = play(plan, law)
+    whole = make_table(stored_plan(plan, trials.values()), results)
+    ledger = run(plan, law, tmp_path / "storage", random.Random(seed))  # noqa: S311 - an order, not a secret
+    assert set(ledger.trials) == set(trials)
+    mine, its = Evidence(table_of(ledger)), Evidence(whole)
+    found, expected = mine.batch, its.batch
+    assert found is not None
+    assert expected is not None
+    assert [(row.batch_size, row.configuration.key, row.crossings, row.rates, row.seeds) for row in found.fit.rows] == [
+        (row.batch_size, row.configuration.key, row.crossings, row.rates, row.seeds) for row in expected.fit.rows
+    ]
+    for a, b in ((found, expected), (expected, found)):
+        assert replace(a, fit=b.fit) == b
+    assert behind(mine) == behind(its)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -122,3 +123,26 @@ def test_a_token_that_ray_makes_is_found(tmp_path: Path) -> None:
     look = "from orchestrator.remote.token import auth_token; print(auth_token())"
     found = subprocess.run([sys.executable, "-c", look], env=home, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == made.stdout.strip() != ""
+
+
+def test_mlflow_is_away_or_not_a_server() -> None:
+    gone = doctor.check_mlflow("http://user:hunter2@127.0.0.1:1")
+    assert gone.is_problem
+    assert "hunter2" not in str(gone)
+    assert doctor.check_mlflow(None).level == "ok"
+    assert doctor.check_mlflow("sqlite:////tmp/mlflow.db").level == "note"
+
+
+def test_the_database_of_a_storage_that_another_mlflow_wrote_is_a_problem_with_its_upgrade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert doctor.check_mlflow(None, str(tmp_path)).level == "ok"
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES ('bd07f7e963c5')")
+    connection.close()
+    old = doctor.check_mlflow(None, str(tmp_path))
+    assert old.level == "problem"
+    assert old.finding.endswith("is of an older version of MLflow")
+    assert old.way_out == f"copy it, then bring it up to date: mlflow db upgrade sqlite:///{tmp_path}/mlflow.db"

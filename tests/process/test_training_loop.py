@@ -1,11 +1,15 @@
 """Training: known answers, budgets, readings, divergence."""
 
+import math
+
 import pytest
 import torch
+from sklearn.datasets import load_diabetes
 from torch import nn
 
 from tests.support.training_samples import Regression, build, table, tables, training, worker
 from trainables.config.training import Adam, Budget, GrowAt, GrowWithNoise, Sgd, WarmupCosine
+from trainables.data.table import Table
 from trainables.tasks.base import Task
 from trainables.tasks.task_data import TaskData
 from trainables.training.loop import train
@@ -56,3 +60,27 @@ def test_a_batch_that_grows_with_its_noise_has_no_early_readings(tmp_path):
         _, history = run(tmp_path, batch_schedule=schedule, **budget)
         assert history[0].examples == first
         assert len(history) == (8 if first == 128 else 11)
+
+
+def test_diabetes_by_least_squares_has_its_published_error(tmp_path):
+    features, target = load_diabetes(return_X_y=True)
+    x = torch.from_numpy(features)
+    x = torch.linalg.qr(x - x.mean(0)).Q * math.sqrt(len(x))  # the same fit, and gradient descent gets there
+    rows = Table({"features": x, "target": torch.from_numpy(target)})
+
+    class Diabetes(Line):
+        def build_model(self, width=1.0):
+            return nn.Linear(10, 1)
+
+    _, history = run(
+        tmp_path,
+        Diabetes(),
+        TaskData(rows, rows, lambda: rows),
+        torch.float64,
+        batch_size=442,
+        micro_batch_limit=100,
+        steps=200,
+        learning_rate=0.1,
+        optimizer=Sgd(momentum=0.5),
+    )
+    assert history[-1].metrics["val_loss"] == pytest.approx(2859.70, abs=0.01)

@@ -275,7 +275,7 @@ def main() -> None:
         torch.cuda.set_device(device)
     if workers > 1:
         dist.init_process_group(backend, init_method=f"file://{folder}/meet-{workers}", rank=rank, world_size=workers)
-    here = worker(folder, rank=rank, num_workers=workers, device=device)
+    here = worker(folder, rank=rank, world_size=workers, device=device)
     torch.save(of_more(here) if workers > 2 else everything(here), folder / f"{workers}-{rank}.pt")
     if workers > 1:
         dist.destroy_process_group()

@@ -119,7 +119,7 @@ def resplit(here: WorkerContext, rank: int) -> dict[str, Any]:
 def main() -> None:
     rank, folder = int(sys.argv[1]), Path(sys.argv[2])
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    here = worker(folder, rank=rank, num_workers=2)
+    here = worker(folder, rank=rank, world_size=2)
     found = {
         "unequal": simulated(here, (16 * GIB, 4 * GIB), (2**20, 2**20)),
         "unequal rows": simulated(here, (16 * GIB, 16 * GIB), (2**20, 3 * 2**20)),

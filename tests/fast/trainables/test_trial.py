@@ -143,29 +143,6 @@ def test_a_checkpoint_goes_when_the_result_was_taken_and_not_before(tmp_path):
     assert not here.storage.exists(f"trials/{TRIAL}/checkpoint.pt")
 
 
-@pytest.mark.parametrize("kept", [1, 7, 8])
-def test_a_trial_that_was_killed_goes_on_and_ends_alike(finished, tmp_path, kept):
-    """Killed after one reading, after the last one, and after its result was given but before it was taken."""
-    whole, reports, expected = finished
-    here = worker(tmp_path)
-    running = run_trial(TRIAL, baseline(), here)
-    for _ in range(kept):
-        next(running)
-    running.close()
-    *rest, result = run_trial(TRIAL, baseline(), here)
-    assert [report.step for report in rest] == [report.step for report in reports[kept:]]
-    assert [report.step for report in result.history] == [2, 3, 5, 10, 20, 30, 40]
-    timed = {"examples_per_second", "train_seconds", "artifact_bytes"}
-    assert {k: v for k, v in result.metrics.items() if k not in timed} == {
-        k: v for k, v in expected.metrics.items() if k not in timed
-    }
-    weights = [
-        torch.load(io.BytesIO(storage.read(f"trials/{TRIAL}/weights.pt")), weights_only=True)
-        for storage in (whole.storage, here.storage)
-    ]
-    assert differing(*weights) == []
-
-
 def test_a_trial_that_diverges_says_when_and_keeps_its_readings(tmp_path):
     here = worker(tmp_path)
     *reports, result = run_trial(TRIAL, baseline(f"{__name__}:Unstable"), here)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -94,14 +93,6 @@ def test_the_token_is_found_and_never_shown(monkeypatch: pytest.MonkeyPatch, tmp
     assert "hunter2" not in str(readable) + str(doctor.check_token())
 
 
-def test_mlflow_is_away_or_not_a_server() -> None:
-    gone = doctor.check_mlflow("http://user:hunter2@127.0.0.1:1")
-    assert gone.is_problem
-    assert "hunter2" not in str(gone)
-    assert doctor.check_mlflow(None).level == "ok"
-    assert doctor.check_mlflow("sqlite:////tmp/mlflow.db").level == "note"
-
-
 def test_storage_is_written_and_left_clean(tmp_path: Path) -> None:
     assert doctor.check_storage(str(tmp_path / "results")).level == "ok"
     assert list((tmp_path / "results").iterdir()) == []
@@ -111,18 +102,3 @@ def test_storage_is_written_and_left_clean(tmp_path: Path) -> None:
     check = doctor.check_storage("nosuchscheme://me:hunter2@x")
     assert check.is_problem
     assert "nosuchscheme://x" in check.finding
-
-
-def test_the_database_of_a_storage_that_another_mlflow_wrote_is_a_problem_with_its_upgrade(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert doctor.check_mlflow(None, str(tmp_path)).level == "ok"
-    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
-        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
-        connection.execute("INSERT INTO alembic_version VALUES ('bd07f7e963c5')")
-    connection.close()
-    old = doctor.check_mlflow(None, str(tmp_path))
-    assert old.level == "problem"
-    assert old.finding.endswith("is of an older version of MLflow")
-    assert old.way_out == f"copy it, then bring it up to date: mlflow db upgrade sqlite:///{tmp_path}/mlflow.db"

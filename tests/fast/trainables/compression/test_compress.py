@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.support.training_samples import Regression, Tied, bits, differing, tables, tokens, training, worker
-from trainables.compression.compress import CompressedModel, apply, compress, load_parent, ran_out_of_memory
+from tests.support.training_samples import Regression, Tied, tables, tokens, training, worker
+from trainables.compression.compress import CompressedModel, apply, ran_out_of_memory
 from trainables.compression.distill import blended
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, derive, train_on
@@ -19,16 +19,13 @@ from trainables.compression.quantize import choose_mode, quantize
 from trainables.config.batching import steps_for
 from trainables.config.compression import Distill, FineTune, Int8, Prune
 from trainables.config.training import Budget
-from trainables.config.trial import MeasureSettings, TaskConfig, VariantConfig
+from trainables.config.trial import TaskConfig, VariantConfig
 from trainables.data.table import Table
 from trainables.measure.artifact import ArtifactError
 from trainables.measure.client import MeasureError
-from trainables.results import Report, Status, TrialResult
-from trainables.storage import trial_file
+from trainables.results import Report
 from trainables.tasks.load import load_task
 from trainables.tasks.task_data import TaskData
-from trainables.training.checkpoint import to_bytes
-from trainables.training.loop import train
 
 
 def context(tmp_path: Path, **settings: object) -> Context:
@@ -199,56 +196,6 @@ def test_model_that_cannot_be_copied_is_named(method: Prune | Int8 | FineTune, t
     )
     with pytest.raises(ArtifactError, match="Sequential cannot be copied: Only Tensors"):
         list(apply("trial", config, given, CompressedModel(model)))
-
-
-def test_int8_on_a_gpu_is_refused_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    given = context(tmp_path)
-    config = VariantConfig(
-        task=TaskConfig(name="none", data="none", code="none"),
-        parent="none",
-        training=given.training,
-        chain=(FineTune(), Int8()),
-        measure=MeasureSettings(device="cuda"),
-    )
-    (result,) = compress("trial", config, given.task, given.data, given.place)
-    assert isinstance(result, TrialResult)
-    assert result.status is Status.FAILED
-    assert "int8 runs on a CPU: `measure: {device: cpu}`" in (result.reason or "")
-
-
-class Gridded(nn.Module):
-    """One buffer was expanded, the other comes with the first batch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = nn.Linear(3, 1)
-        self.register_buffer("grid", torch.meshgrid(torch.arange(3.0), torch.arange(2.0), indexing="ij")[0])
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not hasattr(self, "late"):
-            self.register_buffer("late", torch.arange(float(x.shape[1])))
-        outputs: Tensor = self.inner(x + self.late) + self.grid.mean()
-        return outputs
-
-
-def test_a_parent_is_loaded_whose_buffers_were_expanded_or_came_with_its_first_batch(tmp_path: Path) -> None:
-    class Own(Regression):
-        def build_model(self, width: float = 1.0) -> nn.Module:
-            return Gridded()
-
-    here = Context(Own(), tables(), training(16, 4), worker(tmp_path))
-    trained = here.task.build_model()
-    list(train(trained, here.task, here.data, here.training, here.place))
-    here.place.storage.write(trial_file("p", "weights.pt"), to_bytes(trained.state_dict()))
-    config = VariantConfig(
-        task=TaskConfig(name="x", data="", code=""),
-        parent="p",
-        training=here.training,
-        chain=(),
-        measure=MeasureSettings(),
-    )
-    assert differing(bits(load_parent(config, here)), bits(trained)) == []
 
 
 @pytest.mark.parametrize(

@@ -7,28 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from sklearn.datasets import load_diabetes
-from torch import nn
 
 from tests.support.training_samples import Regression, bits, build, differing, table, tables, training, worker
 from trainables.config.batching import report_steps
-from trainables.config.training import Budget, Sgd, WarmupCosine
-from trainables.data.table import Table
-from trainables.tasks.base import Task
-from trainables.tasks.task_data import TaskData
+from trainables.config.training import Budget, WarmupCosine
 from trainables.training.errors import Diverged
 from trainables.training.evaluate import evaluate
 from trainables.training.loop import train
-
-
-class Line(Task):
-    """Linear least squares."""
-
-    def build_model(self, width=1.0):
-        return nn.Linear(3, 1)
-
-    def losses(self, outputs, batch):
-        return (outputs.squeeze(1) - batch["target"]).square()
 
 
 def run(folder, task=None, data=None, dtype=torch.float32, **changes):
@@ -37,30 +22,6 @@ def run(folder, task=None, data=None, dtype=torch.float32, **changes):
     model = build(task, dtype=dtype)
     reports = list(train(model, task, data or tables(dtype=dtype), training(**changes), worker(folder)))
     return model, reports
-
-
-def test_diabetes_by_least_squares_has_its_published_error(tmp_path):
-    features, target = load_diabetes(return_X_y=True)
-    x = torch.from_numpy(features)
-    x = torch.linalg.qr(x - x.mean(0)).Q * math.sqrt(len(x))  # the same fit, and gradient descent gets there
-    rows = Table({"features": x, "target": torch.from_numpy(target)})
-
-    class Diabetes(Line):
-        def build_model(self, width=1.0):
-            return nn.Linear(10, 1)
-
-    _, history = run(
-        tmp_path,
-        Diabetes(),
-        TaskData(rows, rows, lambda: rows),
-        torch.float64,
-        batch_size=442,
-        micro_batch_limit=100,
-        steps=200,
-        learning_rate=0.1,
-        optimizer=Sgd(momentum=0.5),
-    )
-    assert history[-1].metrics["val_loss"] == pytest.approx(2859.70, abs=0.01)
 
 
 def test_readings_say_where_the_training_is(tmp_path):
@@ -175,7 +136,7 @@ def test_workers_that_meet_seldom_must_all_use_the_same_parameters(tmp_path):
     class Routed(Regression):
         skips_parameters = True
 
-    task, group = Routed(), replace(worker(tmp_path), num_workers=2)
+    task, group = Routed(), replace(worker(tmp_path), world_size=2)
     with pytest.raises(ValueError, match="sync_every_steps cannot be used with a task that skips_parameters"):
         next(train(build(task), task, tables(), training(num_workers=2, sync_every_steps=4), group))
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.table import make_table
-from orchestrator.report.page import to_page
 from orchestrator.report.plots.deployment import log_axis, new_figure
 from orchestrator.report.plots.training import curve_plots
 from orchestrator.sweep.spec import Objective
@@ -57,11 +54,3 @@ def test_without_a_reading_there_is_no_curve() -> None:
     plan = sample_plan(goals=(), chains=())
     results = {r.id: r.model_copy(update={"history": ()}) for r in sample_results(plan)}
     assert [plot.figure for plot in curve_plots(compare(make_table(plan, results)))] == [None, None]
-
-
-def test_the_key_of_the_compressed_models_names_their_batch_sizes_alone() -> None:
-    plan = sample_plan()
-    some = [t for t in plan.trials if t.config.kind == "baseline" or t.config.training.batch_size == 32]
-    plan = plan.model_copy(update={"trials": tuple(some)})
-    page = to_page(compare(make_table(plan, {result.id: result for result in sample_results(plan)})))
-    assert re.findall(r"</i>batch (\d+)</span>", page) == ["32"]
