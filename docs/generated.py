@@ -120,6 +120,7 @@ def _yes(answer: bool) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "sections": sweep_file.sections,
     "sweep keys": sweep_file.sweep_keys,
     "parameters": sweep_file.parameter_keys,
     "compression methods": sweep_file.compression_keys,

@@ -46,6 +46,14 @@ parameters:
 """
 
 
+def sections() -> str:
+    """The top-level keys: which are needed, and what each is for."""
+    notes = comments(Sweep)
+    fields = [(name, field) for name, field in Sweep.model_fields.items() if name != "facts"]
+    rows = [(code(name), "needed" if field.is_required() else "", notes[name]) for name, field in fields]
+    return table(("key", "", ""), rows)
+
+
 def sweep_keys() -> str:
     """The optional top-level keys, `parameters` and every section with keys of its own."""
     sections: tuple[tuple[str, type[BaseModel], tuple[str, ...]], ...] = (

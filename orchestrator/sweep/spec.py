@@ -164,16 +164,16 @@ class Resources(FrozenConfig):
 class Sweep(FrozenConfig):
     """One sweep file, read and found to be right."""
 
-    name: str
-    task: TaskChoice
+    name: str  # up to 64 letters, digits, `.`, `_` and `-`: a folder, and an experiment in MLflow
+    task: TaskChoice  # a built-in name, `module:Class`, or `{name: ..., options: {...}}`
     facts: TaskFacts
-    objective: Objective
-    budget: Budget
-    parameters: Parameters
-    evaluations: PositiveInt = 10
-    noise_scale: NoiseScale | None = NoiseScale()
-    early_stopping: EarlyStopping | None = None
-    compression: CompressionPlan | None = None
-    measure: MeasureSettings = MeasureSettings()
-    goals: tuple[Goal, ...] = ()
-    resources: Resources = Resources()
+    objective: Objective  # what is optimised
+    budget: Budget  # one of `{examples: 40000}`, `{steps: 1000}`, `{epochs: 10}`, `{seconds: 60}`
+    parameters: Parameters  # each one value or `{values: [...]}`; the sweep is the product of them
+    evaluations: PositiveInt = 10  # how often a trial is evaluated, evenly over its budget
+    noise_scale: NoiseScale | None = NoiseScale()  # how often it is measured; `false`: never
+    early_stopping: EarlyStopping | None = None  # ends trials that fall behind; left out: none is ended
+    compression: CompressionPlan | None = None  # left out: nothing is compressed
+    measure: MeasureSettings = MeasureSettings()  # how latency and size are measured
+    goals: tuple[Goal, ...] = ()  # limits on metrics
+    resources: Resources = Resources()  # what a worker takes of its node, and where trials run
