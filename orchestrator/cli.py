@@ -148,14 +148,17 @@ def compare(
     format: Annotated[
         Literal["table", "json", "csv", "parquet"], typer.Option(help="For people, scripts or data frames.")
     ] = "table",
+    details: Annotated[
+        bool, typer.Option("--details", help="Every reason with its figures, marks and warnings.")
+    ] = False,
 ) -> None:
     """Compare what a sweep found: its trials, the Pareto front, and one recommendation.
 
-    Example: paretune compare digits
+    Example: paretune compare digits --details
     """
     from orchestrator.commands.compare import compare_command
 
-    raise typer.Exit(compare_command(sweep, storage, format))
+    raise typer.Exit(compare_command(sweep, storage, format, details=details))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ pytest.register_assert_rewrite("tests.support.recorded")  # a failure there says
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-goldens", action="store_true", help="write what is shown into tests/goldens")
     parser.addoption("--store-durations", action="store_true", help="write tests/durations.json, for people to read")
 
 
@@ -53,6 +55,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(getattr(pytest.mark, folder))
         shares_ray = item.get_closest_marker("ray") is not None
         item.add_marker(pytest.mark.xdist_group("ray" if shares_ray else str(item.path)))
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Holds a text against the file of that name in tests/goldens, or writes it there."""
+
+    def check(name: str, text: str) -> None:
+        file = TESTS / "goldens" / f"{name}.txt"
+        if request.config.getoption("--update-goldens"):
+            file.write_text(f"{text}\n", encoding="utf-8")
+        expected = file.read_text(encoding="utf-8") if file.exists() else ""
+        again = f"python -m pytest {request.node.nodeid} --update-goldens"
+        assert f"{text}\n" == expected, (
+            f"{file.name} says otherwise; if this is meant: {again}, and read the difference"
+        )
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -101,9 +101,13 @@ class Comparison:
         return to_dict(self._found)
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, *, details: bool = False) -> str:
+        """As `paretune compare` prints it: what is needed first, or with `details` every figure and reason."""
         from orchestrator.commands.compare import plain_text
 
-        return plain_text(self._found)
+        return plain_text(self._found, details=details)
 
     def __repr__(self) -> str:
         row = self.recommendation.row

@@ -23,7 +23,7 @@ PLAIN_WIDTH = 120  # columns of the sentences, where the output is no terminal
 WHOLE = 10_000  # columns: no table is wider
 
 
-def compare_command(sweep: str, storage: str | None, format: str) -> int:
+def compare_command(sweep: str, storage: str | None, format: str, *, details: bool = False) -> int:
     """Print the comparison of a sweep, given by name or by its file. Exit code 0, or 2 where the input is wrong."""
     if format not in FORMATS:
         return _fail(f"--format {format!r} is unknown; it is one of {', '.join(FORMATS)}")
@@ -34,7 +34,7 @@ def compare_command(sweep: str, storage: str | None, format: str) -> int:
             comparison = comparison_of(sweep, storage)
         except (TableError, SweepError, ValueError, OSError) as error:
             return _fail(str(error))
-        _write(comparison, format)
+        _write(comparison, format, details)
     return 0
 
 
@@ -78,7 +78,7 @@ def name_of(sweep: str) -> str:
     return sweep
 
 
-def show_comparison(comparison: Comparison) -> None:
+def show_comparison(comparison: Comparison, *, details: bool = False) -> None:
     """To the terminal in its width and with its colours; to a file or a pipe as plain text, with whole tables.
 
     COLUMNS is the width everywhere.
@@ -87,13 +87,13 @@ def show_comparison(comparison: Comparison) -> None:
 
     console = Console()
     if console.is_terminal and console.encoding.startswith("utf"):
-        terminal.print_comparison(comparison, console)
+        terminal.print_comparison(comparison, console, details=details)
     else:
         has_width = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
-        _print(plain_text(comparison, console.width if has_width else None))
+        _print(plain_text(comparison, console.width if has_width else None, details=details))
 
 
-def plain_text(comparison: Comparison, width: int | None = None) -> str:
+def plain_text(comparison: Comparison, width: int | None = None, *, details: bool = False) -> str:
     """The comparison without colours, for files, pipes and logs; without a width, no column of a table is left out."""
     from orchestrator.report import terminal
 
@@ -101,11 +101,11 @@ def plain_text(comparison: Comparison, width: int | None = None) -> str:
         file=io.StringIO(), width=width or WHOLE, color_system=None, force_terminal=False, force_jupyter=False
     )
     with console.capture() as captured:
-        terminal.print_comparison(comparison, console, width or PLAIN_WIDTH)
+        terminal.print_comparison(comparison, console, width or PLAIN_WIDTH, details=details)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def _write(comparison: Comparison, format: str) -> None:
+def _write(comparison: Comparison, format: str, details: bool) -> None:
     from orchestrator.report import export
 
     match format:
@@ -117,7 +117,7 @@ def _write(comparison: Comparison, format: str) -> None:
             sys.stdout.buffer.write(export.to_parquet(comparison))
             sys.stdout.flush()
         case _:
-            show_comparison(comparison)
+            show_comparison(comparison, details=details)
 
 
 def _print(text: str) -> None:

@@ -206,8 +206,12 @@ def _say_what_next(comparison: Comparison, storage: str | None, where: str) -> N
     row = comparison.recommendation.row
     if row is not None and row.result is not None and "model" in row.result.files:
         print(f"{'The model:':17} {within(without_credentials(where), trial_file(row.id, row.result.files['model']))}")
-    for what, command in (("Compare again:", "compare"), ("A page of plots:", "report"), ("Open MLflow:", "ui")):
-        print(f"{what:17} {shlex.join([_program(), command, *rest])}")
+    for what, command, *options in (
+        ("All the figures:", "compare", "--details"),
+        ("A page of plots:", "report"),
+        ("Open MLflow:", "ui"),
+    ):
+        print(f"{what:17} {shlex.join([_program(), command, *rest, *options])}")
     print(_left_out(storage), end="")
 
 

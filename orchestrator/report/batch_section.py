@@ -72,9 +72,16 @@ def equal_grid(comparison: Comparison, axis: Axis) -> Grid | None:
 # -- terminal ---------------------------------------------------------------------------------------------------------
 
 
-def batch_lines(comparison: Comparison) -> list[RenderableType]:
-    """The verdict where the batch size was to be found; else one line per critical batch that was looked for."""
+def batch_lines(comparison: Comparison, *, details: bool = True) -> list[RenderableType]:
+    """The verdict where the batch size was to be found; else one line per critical batch that was looked for.
+
+    Without the details: the verdict in one line, and the critical batches that are determined.
+    """
     verdict = comparison.batch
+    if not details:
+        head = [] if verdict is None else [Text(headline(comparison.table, verdict), "bold")]
+        known = any(curve.undetermined is None for curve in comparison.curves.values())
+        return [*head, *(Text(line) for line in _curve_lines(comparison) if known)]
     if verdict is None:
         lines = _curve_lines(comparison)
         if lines and any(curve.undetermined is None for curve in comparison.curves.values()):

@@ -219,7 +219,7 @@ def recommendation_dict(comparison: Comparison) -> dict[str, Any]:
     return {
         "trial": found.row.id if found.row else None,
         "reasons": reasons(comparison.table, found),
-        "caveats": caveats(comparison.table, found),
+        "caveats": caveats(comparison.table, found.caveats),
         "runner_up": None
         if found.runner_up is None
         else {

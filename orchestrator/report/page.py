@@ -85,7 +85,7 @@ def _choice(comparison: Comparison) -> list[str]:
         return [
             '<section class="card choice none"><h2>No recommendation</h2>',
             *_list(reasons(table, found)),
-            *_list(caveats(table, found), "mind"),
+            *_list(caveats(table, found.caveats), "mind"),
             "</section>",
         ]
     parts = [
@@ -99,7 +99,7 @@ def _choice(comparison: Comparison) -> list[str]:
         parts.append(
             f"<p><b>Runner-up:</b> {what} (trial {second.row.id}). Why not: {escape(why_not(table, second))}.</p>"
         )
-    parts += _list(caveats(table, found), "mind")
+    parts += _list(caveats(table, found.caveats), "mind")
     parts.append(f"<p><b>Test data:</b> {escape(test_words(comparison))}.</p></section>")
     return parts
 

@@ -20,25 +20,30 @@ from orchestrator.analysis.hardware import measured_on, trained_on
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.report.batch_section import batch_lines
-from orchestrator.report.columns import ARROW, EDGE, STAR, SYMBOLS, Column, training_columns, variant_columns
+from orchestrator.report.columns import ARROW, EDGE, NOISE, STAR, SYMBOLS, Column, training_columns, variant_columns
 from orchestrator.report.sweep_probes import probe_lines
-from orchestrator.wording.caveats import caveat_sentences
 from orchestrator.wording.reasons import label
 from orchestrator.wording.recommendation import caveats, reasons
 from orchestrator.wording.runner_up import why_not
 
 MAX_ROWS = 40  # of one table; every trial is in the other formats
+SHORT_ROWS = 12  # without the details
 MAX_BROKEN = 8
 MAX_WARNINGS = 6
 
 
-def print_comparison(comparison: Comparison, console: Console, sentence_width: int | None = None) -> None:
-    """Print all sections, fitted to the console's width, or but for the tables to a smaller one."""
-    for part in sections(comparison, console.width):
+def print_comparison(
+    comparison: Comparison, console: Console, sentence_width: int | None = None, *, details: bool = False
+) -> None:
+    """Print all sections, fitted to the console's width, or but for the tables to a smaller one.
+
+    Without `details` what a person needs first, on one screen.
+    """
+    for part in sections(comparison, console.width, details=details):
         console.print(part, highlight=False, width=None if isinstance(part, Table) else sentence_width)
 
 
-def sections(comparison: Comparison, width: int) -> list[RenderableType]:
+def sections(comparison: Comparison, width: int, *, details: bool = True) -> list[RenderableType]:
     table = comparison.table
     parts: list[RenderableType] = [heading(table)]
     if table.probes:
@@ -46,17 +51,26 @@ def sections(comparison: Comparison, width: int) -> list[RenderableType]:
     if table.baselines:
         title, columns = training_title(comparison), training_columns(comparison)
         parts += ["", *_grid(title, columns, trainings(comparison), width)]
-        parts += [Text(f"  {line}", "dim") for line in machine_sentences(comparison)]
-    if lines := batch_lines(comparison):
+        if details:
+            parts += [Text(f"  {line}", "dim") for line in machine_sentences(comparison)]
+    if lines := batch_lines(comparison, details=details):
         parts += ["", *lines]
     if table.variants:
-        title = f"Compression: exported, loaded in a fresh process, measured there{measured_on(table.variants)}"
-        shown = _that_matter(comparison, [c for c in table.variants if c.measured])
-        parts += ["", *_grid(title, variant_columns(comparison), shown, width)]
-        if hidden := sum(bool(c.measured) for c in table.variants) - len(shown):
-            parts.append(Text(f"  and {hidden} more: --format csv has all", "dim"))
-        parts += [Text(f"  {line}", "dim") for line in warnings(comparison)]
-    return [*parts, *broken(table), "", recommendation(comparison), "", legend(comparison)]
+        parts += ["", *_compression(comparison, width, details)]
+    parts += [*broken(table), "", recommendation(comparison, details=details)]
+    return [*parts, "", legend(comparison)] if details else [*parts, short_legend(comparison)]
+
+
+def _compression(comparison: Comparison, width: int, details: bool) -> list[RenderableType]:
+    table = comparison.table
+    how = "Compression: exported, loaded in a fresh process, measured there" if details else "Compression, measured"
+    measured = [c for c in table.variants if c.measured]
+    shown = _that_matter(comparison, measured, MAX_ROWS if details else SHORT_ROWS)
+    parts = _grid(f"{how}{measured_on(table.variants)}", variant_columns(comparison), shown, width)
+    if hidden := len(measured) - len(shown):
+        parts.append(Text(f"  and {hidden} more: --format csv has all", "dim"))
+    told = warnings(comparison) if details else []
+    return [*parts, *(Text(f"  {line}", "dim") for line in told)]
 
 
 def heading(table: SweepTable) -> Text:
@@ -93,23 +107,22 @@ def trainings(comparison: Comparison) -> list[Configuration]:
     return sorted(kept, key=lambda c: (c.training.batch_size, order.get(c.key, len(order))))
 
 
-def recommendation(comparison: Comparison) -> RenderableType:
+def recommendation(comparison: Comparison, *, details: bool = True) -> RenderableType:
     """The one trial, the reasons, the runner-up, the doubts, the test figures."""
     found, table = comparison.recommendation, comparison.table
+    why = _bullets(reasons(table, found, details=details))
+    doubts = _doubts(caveats(table, found.caveats, details=details))
     if found.row is None or found.configuration is None:
-        head = Text("No recommendation", "bold yellow")
-        return Group(head, *_bullets(reasons(table, found)), *_doubts(caveats(table, found)))
+        return Group(Text("No recommendation", "bold yellow"), *why, *doubts)
     what = label(table, found.configuration)
-    lines = [
-        Text.assemble((f"{ARROW} Recommended: {found.row.id}", "bold green"), f"  {what}"),
-        *_bullets(reasons(table, found)),
-    ]
+    lines = [Text.assemble((f"{ARROW} Recommended: {found.row.id}", "bold green"), f"  {what}"), *why]
     if (second := found.runner_up) is not None:
-        what = f"{second.row.id}  {label(table, second.configuration)}"
-        lines += [Text.assemble(("  Runner-up: ", "bold"), what), *_bullets([f"Why not: {why_not(table, second)}."])]
-    return Group(
-        *lines, *_doubts(caveats(table, found)), Text.assemble(("  Test data: ", "bold"), test_words(comparison))
-    )
+        what, lost = f"{second.row.id}  {label(table, second.configuration)}", why_not(table, second)
+        if details:
+            lines += [Text.assemble(("  Runner-up: ", "bold"), what), *_bullets([f"Why not: {lost}."])]
+        else:
+            lines.append(Text.assemble(("  Runner-up: ", "bold"), f"{what}: {lost}."))
+    return Group(*lines, *doubts, Text.assemble(("  Test data: ", "bold"), test_words(comparison)))
 
 
 def test_words(comparison: Comparison) -> str:
@@ -127,6 +140,16 @@ def test_words(comparison: Comparison) -> str:
     if reading.readings > 1:
         how_often = f"read after the choice, but the test data was read {reading.readings} times in this sweep"
     return f"{', '.join(parts)}; {how_often}"
+
+
+def short_legend(comparison: Comparison) -> Text:
+    """The marks of both tables, and where the rest is told: two lines."""
+    table = comparison.table
+    marks = [f"{ARROW} recommended", f"{STAR} on the Pareto front", "± 95 % interval"]
+    if any(entry.edge for entry in comparison.evidence.tuned):
+        marks.append(f"{EDGE} an end of the rates tried")
+    goals = f"goals: {SYMBOLS}, {NOISE} within noise. " if table.variants and table.plan.goals else ""
+    return Text(f"{'; '.join(marks)}.\n{goals}All figures and reasons: --details", "dim")
 
 
 def legend(comparison: Comparison) -> Text:
@@ -166,12 +189,12 @@ def legend(comparison: Comparison) -> Text:
 
 def machine_sentences(comparison: Comparison) -> list[str]:
     """That seconds and throughput are of trials that ran side by side."""
-    return [s for found in shared_machine(comparison.evidence) for s in caveat_sentences(comparison.table, found)]
+    return caveats(comparison.table, shared_machine(comparison.evidence))
 
 
 def latency_sentences(comparison: Comparison) -> list[str]:
     """What the control of the latencies says, where it says that they mean nothing."""
-    return [s for found in noisy_latencies(comparison.evidence) for s in caveat_sentences(comparison.table, found)]
+    return caveats(comparison.table, noisy_latencies(comparison.evidence))
 
 
 def warnings(comparison: Comparison) -> list[str]:
@@ -200,14 +223,14 @@ def _row_words(table: SweepTable, row: Row) -> str:
     return f"{what}, {row.result.reason}" if row.result is not None and row.result.reason else what
 
 
-def _that_matter(comparison: Comparison, shown: Sequence[Configuration]) -> list[Configuration]:
+def _that_matter(comparison: Comparison, shown: Sequence[Configuration], most: int) -> list[Configuration]:
     """All, if they fit; otherwise the recommended, the runner-up, the nearest, the front and the uncompressed."""
-    if len(shown) <= MAX_ROWS:
+    if len(shown) <= most:
         return list(shown)
     special = _chosen(comparison)
     first = [c for c in shown if c in special]
     front = [c for c in shown if c.key in comparison.front]
-    kept = {c.key for c in [*first, *front, *(c for c in shown if c.compression == "uncompressed")][:MAX_ROWS]}
+    kept = {c.key for c in [*first, *front, *(c for c in shown if c.compression == "uncompressed")][:most]}
     return [c for c in shown if c.key in kept]
 
 

@@ -42,6 +42,7 @@ from orchestrator.analysis.selection_rule import Tie
 from orchestrator.analysis.statistics import Basis, Difference, Summary
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.sweep.labels import settings_words
+from orchestrator.wording.sentence import Sentence
 from orchestrator.wording.training import cost_words, effort_words, seed_words, times_words, train_words
 
 PERCENT_SAME = f"{100 * (SAME - 1):.0f} %"
@@ -57,16 +58,16 @@ def label(table: SweepTable, configuration: Configuration) -> str:
     return ", ".join([*words, configuration.compression] if configuration.compression else words)
 
 
-def reason_sentences(table: SweepTable, reason: Reason) -> list[str]:
+def reason_sentences(table: SweepTable, reason: Reason) -> list[Sentence]:
     """One reason: a sentence, and one more for each goal that it is about."""
     match reason:
         case NoTrials():
-            return ["The sweep has no trials."]
+            return [Sentence("The sweep has no trials.")]
         case NothingEnded():
-            return ["No trial has ended yet."]
+            return [Sentence("No trial has ended yet.")]
         case NoneMeasured(statuses):
             counts = enumeration([f"{count} {status.replace('_', ' ')}" for status, count in statuses])
-            return [f"No trial with a {table.plan.objective.metric} ran to its end: {counts}."]
+            return [Sentence(f"No trial with a {table.plan.objective.metric} ran to its end: {counts}.")]
         case NoneWithinGoals():
             return _none_within_goals(table, reason)
         case WithinGoals():
@@ -75,60 +76,51 @@ def reason_sentences(table: SweepTable, reason: Reason) -> list[str]:
             return [_sentence(table, reason)]
 
 
-def _sentence(table: SweepTable, reason: Reason) -> str:
+def _sentence(table: SweepTable, reason: Reason) -> Sentence:
     metric = table.plan.objective.metric
     match reason:
-        case SetAside(configurations):
-            told = "; ".join(f"{label(table, c.configuration)}: {lost_words(c)}" for c in configurations[:ASIDE_TOLD])
-            more = f"; and {len(configurations) - ASIDE_TOLD} more" if len(configurations) > ASIDE_TOLD else ""
-            return f"Set aside for the seeds that they lost, as a mean over the others flatters: {told}{more}."
+        case SetAside():
+            return _set_aside(table, reason)
         case AmongFastest(sizes):
             told = enumeration([str(size) for size in sizes])
-            return f"Chosen among batch sizes {told}, which are as fast to the target as can be told."
+            return Sentence(f"Chosen among batch sizes {told}, which are as fast to the target as can be told.")
         case BestObjective(own, equal, of, is_best_of_all):
             of_these = "" if is_best_of_all else f" of these {of}"
             which = "" if of_these and of == 1 else f" the best{of_these}:"
-            text = f"Its {metric} is{which} {summary_words(metric, own)} ({basis_words(own)})"
-            return (
-                f"{text}; {equal} more {'counts' if equal == 1 else 'count'} as equal to it." if equal else f"{text}."
-            )
+            more = f"; {equal} more {'counts' if equal == 1 else 'count'} as equal to it" if equal else ""
+            return Sentence(f"Its {metric} is{which} {summary_words(metric, own)}{more}.", basis_words(own))
         case AsGoodAsBest():
             return _as_good_as_best(table, reason)
         case Faster(of, left, latencies, within_percent):
-            if not within_percent:
-                return (
-                    f"Of these {of}, {left} are as fast, within {PERCENT_SAME} or the intervals of their timing; "
-                    f"it is one of them: {latency_words(latencies)}."
-                )
-            return f"Of these {of} it is the fastest{_company(left)}: {latency_words(latencies)}."
+            took = latency_words(latencies)
+            if within_percent:
+                return Sentence(f"Of these {of} it is the fastest{_company(left)}: {took}.")
+            how = f"Equally fast: within {PERCENT_SAME}, or within the intervals of their timing."
+            return Sentence(f"Of these {of} it is one of the {left} fastest: {took}.", how)
         case Smaller(of, left, size):
-            return f"Of these {of} it is the smallest{_company(left)}: {quantity('artifact_bytes', size)}."
+            return Sentence(f"Of these {of} it is the smallest{_company(left)}: {quantity('artifact_bytes', size)}.")
         case OnFront(of, left):
-            return f"Of these {of}, {_who(left)} on the Pareto front."
+            return Sentence(f"Of these {of}, {_alone(left)} on the Pareto front.")
         case FewestSteps(of, left, effort):
-            return (
-                f"Of these {of}, {_who(left)} not beaten in steps and examples of training: it takes "
-                f"{effort_words(table, effort)}."
-            )
+            beaten = f"Of these {of}, {_alone(left)} not beaten in steps and examples of training"
+            return Sentence(f"{beaten}; this takes {effort_words(table, effort)}.")
         case FasterTraining(of, left, seconds):
-            return (
-                f"Of these {of}, {left} {'is' if left == 1 else 'are'} kept by seconds of training: it takes about "
-                f"{cost_words(table, seconds)}, the others half as many again at least, by the 95 % interval over all "
-                "timed runs."
-            )
+            slower = "The others take half as many seconds again at least, by the 95 % interval over all timed runs."
+            kept = f"{left} {'trains' if left == 1 else 'train'} faster"
+            return Sentence(f"Of these {of}, {kept}; this takes about {cost_words(table, seconds)}.", slower)
         case TieBroken(of, by):
-            return f"Between the last {of}{_tie_words(metric, by)}."
+            return Sentence(f"Between the last {of}{_tie_words(metric, by)}.")
         case TrainWith():
-            return train_words(reason)
+            return Sentence(train_words(reason))
         case TimesToTarget():
-            return times_words(table, reason)
+            return Sentence(times_words(table, reason), is_detail=True)
         case BestSeed():
-            return seed_words(metric, reason)
+            return Sentence(seed_words(metric, reason), "Chosen for being the best, it flatters itself.")
         case _:
             raise TypeError(f"a reason of several sentences: {reason}")
 
 
-def _who(left: int) -> str:
+def _alone(left: int) -> str:
     return "it alone is" if left == 1 else f"{left} are"
 
 
@@ -136,28 +128,36 @@ def _company(left: int) -> str:
     return "" if left == 1 else f" (with {left - 1} more within {PERCENT_SAME} of it)"
 
 
-def _none_within_goals(table: SweepTable, reason: NoneWithinGoals) -> list[str]:
+def _set_aside(table: SweepTable, reason: SetAside) -> Sentence:
+    found = reason.configurations
+    told = "; ".join(f"{label(table, c.configuration)}: {lost_words(c)}" for c in found[:ASIDE_TOLD])
+    more = f"; and {len(found) - ASIDE_TOLD} more" if len(found) > ASIDE_TOLD else ""
+    aside = f"{plural(len(found), 'configuration')} lost seeds that others did not lose: set aside."
+    return Sentence(aside, f"A mean over the other seeds flatters: {told}{more}.")
+
+
+def _none_within_goals(table: SweepTable, reason: NoneWithinGoals) -> list[Sentence]:
     alone, none = ("does not meet", "meets") if reason.all_miss else ("cannot be said to meet", "can be said to meet")
     one = reason.candidates == 1
     every = f"The only configuration {alone}" if one else f"None of {reason.candidates} configurations {none}"
     return [
-        f"{every} every goal, so nothing is recommended.",
-        f"Nearest: {reason.row.id} ({label(table, reason.nearest)}).",
-        *(f"{result_words(result, table.plan.direction(result.goal.metric))}." for result in reason.results),
+        Sentence(f"{every} every goal, so nothing is recommended."),
+        Sentence(f"Nearest: {reason.row.id} ({label(table, reason.nearest)})."),
+        *(Sentence(f"{result_words(result, table.plan.direction(result.goal.metric))}.") for result in reason.results),
     ]
 
 
-def _within_goals(table: SweepTable, reason: WithinGoals) -> list[str]:
+def _within_goals(table: SweepTable, reason: WithinGoals) -> list[Sentence]:
     if not reason.results:
-        return [f"No goal limits the choice among {plural(reason.candidates, 'configuration')}."]
+        return [Sentence(f"No goal limits the choice among {plural(reason.candidates, 'configuration')}.")]
     every = {1: "the goal", 2: "both goals"}.get(len(reason.results), f"all {len(reason.results)} goals")
-    sentences = [f"{result_words(r, table.plan.direction(r.goal.metric))}." for r in reason.results]
+    results = [result_words(result, table.plan.direction(result.goal.metric)) for result in reason.results]
     head = f"{reason.within} of {reason.candidates} configurations are within {every}; this is one of them."
     if reason.within == 1:
         head = f"It is the only one of {reason.candidates} within {every}."
     if reason.candidates == 1:
         head = f"It is the only configuration, and is within {every}."
-    return [head, *sentences]
+    return [Sentence(head), *(Sentence(f"{result}.", is_detail=True) for result in results)]
 
 
 def lost_words(found: LostSeeds) -> str:
@@ -166,15 +166,15 @@ def lost_words(found: LostSeeds) -> str:
     return f"{found.lost} of its {plural(found.seeds, 'seed')} ended as {told}"
 
 
-def _as_good_as_best(table: SweepTable, reason: AsGoodAsBest) -> str:
+def _as_good_as_best(table: SweepTable, reason: AsGoodAsBest) -> Sentence:
     metric = table.plan.objective.metric
+    own, best = summary_words(metric, reason.own), summary_words(metric, reason.best)
     of_these = "" if reason.is_best_of_all else f" of these {reason.of}"
     allowed = "the goal allows" if reason.margin_is_goal else "the validation rows can tell apart"
-    return (
-        f"Its {metric} is {summary_words(metric, reason.own)}. The best{of_these} is "
-        f"{summary_words(metric, reason.best)} ({label(table, reason.leader)}), which counts as equal: "
-        f"{difference_words(metric, reason.difference)}, and within the {quantity(metric, reason.margin, 2)} that "
-        f"{allowed}."
+    return Sentence(
+        f"Its {metric}, {own}, counts as equal to the best{of_these}, {best}.",
+        f"The best is {label(table, reason.leader)}: {difference_words(metric, reason.difference)}, and within the "
+        f"{quantity(metric, reason.margin, 2)} that {allowed}.",
     )
 
 
@@ -182,11 +182,11 @@ def basis_words(summary: Summary) -> str:
     """What the interval of a figure is over."""
     match summary.basis:
         case Basis.SEEDS:
-            return f"mean and 95 % interval over {summary.n} seeds"
+            return f"Mean and 95 % interval over {summary.n} seeds."
         case Basis.WITHIN:
-            return "one seed; 95 % interval over its validation rows"
+            return "One seed; 95 % interval over its validation rows."
         case Basis.NONE:
-            return "one seed, no interval" if summary.n == 1 else f"mean over {summary.n} seeds"
+            return "One seed, no interval." if summary.n == 1 else f"Mean over {summary.n} seeds."
 
 
 def difference_words(metric: str, difference: Difference | None) -> str:

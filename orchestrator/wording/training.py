@@ -36,7 +36,7 @@ def effort_words(table: SweepTable, effort: Effort | None) -> str:
 def train_words(reason: TrainWith) -> str:
     training = reason.training
     return (
-        f"Train at batch size {training.batch_size} with learning rate {training.learning_rate:.4g}"
+        f"Train: batch size {training.batch_size}, learning rate {training.learning_rate:.4g}"
         f"{f' ({reason.source})' if reason.source else ''}, {training.optimizer.name}, {training.precision}, "
         f"{plural(training.num_workers, 'worker')}."
     )
@@ -80,7 +80,5 @@ def _took(row: ToTarget | None, several_rates: bool) -> str:
 
 
 def seed_words(metric: str, reason: BestSeed) -> str:
-    return (
-        f"Of its {reason.seeds} seeds, {reason.row.id} (seed {reason.row.seed}) has the best {metric}, "
-        f"{quantity(metric, reason.value)}; chosen for being the best, it flatters itself: expect the mean."
-    )
+    best = f"{reason.row.id} (seed {reason.row.seed}) has the best {metric}, {quantity(metric, reason.value)}"
+    return f"Of its {reason.seeds} seeds, {best}: expect the mean."

@@ -45,7 +45,7 @@ def test_the_comparison_speaks_at_every_point_of_the_way(sweep: Sweep) -> None:
         text = to_json(comparison)
         page = to_page(comparison)
         console = Console(width=120, file=io.StringIO(), record=True)
-        print_comparison(comparison, console)
+        print_comparison(comparison, console, details=True)
         found = json.loads(text)["batch_size"]
         assert (found["not_determined"] is None) == (count == len(order))
         assert found["headline"] in html.unescape(page)

@@ -23,7 +23,7 @@ def compared(baselines: dict[str, str], variants: dict[str, str]) -> Comparison:
 
 
 def said(comparison: Comparison, words: str) -> bool:
-    return words in plain_text(comparison, 160) and words in to_page(comparison)
+    return words in plain_text(comparison, 160, details=True) and words in to_page(comparison)
 
 
 def test_trained_on_an_accelerator_and_measured_on_the_processor_beside_it() -> None:

@@ -61,7 +61,7 @@ def test_the_effect_of_a_setting_can_be_read(setting: str, words: tuple[str, str
         assert sentences[size, size, words[1]].startswith(f"Batch {size}, {words[1]} against {words[0]}: ")
         assert "worse" in sentences[size, size, words[1]]
     assert {settings for one, best, settings in sentences if one != best} == set(words)
-    text, page = plain_text(comparison), to_page(comparison)
+    text, page = plain_text(comparison, details=True), to_page(comparison)
     for word in words:
         assert word in text
         assert f"<td>{word}</td>" in page

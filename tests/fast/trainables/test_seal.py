@@ -20,7 +20,7 @@ from orchestrator.analysis.plan_file import TableError, load_plan, save_plan, st
 from orchestrator.analysis.result_file import load_result, save_result
 from orchestrator.analysis.table import load_table
 from orchestrator.running.ledger import Ledger
-from orchestrator.wording.caveats import caveat_sentences
+from orchestrator.wording.recommendation import caveats
 from tests.support.scripted import Told, result_of, scripted, sweep_of
 from tests.support.training_samples import Regression, bits, build, differing, worker
 from trainables.data.table import Table, open_table
@@ -166,7 +166,7 @@ def test_a_trial_whose_result_or_model_is_damaged_is_named_and_run_again(
     compared = load_table(storage, "scripted")
     assert [row.status for row in compared.rows] == ["waiting", "completed"]
     (caveat,) = progress(compared)
-    (sentence,) = caveat_sentences(compared, caveat)
+    (sentence,) = caveats(compared, [caveat])
     assert sentence.startswith(f"{storage.path(name)} is damaged: ")
     assert "until `paretune run` has made it anew" in sentence
     told: list[str] = []

@@ -57,13 +57,13 @@ def test_who_ran_beside_others(when: Callable[[int], dict[str, str]], together: 
 
 def test_it_is_said_below_the_table_and_with_the_recommendation() -> None:
     told = (
-        "2 of 4 trainings ran while other trials of this sweep ran on the same machine, up to 2 at a time: their "
-        "seconds and examples/s are not those of a quiet machine."
+        "2 of 4 trainings shared a machine: their seconds are not those of a quiet one. Up to 2 trials of this sweep "
+        "ran there at a time; the same holds for examples/s."
     )
     comparison = compare(ran(lambda n: at(0, 10) if n < 2 else at(10 * n, 10 * n + 10)))
     (caveat,) = of_kind(comparison.recommendation.caveats, SharedMachine)
     assert caveat.found == comparison.evidence.sharing
-    text = " ".join(plain_text(comparison, 200).split())
+    text = " ".join(plain_text(comparison, 200, details=True).split())
     assert [text.count(told), to_page(comparison).count(told)] == [2, 2]
     alone = compare(ran(lambda n: at(10 * n, 10 * n + 10)))
-    assert "quiet machine" not in plain_text(alone, 200) + to_page(alone)
+    assert "shared a machine" not in plain_text(alone, 200, details=True) + to_page(alone)

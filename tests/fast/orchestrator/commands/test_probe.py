@@ -214,7 +214,7 @@ def test_a_probe_is_no_candidate_of_a_comparison() -> None:
     assert "largest_micro_batch_size" in to_csv(comparison)
     assert len(to_parquet(comparison)) > 0
     text = StringIO()
-    print_comparison(comparison, Console(file=text, width=120))
+    print_comparison(comparison, Console(file=text, width=120), details=True)
     assert ": micro-batches of up to 144 fit" in text.getvalue()
 
 

@@ -61,7 +61,7 @@ def test_what_is_recommended_stands_in_the_table_also_where_another_rate_was_bet
     found = compare(make_table(plan, results))
     assert found.recommendation.configuration in trainings(found)
     console = Console(width=160, record=True, file=io.StringIO())
-    print_comparison(found, console)
+    print_comparison(found, console, details=True)
     assert "→" in console.export_text().partition("→ Recommended")[0]
 
 
@@ -143,7 +143,7 @@ def test_only_settings_that_vary_are_named() -> None:
 
 
 def test_a_stranger_finds_everything(comparison: Comparison) -> None:
-    text = plain_text(comparison)
+    text = plain_text(comparison, details=True)
     for words in (
         "Sweep sample: digits_cnn, val_accuracy (higher is better, target 0.95)",
         "27 baselines and 15 variants: 38 completed, 3 goal missed, 1 diverged",
@@ -164,13 +164,13 @@ def test_a_stranger_finds_everything(comparison: Comparison) -> None:
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize("variant_seeds", [(0,), (0, 1, 2)])
 def test_the_tables_fit(width: int, variant_seeds: tuple[int, ...]) -> None:
-    text = plain_text(comparison_of(variant_seeds=variant_seeds), width)
+    text = plain_text(comparison_of(variant_seeds=variant_seeds), width, details=True)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
 
 
 def test_without_a_width_every_column_is_there_and_sentences_are_fitted(comparison: Comparison) -> None:
-    lines = plain_text(comparison_of(variant_seeds=(0, 1, 2))).splitlines()
+    lines = plain_text(comparison_of(variant_seeds=(0, 1, 2)), details=True).splitlines()
     (head,) = [line for line in lines if "compression" in line and "size" in line]
     table = lines[lines.index(head) + 1 :][:15]
     assert head.endswith("goals  trial")
@@ -180,7 +180,7 @@ def test_without_a_width_every_column_is_there_and_sentences_are_fitted(comparis
 
 
 def test_the_marks_are_where_they_belong(comparison: Comparison) -> None:
-    lines = plain_text(comparison).splitlines()
+    lines = plain_text(comparison, details=True).splitlines()
     recommended = comparison.recommendation.row
     assert recommended is not None
     (line,) = [line for line in lines if line.endswith(recommended.id)]
@@ -191,7 +191,7 @@ def test_the_marks_are_where_they_belong(comparison: Comparison) -> None:
 
 def test_a_missed_goal_is_marked_and_nothing_is_recommended() -> None:
     goal = Goal(metric="artifact_bytes", type="percent-min-improvement", value=95)
-    text = plain_text(comparison_of(goals=(goal,)))
+    text = plain_text(comparison_of(goals=(goal,)), details=True)
     assert "No recommendation" in text
     assert "Nearest: " in text
     assert "missed, 91 % lower" in text
@@ -201,7 +201,7 @@ def test_a_missed_goal_is_marked_and_nothing_is_recommended() -> None:
 def test_one_of_a_kind_is_said_in_the_singular() -> None:
     goal = Goal(metric="val_accuracy", type="threshold", value=0.9)
     one = comparison_of(batch_sizes=(8,), multipliers=(1.0,), seeds=(0,), chains=(), goals=(goal,))
-    text = plain_text(one)
+    text = plain_text(one, details=True)
     assert "\n1 baseline: 1 completed" in text
     assert "It is the only configuration, and is within the goal." in text
     assert "The one trial" in to_page(one)
@@ -215,14 +215,14 @@ def test_a_sweep_that_has_not_begun_is_shown_too() -> None:
 
 
 def test_baselines_alone_have_no_table_of_variants() -> None:
-    text = plain_text(comparison_of(chains=(), target=None, goals=()))
+    text = plain_text(comparison_of(chains=(), target=None, goals=()), details=True)
     assert "Compression" not in text
     assert "steps to" not in text
 
 
 def test_a_long_sweep_shows_what_matters() -> None:
     comparison = comparison_of(batch_sizes=tuple(8 * k for k in range(1, 13)), multipliers=(1.0,), seeds=(0,))
-    lines = plain_text(comparison).splitlines()
+    lines = plain_text(comparison, details=True).splitlines()
     assert len(comparison.table.variants) == 60
     shown = [line for line in lines if line[-12:] in {row.id for c in comparison.table.variants for row in c.rows}]
     assert len(shown) <= 40
@@ -235,18 +235,20 @@ def test_the_test_figures_are_shown_when_they_were_read(comparison: Comparison) 
     row = comparison.recommendation.row
     assert row is not None
     reading = TestReading(trial=row.id, metrics={"test_accuracy": Estimate(value=0.961, low=0.94, high=0.982)})
-    text = plain_text(compare(comparison.table, reading))
+    text = plain_text(compare(comparison.table, reading), details=True)
     assert "Test data: test_accuracy 0.961 (0.940 to 0.982); read once, after the choice" in text
     third = reading.model_copy(update={"readings": 3})
-    assert "after the choice, but the test data was read 3 times" in plain_text(compare(comparison.table, third))
+    assert "after the choice, but the test data was read 3 times" in plain_text(
+        compare(comparison.table, third), details=True
+    )
 
 
 def test_it_is_said_why_test_figures_will_never_be_there() -> None:
     plan = sample_plan(chains=(), goals=())
     results = {result.id: result for result in sample_results(plan)}
-    assert "Test data: not read yet" in plain_text(compare(make_table(plan, results)))
+    assert "Test data: not read yet" in plain_text(compare(make_table(plan, results)), details=True)
     unexported = {id_: result.model_copy(update={"files": {"weights": "w.pt"}}) for id_, result in results.items()}
-    text = plain_text(compare(make_table(plan, unexported)))
+    text = plain_text(compare(make_table(plan, unexported)), details=True)
     assert "Test data: cannot be read, because the model could not be exported" in text
 
 
