@@ -48,8 +48,12 @@ def checkpoints(table: SweepTable) -> Checkpoints:
 
 def value_at(reports: Sequence[Report], axis: Axis, at: float, metric: str) -> float | None:
     """A metric after so many examples or steps; None before the first reading of it and after the last."""
-    readings = ((position(report, axis), report.metrics.get(metric, math.nan)) for report in reports)
-    return on_line(((x, y) for x, y in readings if math.isfinite(y)), at)
+    return on_line(_points(reports, axis, metric), at)
+
+
+def _points(reports: Sequence[Report], axis: Axis, metric: str) -> list[tuple[float, float]]:
+    readings = [(position(report, axis), report.metrics.get(metric, math.nan)) for report in reports]
+    return [(x, y) for x, y in readings if math.isfinite(y)]
 
 
 def on_line(points: Iterable[tuple[float, float]], at: float) -> float | None:
@@ -79,8 +83,8 @@ def train_metric(metric: str) -> str:
 
 def readings(row: Row, axis: Axis, at: Iterable[int], metrics: Sequence[str]) -> list[dict[str, float | None]]:
     """One record per checkpoint: `{"examples": 4000, "val_accuracy": 0.91, "train_accuracy": 0.93}`."""
-    reports = history(row)
-    return [{axis: place, **{name: value_at(reports, axis, place, name) for name in metrics}} for place in at]
+    lines = {name: _points(history(row), axis, name) for name in metrics}
+    return [{axis: place, **{name: on_line(line, place) for name, line in lines.items()}} for place in at]
 
 
 def mean_at(configuration: Configuration, axis: Axis, at: int, metric: str) -> float | None:

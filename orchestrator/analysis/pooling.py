@@ -100,8 +100,8 @@ class Spread:
 def spread_of(first: Values, second: Values, others: Sequence[Values], scale: Scale) -> Spread:
     """Over the seeds of `first`, which `second` has too, at least two; of `others`, those that have all of them."""
     seeds = sorted(first)
-    whole = [one for one in others if all(math.isfinite(one.get(seed, math.nan)) for seed in seeds)]
-    table = scale.of(np.array([[one[seed] for seed in seeds] for one in (first, second, *whole)], float))
+    figures = [np.array([one.get(seed, math.nan) for seed in seeds], float) for one in (first, second, *others)]
+    table = scale.of(np.stack([*figures[:2], *(row for row in figures[2:] if np.isfinite(row).all())]))
     count, degrees = len(table), len(seeds) - 1
     nothing = float(np.square(ROUNDING * np.abs(table).max()))  # a variance below is what floats leave of none
     own = _above(nothing, float(np.var(table[0] - table[1], ddof=1)))

@@ -62,8 +62,11 @@ def test_worker_growth() -> None:
 
 
 def test_driver() -> None:
-    text = printed("driver", "--trials", "20", "60", "--sweeps", "best")
-    assert "milliseconds per trial, 60 trials over 20: highest ratio" in text
+    text = printed("driver", "--trials", "60", "--ray-trials", "20", "--stored-trials", "40")
+    assert text.count("last over first:") == 4  # three sweeps inline, one on Ray
+    assert text.count("MLflow: has all of it") == 4
+    for figure in ("compare --format json, CPU:", "report, CPU:", "its page:"):
+        assert figure in text
 
 
 def test_auto_vs_grid() -> None:
