@@ -150,11 +150,13 @@ class Node:
         self.fail(_not_in_range(number, whole_number=True), allowed=f"whole numbers from {low} to {high}")
         return None
 
-    def number(self, above: float, high: float) -> float | None:
-        """A number greater than `above`, at most `high`."""
-        if _is_number(self.value) and above < self.value <= high:
+    def number(self, low: float, high: float, *, with_low: bool = False, with_high: bool = True) -> float | None:
+        """A number between `low` and `high`; whether either end is one of them is said."""
+        is_end = (self.value == low and not with_low) or (self.value == high and not with_high)
+        if _is_number(self.value) and low <= self.value <= high and not is_end:
             return float(self.value)
-        self.fail(_not_in_range(self.value, whole_number=False), allowed=f"numbers above {above:g}, up to {high:g}")
+        ends = f"{'from' if with_low else 'above'} {low:g}, {'up to' if with_high else 'below'} {high:g}"
+        self.fail(_not_in_range(self.value, whole_number=False), allowed=f"numbers {ends}")
         return None
 
     def model(self, cls: type[M], *, without: Iterable[str] = ()) -> M | None:

@@ -12,13 +12,10 @@ from orchestrator.text import listing
 
 # Far above anything meant: what is larger is a slip of the finger, and is refused before it costs a machine.
 MAX_BATCH_SIZE = 1 << 20
-MAX_WORKERS = 4096
 MAX_SEED = 2**32 - 1  # what NumPy takes
 MAX_LEARNING_RATE = 1e4
 MAX_EVALUATIONS = 10_000
-MAX_SYNC_STEPS = 1_000_000
 MAX_FIGURE = 1e18  # of a metric
-MAX_NORM = 1e12  # of a gradient
 MAX_AXIS_VALUES = 1000
 MAX_TRIALS = 100_000
 MAX_CHAIN = 8

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from orchestrator.planning.scaling import carried_optimizer, carried_schedule, scaled_rates
+from orchestrator.sweep.axes import AXES
 from orchestrator.sweep.plan import Stage, Trial
-from orchestrator.sweep.spec import AutoBatchSize, ScaledLearningRate, Sweep
+from orchestrator.sweep.spec import AutoBatchSize, Parameters, ScaledLearningRate, Sweep
 from trainables.config.batching import split_batch
 from trainables.config.training import Optimizer, Precision, Schedule, Training
 from trainables.config.trial import BaselineConfig, Scalar, TaskConfig, trial_id
@@ -54,46 +56,32 @@ def grid_of(sweep: Sweep) -> list[SeedGroup]:
     if isinstance(axes.batch_size, AutoBatchSize):
         raise TypeError("a batch size that is to be found has no grid")
     tasks = [task_config(sweep, options) for options in sweep.task.combinations()]
-    others = list(
-        itertools.product(
-            axes.num_workers,
-            axes.precision,
-            axes.sharding,
-            axes.data_order,
-            axes.optimizer,
-            axes.schedule,
-            axes.batch_schedule,
-            axes.gradient_clip_norm,
-            axes.sync_every_steps,
-        )
-    )
     result: dict[str, SeedGroup] = {}
-    for batch_size, task, other in itertools.product(axes.batch_size, tasks, others):
-        num_workers, precision, sharding, order, optimizer, schedule, growth, clip, sync = other
-        micro_batch_size, accumulation_steps = split_batch(batch_size, num_workers, axes.micro_batch_size)
-        optimizer, schedule = _carried(sweep, optimizer, schedule, batch_size)
+    for batch_size, task, settings in itertools.product(axes.batch_size, tasks, _settings(axes)):
+        micro_batch_size, accumulation_steps = split_batch(batch_size, settings["num_workers"], axes.micro_batch_size)
+        optimizer, schedule = _carried(sweep, settings["optimizer"], settings["schedule"], batch_size)
         for learning_rate, source in learning_rates(sweep, batch_size):
             training = Training(
                 batch_size=batch_size,
                 micro_batch_size=micro_batch_size,
                 accumulation_steps=accumulation_steps,
-                num_workers=num_workers,
                 learning_rate=learning_rate,
-                optimizer=optimizer,
-                schedule=schedule,
-                gradient_clip_norm=clip,
-                precision=precision,
                 budget=sweep.budget,
-                sharding=sharding if num_workers > 1 else "stripe",  # all rows are one worker's: it is the same trial
-                data_order=order,
-                batch_schedule=growth,
-                sync_every_steps=sync if num_workers > 1 else None,  # one worker meets nobody: it is the same trial
                 evaluations=sweep.evaluations,
                 noise_scale=sweep.noise_scale,
+                **settings | {"optimizer": optimizer, "schedule": schedule},
             )
             configuration = tuple(_baseline(task, training, seed, source) for seed in axes.seed)
             result.setdefault(configuration[0].id, configuration)
     return list(result.values())
+
+
+def _settings(parameters: Parameters) -> list[dict[str, Any]]:
+    """Every combination of the axes, by their names. With one worker, what needs several is its default."""
+    values = itertools.product(*(getattr(parameters, axis.name) for axis in AXES))
+    combinations = [dict(zip((axis.name for axis in AXES), chosen, strict=True)) for chosen in values]
+    alone = {axis.name: axis.default for axis in AXES if axis.setting.needs_workers}
+    return [settings | (alone if settings["num_workers"] == 1 else {}) for settings in combinations]
 
 
 def _carried(sweep: Sweep, optimizer: Optimizer, schedule: Schedule, batch_size: int) -> tuple[Optimizer, Schedule]:

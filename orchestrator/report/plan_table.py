@@ -16,7 +16,7 @@ from orchestrator.planning.plan_totals import (
 from orchestrator.planning.scaling import rule_words
 from orchestrator.planning.variants import variant_trial
 from orchestrator.planning.workload import Work, known_most, work_of
-from orchestrator.sweep.labels import SETTINGS
+from orchestrator.sweep.axes import AXES
 from orchestrator.sweep.plan import PendingVariant, Plan, Stage, Trial
 from orchestrator.sweep.spec import AutoBatchSize, ScaledLearningRate
 from orchestrator.text import plural
@@ -27,15 +27,7 @@ from trainables.config.trial import ProbeConfig
 PlanRow = Sequence[str]
 
 UNKNOWN = "unknown"
-AXES_SHOWN_IF_VARIED = (
-    "sharding",
-    "data_order",
-    "optimizer",
-    "schedule",
-    "batch_schedule",
-    "gradient_clip_norm",
-    "sync_every_steps",
-)
+ALWAYS_SHOWN = ("precision", "num_workers")  # in columns of their own; another axis only where it is varied
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,9 @@ def baseline_table(plan: Plan) -> PlanTable:
     """One row per baseline."""
     options = list(plan.sweep.task.swept)
     varied = [
-        axis for axis in AXES_SHOWN_IF_VARIED if len({getattr(trial.training, axis) for trial in _trained(plan)}) > 1
+        axis
+        for axis in AXES
+        if axis.name not in ALWAYS_SHOWN and len({getattr(trial.training, axis.name) for trial in _trained(plan)}) > 1
     ]
     columns = ["id", "batch_size = micro x accum x workers", "learning_rate", "rule", "precision", "workers", "seed"]
     rows = tuple(
@@ -77,7 +71,7 @@ def baseline_table(plan: Plan) -> PlanTable:
             str(trial.training.num_workers),
             str(trial.training.seed),
             *(str(trial.config.task.options[option]) for option in options),
-            *(SETTINGS[axis](trial.training) for axis in varied),
+            *(axis.words(trial.training) for axis in varied),
             *_work_words([work_of(trial.config, plan.sweep.facts.train_rows)]),
         )
         for trial in _trained(plan)
@@ -85,7 +79,7 @@ def baseline_table(plan: Plan) -> PlanTable:
     what = plural(len(rows), "baseline") if _has_grid(plan) else f"{len(rows)} short run"
     budget = _trained(plan)[0].training.budget if plan.trials else plan.sweep.budget
     title = f"{what} of {plan.sweep.task.name}, budget {budget.amount:,g} {budget.unit} each"
-    return PlanTable(title, (*columns, *options, *varied, "steps", "examples"), rows)
+    return PlanTable(title, (*columns, *options, *(axis.name for axis in varied), "steps", "examples"), rows)
 
 
 def probe_table(plan: Plan) -> PlanTable:

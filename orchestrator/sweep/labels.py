@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 
+from orchestrator.sweep.axes import AXES
 from orchestrator.sweep.spec import Sweep
-from orchestrator.text import plural
 from trainables.config.compression import describe_chain
-from trainables.config.training import BatchSchedule, DataOrder, Optimizer, Schedule, Training
+from trainables.config.training import Training
 from trainables.config.trial import AnyTrialConfig, ProbeConfig, TrainedConfig, VariantConfig
 
 OPTION = "task."
@@ -16,15 +16,7 @@ Settings = tuple[Hashable, ...]  # one trial's values of the settings that its s
 
 # What may vary, by its name in a sweep file and in a training -> the words for one training
 SETTINGS: dict[str, Callable[[Training], str]] = {
-    "precision": lambda t: t.precision,
-    "num_workers": lambda t: plural(t.num_workers, "worker"),
-    "optimizer": lambda t: _options(t.optimizer),
-    "schedule": lambda t: _options(t.schedule),
-    "sharding": lambda t: t.sharding,
-    "data_order": lambda t: _options(t.data_order),
-    "batch_schedule": lambda t: _options(t.batch_schedule),
-    "sync_every_steps": lambda t: "every step" if t.sync_every_steps is None else f"every {t.sync_every_steps} steps",
-    "gradient_clip_norm": lambda t: "no clipping" if t.gradient_clip_norm is None else f"clip {t.gradient_clip_norm:g}",
+    **{axis.name: axis.words for axis in AXES},
     "budget": lambda t: f"{t.budget.amount:g} {t.budget.unit}",
 }
 
@@ -69,18 +61,6 @@ def setting_words(config: TrainedConfig, name: str) -> str:
     key = name.removeprefix(OPTION)
     value = config.task.options.get(key, "by default")
     return f"{key} {value}" if key not in config.task.options or not isinstance(value, str) else value
-
-
-def _options(choice: Optimizer | Schedule | BatchSchedule | DataOrder) -> str:
-    """A choice and what is set otherwise than by default: `adamw weight_decay=0.1`."""
-    changed = choice.model_dump(exclude={"name"}, exclude_defaults=True)
-    return " ".join([choice.name, *(f"{key}={_plain(value)}" for key, value in changed.items())])
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(_plain, value))
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def describe(config: AnyTrialConfig, settings: Iterable[str] = ()) -> str:

@@ -7,26 +7,24 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Annotated, Literal
+from types import GenericAlias
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, PositiveInt, create_model
 
+from orchestrator.sweep.axes import AXES
 from trainables.config.base import FrozenConfig
 from trainables.config.compression import Compression
 from trainables.config.training import (
-    BatchSchedule,
     Budget,
-    DataOrder,
-    FixedBatch,
     NoiseScale,
     Optimizer,
     Precision,
     Schedule,
-    Sharding,
-    StoredOrder,
 )
 from trainables.config.trial import MeasureSettings, Scalar
 
+Model = TypeVar("Model", bound=BaseModel)
 Mode = Literal["min", "max"]
 Rule = Literal["linear", "sqrt", "none"]
 Carried = Literal["beta1", "beta2", "weight_decay", "warmup"]
@@ -92,21 +90,30 @@ class AutoBatchSize(FrozenConfig):
     confirm_seeds: int = Field(4, ge=2)  # fresh seeds for every batch size that is still in question then
 
 
+def with_axes(cls: type[Model]) -> type[Model]:
+    """`cls` with a field for each row of `AXES` that it does not spell out: a tuple, by default of the one default."""
+    fields: dict[str, Any] = {
+        axis.name: (GenericAlias(tuple, (axis.type, ...)), (axis.default,))
+        for axis in AXES
+        if axis.name not in cls.model_fields
+    }
+    return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, __module__=cls.__module__, **fields)
+
+
+@with_axes
 class Parameters(FrozenConfig):
-    """The grid. Every tuple is one axis; the sweep runs their product."""
+    """The grid. Every tuple is one axis; the sweep runs their product.
+
+    Spelled out is what has rules of its own, or what planning asks for by its name.
+    """
 
     batch_size: tuple[PositiveInt, ...] | AutoBatchSize
     micro_batch_size: PositiveInt | None = None  # upper limit of one forward pass on one worker, not an axis
     learning_rate: ScaledLearningRate | tuple[PositiveFloat, ...]
     optimizer: tuple[Optimizer, ...]
     schedule: tuple[Schedule, ...]
-    gradient_clip_norm: tuple[PositiveFloat | None, ...] = (None,)
     precision: tuple[Precision, ...] = ("float32",)
     num_workers: tuple[PositiveInt, ...] = (1,)
-    sharding: tuple[Sharding, ...] = ("stripe",)
-    data_order: tuple[DataOrder, ...] = (StoredOrder(),)
-    batch_schedule: tuple[BatchSchedule, ...] = (FixedBatch(),)
-    sync_every_steps: tuple[PositiveInt | None, ...] = (None,)
     seed: tuple[int, ...] = (0,)
 
 

@@ -7,14 +7,13 @@ int8                                 one method, with its defaults
 
 from __future__ import annotations
 
-from typing import Any, get_args
-
-from pydantic import BaseModel
+from typing import Any
 
 from orchestrator.diagnostics.node import Node, Placed, refuse_duplicates
 from orchestrator.diagnostics.schema_text import MAX_CHAIN
 from orchestrator.sweep.spec import CompressionPlan, TopParents
 from orchestrator.text import listing
+from trainables.config.base import union_members
 from trainables.config.compression import Compression, Distill, Int8, Prune
 
 Chain = tuple[Compression, ...]
@@ -103,9 +102,3 @@ def _order_is_right(chain: Chain, nodes: list[Node]) -> bool:
             nodes[place].fail("distill must not come after prune: its student is built anew, and the pruning is lost")
             right = False
     return right
-
-
-def union_members(union: Any, tag: str) -> dict[str, Any]:
-    """The classes of a tagged union by their tag, in the order in which they are written."""
-    classes: tuple[type[BaseModel], ...] = get_args(get_args(union)[0])
-    return {str(cls.model_fields[tag].default): cls for cls in classes}

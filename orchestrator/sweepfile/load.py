@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from orchestrator.diagnostics.node import Findings, Node
 from orchestrator.diagnostics.problem import SweepError
+from orchestrator.sweep.axes import AXES
 from orchestrator.sweep.metrics import objective_metrics
 from orchestrator.sweep.spec import Goal, Objective, Parameters, ScaledLearningRate, Sweep
 from orchestrator.sweepfile.partial_sweep import Axes, Draft, GoalDraft
@@ -85,16 +86,8 @@ def _complete(draft: Draft) -> Sweep:
             batch_size=auto.value if auto else tuple(given.value for given in axes.batch_size),
             micro_batch_size=axes.micro_batch_size,
             learning_rate=_learning_rate(axes),
-            optimizer=tuple(given.value for given in axes.optimizer),
-            schedule=tuple(given.value for given in axes.schedule),
-            gradient_clip_norm=tuple(given.value for given in axes.gradient_clip_norm),
-            precision=tuple(given.value for given in axes.precision),
-            num_workers=tuple(given.value for given in axes.num_workers),
-            sharding=tuple(given.value for given in axes.sharding),
-            data_order=tuple(given.value for given in axes.data_order),
-            batch_schedule=tuple(given.value for given in axes.batch_schedule),
-            sync_every_steps=tuple(given.value for given in axes.sync_every_steps),
             seed=tuple(given.value for given in axes.seed),
+            **{axis.name: tuple(given.value for given in axes.of(axis)) for axis in AXES},
         ),
         evaluations=AUTO_EVALUATIONS if auto and "evaluations" not in draft.root.value else draft.evaluations,
         noise_scale=draft.noise_scale,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sized
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from orchestrator.diagnostics.node import Node, Placed
 from orchestrator.diagnostics.task_needs import Requirements
+from orchestrator.sweep.axes import AXES, Axis
 from orchestrator.sweep.spec import (
     AutoBatchSize,
     CompressionPlan,
@@ -23,14 +24,14 @@ from trainables.config.compression import Distill, Int8
 from trainables.config.training import (
     BatchSchedule,
     Budget,
-    DataOrder,
     NoiseScale,
     Optimizer,
     Precision,
     Schedule,
-    Sharding,
 )
 from trainables.config.trial import MeasureSettings
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -53,9 +54,22 @@ class GoalDraft:
     value: float | None = None
 
 
+def with_axes(cls: type[T]) -> type[T]:
+    """`cls` with an empty list for each row of `AXES` that it does not spell out."""
+    for axis in AXES:
+        if axis.name not in cls.__annotations__:
+            cls.__annotations__[axis.name] = list[Placed[Any]]
+            setattr(cls, axis.name, field(default_factory=list))
+    return cls
+
+
 @dataclass
+@with_axes
 class Axes:
-    """The values of `parameters` that are right; an axis of which nothing is right is empty."""
+    """The values of `parameters` that are right; an axis of which nothing is right is empty.
+
+    Spelled out is what has rules of its own.
+    """
 
     batch_size: list[Placed[int]] = field(default_factory=list)
     auto_batch_size: Placed[AutoBatchSize] | None = None
@@ -64,22 +78,22 @@ class Axes:
     scaled_learning_rate: Placed[ScaledLearningRate] | None = None
     optimizer: list[Placed[Optimizer]] = field(default_factory=list)
     schedule: list[Placed[Schedule]] = field(default_factory=list)
-    gradient_clip_norm: list[Placed[float | None]] = field(default_factory=list)
     precision: list[Placed[Precision]] = field(default_factory=list)
     num_workers: list[Placed[int]] = field(default_factory=list)
-    sharding: list[Placed[Sharding]] = field(default_factory=list)
-    data_order: list[Placed[DataOrder]] = field(default_factory=list)
     batch_schedule: list[Placed[BatchSchedule]] = field(default_factory=list)
     sync_every_steps: list[Placed[int | None]] = field(default_factory=list)
     seed: list[Placed[int]] = field(default_factory=list)
+
+    def of(self, axis: Axis) -> list[Placed[Any]]:
+        values: list[Placed[Any]] = getattr(self, axis.name)
+        return values
 
     def number_of_configurations(self) -> int:
         """Baselines without regard to seeds; an axis that could not be read counts once."""
         scaled = self.scaled_learning_rate
         rates = len(scaled.value.multipliers) if scaled else len(self.learning_rate)
-        axes: list[Sized] = [self.batch_size, self.num_workers, self.precision, self.sharding, self.optimizer]
-        axes += [self.schedule, self.gradient_clip_norm, self.data_order, self.batch_schedule, self.sync_every_steps]
-        return math.prod((max(1, rates), *(max(1, len(axis)) for axis in axes)))
+        counts = (rates, len(self.batch_size), *(len(self.of(axis)) for axis in AXES))
+        return math.prod(max(1, count) for count in counts)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -16,11 +16,9 @@ from orchestrator.diagnostics.schema_text import (
     MAX_EVALUATIONS,
     MAX_FIGURE,
     MAX_LEARNING_RATE,
-    MAX_NORM,
     MAX_SEED,
-    MAX_SYNC_STEPS,
-    MAX_WORKERS,
 )
+from orchestrator.sweep.axes import AXES, Axis, AxisKind, NamedSection, NumberRange, WordChoice
 from orchestrator.sweep.spec import (
     AutoBatchSize,
     EarlyStopping,
@@ -32,27 +30,16 @@ from orchestrator.sweep.spec import (
     ScaledLearningRate,
     TaskChoice,
 )
-from orchestrator.sweepfile.compression_section import read_compression, union_members
+from orchestrator.sweepfile.compression_section import read_compression
 from orchestrator.sweepfile.partial_sweep import Axes, Draft, GoalDraft, ObjectiveDraft
 from orchestrator.task_facts.lookup import look_up
 from trainables.config.training import (
-    BatchSchedule,
     Budget,
-    Constant,
-    DataOrder,
-    FixedBatch,
     NoiseScale,
-    Optimizer,
-    Precision,
-    Schedule,
-    Sgd,
-    Sharding,
-    StoredOrder,
 )
 from trainables.config.trial import MeasureSettings, Scalar
 
 B = TypeVar("B", bound=BaseModel)
-N = TypeVar("N", int, float)
 
 SECTIONS = (
     "name",
@@ -68,21 +55,7 @@ SECTIONS = (
     "goals",
     "resources",
 )
-PARAMETERS = (
-    "batch_size",
-    "micro_batch_size",
-    "learning_rate",
-    "optimizer",
-    "schedule",
-    "gradient_clip_norm",
-    "precision",
-    "num_workers",
-    "sharding",
-    "data_order",
-    "batch_schedule",
-    "sync_every_steps",
-    "seed",
-)
+PARAMETERS = ("batch_size", "micro_batch_size", "learning_rate", *(axis.name for axis in AXES), "seed")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it becomes the name of a folder and of an experiment
 
 
@@ -212,30 +185,39 @@ def _read_parameters(node: Node) -> Axes:
         axes.micro_batch_size = keys["micro_batch_size"].integer(1, MAX_BATCH_SIZE)
     if "learning_rate" in keys:
         _read_learning_rate(keys["learning_rate"], axes)
-    axes.optimizer = _axis(keys, node, "optimizer", lambda item: _read_tagged(item, Optimizer), Sgd())
-    axes.schedule = _axis(keys, node, "schedule", lambda item: _read_tagged(item, Schedule), Constant())
-    if "gradient_clip_norm" in keys:
-        axes.gradient_clip_norm = _read_or_off(keys["gradient_clip_norm"], lambda item: item.number(0, MAX_NORM))
+    for axis in AXES:
+        values = _read_values(keys[axis.name], axis) if axis.name in keys else [Placed(axis.default, node)]
+        setattr(axes, axis.name, values)
+    if "seed" in keys:
+        axes.seed = read_axis(keys["seed"], lambda item: item.integer(0, MAX_SEED))
     else:
-        axes.gradient_clip_norm = [Placed(None, node)]
-    axes.precision = _axis(keys, node, "precision", lambda item: item.choice(get_args(Precision)), "float32")
-    axes.num_workers = _axis(keys, node, "num_workers", lambda item: item.integer(1, MAX_WORKERS), 1)
-    axes.sharding = _axis(keys, node, "sharding", lambda item: item.choice(get_args(Sharding)), "stripe")
-    axes.data_order = _axis(keys, node, "data_order", lambda item: _read_tagged(item, DataOrder), StoredOrder())
-    axes.batch_schedule = _axis(
-        keys, node, "batch_schedule", lambda item: _read_tagged(item, BatchSchedule), FixedBatch()
-    )
-    if "sync_every_steps" in keys:
-        axes.sync_every_steps = _read_or_off(keys["sync_every_steps"], lambda item: item.integer(1, MAX_SYNC_STEPS))
-    else:
-        axes.sync_every_steps = [Placed(None, node)]
-    axes.seed = _axis(keys, node, "seed", lambda item: item.integer(0, MAX_SEED), 0)
+        axes.seed = [Placed(0, node)]
     return axes
 
 
-def _axis(keys: dict[str, Node], parameters: Node, key: str, read: Any, default: Any) -> list[Placed[Any]]:
-    """The values of an axis that is given, else its default."""
-    return read_axis(keys[key], read) if key in keys else [Placed(default, parameters)]
+def _read_values(node: Node, axis: Axis) -> list[Placed[Any]]:
+    """The values of an axis that are right, `null` among them where it can be off."""
+
+    def read(item: Node) -> tuple[Any] | None:  # a tuple of one, for None by itself is a value that is wrong
+        if axis.may_be_off and item.value is None:
+            return (None,)
+        value = _read_value(item, axis.kind)
+        return None if value is None else (value,)
+
+    return [Placed(entry.value[0], entry.node) for entry in read_axis(node, read)]
+
+
+def _read_value(node: Node, kind: AxisKind) -> Any:
+    """One value that is not null; None if it is wrong."""
+    match kind:
+        case NumberRange(is_whole=True):
+            return node.integer(int(kind.low), int(kind.high))
+        case NumberRange():
+            return node.number(kind.low, kind.high, with_low=not kind.without_low, with_high=not kind.without_high)
+        case WordChoice(names):
+            return node.choice(names)
+        case NamedSection(members):
+            return _read_section(node, members)
 
 
 def _read_batch_size(node: Node, axes: Axes) -> None:
@@ -270,18 +252,8 @@ def _read_learning_rate(node: Node, axes: Axes) -> None:
     axes.scaled_learning_rate = Placed(scaled, node)
 
 
-def _read_or_off(node: Node, read: Callable[[Node], N | None]) -> list[Placed[N | None]]:
-    """Numbers above 0, or `null` for what is switched off, which deserves a place on the axis."""
-    if node.value is None:
-        return [Placed(None, node)]
-    # 0 stands for null while reading: there, None means that a value is wrong
-    given = read_axis(node, lambda item: 0 if item.value is None else read(item))
-    return [Placed(entry.value or None, entry.node) for entry in given]
-
-
-def _read_tagged(node: Node, union: Any) -> BaseModel | None:
+def _read_section(node: Node, members: Mapping[str, type[BaseModel]]) -> BaseModel | None:
     """An optimiser or schedule: its name, or a mapping with `name` and its settings."""
-    members = union_members(union, "name")
     if isinstance(node.value, str):
         name = node.choice(members)
         return members[name]() if name else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -15,3 +17,9 @@ class FrozenResult(BaseModel):
     """Results: immutable, no unknown keys; an infinity or a NaN that was really seen is kept."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+def union_members(union: Any, tag: str) -> dict[str, Any]:
+    """The classes of a tagged union by their tag, in the order in which they are written."""
+    classes: tuple[type[BaseModel], ...] = get_args(get_args(union)[0])
+    return {str(cls.model_fields[tag].default): cls for cls in classes}

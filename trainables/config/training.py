@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from trainables.config.base import FrozenConfig
+from trainables.config.setting import Setting
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Sharding = Literal["block", "stripe"]
@@ -167,22 +168,51 @@ class NoiseScale(FrozenConfig):
 
 
 class Training(FrozenConfig):
-    """One training run. `batch_size` is the effective batch of one optimiser step, over all workers."""
+    """One training run. `batch_size` is the effective batch of one optimiser step, over all workers.
+
+    Each field with a `Setting` is an axis of a sweep (orchestrator.sweep.axes), the last one innermost.
+    """
 
     batch_size: PositiveInt
     micro_batch_size: PositiveInt  # rows in one forward pass on one worker
     accumulation_steps: PositiveInt = 1
-    num_workers: PositiveInt = 1
     learning_rate: PositiveFloat
-    optimizer: Optimizer = Sgd()
-    schedule: Schedule = Constant()
-    gradient_clip_norm: PositiveFloat | None = None
-    precision: Precision = "float32"
     budget: Budget
-    sharding: Sharding = "stripe"
-    data_order: DataOrder = StoredOrder()
-    batch_schedule: BatchSchedule = FixedBatch()
-    sync_every_steps: PositiveInt | None = None  # workers train alone and average their models; None: their gradients
+    num_workers: Annotated[
+        PositiveInt,
+        Setting(
+            "data-parallel workers, each with an equal share of every batch",
+            words="{} workers",
+            words_of={1: "1 worker"},
+            at_most=4096,
+        ),
+    ] = 1
+    precision: Annotated[Precision, Setting("of forward and backward passes; weights stay float32")] = "float32"
+    sharding: Annotated[
+        Sharding, Setting("which rows are one worker's: every n-th, or a block of them", needs_workers=True)
+    ] = "stripe"
+    data_order: Annotated[DataOrder, Setting("of the rows, before workers are given their parts")] = StoredOrder()
+    optimizer: Annotated[Optimizer, Setting("what turns gradients into steps")] = Sgd()
+    schedule: Annotated[Schedule, Setting("of the learning rate, over the budget")] = Constant()
+    batch_schedule: Annotated[BatchSchedule, Setting("whether and when the batch grows")] = FixedBatch()
+    gradient_clip_norm: Annotated[
+        PositiveFloat | None,
+        Setting(
+            "a gradient whose norm is larger is scaled down to it; `null`: none is",
+            words="clip {:g}",
+            words_of={None: "no clipping"},
+        ),
+    ] = None
+    sync_every_steps: Annotated[
+        PositiveInt | None,
+        Setting(
+            "workers train alone and average their models every so many steps; `null`: they average gradients",
+            words="every {} steps",
+            words_of={None: "every step"},
+            at_most=1_000_000,
+            needs_workers=True,
+        ),
+    ] = None
     evaluations: PositiveInt = (
         10  # readings, evenly spread over the budget; a few more come early (trainables.config.batching)
     )
