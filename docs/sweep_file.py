@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from docs.markdown import code, table
 from orchestrator.diagnostics.problem import SweepError
+from orchestrator.sweep.axes import AXES, NamedSection
 from orchestrator.sweep.spec import (
     AutoBatchSize,
     CompressionPlan,
@@ -28,10 +29,10 @@ from orchestrator.sweep.spec import (
     ScaledLearningRate,
     Sweep,
 )
-from orchestrator.sweepfile.compression_section import union_members
 from orchestrator.sweepfile.load import AUTO_EVALUATIONS, AUTO_EXTEND, AUTO_MULTIPLIERS, load_sweep
+from trainables.config.base import union_members
 from trainables.config.compression import Compression, FineTune
-from trainables.config.training import BatchSchedule, Constant, DataOrder, NoiseScale, Optimizer, Schedule, Sgd
+from trainables.config.training import NoiseScale
 from trainables.config.trial import MeasureSettings
 from trainables.tasks.catalog import BUILTIN
 
@@ -70,12 +71,12 @@ def sweep_keys() -> str:
 
 def parameter_keys() -> str:
     """Every axis with its default, then the classes that an axis may take."""
-    plain = {name: field.default for name, field in Parameters.model_fields.items() if not field.is_required()}
-    axes: dict[str, Any] = {"optimizer": (Sgd(),), "schedule": (Constant(),), **plain}
+    axes = {axis.name: (axis.default, axis.setting.does) for axis in AXES}
     notes = comments(Parameters)
+    others = {name: (default, notes[name]) for name, default in (("micro_batch_size", None), ("seed", 0))}
     rows = [
-        (f"`{name}`", _allowed(Parameters, name).removeprefix("a list of "), code(_first(values)), notes.get(name, ""))
-        for name, values in axes.items()
+        (f"`{name}`", _allowed(Parameters, name).removeprefix("a list of "), code(_named(default)), does)
+        for name, (default, does) in (axes | others).items()
     ]
     parts = [table(("key", "allowed", "default", ""), rows)]
     parts.append(_section("`learning_rate: {...}`", ScaledLearningRate))
@@ -85,10 +86,10 @@ def parameter_keys() -> str:
         f"{Sweep.model_fields['evaluations'].default}."
     )
     parts.append(_section("`batch_size: {auto: {...}}`", AutoBatchSize))
-    unions = {"optimizer": Optimizer, "schedule": Schedule, "batch_schedule": BatchSchedule, "data_order": DataOrder}
-    for key, union in unions.items():
-        for name, model in union_members(union, "name").items():
-            parts.append(_section(f"`{key}: {name}`", model, ("name",)))
+    for axis in AXES:
+        if isinstance(axis.kind, NamedSection):
+            sections = axis.kind.members.items()
+            parts += [_section(f"`{axis.name}: {name}`", model, ("name",)) for name, model in sections]
     return "\n\n".join(parts)
 
 
@@ -164,9 +165,8 @@ def _default(field: Any) -> str:
     return f"as `{value.method}`" if isinstance(value, FineTune) else code(_word(value))
 
 
-def _first(axis: Any) -> str:
-    """The one value of an axis by default; an optimiser or a schedule is known by its name."""
-    value = axis[0] if isinstance(axis, tuple) else axis
+def _named(value: Any) -> str:
+    """The value of an axis by default; an optimiser or a schedule is known by its name."""
     return str(getattr(value, "name", None) or _word(value))
 
 

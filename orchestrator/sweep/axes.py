@@ -64,12 +64,12 @@ class Axis:
             return _changed(value)
         if value in self.setting.words_of:
             return self.setting.words_of[value]
+        name = self.name.replace("_", " ")
+        if value is None:
+            return f"no {name}"
         if self.setting.words:
             return self.setting.words.format(value)
-        if isinstance(value, str):
-            return value
-        name = self.name.replace("_", " ")
-        return f"no {name}" if value is None else f"{name} {value:g}"
+        return value if isinstance(value, str) else f"{name} {value:g}"
 
 
 def _axes_of(training: type[BaseModel]) -> tuple[Axis, ...]:

@@ -114,7 +114,7 @@ class Parameters(FrozenConfig):
     schedule: tuple[Schedule, ...]
     precision: tuple[Precision, ...] = ("float32",)
     num_workers: tuple[PositiveInt, ...] = (1,)
-    seed: tuple[int, ...] = (0,)
+    seed: tuple[int, ...] = (0,)  # of the weights, the order of the rows, and all else that is random
 
 
 class EarlyStopping(FrozenConfig):
