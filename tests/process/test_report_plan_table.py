@@ -90,7 +90,7 @@ def test_a_fix_in_the_users_package_is_new_trials_and_nothing_is_imported_to_see
     code = f"""
 import json, sys
 from orchestrator.planning.expand import expand
-from orchestrator.sweep.spec import load_sweep
+from orchestrator.sweepfile.load import load_sweep
 ids = [trial.id for trial in expand(load_sweep("experiments/sweep.yaml")).trials]
 print(json.dumps([ids, [name for name in {HEAVY!r} if name in sys.modules]]))
 """

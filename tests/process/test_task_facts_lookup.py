@@ -78,7 +78,7 @@ def test_importing_gives_the_same_facts_and_completes_them(folder: Path) -> None
     edit(folder / "wine.py", 'raise SystemExit("a plan must not import this")', "")
     script = f"""
 import sys
-from orchestrator.sweep.spec import load_sweep
+from orchestrator.sweepfile.load import load_sweep
 static = load_sweep({str(folder / "sweep.yaml")!r})
 assert "torch" not in sys.modules
 imported = load_sweep({str(folder / "sweep.yaml")!r}, import_task=True)
@@ -92,7 +92,7 @@ assert imported.facts == static.facts, (imported.facts, static.facts)
 def test_importing_finds_what_reading_cannot(folder: Path) -> None:
     load(folder)
     code = (
-        f"from orchestrator.sweep.spec import load_sweep; load_sweep({str(folder / 'sweep.yaml')!r}, import_task=True)"
+        f"from orchestrator.sweepfile.load import load_sweep; load_sweep({str(folder / 'sweep.yaml')!r}, import_task=True)"
     )
     edit(folder / "wine.py", 'raise SystemExit("a plan must not import this")', "import no_such_library")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
