@@ -103,7 +103,7 @@ print(json.dumps([ids, [name for name in {HEAVY!r} if name in sys.modules]]))
 
     (before, heavy), again = planned(), planned()
     assert (heavy, again) == ([], [before, []])
-    (tmp_path / "mypkg" / "models.py").write_text("import numpy  # and a fix")
+    (tmp_path / "mypkg" / "models.py").write_text("import numpy\n\nWIDTH = 2  # a fix; a comment alone is none")
     assert not set(planned()[0]) & set(before)
 
 

@@ -92,7 +92,8 @@ assert imported.facts == static.facts, (imported.facts, static.facts)
 def test_importing_finds_what_reading_cannot(folder: Path) -> None:
     load(folder)
     code = (
-        f"from orchestrator.sweepfile.load import load_sweep; load_sweep({str(folder / 'sweep.yaml')!r}, import_task=True)"
+        "from orchestrator.sweepfile.load import load_sweep; "
+        f"load_sweep({str(folder / 'sweep.yaml')!r}, import_task=True)"
     )
     edit(folder / "wine.py", 'raise SystemExit("a plan must not import this")', "import no_such_library")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
