@@ -112,7 +112,7 @@ def test_what_is_too_noisy_to_be_resolved_has_a_least_value() -> None:
 
 @pytest.mark.parametrize(
     ("freedom", "quantile", "within"),
-    [(2, 4.302653, 0.01), (2.5, 3.574655, 0.005), (3, 3.182446, 0.002), (4, 2.776445, 5e-4), (7, 2.364624, 3e-5),
+    [(2, 4.302653, 1e-6), (2.5, 3.574655, 1e-6), (3, 3.182446, 1e-6), (4, 2.776445, 1e-6), (7, 2.364624, 1e-6),
      (30, 2.042272, 1e-6), (1e9, 1.959964, 1e-6)],
 )  # fmt: skip
 def test_quantile_of_student(freedom: float, quantile: float, within: float) -> None:
