@@ -92,7 +92,10 @@ def plan(
 
         print(plan_as_json(made))
     else:
-        _print_plan(made)
+        from orchestrator.report.plan_table import print_plan
+        from orchestrator.report.tables import show
+
+        show(lambda console: print_plan(made, console))
 
 
 @app.command()
@@ -214,20 +217,6 @@ def _plan_or_exit(sweep_file: Path, *, as_json: bool = False) -> Plan:
         if as_json:
             print(error.as_json())
         raise typer.Exit(INPUT_IS_WRONG) from None
-
-
-def _print_plan(made: Plan) -> None:
-    from orchestrator.report.plan_table import plan_text, summary_lines, tables_of
-
-    if not sys.stdout.isatty():
-        print(plan_text(made))
-        return
-    from orchestrator.report.plan_rich import print_table  # rich takes a moment to import
-
-    for table in tables_of(made):
-        print_table(table)
-    for line in summary_lines(made):
-        print(line)
 
 
 def main() -> None:

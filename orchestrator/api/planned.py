@@ -52,9 +52,10 @@ class SweepPlan:
         return plan_as_dict(self._plan)
 
     def __str__(self) -> str:
-        from orchestrator.report.plan_table import plan_text
+        from orchestrator.report.plan_table import print_plan
+        from orchestrator.report.tables import plain_text
 
-        return plan_text(self._plan)
+        return plain_text(lambda console: print_plan(self._plan, console))
 
     def __repr__(self) -> str:
         return f"<SweepPlan of {self.name}: {len(self._plan.trials)} trials known, {len(self._plan.pending)} to come>"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -92,11 +91,7 @@ class Probes:
         return probes_as_dict(self._task, self._probed)
 
     def __str__(self) -> str:
-        from rich.console import Console
-
         from orchestrator.report.probe_table import print_probes
+        from orchestrator.report.tables import plain_text
 
-        console = Console(file=io.StringIO(), width=140, color_system=None, force_terminal=False, force_jupyter=False)
-        with console.capture() as captured:
-            print_probes(self._task, self._probed, console)
-        return captured.get()
+        return plain_text(lambda console: print_probes(self._task, self._probed, console))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from pathlib import Path
@@ -20,7 +19,6 @@ from trainables.storage import Storage
 FORMATS = ("table", "json", "csv", "parquet")
 ASCII: dict[str, str | int | None] = {"★": "*", "→": ">", "±": "+-", "✓": "y", "✗": "n"}
 PLAIN_WIDTH = 120  # columns of the sentences, where the output is no terminal
-WHOLE = 10_000  # columns: no table is wider
 
 
 def compare_command(sweep: str, storage: str | None, format: str, *, details: bool = False) -> int:
@@ -95,14 +93,12 @@ def show_comparison(comparison: Comparison, *, details: bool = False) -> None:
 
 def plain_text(comparison: Comparison, width: int | None = None, *, details: bool = False) -> str:
     """The comparison without colours, for files, pipes and logs; without a width, no column of a table is left out."""
-    from orchestrator.report import terminal
+    from orchestrator.report import tables, terminal
 
-    console = Console(
-        file=io.StringIO(), width=width or WHOLE, color_system=None, force_terminal=False, force_jupyter=False
+    return tables.plain_text(
+        lambda console: terminal.print_comparison(comparison, console, width or PLAIN_WIDTH, details=details),
+        width or tables.WHOLE,
     )
-    with console.capture() as captured:
-        terminal.print_comparison(comparison, console, width or PLAIN_WIDTH, details=details)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def _write(comparison: Comparison, format: str, details: bool) -> None:

@@ -209,9 +209,8 @@ def _timing(throughput: bool, neighbours: bool, rounds: int, largest: int) -> Th
 def _probe_all(
     task: str, configs: Sequence[ProbeConfig], search_path: Sequence[str], threads: int, *, as_json: bool
 ) -> int:
-    from rich.console import Console
-
     from orchestrator.report.probe_table import print_probes, probes_as_json
+    from orchestrator.report.tables import show
     from orchestrator.running.local_trial import LocalTrialError
     from trainables.results import Status
 
@@ -228,7 +227,7 @@ def _probe_all(
     if as_json:
         print(probes_as_json(task, probed))
     elif probed:
-        print_probes(task, probed, Console(width=None if sys.stdout.isatty() else 140))
+        show(lambda console: print_probes(task, probed, console))
     return code if any(result.status is Status.COMPLETED for _, result in probed) else FAILED
 
 

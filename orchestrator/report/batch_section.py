@@ -6,7 +6,6 @@ import html
 from collections.abc import Sequence
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from orchestrator.analysis.common_readings import Axis, mean_at, train_metric
@@ -16,6 +15,7 @@ from orchestrator.analysis.format import number, target_words, with_interval
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import ToTarget
+from orchestrator.report.tables import text_table, titled
 from orchestrator.sweep.labels import settings_words
 from orchestrator.wording.batch_size import behind_words, choice_words, curve_words, doubts, headline, verdict_sentences
 
@@ -94,7 +94,8 @@ def batch_lines(comparison: Comparison, *, details: bool = True) -> list[Rendera
     if comparison.targets:
         target = target_words(comparison.table.plan.objective)
         title = f"To {target}, between readings: each at the rate with the fewest steps"
-        parts += ["", Text(title, "bold"), _rich(target_grid(comparison.evidence.tuning.table, comparison.targets))]
+        grid = target_grid(comparison.evidence.tuning.table, comparison.targets)
+        parts += ["", titled(title, text_table(*grid, left={"settings"}))]
     return parts
 
 
@@ -107,16 +108,6 @@ def _curve_lines(comparison: Comparison) -> list[str]:
     table = comparison.evidence.tuning.table
     words = [(choice_words(table, choice), curve_words(curve)) for choice, curve in comparison.curves.items()]
     return [f"{name}: {curve}" if named and name else curve for name, curve in words]
-
-
-def _rich(grid: Grid) -> Table:
-    heads, rows = grid
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="underline")
-    for head in heads:
-        table.add_column(head, justify="left" if head == "settings" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 # -- page -------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
+from rich.text import Text
+
 from orchestrator.planning.plan_totals import (
     FIRST_STAGES,
     later_trials,
@@ -16,6 +19,7 @@ from orchestrator.planning.plan_totals import (
 from orchestrator.planning.scaling import rule_words
 from orchestrator.planning.variants import variant_trial
 from orchestrator.planning.workload import Work, known_most, work_of
+from orchestrator.report.tables import text_table, titled
 from orchestrator.sweep.axes import AXES
 from orchestrator.sweep.plan import PendingVariant, Plan, Stage, Trial
 from orchestrator.sweep.spec import AutoBatchSize, ScaledLearningRate
@@ -27,6 +31,7 @@ from trainables.config.trial import ProbeConfig
 PlanRow = Sequence[str]
 
 UNKNOWN = "unknown"
+NUMBERS = {"learning_rate", "workers", "seed", "steps", "examples"}  # columns
 ALWAYS_SHOWN = ("precision", "num_workers")  # in columns of their own; another axis only where it is varied
 
 
@@ -37,11 +42,6 @@ class PlanTable:
     title: str
     columns: PlanRow
     rows: tuple[PlanRow, ...]
-
-
-def plan_text(plan: Plan) -> str:
-    """The tables and the totals, for files and pipes."""
-    return "\n\n".join([*map(plain_table, tables_of(plan)), "\n".join(summary_lines(plan))])
 
 
 def tables_of(plan: Plan) -> list[PlanTable]:
@@ -157,12 +157,17 @@ def summary_lines(plan: Plan) -> list[str]:
     ]
 
 
-def plain_table(table: PlanTable) -> str:
-    """A table as aligned columns, for pipes and logs: nothing is cut, whatever the width."""
-    lines = [table.columns, *table.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
-    text = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
-    return "\n".join([table.title, *text])
+def print_plan(plan: Plan, console: Console) -> None:
+    """All tables, each below its title, then the summary.
+
+    Columns fold in a narrow terminal; ids never do, since people copy them.
+    """
+    for table in tables_of(plan):
+        columns = set(table.columns)
+        grid = text_table(table.columns, table.rows, left=columns - NUMBERS, fold=columns - {"id"})
+        console.print(titled(table.title, grid), "")
+    for line in summary_lines(plan):
+        console.print(Text(line), soft_wrap=True)
 
 
 def _trained(plan: Plan) -> list[Trial]:

@@ -9,18 +9,23 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, Group
 from rich.text import Text
 
+from orchestrator.analysis.format import quantity
 from orchestrator.analysis.step_time import StepTime, StepTimeFit
+from orchestrator.analysis.table import ProbeRow, SweepTable
 from orchestrator.analysis.throughput import fit_together, neighbour_effects, step_times
+from orchestrator.report.tables import text_table, titled
+from orchestrator.sweep.labels import probe_words
 from trainables.config.trial import ProbeConfig
 from trainables.estimate import Estimate
 from trainables.results import Status, TrialResult
 
 Probed = tuple[ProbeConfig, TrialResult]
 GIB = 2**30
+SPEED = "examples_per_second_micro_batch_"
+MEMORY_FIGURES = ("fixed_bytes", "bytes_per_example", "capacity_bytes")
 
 
 def probes_as_json(task: str, probed: Sequence[Probed]) -> str:
@@ -90,26 +95,26 @@ def print_probes(task: str, probed: Sequence[Probed], console: Console) -> None:
             _print_neighbours(result, console)
 
 
-def _memory_table(task: str, probed: Sequence[Probed]) -> Table:
-    table = _table(f"The largest micro-batch of {task} on one worker: {_device(probed)}")
-    for name in ("precision", "optimizer"):
-        table.add_column(name)
-    for name in ("workers", "micro-batch", "fixed", "per example", "capacity", "probes", "ran out"):
-        table.add_column(name, justify="right")
-    table.add_column("what limits it", overflow="fold")
+def _memory_table(task: str, probed: Sequence[Probed]) -> Group:
+    memory, probes, limited = ("fixed", "per example", "capacity"), ("probes", "ran out"), "what limits it"
+    columns = ("precision", "optimizer", "workers", "micro-batch", *memory, *probes, limited)
+    rows = []
     for config, result in probed:
         figures = result.metrics
         limit = figures.get("largest_micro_batch_size")
-        table.add_row(
-            config.precision,
-            config.optimizer.name,
-            str(config.num_workers),
-            "-" if limit is None else f"{limit.value:,.0f}",
-            *(_bytes(figures.get(f"memory_{name}")) for name in ("fixed_bytes", "bytes_per_example", "capacity_bytes")),
-            *(_count(figures.get(name)) for name in ("probes", "probe_out_of_memory_errors")),
-            _limit_words(result, limit),
+        rows.append(
+            (
+                config.precision,
+                config.optimizer.name,
+                str(config.num_workers),
+                "-" if limit is None else f"{limit.value:,.0f}",
+                *(_bytes(figures.get(f"memory_{name}")) for name in MEMORY_FIGURES),
+                *(_count(figures.get(name)) for name in ("probes", "probe_out_of_memory_errors")),
+                _limit_words(result, limit),
+            )
         )
-    return table
+    grid = text_table(columns, rows, left={"precision", "optimizer", limited}, fold={limited})
+    return titled(f"The largest micro-batch of {task} on one worker: {_device(probed)}", grid)
 
 
 def _limit_words(result: TrialResult, limit: Estimate | None) -> str:
@@ -118,25 +123,21 @@ def _limit_words(result: TrialResult, limit: Estimate | None) -> str:
     return (limit.note or "").partition(";")[0] if limit is not None else ""
 
 
-def _throughput_table(results: Sequence[TrialResult]) -> Table:
+def _throughput_table(results: Sequence[TrialResult]) -> Group:
     config = results[0].config
     optimizer = config.optimizer.name if isinstance(config, ProbeConfig) else ""
     precision = config.precision if isinstance(config, ProbeConfig) else ""
-    table = _table(f"Time of a step, {precision}, {optimizer}: median and 95 % interval over rounds")
-    for name in ("workers", "micro-batch", "batch", "ms a step", "interval", "examples/s"):
-        table.add_column(name, justify="right")
+    rows = []
     for result in results:
         workers = result.config.num_workers if isinstance(result.config, ProbeConfig) else 1
         for size, step in step_times(result).items():
-            table.add_row(
-                str(workers),
-                f"{size:,}",
-                f"{size * workers:,}",
-                f"{step.value * 1e3:.3g}",
-                "-" if step.low is None or step.high is None else f"{step.low * 1e3:.3g} to {step.high * 1e3:.3g}",
-                f"{size * workers / step.value:,.0f}",
-            )
-    return table
+            low, high = step.low, step.high
+            interval = "-" if low is None or high is None else f"{low * 1e3:.3g} to {high * 1e3:.3g}"
+            speed = f"{size * workers / step.value:,.0f}"
+            rows.append((str(workers), f"{size:,}", f"{size * workers:,}", f"{step.value * 1e3:.3g}", interval, speed))
+    columns = ("workers", "micro-batch", "batch", "ms a step", "interval", "examples/s")
+    title = f"Time of a step, {precision}, {optimizer}: median and 95 % interval over rounds"
+    return titled(title, text_table(columns, rows))
 
 
 def _fit_lines(fit: StepTimeFit | None, results: Sequence[TrialResult]) -> Iterable[str]:
@@ -182,17 +183,38 @@ def _print_neighbours(result: TrialResult, console: Console) -> None:
     effects = neighbour_effects(result)
     if not effects:
         return
-    table = _table(f"Powers of two against their neighbours, {_settings(result)}")
-    table.add_column("micro-batch", justify="right")
-    table.add_column("time over neighbours'", justify="right")
-    table.add_column("interval", justify="right")
-    table.add_column("")
-    for size, effect in effects.items():
-        table.add_row(str(size), f"{effect.ratio:.3f}", f"{effect.low:.3f} to {effect.high:.3f}", effect.verdict)
-    console.print("", table)
+    rows = [
+        (str(size), f"{effect.ratio:.3f}", f"{effect.low:.3f} to {effect.high:.3f}", effect.verdict)
+        for size, effect in effects.items()
+    ]
+    grid = text_table(("micro-batch", "time over neighbours'", "interval", ""), rows, left={""}, fold={""})
+    console.print("", titled(f"Powers of two against their neighbours, {_settings(result)}", grid))
     if len(effects) > 1:
         words = f"  each interval is of 95 %; verdicts are corrected for {len(effects)} comparisons (Holm)"
         console.print(Text(words, "dim"))
+
+
+def probe_lines(table: SweepTable) -> list[str]:
+    """What a sweep's probes found, in a line each.
+
+    `float32, sgd, 1 worker: micro-batches of up to 128 fit; fastest with 64: 5,210 examples/s`.
+    """
+    return [f"  {probe_words(row.config)}: {_found(row)}" for row in table.probes]
+
+
+def _found(row: ProbeRow) -> str:
+    if row.result is None:
+        return row.status
+    metrics = row.result.metrics
+    limit = metrics.get("largest_micro_batch_size")
+    if limit is None or limit.value < 1:
+        return f"{row.status.replace('_', ' ')}{f' ({row.result.reason})' if row.result.reason else ''}"
+    fits = f"micro-batches of up to {limit.value:,.0f} fit"
+    speeds = {int(name.removeprefix(SPEED)): e.value for name, e in metrics.items() if name.startswith(SPEED)}
+    if not speeds:
+        return fits
+    best = max(speeds, key=lambda size: speeds[size])
+    return f"{fits}; fastest with {best:,}: {quantity('examples_per_second', speeds[best])} examples/s"
 
 
 def _groups(probed: Sequence[Probed]) -> list[list[Probed]]:
@@ -202,10 +224,6 @@ def _groups(probed: Sequence[Probed]) -> list[list[Probed]]:
         return pair[0].precision, pair[0].optimizer.name
 
     return [list(group) for _, group in groupby(sorted(probed, key=key), key)]
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None)
 
 
 def _settings(result: TrialResult) -> str:

@@ -21,7 +21,8 @@ from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.report.batch_section import batch_lines
 from orchestrator.report.columns import ARROW, EDGE, NOISE, STAR, SYMBOLS, Column, training_columns, variant_columns
-from orchestrator.report.sweep_probes import probe_lines
+from orchestrator.report.probe_table import probe_lines
+from orchestrator.report.tables import text_table
 from orchestrator.wording.reasons import label
 from orchestrator.wording.recommendation import caveats, reasons
 from orchestrator.wording.runner_up import why_not
@@ -257,12 +258,8 @@ def _grid(title: str, columns: Sequence[Column], rows: Sequence[Configuration], 
             <= width
         ):
             break
-    grid = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="underline")
-    for column in kept:
-        grid.add_column(column.title, justify="left" if column.left else "right", no_wrap=True)
-    for texts in cells:
-        grid.add_row(*map(Text, texts))
-    return [Text(title, "bold"), grid]
+    left = {column.title for column in kept if column.left}
+    return [Text(title, "bold"), text_table([column.title for column in kept], cells, left=left, gap=gap)]
 
 
 def _doubts(sentences: Sequence[str]) -> list[RenderableType]:

@@ -20,7 +20,7 @@ from tests.support.sweep_text import sweep_text
 
 DIGITS = "examples/digits.yaml"
 AUTO = "examples/auto.yaml"
-HEAVY = ("torch", "ray", "mlflow", "pandas", "sklearn", "numpy", "scipy", "rich", "plotly", "pyarrow")
+HEAVY = ("torch", "ray", "mlflow", "pandas", "sklearn", "numpy", "scipy", "plotly", "pyarrow")
 MAX_SECONDS = 1.0
 
 
@@ -92,7 +92,7 @@ import json, sys
 from orchestrator.planning.expand import expand
 from orchestrator.sweepfile.load import load_sweep
 ids = [trial.id for trial in expand(load_sweep("experiments/sweep.yaml")).trials]
-print(json.dumps([ids, [name for name in {HEAVY!r} if name in sys.modules]]))
+print(json.dumps([ids, [name for name in {(*HEAVY, "rich")!r} if name in sys.modules]]))
 """
 
     def planned() -> list[list[str]]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from orchestrator.planning.expand import expand
 from orchestrator.report.plan_json import plan_as_dict
-from orchestrator.report.plan_table import baseline_table, plain_table, stage_table, summary_lines, variant_table
+from orchestrator.report.plan_table import baseline_table, print_plan, stage_table, summary_lines, variant_table
+from orchestrator.report.tables import plain_text
 from tests.support.places import ROOT
 from tests.support.sweep_text import load_text, sweep_text
 
@@ -88,9 +89,12 @@ def test_what_compression_trains_counts_before_its_parents_are_known(tmp_path: P
 
 
 def test_plain_tables_are_aligned_and_whole(tmp_path: Path) -> None:
-    table = baseline_table(expand(load_text(tmp_path, sweep_text())))
-    title, *lines = plain_table(table).split("\n")
+    plan = expand(load_text(tmp_path, sweep_text()))
+    table = baseline_table(plan)
+    title, *lines = plain_text(lambda console: print_plan(plan, console)).split("\n\n")[0].split("\n")
     assert title == table.title
     assert [tuple(re.split("  +", line)) for line in lines] == [table.columns, *table.rows]
-    starts = [[match.end() for match in re.finditer("  +", line)] for line in lines]
-    assert all(start == starts[0] for start in starts)
+    cells = [[match.span() for match in re.finditer(r"\S+(?: \S+)*", line)] for line in lines]
+    for column in zip(*cells, strict=True):
+        starts, ends = zip(*column, strict=True)
+        assert len(set(starts)) == 1 or len(set(ends)) == 1
