@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.api.sweeps import run as run
     from orchestrator.api.sweeps import ui as ui
     from orchestrator.diagnostics.problem import SweepError as SweepError
-    from orchestrator.recording.journal import JournalError as JournalError
+    from orchestrator.recording.journal_view import JournalError as JournalError
     from orchestrator.recording.lease import SweepIsRunningError as SweepIsRunningError
     from orchestrator.remote.submitted import UnknownJobError as UnknownJobError
     from orchestrator.remote.token import ClusterError as ClusterError
@@ -61,7 +61,7 @@ _HOME = {  # name -> the module that has it
     "DataError": "trainables.data.sources",
     "InputError": "trainables.errors",
     "Interrupted": "orchestrator.running.executor",
-    "JournalError": "orchestrator.recording.journal",
+    "JournalError": "orchestrator.recording.journal_view",
     "LocalTrialError": "orchestrator.running.local_trial",
     "NeverFitsError": "orchestrator.running.resources",
     "NoHomeError": "trainables.data.fingerprint",

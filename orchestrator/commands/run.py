@@ -24,7 +24,8 @@ from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG, RUNNING_ELSEWH
 from orchestrator.machine.environment import load_note, outer_run_note
 from orchestrator.machine.signals import Interrupts, heeding_signals
 from orchestrator.planning.expand import expand
-from orchestrator.recording.journal import Journal, JournalError
+from orchestrator.recording.journal import Journal
+from orchestrator.recording.journal_view import JournalError
 from orchestrator.recording.lease import SweepIsRunningError
 from orchestrator.recording.mlflow.recorder import Recorder
 from orchestrator.remote.tracking import TrackingError, check_tracking, default_tracking_uri

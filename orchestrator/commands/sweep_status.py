@@ -10,7 +10,7 @@ from collections import Counter
 
 from orchestrator.analysis.plan_file import StoredPlan, StoredTrial, TableError, load_plan
 from orchestrator.exit_codes import DONE, FAILED
-from orchestrator.recording.journal import JournalError, JournalView, TrialLog, read
+from orchestrator.recording.journal_view import JournalError, JournalView, TrialLog, read
 from orchestrator.running.progress import budget_fraction
 from orchestrator.sweep.labels import describe, varying_settings
 from orchestrator.text import plural

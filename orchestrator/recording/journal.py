@@ -19,165 +19,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import IO, Annotated, Literal
-
-from pydantic import Field, TypeAdapter, ValidationError
+from typing import IO
 
 from orchestrator.adaptive.resolve import Outlook
+from orchestrator.recording.journal_view import Ended, Record, Reported, Started, TrialLog, read_whole
 from orchestrator.recording.lease import Lease, SweepIsRunningError, own_name
-from orchestrator.sweep.plan import Stage, Trial
-from trainables.config.base import FrozenResult
-from trainables.config.trial import TrialConfig
-from trainables.errors import ParetuneError
-from trainables.results import Report, Status, TrialResult
-from trainables.seal import DamagedFileError, sealed_line, unsealed_line
+from orchestrator.sweep.plan import Trial
+from trainables.results import Report, TrialResult
+from trainables.seal import sealed_line
 from trainables.storage import Storage, sweep_file
 
-
-class JournalError(ParetuneError, RuntimeError):
-    """A line of the journal cannot be read."""
-
-
-class Started(FrozenResult):
-    event: Literal["started"] = "started"
-    time_ms: int  # since 1970, UTC
-    trial: str
-    config: TrialConfig
-    learning_rate_source: str | None = None  # None: the trial came from another sweep
-    stage: Stage = Stage.GRID
-
-
-class Reported(FrozenResult):
-    event: Literal["reported"] = "reported"
-    time_ms: int
-    trial: str
-    report: Report
-
-
-class Ended(FrozenResult):
-    """`result` is kept without its history: the reports are in the journal already."""
-
-    event: Literal["ended"] = "ended"
-    time_ms: int
-    trial: str
-    result: TrialResult
-
-
-Record = Started | Reported | Ended
-_RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="event")])
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
-
-
-@dataclass
-class TrialLog:
-    """Everything the journal knows of one trial."""
-
-    started: Started
-    reports: list[Reported] = field(default_factory=list)  # in the order of arrival, each step once
-    ended: Ended | None = None
-    steps: set[int] = field(default_factory=set)  # of the reports
-    last_started_ms: int = 0  # by the driver that went on with it last
-
-    def __post_init__(self) -> None:
-        self.last_started_ms = self.started.time_ms
-
-    @property
-    def has_failed(self) -> bool:
-        return self.ended is not None and self.ended.result.status is Status.FAILED
-
-    @property
-    def start_ms(self) -> int:
-        return min([self.started.time_ms, *(reported.time_ms for reported in self.reports)])
-
-    @property
-    def last_ms(self) -> int:
-        """When the trial was last told of."""
-        end = [] if self.ended is None else [self.ended.time_ms]
-        return max([self.last_started_ms, *(reported.time_ms for reported in self.reports), *end])
-
-    def result(self) -> TrialResult | None:
-        """How the trial ended, with its whole history; None while it has not."""
-        if self.ended is None:
-            return None
-        history = sorted((reported.report for reported in self.reports), key=lambda report: report.step)
-        return self.ended.result.model_copy(update={"history": tuple(history)})
-
-
-@dataclass
-class JournalView:
-    """The journal's records, gathered by trial in the order in which the trials started."""
-
-    trials: dict[str, TrialLog] = field(default_factory=dict)
-
-    def add(self, record: Record) -> None:
-        """Raises KeyError for a report or an end without a start."""
-        match record:
-            case Started():
-                self._start(record)
-            case Reported():
-                log = self.trials[record.trial]
-                if record.report.step not in log.steps:
-                    log.steps.add(record.report.step)
-                    log.reports.append(record)
-            case Ended():
-                self.trials[record.trial].ended = record
-
-    def _start(self, record: Started) -> None:
-        """After an end the trial is run again: one that failed from its checkpoint, any other from the beginning."""
-        log = self.trials.get(record.trial)
-        if log is None or (log.ended is not None and not log.has_failed):
-            self.trials[record.trial] = TrialLog(record)
-        else:
-            log.ended = None
-            log.last_started_ms = record.time_ms
-
-
-def read(storage: Storage, sweep: str) -> JournalView:
-    """The journal of a sweep, also while it is running; empty if there is none. Raises JournalError.
-
-    Of a local one, a last line that a crash has spoiled is left out.
-    """
-    return _read(storage, sweep)[0]
-
-
-def _read(storage: Storage, sweep: str) -> tuple[JournalView, bool]:
-    """The journal, and whether its last line is spoiled and left out."""
-    view = JournalView()
-    name = sweep_file(sweep, "journal.jsonl")
-    lines = storage.read_lines(name)
-    for number, line in enumerate(lines, start=1):
-        try:
-            view.add(_RECORD.validate_json(unsealed_line(line, name)))
-        except (ValidationError, KeyError, DamagedFileError) as error:
-            if storage.is_local and number == len(lines) and not _is_json(line):
-                return view, True
-            problem = _problem(error)
-            file = storage.path(name) if storage.is_local else f"{storage.path(name)}.part* (one after the other)"
-            raise JournalError(
-                f"{file}: line {number} is not a record of a journal: {problem}. Delete this line, or move the whole "
-                "file away: trials that have ended are not run again"
-            ) from None
-    return view, False
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _problem(error: ValidationError | KeyError | DamagedFileError) -> str:
-    match error:
-        case DamagedFileError():
-            return error.what
-        case ValidationError():
-            return error.errors()[0]["msg"]
-        case _:
-            return f"trial {error} never started"
 
 
 class Journal:
@@ -192,7 +45,7 @@ class Journal:
         self.storage, self.sweep = storage, sweep
         self._lock = _lock(storage, sweep) if storage.is_local else Lease(storage, sweep)
         try:
-            self._view, spoiled = _read(storage, sweep)
+            self._view, spoiled = read_whole(storage, sweep)
             if spoiled:
                 storage.cut_last_line(sweep_file(sweep, "journal.jsonl"))
         except BaseException:

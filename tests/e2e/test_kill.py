@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 
 from orchestrator.adaptive.resolve import further_trials
 from orchestrator.planning.expand import expand
-from orchestrator.recording.journal import read
+from orchestrator.recording.journal_view import read
 from orchestrator.sweepfile.load import load_sweep
 from tests.support.recorded import MLFLOW_WARNINGS, check_complete, quiet_environment, runs, without_waiting
 from trainables.results import Status, TrialResult

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from orchestrator.recording.journal import Started, TrialLog
+from orchestrator.recording.journal_view import Started, TrialLog
 from orchestrator.recording.mlflow import run_record as flat_run
 from trainables.config.training import Budget, Training
 from trainables.config.trial import BaselineConfig, TaskConfig, VariantConfig, trial_id

@@ -22,8 +22,7 @@ from trainables.data.table import Table
 from trainables.distributed.worker_context import WorkerContext
 from trainables.probe import process as probe_process
 from trainables.probe.model import build_run, probe_training, take_steps
-from trainables.probe.probe import _ask
-from trainables.probe.process import MemoryNeed, MemoryRequest, longest_row, looked_at
+from trainables.probe.process import MemoryNeed, MemoryRequest, ask, longest_row, looked_at
 from trainables.process import memory
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks.base import Task
@@ -85,7 +84,7 @@ def measured(folder: Path, task: TaskConfig, micro_batch_size: int, limit: int) 
         capacity_bytes=limit,
         resident_bytes=0,
     )
-    return MemoryNeed.model_validate_json(_ask(request, worker(folder)))
+    return MemoryNeed.model_validate_json(ask(request, worker(folder)))
 
 
 def check_that_a_training_fits(folder: Path, task: TaskConfig, micro_batch_size: int, limit: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
-from orchestrator.recording.journal import TrialLog, read
+from orchestrator.recording.journal_view import TrialLog, read
 from orchestrator.recording.mlflow import run_record as flat_run
 from trainables.storage import Storage
 

@@ -15,15 +15,13 @@ from dataclasses import dataclass, field
 import torch
 
 from trainables.config.trial import ProbeConfig
-from trainables.distributed.rendezvous import all_gather_object, rendezvous
+from trainables.distributed.rendezvous import all_gather_object
 from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
-from trainables.measure.latency import median
 from trainables.probe.memory_search import FIRST, LargestThatFits, Probe, line_through, next_move
-from trainables.probe.process import MemoryNeed, MemoryRequest, StepTimes, TimingRequest
-from trainables.probe.step_timing import rows_of
-from trainables.process.fresh_process import ChildError, in_fresh_process
-from trainables.process.malloc import MALLOC_ENVIRONMENT
+from trainables.probe.process import MemoryNeed, MemoryRequest, ask
+from trainables.probe.throughput import rounds, throughput_figures, time_together
+from trainables.process.fresh_process import ChildError
 from trainables.process.memory import SHARE_OF_AVAILABLE, available_bytes, release_memory, resident_bytes
 from trainables.results import Report, Status, TrialResult
 from trainables.tasks.task_data import TaskData
@@ -78,7 +76,7 @@ def probe(
         if search.found.micro_batch_size == 0:
             status, reason = Status.OUT_OF_MEMORY, f"{search.found.why} in {search.capacity_bytes:,} bytes"
         elif config.throughput is not None:
-            timed = time_together(config, search, worker, threads)
+            timed = time_together(config, search.least_rows, search.found.micro_batch_size, worker, threads)
             metrics |= throughput_figures(timed, config.num_workers)
             search.history += rounds(timed, search.history[-1])
     except ChildError as error:
@@ -94,9 +92,6 @@ def probe(
         environment=environment,
         warnings=warnings,
     )
-
-
-# -- memory -----------------------------------------------------------------------------------------------------------
 
 
 def find_together(
@@ -186,7 +181,7 @@ def in_processes(config: ProbeConfig, worker: WorkerContext, threads: int) -> Me
             find_longest_row=not longest,
         )
         try:
-            needed = MemoryNeed.model_validate_json(_ask(request, worker))
+            needed = MemoryNeed.model_validate_json(ask(request, worker))
         except ChildError as error:
             if not (error.killed and capacity is not None and worker.device.type == "cpu"):
                 raise
@@ -196,17 +191,6 @@ def in_processes(config: ProbeConfig, worker: WorkerContext, threads: int) -> Me
         return needed
 
     return measure
-
-
-def _ask(request: MemoryRequest | TimingRequest, worker: WorkerContext) -> str:
-    environment = {
-        "OMP_NUM_THREADS": str(request.threads),
-        "MKL_NUM_THREADS": str(request.threads),
-        **MALLOC_ENVIRONMENT,
-    }
-    return in_fresh_process(
-        "trainables.probe.process", request.model_dump_json(), worker.cache, environment, doing="probing"
-    )
 
 
 def memory_figures(search: Search, config: ProbeConfig, train_rows: int, worker: WorkerContext) -> dict[str, Estimate]:
@@ -245,68 +229,3 @@ def probe_warnings(search: Search, train_rows: int) -> Iterator[str]:
             f"rows differ in the memory they need, and there was time to look at {search.rows_looked_at:,} of "
             f"{train_rows:,}: where a longer one comes, the batch may be divided anew"
         )
-
-
-# -- time -------------------------------------------------------------------------------------------------------------
-
-
-def time_together(config: ProbeConfig, search: Search, worker: WorkerContext, threads: int) -> StepTimes:
-    """Every worker's process times the same steps, together. Raises ChildError on all workers or on none."""
-    throughput, least, largest = config.throughput, search.least_rows, search.found.micro_batch_size
-    wanted = throughput.micro_batch_sizes if throughput is not None else ()
-    sizes = tuple(size for size in wanted or doublings(largest) if least <= size <= largest) or (largest,)
-    with rendezvous(worker) as meet_at:
-        request = TimingRequest(
-            config=config,
-            device=str(worker.device),
-            threads=threads,
-            cache=str(worker.cache),
-            micro_batch_sizes=sizes,
-            rounds=throughput.rounds if throughput is not None else 1,
-            rank=worker.rank,
-            meet_at=meet_at,
-        )
-        try:
-            timed, told = StepTimes.model_validate_json(_ask(request, worker)), ("", "")
-        except ChildError as error:
-            timed, told = StepTimes(seconds={}), (f"timing: {error}", error.details)
-        failures = all_gather_object(told, worker)
-    for reason, details in failures:
-        if reason:
-            raise ChildError(reason, details)
-    return timed
-
-
-def doublings(largest: int) -> tuple[int, ...]:
-    """1, 2, 4, ... and the largest itself."""
-    return tuple(sorted({largest, *(2**i for i in range(largest.bit_length()))}))
-
-
-def throughput_figures(timed: StepTimes, num_workers: int) -> dict[str, Estimate]:
-    """Medians over the rounds, with their intervals; throughput is of all workers together."""
-    figures = {}
-    for size, seconds in timed.seconds.items():
-        step = median(seconds)
-        rows = size * num_workers
-        figures[f"step_seconds_micro_batch_{size}"] = step
-        figures[f"examples_per_second_micro_batch_{size}"] = Estimate(
-            value=rows / step.value,
-            low=None if step.high is None else rows / step.high,
-            high=None if step.low is None else rows / step.low,
-            n=step.n,
-            note=step.note,
-        )
-    return figures
-
-
-def rounds(timed: StepTimes, last: Report) -> tuple[Report, ...]:
-    """The single timings, one report per round: sizes of one round were timed close together and can be paired."""
-    return tuple(
-        Report(
-            step=last.step + number,
-            examples=0,
-            seconds=last.seconds,
-            metrics={f"step_seconds_micro_batch_{size}": seconds for size, seconds in row.items()},
-        )
-        for number, row in enumerate(rows_of(timed.seconds), start=1)
-    )

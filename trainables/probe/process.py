@@ -28,7 +28,8 @@ from trainables.data.table import Table
 from trainables.distributed.worker_context import WorkerContext
 from trainables.probe.model import OneRow, begin_block, build_run, probe_training, take_steps
 from trainables.probe.step_timing import time_step_sizes
-from trainables.process.fresh_process import answer
+from trainables.process.fresh_process import answer, in_fresh_process
+from trainables.process.malloc import MALLOC_ENVIRONMENT
 from trainables.process.memory import (
     SHARE_OF_AVAILABLE,
     available_bytes,
@@ -101,6 +102,18 @@ class StepTimes(FrozenResult):
 REQUEST: TypeAdapter[MemoryRequest | TimingRequest] = TypeAdapter(
     Annotated[MemoryRequest | TimingRequest, Field(discriminator="ask")]
 )
+
+
+def ask(request: MemoryRequest | TimingRequest, worker: WorkerContext) -> str:
+    """What a fresh process answers, as JSON. Raises ChildError."""
+    environment = {
+        "OMP_NUM_THREADS": str(request.threads),
+        "MKL_NUM_THREADS": str(request.threads),
+        **MALLOC_ENVIRONMENT,
+    }
+    return in_fresh_process(
+        "trainables.probe.process", request.model_dump_json(), worker.cache, environment, doing="probing"
+    )
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from orchestrator.recording.journal import TrialLog
+from orchestrator.recording.journal_view import TrialLog
 from trainables.config.base import FrozenConfig
 from trainables.redact import without_credentials
 from trainables.storage import Storage, sweep_file

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.machine.environment import OUTER_RUN, OUTER_RUN_TAG
-from orchestrator.recording.journal import TrialLog
+from orchestrator.recording.journal_view import TrialLog
 from orchestrator.sweep.flatten import leaves
 from orchestrator.sweep.labels import setting_words
 from orchestrator.sweep.metrics import mlflow_key

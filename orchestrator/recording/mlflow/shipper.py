@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from orchestrator.recording.journal import Journal, TrialLog
+from orchestrator.recording.journal import Journal
+from orchestrator.recording.journal_view import TrialLog
 from orchestrator.recording.mlflow import run_record as flat_run
 from orchestrator.recording.mlflow.client import experiment_with, log_params, log_readings, open_client, search
 from orchestrator.recording.mlflow.cursor import Cursor, Page, Sent, records_unsent

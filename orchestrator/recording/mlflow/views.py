@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.adaptive.resolve import outlook
-from orchestrator.recording.journal import TrialLog
+from orchestrator.recording.journal_view import TrialLog
 from orchestrator.recording.mlflow.run_record import NOTE_TAG, RECOMMENDED_TAG, STATUS_TAG, TRIAL_TAG, flat_config
 from orchestrator.sweep.labels import OPTION, swept_settings
 from orchestrator.sweep.metrics import mlflow_key

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.recording.journal import Journal, JournalError, read
+from orchestrator.recording.journal import Journal
+from orchestrator.recording.journal_view import JournalError, read
 from orchestrator.recording.lease import SweepIsRunningError
 from orchestrator.sweep.plan import Trial
 from trainables.config.training import Budget, Training

@@ -11,7 +11,8 @@ from torch import nn
 
 from tests.support.training_samples import Regression, bits, build, differing, tables, training, worker
 from tests.support.turned import turn_everything
-from trainables.process.isolation import PROCESS_SETTINGS, Snapshot, seed_everything
+from trainables.process.isolation import Snapshot, seed_everything
+from trainables.process.process_settings import PROCESS_SETTINGS
 from trainables.training.loop import train
 
 # What `turn_everything` cannot change on a machine like this one.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.recording.journal import Started, TrialLog
+from orchestrator.recording.journal_view import Started, TrialLog
 from orchestrator.recording.mlflow import run_record as flat_run
 from trainables.config.compression import Distill, Int8, Prune
 from trainables.config.training import Adam, Budget, Training

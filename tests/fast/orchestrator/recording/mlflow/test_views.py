@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.adaptive.resolve import outlook
 from orchestrator.planning.expand import expand
-from orchestrator.recording.journal import Ended, Started, TrialLog
+from orchestrator.recording.journal_view import Ended, Started, TrialLog
 from orchestrator.recording.mlflow.views import experiment_tags, view_state
 from orchestrator.sweep.plan import Plan, Trial
 from tests.support.sweep_text import load_text, sweep_text
