@@ -74,6 +74,13 @@ def test_the_picture_of_the_rooms_has_the_floors_that_are_held(package: str) -> 
     assert drawn == held
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "log.md"], ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    folders = "trainables|orchestrator|paretune|docs|tests|benchmarks|examples"
+    named = re.findall(rf"`((?:{folders})/[\w/.-]*\w)`", page.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_the_demo_in_the_readme_is_as_it_was_recorded() -> None:
     (shown,) = re.findall(r"<!-- demo -->\n```text\n(.*?)```\n<!-- /demo -->", README.read_text(), re.DOTALL)
     recorded = (ROOT / "docs/develop/benchmarks/demo.md").read_text().splitlines()
