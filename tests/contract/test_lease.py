@@ -25,7 +25,7 @@ def s3() -> Iterator[str]:
 @pytest.fixture(params=["folder", "bucket"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     monkeypatch.setattr(lease, "RENEW_S", 0.2)
-    monkeypatch.setattr(lease, "LOOK_S", 0.05)
+    monkeypatch.setattr(lease, "LEASE_POLL_SECONDS", 0.05)
     if request.param == "folder":
         return Storage(str(tmp_path / "storage"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
