@@ -117,8 +117,8 @@ def _kind(name: str, type_: Any, schema: dict[str, Any], setting: Setting) -> Ax
 
 def _changed(choice: BaseModel) -> str:
     """A choice and what is set otherwise than by default: `adamw weight_decay=0.1`."""
-    changed = choice.model_dump(exclude={"name"}, exclude_defaults=True)
-    return " ".join([str(getattr(choice, "name")), *(f"{key}={_plain(value)}" for key, value in changed.items())])  # noqa: B009
+    name, changed = choice.model_dump()["name"], choice.model_dump(exclude={"name"}, exclude_defaults=True)
+    return " ".join([name, *(f"{key}={_plain(value)}" for key, value in changed.items())])
 
 
 def _plain(value: object) -> str:
