@@ -35,7 +35,7 @@ import json, sys
 from pathlib import Path
 
 import trainables
-from docs.generated import parameter_keys
+from docs.sweep_file import parameter_keys
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.table import make_table
