@@ -40,6 +40,7 @@ from orchestrator.running.observer import Observers
 from orchestrator.sweep.plan import Plan, Stage, Trial
 from orchestrator.sweep.spec import Objective
 from orchestrator.sweepfile.load import load_sweep
+from orchestrator.wording.not_determined import why_no_verdict
 from trainables.config.batching import steps_for
 from trainables.config.training import Training
 from trainables.config.trial import BaselineConfig, trial_id
@@ -271,9 +272,8 @@ def compare(question: Question, judging_seeds: int) -> bool:
         chosen = verdict.fastest.configuration.training if verdict and verdict.fastest else None
         best = pick_of_grid(tables[0].baselines, plans[0])
         if chosen is None or best is None:
-            print(
-                f"  nothing to compare: {verdict.undetermined if verdict and chosen is None else 'grid without a pick'}"
-            )
+            reason = why_no_verdict(tables[1], verdict.undetermined) if verdict and chosen is None else None
+            print(f"  nothing to compare: {reason or 'grid without a pick'}")
             return False
         for who, pick in (("grid", best), ("auto", chosen)):
             print(f"  {who} picks batch {pick.batch_size}, rate {pick.learning_rate:.4g}")

@@ -23,7 +23,7 @@ from orchestrator.adaptive.rate_edges import Results, best_rate, beyond_edges, r
 from orchestrator.adaptive.rates import multiplier_at, rule_rate
 from orchestrator.analysis.batch_verdict import contenders
 from orchestrator.analysis.plan_file import stored_plan
-from orchestrator.analysis.predict_batch import Fit, Prediction, fit, noise_scale, unresolved
+from orchestrator.analysis.predict_batch import Fit, FromProbe, Prediction, fit, noise_scale, unresolved
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.planning.auto_design import MAX_CONFIRMED, closest_size, fresh_seeds, ladder, settings, spread
 from orchestrator.planning.grid import SeedGroup, baselines
@@ -203,9 +203,9 @@ def _confirmation(
     way, around = fitted, tuned
     is_known = any(found.way is fitted for found in optima)  # what was not timed cannot lose to what was
     if fastest is not None and is_known and fastest.way is not fitted:
-        basis = "the fitted steps and the step times of a probe"
         way = fastest.way
-        around = replace(tuned, prediction=Prediction(fastest.batch_size, None, None, basis, fastest.seconds))
+        predicted = Prediction(fastest.batch_size, None, None, FromProbe(), fastest.seconds)
+        around = replace(tuned, prediction=predicted)
     sizes = sizes_to_confirm(around, within) or [row.batch_size for row in tuned.rows[:1]]
     chosen = [(size, way) for size in sizes]
     if cheapest is not None and cheapest.way is not way:

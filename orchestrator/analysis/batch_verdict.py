@@ -20,7 +20,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.analysis.format import enumeration, number, target_words
 from orchestrator.analysis.pooling import Scale
 from orchestrator.analysis.predict_batch import Fit, Prediction, fit, from_noise_scale, noise_scale, probed_step_time
 from orchestrator.analysis.statistics import (
@@ -62,6 +61,36 @@ class Slower:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    trials: int  # that were asked for so far and have not ended
+
+
+@dataclass(frozen=True)
+class NeverReached:
+    """No trial reached the target."""
+
+
+@dataclass(frozen=True)
+class NotEverySeed:
+    """At no batch size did every fresh seed reach the target."""
+
+
+@dataclass(frozen=True)
+class TooShort:
+    seconds: float  # within which the target is reached: a clock tells nothing apart
+
+
+@dataclass(frozen=True)
+class FirstReadings:
+    """There the first reading was at the target already, so how soon it was reached is not known."""
+
+    batch_sizes: tuple[int, ...]
+
+
+WhyNoVerdict = Waiting | NeverReached | NotEverySeed | TooShort | FirstReadings
+
+
+@dataclass(frozen=True)
 class BatchVerdict:
     """The findings of `batch_size: auto` so far. The three are None where `undetermined` gives a reason."""
 
@@ -73,7 +102,7 @@ class BatchVerdict:
     cheapest: ToTarget | None = None
     smallest: ToTarget | None = None
     others: tuple[Slower, ...] = ()
-    undetermined: str | None = None
+    undetermined: WhyNoVerdict | None = None
 
     @property
     def not_slower(self) -> tuple[ToTarget, ...]:
@@ -108,12 +137,7 @@ def judge_batch_size(table: SweepTable, found: tuple[ToTarget, ...]) -> BatchVer
         return replace(verdict, undetermined=reason)
     verdict_of_all = decided(verdict, [contender for contender in found if contender.is_whole])
     if bounds := _bounds_that_matter(verdict_of_all):
-        sizes = enumeration([str(size) for size in bounds])
-        reason = (
-            f"at batch size {sizes} the first reading was at {target_words(table.plan.objective)} already, so how soon "
-            "it was reached is not known: more `evaluations`, or a target that takes longer, would tell"
-        )
-        return replace(verdict, undetermined=reason)
+        return replace(verdict, undetermined=FirstReadings(tuple(bounds)))
     return verdict_of_all
 
 
@@ -151,21 +175,15 @@ def _difference(contender: ToTarget, fastest: ToTarget, whole: Sequence[ToTarget
     return paired_difference(contender.log_seconds, fastest.log_seconds, "min", others, Scale.PLAIN)
 
 
-def _why_none(table: SweepTable, tuned: Fit, found: Sequence[ToTarget]) -> str | None:
-    """Why there is no verdict: in the words of a person who waits for it."""
-    target = target_words(table.plan.objective)
+def _why_none(table: SweepTable, tuned: Fit, found: Sequence[ToTarget]) -> WhyNoVerdict | None:
     whole = [contender for contender in found if contender.is_whole]
     if whole and not _any_waiting(found):
         soonest = min(contender.seconds.mean for contender in whole)
-        if soonest >= SHORTEST:
-            return None
-        return f"{target} is reached within {number(soonest)} s, too short to compare: a harder target would tell"
+        return None if soonest >= SHORTEST else TooShort(soonest)
     waiting = [row.result for row in table.rows].count(None) + [probe.result for probe in table.probes].count(None)
     if waiting:
-        return f"{waiting} of the trials asked for so far have not ended"
-    if not tuned.rows:
-        return f"no trial reached {target}: a larger budget, an easier target or other learning rates are needed"
-    return f"at no batch size did every fresh seed reach {target}"
+        return Waiting(waiting)
+    return NotEverySeed() if tuned.rows else NeverReached()
 
 
 def _bounds_that_matter(verdict: BatchVerdict) -> list[int]:

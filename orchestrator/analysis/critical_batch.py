@@ -25,7 +25,6 @@ from typing import Self
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-from orchestrator.analysis.format import plural
 from orchestrator.analysis.step_time import Floats, StepTime
 
 MAX_RMS_LOG = 0.1  # a worse fit than 10 % in steps is no description of the curve
@@ -39,6 +38,37 @@ GRID_STEP = 0.005
 
 
 @dataclass(frozen=True)
+class TooFewSizes:
+    """Three, well spread, are needed."""
+
+    known: int  # batch sizes whose steps to the target are known
+    bounds: tuple[int, ...] = ()  # reached it by the first reading already, so their steps are upper bounds
+    partly: tuple[int, ...] = ()  # not every seed reached it
+
+
+@dataclass(frozen=True)
+class Scattered:
+    rms_log: float  # around the curve; above MAX_RMS_LOG nothing can be read
+
+
+@dataclass(frozen=True)
+class KneeBeyond:
+    """Steps still fall as 1/B at the largest batch size."""
+
+    largest: float
+
+
+@dataclass(frozen=True)
+class KneeBelow:
+    """Steps no longer fall at the smallest batch size."""
+
+    smallest: float
+
+
+WhyNoCurve = TooFewSizes | Scattered | KneeBeyond | KneeBelow
+
+
+@dataclass(frozen=True)
 class CriticalBatch:
     """Parameters of S(B) with 90 % bootstrap intervals, or why they are not determined."""
 
@@ -48,10 +78,10 @@ class CriticalBatch:
     min_steps: float | None  # S_min
     sharpness: float  # a
     rms_log: float  # root mean square of the residuals of log S, one per batch size
-    undetermined: str | None  # a sentence, when the numbers must not be used
+    undetermined: WhyNoCurve | None  # where it is not None the numbers must not be used
 
     @classmethod
-    def unknown(cls, reason: str, rms_log: float = math.nan) -> Self:
+    def unknown(cls, reason: WhyNoCurve, rms_log: float = math.nan) -> Self:
         return cls(None, None, None, None, 1.0, rms_log, reason)
 
     @property
@@ -76,9 +106,7 @@ def fit_critical_batch(
     """
     sizes, observed = _means(np.asarray(batch_sizes, float), np.log(np.asarray(steps, float)))
     if len(sizes) < MIN_SIZES:
-        return CriticalBatch.unknown(
-            f"{plural(len(sizes), 'batch size')} reached the target; three, well spread, are needed"
-        )
+        return CriticalBatch.unknown(TooFewSizes(len(sizes)))
     log_sizes = np.log(sizes)
     sharpness, fitted = 1.0, _fit(log_sizes, observed, 1.0)
     if len(sizes) > 4 and _rms(observed - fitted) > MAX_RMS_LOG / 2:
@@ -144,15 +172,14 @@ def _rms(residuals: Floats) -> float:
     return float(np.sqrt(np.mean(residuals**2)))
 
 
-def _why_not(sizes: Floats, critical: float, rms: float) -> str | None:
+def _why_not(sizes: Floats, critical: float, rms: float) -> WhyNoCurve | None:
     if rms > MAX_RMS_LOG:
-        most = f"at most {100 * MAX_RMS_LOG:.0f} % can be read"
-        return f"the batch sizes scatter by {100 * rms:.0f} % around the curve; {most}"
+        return Scattered(rms)
     # Far below B_c steps fall as 1/B; far above they stay at S_min. Each end must have been seen.
     if sizes.max() < critical / MIN_SPREAD:
-        return f"steps still fall as 1/B at the largest batch size, {sizes.max():g}: the knee lies beyond it"
+        return KneeBeyond(float(sizes.max()))
     if sizes.min() > critical * MIN_SPREAD:
-        return f"steps no longer fall at the smallest batch size, {sizes.min():g}: the knee lies below it"
+        return KneeBelow(float(sizes.min()))
     return None
 
 

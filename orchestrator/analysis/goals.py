@@ -20,8 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.analysis.format import number, quantity, summary_words, unit_of
-from orchestrator.analysis.latencies import disturbed
+from orchestrator.analysis.latencies import NotQuiet, disturbed
 from orchestrator.analysis.statistics import ROUNDING, Basis, Summary, mean_over_seeds
 from orchestrator.analysis.table import Configuration, Row, SweepTable, make_table
 from orchestrator.sweep.metrics import sign_of
@@ -30,6 +29,36 @@ from trainables.estimate import Estimate
 from trainables.results import Status, TrialResult
 
 LATENCY_PREFIX = "latency_p50_ms_"
+
+
+@dataclass(frozen=True)
+class NotMeasured:
+    metric: str
+
+
+@dataclass(frozen=True)
+class ParentNotMeasured:
+    metric: str
+
+
+@dataclass(frozen=True)
+class ParentIsZero:
+    """No percentage of it can be taken."""
+
+    metric: str
+
+
+@dataclass(frozen=True)
+class NoParent:
+    """A baseline, which is compared with nothing."""
+
+
+@dataclass(frozen=True)
+class NothingMeasured:
+    """No trial of it ran to its end."""
+
+
+WhyNotJudged = NotMeasured | ParentNotMeasured | ParentIsZero | NoParent | NothingMeasured | NotQuiet
 
 
 class GoalVerdict(StrEnum):
@@ -46,7 +75,7 @@ class GoalResult:
     verdict: GoalVerdict
     margin: Summary | None  # positive: met. In the metric's unit, or in percentage points
     achieved: float | None  # the figure the goal is about: a level, or a gain over the parent, absolute or in percent
-    reason: str | None = None  # why nothing is determined
+    reason: WhyNotJudged | None = None  # where nothing is determined
 
     @property
     def within_noise(self) -> bool:
@@ -95,12 +124,15 @@ def judged(table: SweepTable) -> SweepTable:
 def _judged(table: SweepTable, row: Row, result: TrialResult) -> TrialResult:
     if row.config.kind != "variant" or not row.config.chain or result.status is not Status.COMPLETED:
         return result
-    verdicts = judge(table, Configuration("", (row,)), table.plan.goals)
-    missed = [verdict for verdict in verdicts if verdict.verdict is GoalVerdict.MISSED]
-    if not missed:
+    if not goals_missed(table, row):
         return result
-    words = "; ".join(result_words(verdict, table.plan.direction(verdict.goal.metric)) for verdict in missed)
-    return result.model_copy(update={"status": Status.GOAL_MISSED, "reason": words})
+    return result.model_copy(update={"status": Status.GOAL_MISSED})
+
+
+def goals_missed(table: SweepTable, row: Row) -> list[GoalResult]:
+    """Of one trial, for itself."""
+    verdicts = judge(table, Configuration("", (row,)), table.plan.goals)
+    return [verdict for verdict in verdicts if verdict.verdict is GoalVerdict.MISSED]
 
 
 def distance(results: Sequence[GoalResult]) -> tuple[int, float]:
@@ -109,55 +141,16 @@ def distance(results: Sequence[GoalResult]) -> tuple[int, float]:
     return len(results) - len(known), sum(known)
 
 
-def goal_words(goal: Goal, mode: Mode) -> str:
-    """What a goal asks, in words: `val_accuracy at most 0.01 worse than the parent`."""
-    divisor, unit = (1.0, "%") if goal.type.startswith("percent") else unit_of(goal.metric)
-    amount = f"{goal.value / divisor:g} {unit}".rstrip()
-    match goal.type:
-        case "threshold":
-            return f"{goal.metric} at {'least' if mode == 'max' else 'most'} {amount}"
-        case "min-improvement" | "percent-min-improvement":
-            return f"{goal.metric} at least {amount} {'higher' if mode == 'max' else 'lower'} than the parent's"
-        case _:
-            return f"{goal.metric} at most {amount} {'lower' if mode == 'max' else 'higher'} than the parent's"
-
-
-def result_words(result: GoalResult, mode: Mode) -> str:
-    """One sentence: what was asked, what is, and whether it can be told from noise."""
-    asked = goal_words(result.goal, mode)
-    if result.achieved is None or result.margin is None:
-        return f"{asked}: not determined ({result.reason})"
-    doubt = f", within noise (margin {_margin_words(result)})" if result.within_noise else ""
-    return f"{asked}: {result.verdict}, {_achieved_words(result, mode)}{doubt}"
-
-
-def _achieved_words(result: GoalResult, mode: Mode) -> str:
-    value, goal = result.achieved or 0.0, result.goal
-    if goal.type == "threshold":
-        return f"it is {quantity(goal.metric, value)}"
-    percent = goal.type.startswith("percent")
-    amount = f"{number(abs(value), 2)} %" if percent else quantity(goal.metric, abs(value), 2)
-    if value == 0:
-        return "no change"
-    return f"{amount} {'higher' if (value > 0) == (mode == 'max') else 'lower'}"
-
-
-def _margin_words(result: GoalResult) -> str:
-    if result.goal.type.startswith("percent"):
-        return f"{summary_words('', result.margin)} points"
-    return summary_words(result.goal.metric, result.margin)
-
-
 def _judge(table: SweepTable, configuration: Configuration, goal: Goal) -> GoalResult:
     mode = table.plan.direction(goal.metric)
     achieved: list[Estimate] = []
     for row in configuration.measured:
         outcome = _level(row, goal) if goal.type == "threshold" else _gain(table, row, goal, mode)
-        if isinstance(outcome, str):
+        if not isinstance(outcome, Estimate):
             return GoalResult(goal, GoalVerdict.NOT_DETERMINED, None, None, outcome)
         achieved.append(outcome)
     if not achieved:
-        return GoalResult(goal, GoalVerdict.NOT_DETERMINED, None, None, "no trial of it ran to its end")
+        return GoalResult(goal, GoalVerdict.NOT_DETERMINED, None, None, NothingMeasured())
     margins = [_margin(estimate, goal, mode) for estimate in achieved]
     margin = _combine(margins)
     verdict = GoalVerdict.MET if margin.mean >= -ROUNDING * abs(goal.value) else GoalVerdict.MISSED
@@ -182,20 +175,20 @@ def _margin(achieved: Estimate, goal: Goal, mode: Mode) -> Estimate:
             return _linear(achieved, 1.0, goal.value)
 
 
-def _level(row: Row, goal: Goal) -> Estimate | str:
+def _level(row: Row, goal: Goal) -> Estimate | WhyNotJudged:
     estimate = row.result.metrics.get(goal.metric) if row.result else None
     if (noise := disturbed(row, goal.metric)) is not None:
-        return f"the machine was not quiet: the parent timed against itself was not 1, but {noise}"
-    return estimate if estimate is not None and math.isfinite(estimate.value) else f"{goal.metric} was not measured"
+        return noise
+    return estimate if estimate is not None and math.isfinite(estimate.value) else NotMeasured(goal.metric)
 
 
-def _gain(table: SweepTable, row: Row, goal: Goal, mode: Mode) -> Estimate | str:
+def _gain(table: SweepTable, row: Row, goal: Goal, mode: Mode) -> Estimate | WhyNotJudged:
     """How much better than the parent; in percent of the parent's figure for the percent goals."""
     level = _level(row, goal)
-    if isinstance(level, str) or row.result is None:
-        return level if isinstance(level, str) else "no result"
+    if not isinstance(level, Estimate) or row.result is None:
+        return level
     if row.parent is None:
-        return "a baseline has no parent to be compared with"
+        return NoParent()
     metrics, percent, sign = row.result.metrics, goal.type.startswith("percent"), sign_of(mode)
     batch = goal.metric.removeprefix(LATENCY_PREFIX)
     if percent and batch != goal.metric and (ratio := metrics.get(f"latency_ratio_{batch}")) is not None:
@@ -208,11 +201,11 @@ def _gain(table: SweepTable, row: Row, goal: Goal, mode: Mode) -> Estimate | str
     if (change is None or not math.isfinite(change.value)) and parent is not None:
         change = Estimate(value=level.value - parent)
     if change is None:
-        return f"{goal.metric} of its uncompressed parent was not measured"
+        return ParentNotMeasured(goal.metric)
     if not percent:
         return _linear(change, sign, 0.0)
     parent = level.value - change.value if parent is None else parent
-    return _linear(change, sign * 100.0 / abs(parent), 0.0) if parent else f"the parent's {goal.metric} is 0"
+    return _linear(change, sign * 100.0 / abs(parent), 0.0) if parent else ParentIsZero(goal.metric)
 
 
 def _linear(estimate: Estimate, factor: float, offset: float) -> Estimate:

@@ -23,7 +23,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 
-from orchestrator.analysis.format import number
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from trainables.estimate import Estimate
@@ -47,12 +46,6 @@ class NotQuiet:
     trial: str
     batch: int
     control: Estimate
-
-    def __str__(self) -> str:
-        """`0.63 (0.61 to 0.65) at batch 64, beside 0123456789ab`."""
-        low, high = self.control.low, self.control.high
-        interval = f" ({number(low)} to {number(high)})" if low is not None and high is not None else ""
-        return f"{number(self.control.value)}{interval} at batch {self.batch}, beside {self.trial}"
 
 
 def not_quiet(table: SweepTable) -> tuple[NotQuiet, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from orchestrator.analysis.critical_batch import CriticalBatch, fastest_batch
+from orchestrator.analysis.critical_batch import CriticalBatch, WhyNoCurve, fastest_batch
 from orchestrator.analysis.step_time import StepTime, fit_step_time
 from orchestrator.analysis.table import ProbeRow, Row, SweepTable
 from orchestrator.analysis.time_to_target import (
@@ -34,13 +34,40 @@ POINTS = 200  # of the search for the least T
 
 
 @dataclass(frozen=True)
+class FromNoiseScale:
+    """The noise scale of the short run, and the step time of the probe."""
+
+
+@dataclass(frozen=True)
+class FromFit:
+    """The fitted steps and step times; the interval follows from the critical batch's."""
+
+    cut: tuple[str, ...]  # smallest, largest: the interval ends at that size tried, and the best may lie beyond
+
+
+@dataclass(frozen=True)
+class FromProbe:
+    """The fitted steps, and the step times of a probe."""
+
+
+@dataclass(frozen=True)
+class FromLines:
+    """Straight lines between measured points, as the critical batch is not determined."""
+
+    why: WhyNoCurve | None
+
+
+PredictionBasis = FromNoiseScale | FromFit | FromProbe | FromLines
+
+
+@dataclass(frozen=True)
 class Prediction:
     """A batch size with its interval. `low` and `high` are None where nothing is known of how sure it is."""
 
     batch_size: float
     low: float | None
     high: float | None
-    basis: str  # a sentence without its end: what it rests on, or why it is no better
+    basis: PredictionBasis
     seconds: float | None = None  # T at the predicted batch size
 
 
@@ -85,7 +112,7 @@ def from_noise_scale(estimate: Estimate | None, time: StepTime | None, num_worke
         fastest(estimate.value),
         fastest(low) if low is not None and low > 0 else None,
         fastest(high) if high is not None and math.isfinite(high) else None,
-        "the noise scale of the short run and the step time of the probe",
+        FromNoiseScale(),
     )
 
 
@@ -158,17 +185,13 @@ def _prediction(
 
     if curve.undetermined is not None or curve.batch_size is None:
         best, seconds = least(lambda size: _between(rows, size))
-        reason = f"straight lines between measured points; critical batch not determined: {curve.undetermined}"
-        return Prediction(best, None, None, reason, seconds)
+        return Prediction(best, None, None, FromLines(curve.undetermined), seconds)
     best, seconds = least(curve.steps)
     ends = [replace(curve, batch_size=end) for end in (curve.batch_size_low, curve.batch_size_high) if end]
     others = [least(end.steps)[0] for end in ends]
     low, high = min([best, *others]), max([best, *others])
-    basis = "the fitted steps and step times; the interval follows from the critical batch's 90 % interval"
-    cut = [word for word, is_end in (("smallest", low == grid[0]), ("largest", high == grid[-1])) if is_end]
-    if cut:
-        basis += f", cut at the {' and the '.join(cut)} size tried: it may lie beyond"
-    return Prediction(best, low, high, basis, seconds)
+    cut = tuple(end for end, is_there in (("smallest", low == grid[0]), ("largest", high == grid[-1])) if is_there)
+    return Prediction(best, low, high, FromFit(cut), seconds)
 
 
 def _between(rows: Sequence[ToTarget], batch_size: float) -> float:

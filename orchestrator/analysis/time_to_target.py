@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from orchestrator.analysis.critical_batch import MIN_SIZES, CriticalBatch, fit_critical_batch
-from orchestrator.analysis.format import enumeration
+from orchestrator.analysis.critical_batch import MIN_SIZES, CriticalBatch, TooFewSizes, fit_critical_batch
 from orchestrator.analysis.statistics import Summary, mean_over_seeds
 from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
 from orchestrator.analysis.target_crossing import Crossing, target_crossing
@@ -171,21 +170,14 @@ def critical_batch(rows: Sequence[ToTarget], *, resamples: int = 1000) -> Critic
     """
     known = [row for row in rows if not row.is_bound and row.is_whole]
     if (left := len({row.batch_size for row in known})) < MIN_SIZES and len(known) < len(rows):
-        reasons = []
-        if bounds := _sizes(row for row in rows if row.is_bound):
-            reasons.append(
-                f"batch size {bounds} reached the target by the first reading already (more `evaluations` would tell)"
-            )
-        if partly := _sizes(row for row in rows if not row.is_whole):
-            reasons.append(f"at batch size {partly} not every seed reached it")
-        why = " and ".join(reasons)
-        return CriticalBatch.unknown(f"{why}, which leaves {left}; three, well spread, are needed")
+        bounds, partly = (_sizes(row for row in rows if row.is_bound), _sizes(row for row in rows if not row.is_whole))
+        return CriticalBatch.unknown(TooFewSizes(left, bounds, partly))
     points = [(row.batch_size, where.steps) for row in known for where in row.crossings.values()]
     return fit_critical_batch([float(b) for b, _ in points], [steps for _, steps in points], resamples=resamples)
 
 
-def _sizes(rows: Iterable[ToTarget]) -> str:
-    return enumeration([str(size) for size in sorted({row.batch_size for row in rows})])
+def _sizes(rows: Iterable[ToTarget]) -> tuple[int, ...]:
+    return tuple(sorted({row.batch_size for row in rows}))
 
 
 def seconds_per_step(row: Row) -> float | None:

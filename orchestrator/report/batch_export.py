@@ -22,6 +22,7 @@ from orchestrator.wording.batch_size import (
     slower_words,
     verdict_sentences,
 )
+from orchestrator.wording.not_determined import basis_of_prediction, why_no_curve, why_no_verdict
 
 
 def batch_dict(comparison: Comparison) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def _curve(curve: CriticalBatch) -> dict[str, Any]:
         "min_examples": curve.min_examples,
         "sharpness": curve.sharpness,
         "rms_log": _finite(curve.rms_log),
-        "not_determined": curve.undetermined,
+        "not_determined": why_no_curve(curve.undetermined),
     }
 
 
@@ -108,7 +109,7 @@ def _verdict(comparison: Comparison, verdict: BatchVerdict) -> dict[str, Any]:
         "cheapest": _contender(verdict.cheapest),
         "smallest_not_worse": _contender(verdict.smallest),
         "no_detectable_difference": verdict.no_difference if verdict.fastest else None,
-        "not_determined": verdict.undetermined,
+        "not_determined": why_no_verdict(comparison.table, verdict.undetermined),
         "contenders": [_contender(contender) for contender in verdict.contenders],
         "against_the_fastest": [_slower(other) for other in verdict.others],
         "predicted": _prediction(verdict.fit.prediction),
@@ -162,7 +163,7 @@ def _prediction(prediction: Prediction | None) -> dict[str, Any] | None:
         "low": prediction.low,
         "high": prediction.high,
         "seconds": prediction.seconds,
-        "basis": prediction.basis,
+        "basis": basis_of_prediction(prediction.basis),
     }
 
 

@@ -10,13 +10,13 @@ from rich.text import Text
 from orchestrator.analysis.common_readings import Axis, mean_at, train_metric
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.critical_batch import MIN_SIZES
-from orchestrator.analysis.format import number, target_words, with_interval
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import ToTarget
 from orchestrator.report.tables import text_table, titled
 from orchestrator.sweep.labels import settings_words
 from orchestrator.wording.batch_size import choice_words, curve_words, doubts, headline, verdict_sentences
+from orchestrator.wording.format import number, target_words, with_interval
 
 SHOWN_CHECKPOINTS = 6  # columns of a table on the page
 Grid = tuple[Sequence[str], Sequence[Sequence[str]]]  # heads, rows

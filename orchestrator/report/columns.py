@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.format import number, quantity, summary_words
 from orchestrator.analysis.goals import GoalResult, GoalVerdict
 from orchestrator.analysis.latencies import latency_ratio
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.time_to_target import to_target
 from orchestrator.sweep.labels import settings_words
+from orchestrator.wording.format import number, quantity, summary_words
 
 STAR, ARROW, EDGE, NOISE = "★", "→", "!", "~"
 VERDICT_SYMBOLS = {GoalVerdict.MET: "✓", GoalVerdict.MISSED: "✗", GoalVerdict.NOT_DETERMINED: "?"}

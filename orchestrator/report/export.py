@@ -23,6 +23,7 @@ from orchestrator.analysis.recommend import Recommendation
 from orchestrator.analysis.table import Configuration, ProbeRow, Row, SweepTable
 from orchestrator.report.batch_export import batch_dict, equal_readings
 from orchestrator.sweep.flatten import Leaf, leaves
+from orchestrator.wording.goals import ending_words
 from orchestrator.wording.reasons import label
 from orchestrator.wording.recommendation import caveats, reasons
 from orchestrator.wording.runner_up import why_not
@@ -113,7 +114,7 @@ def to_records(comparison: Comparison) -> list[dict[str, Leaf]]:
             "kind": row.kind,
             "parent": row.parent,
             "status": row.status,
-            "reason": row.result.reason if row.result else None,
+            "reason": ending_words(comparison.table, row),
             "pareto": row.id in front,
             "recommended": recommended is not None and row.id == recommended.id,
             "warnings": "; ".join(row.result.warnings) or None if row.result else None,

@@ -17,8 +17,6 @@ from plotly.offline import get_plotlyjs
 
 from orchestrator.analysis.common_readings import train_metric
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.format import number, quantity, summary_words, target_words
-from orchestrator.analysis.hardware import measured_on
 from orchestrator.analysis.table import Configuration, Row
 from orchestrator.report.batch_section import curve_lines, equal_grid, target_grid
 from orchestrator.report.columns import Column, training_columns, variant_columns
@@ -35,6 +33,9 @@ from orchestrator.report.terminal import (
     warnings,
 )
 from orchestrator.wording.batch_size import behind_words, doubts, headline, verdict_sentences
+from orchestrator.wording.format import number, quantity, summary_words, target_words
+from orchestrator.wording.goals import ending_words
+from orchestrator.wording.hardware import measured_on
 from orchestrator.wording.reasons import label
 from orchestrator.wording.recommendation import caveats, reasons
 from orchestrator.wording.runner_up import why_not
@@ -216,7 +217,7 @@ def _trials(comparison: Comparison) -> dict[str, Any]:
             value = row.value(metric)
             what = label(comparison.table, configuration)
             figure = "-" if value is None else number(value)
-            reason = row.result.reason if row.result and row.result.reason else ""
+            reason = ending_words(comparison.table, row) or ""
             rows.append([row.id, row.kind, what, str(row.seed), row.status.replace("_", " "), figure, reason])
     columns = ("trial", "kind", "what", "seed", "status", metric, "reason")
     title = f"All {len(rows)} trials" if len(rows) > 1 else "The one trial"

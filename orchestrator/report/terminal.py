@@ -14,15 +14,16 @@ from rich.text import Text
 
 from orchestrator.analysis.caveats import noisy_latencies, shared_machine
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.format import enumeration, number, plural, quantity
-from orchestrator.analysis.goals import LATENCY_PREFIX, goal_words, is_against_parent
-from orchestrator.analysis.hardware import measured_on, trained_on
+from orchestrator.analysis.goals import LATENCY_PREFIX, is_against_parent
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.report.batch_section import batch_lines
 from orchestrator.report.columns import ARROW, EDGE, NOISE, STAR, SYMBOLS, Column, training_columns, variant_columns
 from orchestrator.report.probe_table import probe_lines
 from orchestrator.report.tables import text_table
+from orchestrator.wording.format import enumeration, number, plural, quantity
+from orchestrator.wording.goals import ending_words, goal_words
+from orchestrator.wording.hardware import measured_on, trained_on
 from orchestrator.wording.reasons import label
 from orchestrator.wording.recommendation import caveats, reasons
 from orchestrator.wording.runner_up import why_not
@@ -221,7 +222,8 @@ def broken(table: SweepTable) -> list[RenderableType]:
 
 def _row_words(table: SweepTable, row: Row) -> str:
     what = f"{label(table, Configuration('', (row,)))}, seed {row.seed}: {row.status.replace('_', ' ')}"
-    return f"{what}, {row.result.reason}" if row.result is not None and row.result.reason else what
+    reason = ending_words(table, row)
+    return f"{what}, {reason}" if reason else what
 
 
 def _that_matter(comparison: Comparison, shown: Sequence[Configuration], most: int) -> list[Configuration]:

@@ -13,6 +13,7 @@ from orchestrator.analysis.plan_file import StoredTrial, stored_plan
 from orchestrator.analysis.table import make_table
 from orchestrator.running.observer import Observer
 from orchestrator.sweep.plan import Plan, Trial
+from orchestrator.wording.goals import ending_words
 from trainables.config.trial import VariantConfig
 from trainables.results import Report, TrialResult
 
@@ -44,5 +45,8 @@ class GoalStatus:
         relatives = self._relatives[config.parent]
         relatives[result.id] = result
         trials = tuple(StoredTrial(id=one.id, config=one.config) for one in relatives.values())
-        row = judged(make_table(self._plan.model_copy(update={"trials": trials}), relatives)).row(result.id)
-        return result if row is None or row.result is None else row.result
+        table = judged(make_table(self._plan.model_copy(update={"trials": trials}), relatives))
+        row = table.row(result.id)
+        if row is None or row.result is None:
+            return result
+        return row.result.model_copy(update={"reason": ending_words(table, row)})

@@ -7,7 +7,13 @@ from collections.abc import Iterator, Sequence
 from orchestrator.analysis.batch_verdict import AS_FAST, BatchVerdict, Slower
 from orchestrator.analysis.critical_batch import CriticalBatch
 from orchestrator.analysis.equal_budget import Behind, Finding
-from orchestrator.analysis.format import (
+from orchestrator.analysis.predict_batch import Prediction, unresolved
+from orchestrator.analysis.settings_choices import SettingsChoice
+from orchestrator.analysis.statistics import Verdict
+from orchestrator.analysis.table import SweepTable
+from orchestrator.analysis.time_to_target import ToTarget
+from orchestrator.sweep.labels import settings_words
+from orchestrator.wording.format import (
     enumeration,
     number,
     one_seed_words,
@@ -17,19 +23,14 @@ from orchestrator.analysis.format import (
     target_words,
     with_interval,
 )
-from orchestrator.analysis.predict_batch import Prediction, unresolved
-from orchestrator.analysis.settings_choices import SettingsChoice
-from orchestrator.analysis.statistics import Verdict
-from orchestrator.analysis.table import SweepTable
-from orchestrator.analysis.time_to_target import ToTarget
-from orchestrator.sweep.labels import settings_words
+from orchestrator.wording.not_determined import basis_of_prediction, why_no_curve, why_no_verdict
 
 
 def headline(table: SweepTable, verdict: BatchVerdict) -> str:
     """The verdict in one line."""
     fastest = verdict.fastest
     if fastest is None:
-        return f"The batch size is not determined: {verdict.undetermined}"
+        return f"The batch size is not determined: {why_no_verdict(table, verdict.undetermined)}"
     target = target_words(table.plan.objective)
     names = enumeration(sorted({_name(verdict, c) for c in verdict.not_slower}, key=lambda name: (len(name), name)))
     if verdict.no_difference:
@@ -121,13 +122,13 @@ def prediction_words(prediction: Prediction) -> str:
     """`batch 141 (95 to 210), from ...`."""
     known = prediction.low is not None and prediction.high is not None
     interval = f" ({number(prediction.low or 0.0)} to {number(prediction.high or 0.0)})" if known else ""
-    return f"batch {number(prediction.batch_size)}{interval}, from {prediction.basis}"
+    return f"batch {number(prediction.batch_size)}{interval}, from {basis_of_prediction(prediction.basis)}"
 
 
 def curve_words(curve: CriticalBatch) -> str:
     """The critical batch with its interval, or why it is not determined."""
     if curve.undetermined is not None or curve.batch_size is None or curve.min_steps is None:
-        return f"Critical batch size: not determined ({curve.undetermined})."
+        return f"Critical batch size: not determined ({why_no_curve(curve.undetermined)})."
     low, high = curve.batch_size_low, curve.batch_size_high
     between = f", 90 % interval {number(low)} to {number(high)}" if low is not None and high is not None else ""
     form = (

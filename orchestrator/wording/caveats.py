@@ -19,9 +19,9 @@ from orchestrator.analysis.caveats import (
     TrialWarns,
     Unfinished,
 )
-from orchestrator.analysis.format import enumeration, plural, quantity, summary_words
-from orchestrator.analysis.goals import goal_words
 from orchestrator.analysis.table import SweepTable
+from orchestrator.wording.format import enumeration, plural, quantity, summary_words
+from orchestrator.wording.goals import control_words, goal_words
 from orchestrator.wording.reasons import label
 from orchestrator.wording.sentence import Sentence
 from orchestrator.wording.training import cost_words
@@ -50,7 +50,7 @@ def _sentence(table: SweepTable, caveat: Caveat) -> Sentence:
             return Sentence(
                 "Latencies do not count: the machine was not quiet.",
                 f"Beside {plural(variants, 'variant')} the parent timed against itself was not 1, at worst "
-                f"{worst}.{goals} Measure where nothing else runs.",
+                f"{control_words(worst)}.{goals} Measure where nothing else runs.",
             )
         case SharedMachine(found):
             return Sentence(

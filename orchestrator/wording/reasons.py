@@ -3,18 +3,6 @@
 from __future__ import annotations
 
 from orchestrator.analysis.effort import SAME
-from orchestrator.analysis.format import (
-    enumeration,
-    one_seed_words,
-    paired_words,
-    plural,
-    quantity,
-    signed,
-    summary_words,
-    unit_of,
-    with_interval,
-)
-from orchestrator.analysis.goals import result_words
 from orchestrator.analysis.reasons import (
     AmongFastest,
     AsGoodAsBest,
@@ -42,6 +30,18 @@ from orchestrator.analysis.selection_rule import Tie
 from orchestrator.analysis.statistics import Basis, Difference, Summary
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.sweep.labels import settings_words
+from orchestrator.wording.format import (
+    enumeration,
+    one_seed_words,
+    paired_words,
+    plural,
+    quantity,
+    signed,
+    summary_words,
+    unit_of,
+    with_interval,
+)
+from orchestrator.wording.goals import result_words
 from orchestrator.wording.sentence import Sentence
 from orchestrator.wording.training import cost_words, effort_words, seed_words, times_words, train_words
 

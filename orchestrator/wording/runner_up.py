@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from orchestrator.analysis.format import quantity, summary_words
-from orchestrator.analysis.goals import result_words
 from orchestrator.analysis.reasons import LostSeeds
 from orchestrator.analysis.runner_up import (
     LargerModel,
@@ -19,6 +17,8 @@ from orchestrator.analysis.runner_up import (
 )
 from orchestrator.analysis.selection_rule import Tie
 from orchestrator.analysis.table import SweepTable
+from orchestrator.wording.format import quantity, summary_words
+from orchestrator.wording.goals import result_words
 from orchestrator.wording.reasons import PERCENT_SAME, difference_words, latency_words, lost_words
 from orchestrator.wording.training import effort_words
 

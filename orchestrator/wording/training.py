@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from orchestrator.analysis.effort import Effort
-from orchestrator.analysis.format import plural, quantity, target_words
 from orchestrator.analysis.reasons import BestSeed, TimesToTarget, TimeToTarget, TrainWith
 from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import ToTarget
 from orchestrator.sweep.labels import settings_words
 from orchestrator.sweep.plan import Stage
+from orchestrator.wording.format import plural, quantity, target_words
 
 MOST_TOLD, FASTEST_TOLD = 6, 3  # with more settings than that only the fastest are told: the table has them all
 

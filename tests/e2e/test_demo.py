@@ -120,7 +120,7 @@ def test_the_demo_ends_with_tables_a_recommendation_and_the_way_to_mlflow(clone:
     output = " ".join((clone / "demo.txt").read_text().split())  # a long name of a processor is wrapped
     cpu = " ".join(cpu_name().split())
     trained = f"Training on {cpu}: "
-    measured = f"Compression: exported, loaded in a fresh process, measured there on 1 thread of {cpu}"
+    measured = f"Compression, measured on 1 thread of {cpu}"
     if torch.cuda.is_available():  # int8 is for processors, so everything is measured there
         trained = f"Training on {torch.cuda.get_device_name()}: "
     for words in (trained, measured, "Recommended:", "Runner-up", "Test data:", "paretune ui digits"):

@@ -15,10 +15,10 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.format import summary_words, unit_of
 from orchestrator.analysis.pareto import front
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration
+from orchestrator.wording.format import summary_words, unit_of
 from orchestrator.wording.reasons import label
 
 MARKER_SYMBOLS = (

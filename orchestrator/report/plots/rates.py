@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.evidence import Evidence
-from orchestrator.analysis.format import number
 from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.report.plots.deployment import INK, Plot, batch_axis, log_axis, new_figure
 from orchestrator.report.plots.series_style import by_choice
 from orchestrator.sweep.metrics import sign_of
+from orchestrator.wording.format import number
 
 FAILED_MARK, STOPPED = "✗", "-"
 MAX_PLOT_ROWS = 12  # rates that still leave room for a figure in every cell

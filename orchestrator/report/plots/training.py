@@ -10,7 +10,6 @@ from typing import Any
 import plotly.graph_objects as go
 
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.format import summary_words
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import Configuration, Row, SweepTable
 from orchestrator.analysis.time_to_target import ToTarget
@@ -29,6 +28,7 @@ from orchestrator.report.plots.deployment import (
 from orchestrator.report.plots.series_style import SeriesStyle, by_choice, name_choices
 from orchestrator.sweep.metrics import sign_of
 from orchestrator.wording.batch_size import curve_words
+from orchestrator.wording.format import summary_words
 from orchestrator.wording.reasons import label
 from trainables.results import Report
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from orchestrator.adaptive.resolve import further_trials, settled
-from orchestrator.analysis.batch_verdict import BatchVerdict
+from orchestrator.analysis.batch_verdict import BatchVerdict, NeverReached
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.plan_file import stored_plan
+from orchestrator.analysis.predict_batch import FromLines
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.planning.expand import expand
@@ -117,7 +118,7 @@ def test_no_detectable_difference_where_time_is_flat(sweep: Sweep) -> None:
     _, verdict = played(expand(sweep), law)
     assert verdict.fastest is not None, verdict.undetermined
     assert verdict.no_difference
-    assert "not determined" in verdict.fit.prediction.basis  # type: ignore[union-attr]
+    assert isinstance(verdict.fit.prediction.basis, FromLines)  # type: ignore[union-attr]
 
 
 def test_a_clear_difference_is_detected_and_the_smallest_as_good_is_named(sweep: Sweep) -> None:
@@ -169,8 +170,7 @@ def test_the_fastest_and_the_cheapest_are_each_at_their_own_size_and_workers(
 def test_a_target_that_nothing_reaches_is_said(sweep: Sweep) -> None:
     table, verdict = played(expand(sweep), Law(min_steps=1e6))
     assert verdict.fastest is None
-    assert verdict.undetermined is not None
-    assert "no trial reached val_loss 0.5" in verdict.undetermined
+    assert verdict.undetermined == NeverReached()
     assert not by_stage(table.rows, Stage.CONFIRMATION)
 
 

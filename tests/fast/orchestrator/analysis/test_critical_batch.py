@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.analysis.critical_batch import CriticalBatch, fastest_batch, fit_critical_batch
+from orchestrator.analysis.critical_batch import (
+    CriticalBatch,
+    KneeBelow,
+    KneeBeyond,
+    Scattered,
+    TooFewSizes,
+    WhyNoCurve,
+    fastest_batch,
+    fit_critical_batch,
+)
 from orchestrator.analysis.step_time import StepTime
+from orchestrator.wording.not_determined import why_no_curve
 
 # Zhang et al. 2024 (arXiv 2410.21676): 85M-parameter model, steps to target at B = 64, 128, ..., 16384.
 PUBLISHED = {64 * 2**i: s for i, s in enumerate([46000, 23000, 13282, 7000, 3840, 2500, 1800, 1600, 1600])}
@@ -64,21 +74,21 @@ def test_seeds_of_one_size_count_as_their_mean() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "steps", "reason"),
+    ("sizes", "steps", "reason", "words"),
     [
-        ([8, 16], [100, 60], "2 batch sizes"),
-        ([8, 8, 16], [100, 101, 60], "2 batch sizes"),
-        ([8, 8], [100, 101], "1 batch size reached"),
-        ([8, 16, 32], [1000, 500, 250], "beyond it"),
-        ([1000, 2000, 4000], [100, 100, 100], "below it"),
-        ([8, 32, 128, 512], [100, 300, 40, 200], "scatter"),
+        ([8, 16], [100, 60], TooFewSizes(2), "2 batch sizes"),
+        ([8, 8, 16], [100, 101, 60], TooFewSizes(2), "2 batch sizes"),
+        ([8, 8], [100, 101], TooFewSizes(1), "1 batch size reached"),
+        ([8, 16, 32], [1000, 500, 250], KneeBeyond(32), "beyond it"),
+        ([1000, 2000, 4000], [100, 100, 100], KneeBelow(1000), "below it"),
+        ([8, 32, 128, 512], [100, 300, 40, 200], Scattered(pytest.approx(0.59, abs=0.5)), "scatter"),
     ],
 )
-def test_says_not_determined_and_why(sizes: list[float], steps: list[float], reason: str) -> None:
+def test_says_not_determined_and_why(sizes: list[float], steps: list[float], reason: WhyNoCurve, words: str) -> None:
     fit = fit_critical_batch(sizes, steps, resamples=20)
     assert fit.batch_size is None
-    assert fit.undetermined is not None
-    assert reason in fit.undetermined
+    assert fit.undetermined == reason
+    assert words in (why_no_curve(fit.undetermined) or "")
     with pytest.raises(ValueError, match="not determined"):
         fit.steps(8)
 

@@ -7,11 +7,23 @@ from collections.abc import Mapping
 
 import pytest
 
-from orchestrator.analysis.goals import GoalResult, GoalVerdict, distance, goal_words, judge, meets, result_words
+from orchestrator.analysis.goals import (
+    GoalResult,
+    GoalVerdict,
+    NotMeasured,
+    ParentIsZero,
+    ParentNotMeasured,
+    WhyNotJudged,
+    distance,
+    judge,
+    meets,
+)
+from orchestrator.analysis.latencies import NotQuiet
 from orchestrator.analysis.plan_file import StoredPlan, StoredTrial
 from orchestrator.analysis.statistics import Basis
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.sweep.spec import Goal, Objective
+from orchestrator.wording.goals import goal_words, result_words, why_not_judged
 from tests.support.sample_sweep import TASK, baseline_config
 from trainables.config.compression import Int8
 from trainables.config.trial import VariantConfig, trial_id
@@ -124,13 +136,13 @@ def test_the_stated_reference_serves_when_the_uncompressed_was_not_measured() ->
 @pytest.mark.parametrize(
     ("parent", "variant", "reason"),
     [
-        ({"val_loss": 0.1}, {}, "val_loss was not measured"),
-        ({"val_loss": 0.1}, {"val_loss": math.nan}, "val_loss was not measured"),
-        ({}, {"val_loss": 0.1}, "val_loss of its uncompressed parent was not measured"),
-        ({"val_loss": 0.0}, {"val_loss": 0.1}, "the parent's val_loss is 0"),
+        ({"val_loss": 0.1}, {}, NotMeasured("val_loss")),
+        ({"val_loss": 0.1}, {"val_loss": math.nan}, NotMeasured("val_loss")),
+        ({}, {"val_loss": 0.1}, ParentNotMeasured("val_loss")),
+        ({"val_loss": 0.0}, {"val_loss": 0.1}, ParentIsZero("val_loss")),
     ],
 )
-def test_what_cannot_be_told_is_not_met(parent: Figures, variant: Figures, reason: str) -> None:
+def test_what_cannot_be_told_is_not_met(parent: Figures, variant: Figures, reason: WhyNotJudged) -> None:
     result = judged(variants(parent, variant), Goal(metric="val_loss", type="percent-max-degradation", value=5))
     assert (result.verdict, result.reason) == (GoalVerdict.NOT_DETERMINED, reason)
     assert not meets([result])
@@ -217,7 +229,8 @@ def test_a_goal_on_a_latency_is_judged_only_where_its_control_was_quiet(
         assert result.verdict is GoalVerdict.MET
         return
     assert (result.verdict, meets([result])) == (GoalVerdict.NOT_DETERMINED, False)
-    assert reason in (result.reason or "")
+    assert isinstance(result.reason, NotQuiet)
+    assert reason in why_not_judged(result.reason)
     size = judged(table, Goal(metric="artifact_bytes", type="percent-min-improvement", value=60))
     assert size.verdict is GoalVerdict.MISSED, "what no clock tells is judged as ever"
     assert distance([result, size]) == (1, pytest.approx(10 / 60))

@@ -11,7 +11,7 @@ from orchestrator.analysis.caveats import NoisyLatencies
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.goals import GoalVerdict
-from orchestrator.analysis.latencies import latencies_ms, latency_batches, latency_ratio, not_quiet
+from orchestrator.analysis.latencies import NotQuiet, latencies_ms, latency_batches, latency_ratio, not_quiet
 from orchestrator.analysis.reasons import Faster, NoneWithinGoals
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.commands.compare import plain_text
@@ -20,6 +20,7 @@ from orchestrator.report.plots.deployment import deployment_plots
 from orchestrator.report.terminal import warnings
 from orchestrator.sweep.spec import Goal
 from orchestrator.wording.caveats import caveat_sentences
+from orchestrator.wording.goals import why_not_judged
 from tests.support.sample_sweep import CHAINS, GOALS, of_kind, sample_plan, sample_results
 from trainables.compression.compress import variant_warnings
 from trainables.config.compression import Prune
@@ -149,7 +150,11 @@ def test_where_no_latency_is_usable_a_goal_on_it_lets_nothing_through_and_fails_
     assert not reason.all_miss
     (result,) = reason.results
     assert result.verdict is GoalVerdict.NOT_DETERMINED
-    assert "the machine was not quiet: the parent timed against itself was not 1, but 0.63" in str(result.reason)
+    assert isinstance(result.reason, NotQuiet)
+    assert result.reason.control.value == 0.63
+    assert why_not_judged(result.reason).startswith(
+        "the machine was not quiet: the parent timed against itself was not"
+    )
     (caveat,) = of_kind(found.caveats, NoisyLatencies)
     assert caveat.goals_undetermined
     (goals,) = {goal_symbols(results) for results in comparison.goals.values()}

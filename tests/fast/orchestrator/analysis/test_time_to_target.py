@@ -9,12 +9,14 @@ import pytest
 from rich.text import Text
 
 from orchestrator.analysis.comparison import compare
+from orchestrator.analysis.critical_batch import TooFewSizes
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.analysis.target_crossing import crossing
 from orchestrator.analysis.time_to_target import critical_batch, middle_rate, steps_to_target
 from orchestrator.report.batch_export import batch_dict
 from orchestrator.report.batch_section import batch_lines
 from orchestrator.wording.batch_size import choice_words
+from orchestrator.wording.not_determined import why_no_curve
 from tests.support.sample_sweep import sample_plan, sample_results
 from trainables.config.training import AdamW, Training
 from trainables.results import Report, Status, TrialResult
@@ -131,12 +133,11 @@ def test_first_readings_alone_determine_no_critical_batch() -> None:
     rows = steps_to_target(table_with(run, batch_sizes=(1, 4, 16, 64), multipliers=(1.0,)))
     assert [row.steps.mean for row in rows] == [400, 100, 25, 6]
     reason = critical_batch(rows).undetermined
-    assert reason is not None
-    assert "batch size 1, 4, 16 and 64 reached the target by the first reading" in reason
-    assert "`evaluations`" in reason
-    reason = critical_batch(rows[:2]).undetermined
-    assert reason is not None
-    assert "three, well spread, are needed" in reason
+    assert reason == TooFewSizes(0, (1, 4, 16, 64))
+    words = why_no_curve(reason) or ""
+    assert "batch size 1, 4, 16 and 64 reached the target by the first reading" in words
+    assert "`evaluations`" in words
+    assert critical_batch(rows[:2]).undetermined == TooFewSizes(0, (1, 4))
 
 
 def test_three_sizes_of_which_two_were_there_have_asked_for_the_critical_batch() -> None:

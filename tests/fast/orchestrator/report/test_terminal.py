@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from orchestrator.analysis.comparison import Comparison, TestReading, compare
-from orchestrator.analysis.format import number, quantity, unit_of, with_interval
 from orchestrator.analysis.table import make_table
 from orchestrator.commands.compare import compare_command, plain_text, report_command
 from orchestrator.report.export import to_dict
@@ -18,6 +17,7 @@ from orchestrator.report.page import to_page
 from orchestrator.report.terminal import print_comparison, training_title, trainings, warnings
 from orchestrator.sweep.labels import settings_words, varying_settings
 from orchestrator.sweep.spec import Goal
+from orchestrator.wording.format import number, quantity, unit_of, with_interval
 from tests.support.sample_sweep import sample_plan, sample_results, write_sample
 from trainables.config.training import AdamW, Budget, Training
 from trainables.config.trial import BaselineConfig, TaskConfig

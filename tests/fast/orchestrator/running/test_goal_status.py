@@ -13,6 +13,7 @@ from orchestrator.analysis.table import make_table
 from orchestrator.planning.expand import expand
 from orchestrator.report.export import to_dict
 from orchestrator.running.goal_status import GoalStatus
+from orchestrator.wording.goals import ending_words
 from tests.support.sample_sweep import sample_plan, sample_results
 from tests.support.scripted import Told
 from tests.support.sweep_text import load_text, sweep_text
@@ -46,7 +47,7 @@ def test_a_variant_that_misses_a_goal_says_so_and_by_how_much() -> None:
         verdicts = [one.verdict for c in table.variants if row in c.rows for one in judge(table, c, PLAN.goals)]
         may_miss = row.kind == "variant" and bool(row.compression) and row.compression != "uncompressed"
         assert (row.status == "goal_missed") == (may_miss and GoalVerdict.MISSED in verdicts)
-    assert all("missed" in (row.result.reason or "") for row in missed if row.result)
+    assert all("missed" in (ending_words(table, row) or "") for row in missed)
     assert all(row.value("val_accuracy") is not None for row in missed), "its figures are those of a whole run"
 
 
@@ -71,3 +72,6 @@ def test_what_is_told_while_it_runs_is_what_the_table_says(sweep_with_goals: Any
         observer.ended(result)
     said = {row.id: row.status for row in judged(make_table(PLAN, RESULTS)).rows}
     assert {trial: result.status.value for trial, result in kept.results.items()} == said
+    reasons = [result.reason or "" for result in kept.results.values() if result.status is Status.GOAL_MISSED]
+    assert reasons
+    assert all(": missed, " in reason for reason in reasons)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.analysis.batch_verdict import BatchVerdict, decided
+from orchestrator.analysis.batch_verdict import BatchVerdict, FirstReadings, TooShort, decided
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.plan_file import stored_plan
@@ -45,7 +45,8 @@ def test_first_readings_that_were_there_decide_nothing(tmp_path: Path) -> None:
     table, verdict = found(Law(min_steps=0.5, critical_batch=4.0), tmp_path)
     assert all(contender.is_bound for contender in verdict.contenders)
     assert verdict.fastest is None
-    assert "the first reading was at val_loss 0.5 already" in (verdict.undetermined or "")
+    assert isinstance(verdict.undetermined, FirstReadings)
+    assert "the first reading was at val_loss 0.5 already" in headline(table, verdict)
     assert "`evaluations`" in headline(table, verdict)
     heads, rows = target_grid(table, compare(table).targets)
     for figure in ("steps", "examples", "seconds", "worker-seconds"):
@@ -64,7 +65,7 @@ def test_less_than_a_hundredth_of_a_second_to_the_target_is_too_short_to_compare
     assert (verdict.fastest is not None) == compared
     if not compared:
         told = "is reached within 0.00980 s, too short to compare: a harder target would tell"
-        assert told in (verdict.undetermined or "")
+        assert verdict.undetermined == TooShort(pytest.approx(soonest))
         assert told in headline(table, verdict)
 
 
