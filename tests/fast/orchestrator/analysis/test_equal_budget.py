@@ -16,8 +16,9 @@ from orchestrator.analysis.plan_file import StoredTrial
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.report.batch_export import equal_readings
-from orchestrator.report.batch_section import fair_html
+from orchestrator.report.batch_section import equal_grid
 from orchestrator.report.export import to_dict
+from orchestrator.report.page import to_page
 from orchestrator.sweep.labels import settings_words
 from orchestrator.sweep.spec import Mode, Objective
 from orchestrator.wording.batch_size import choice_words, finding_words
@@ -272,9 +273,9 @@ def test_batch_sizes_are_compared_at_one_setting_and_settings_at_one_batch_size(
         "Batch 256, batch against group: ",
     ):
         assert any(sentence.startswith(words) for sentence in sentences)
-    page = "".join(fair_html(comparison))
-    for norm in ("batch", "group"):
-        assert f"<td>256</td><td>{norm}</td>" in page
+    grid = equal_grid(comparison, "examples")
+    assert grid is not None
+    assert {("256", "batch"), ("256", "group")} <= {(batch, norm) for batch, norm, *_ in grid[1]}
     assert not found[16, "group", 16, "batch"].more_on_validation
 
 
@@ -353,7 +354,7 @@ def test_every_baseline_has_both_readings_in_the_json() -> None:
     assert {record["steps"] for record in trials[some]["equal_steps"]} == set(checkpoints(comparison.table).steps)
     assert all(("equal_steps" in t) == (t["kind"] == "baseline") for t in trials.values())
     assert equal_readings(comparison)[some]["equal_examples"][-1] == record
-    page = "".join(fair_html(comparison))
+    page = to_page(comparison)
     assert "Overfitting, or fewer steps?" in page
     assert "Batch 128 against" in page or "Batch 8 against" in page
 
@@ -362,4 +363,4 @@ def test_nothing_has_run() -> None:
     table = make_table(sample_plan(), {})
     assert checkpoints(table).examples == ()
     assert behind_of(table) == []
-    assert fair_html(compare(table)) == []
+    assert "Overfitting, or fewer steps?" not in to_page(compare(table))
