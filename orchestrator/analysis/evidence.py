@@ -16,8 +16,8 @@ from orchestrator.analysis.batch_verdict import BatchVerdict, contenders, judge_
 from orchestrator.analysis.common_readings import Checkpoints, checkpoints
 from orchestrator.analysis.critical_batch import CriticalBatch
 from orchestrator.analysis.effort import Effort, efforts
-from orchestrator.analysis.fronts import deployment_front, training_front
 from orchestrator.analysis.latencies import NotQuiet, latencies_ms, latency_batches, not_quiet
+from orchestrator.analysis.pareto import deployment_front, training_front
 from orchestrator.analysis.predict_batch import fit_part
 from orchestrator.analysis.settings_choices import SettingsChoice, settings_choices
 from orchestrator.analysis.sharing import Sharing, sharing

@@ -1,11 +1,65 @@
-"""The Pareto front: the points that no other point beats."""
+"""The Pareto fronts of a sweep: of the variants, to deploy one; of the baselines, to train with one.
+
+A front holds the points that no other beats in everything.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from orchestrator.analysis.effort import SAME
+from orchestrator.analysis.statistics import Summary
+from orchestrator.analysis.table import Configuration, SweepTable
 from orchestrator.sweep.spec import Mode
+
+
+def deployment_front(table: SweepTable, latencies: Sequence[Mapping[str, Summary]]) -> frozenset[str]:
+    """Objective against bytes and the median latency at each measured batch size.
+
+    `latencies`: for each batch size, variant's key -> its figure; none where the machine was not quiet.
+    """
+    objective = table.plan.objective
+    costs = [_summaries(table, "artifact_bytes"), *latencies]
+    figures = [_summaries(table, objective.metric), *costs]
+    points = {c.key: [each[c.key].mean if c.key in each else math.nan for each in figures] for c in table.variants}
+    lowest: list[Mode] = ["min"] * len(costs)
+    return _front(points, [objective.mode, *lowest])
+
+
+def _summaries(table: SweepTable, metric: str) -> dict[str, Summary]:
+    return {variant.key: summary for variant in table.variants if (summary := variant.summary(metric))}
+
+
+def training_front(table: SweepTable) -> frozenset[str]:
+    """Objective against the seconds of training to the target (to the end, where there is no target)."""
+    objective = table.plan.objective
+    points = {}
+    for c in table.baselines:
+        summary, seconds = c.summary(objective.metric), seconds_to_target(table, c)
+        points[c.key] = [math.nan if summary is None else summary.mean, math.nan if seconds is None else seconds]
+    return _front(points, [objective.mode, "min"])
+
+
+def _front(points: dict[str, list[float]], modes: Sequence[Mode]) -> frozenset[str]:
+    """`points`: key -> the objective, then costs. Costs within 5 % count as equal, like in the recommendation."""
+    keys = [key for key, point in points.items() if not any(map(math.isnan, point))]
+    if not keys:
+        return frozenset()
+    objective, *costs = zip(*(points[key] for key in keys), strict=True)
+    axes = [objective, *(levels(cost, SAME) for cost in costs)]
+    return frozenset(keys[index] for index in front(list(zip(*axes, strict=True)), modes))
+
+
+def seconds_to_target(table: SweepTable, baseline: Configuration) -> float | None:
+    """Mean seconds of training to the target, infinite if a seed never got there; without a target, to the end."""
+    if table.plan.objective.target is None:
+        summary = baseline.summary("train_seconds")
+        return summary.mean if summary else None
+    reached = baseline.reached(table.plan.objective)
+    if not reached:
+        return None
+    return sum(math.inf if reach is None else reach.seconds for reach in reached) / len(reached)
 
 
 def dominates(first: Sequence[float], second: Sequence[float], modes: Sequence[Mode]) -> bool:
