@@ -55,6 +55,7 @@ from trainables.storage import Storage, trial_file
 WINDOW = 100
 RATIO_GOAL = 1.2  # CPU of the last hundred trials over the first hundred
 TRIAL_MS_GOAL = 20.0
+COPIES = 2  # of a result: the ledger's, and the journal's with its readings
 MEMORY_GOAL = 1.5  # growth of the process over what its results take
 COMPARE_S_GOAL, REPORT_S_GOAL, PAGE_MB_GOAL = 2.0, 4.0, 6.0
 
@@ -100,7 +101,8 @@ def run_trial(trial: str, config: AnyTrialConfig, worker: WorkerContext) -> Iter
     history = like.history if isinstance(config, BaselineConfig) else ()
     yield from history
     update = {"id": trial, "config": config, "history": history, "metrics": {**like.metrics, "val_loss": loss}}
-    yield like.model_copy(update=update)
+    text = like.model_copy(update=update).model_dump_json()
+    yield TrialResult.model_validate_json(text)  # one of its own, as it comes from a worker
 
 
 def measure_one(folder: Path) -> TrialResult:
@@ -122,6 +124,7 @@ class Watch:
     main_s: list[float] = field(default_factory=list)  # CPU seconds of the main thread, since the trial before
     all_s: list[float] = field(default_factory=list)  # of the process, MLflow's thread included
     memory: list[int] = field(default_factory=list)  # bytes of the process, at each hundredth trial
+    whole_s: float = 0.0  # CPU seconds of the process for the sweep, until MLflow has all of it
     _since: tuple[float, float] = (0.0, 0.0)
 
     def planned(self, outlook: Outlook) -> None:
@@ -148,8 +151,9 @@ class Watch:
 
 def watched(plan: Plan, folder: Path, executor: Executor, *, mlflow: bool) -> tuple[Watch, list[TrialResult]]:
     """The sweep as `paretune run` does it, without the picture of its progress."""
-    storage, watch = Storage(str(folder)), Watch()
+    storage, watch, began = Storage(str(folder)), Watch(), time.process_time()
     with ExitStack() as stack:
+        stack.callback(lambda: setattr(watch, "whole_s", time.process_time() - began))
         journal = stack.enter_context(Journal(storage, plan.sweep.name))
         keeper, progress = PlanKeeper(plan, storage), Progress(plan)
         if mlflow:
@@ -188,12 +192,15 @@ def judge(watch: Watch, results: list[TrialResult], goals: Goals) -> None:
     print(f"    {first:.2f} ms of CPU per trial in the first {WINDOW}, {last:.2f} ms in the last", flush=True)
     goals.check("last over first", last / first, RATIO_GOAL, "")
     goals.check("ms of CPU per trial", 1000 * fmean(watch.main_s), TRIAL_MS_GOAL, " ms")
-    print(f"    with MLflow's thread, which no trial waits for: {1000 * fmean(watch.all_s):.2f} ms", flush=True)
+    whole = 1000 * watch.whole_s / len(watch.main_s)
+    print(f"    with MLflow's thread, which no trial waits for: {1000 * fmean(watch.all_s):.2f} ms; ", end="")
+    print(f"{whole:.2f} ms until MLflow has all of it", flush=True)
     if len(watch.memory) > 10:
         count = WINDOW * (len(watch.memory) - 1)
         grown = (watch.memory[-1] - watch.memory[0]) / count
         kept = bytes_of(results)
-        print(f"    the process grew by {grown / 1024:.1f} KiB per trial; a result takes {kept / 1024:.1f} KiB")
+        print(f"    the process grew by {grown / 1024:.1f} KiB per trial, a result takes {kept / 1024:.1f} KiB")
+        goals.check("growth over the two copies that are kept", grown / kept / COPIES, MEMORY_GOAL, "")
 
 
 def inline(options: argparse.Namespace, goals: Goals) -> None:
