@@ -229,22 +229,29 @@ def curve_plots(comparison: Comparison) -> list[Plot]:
 
 
 def _add_curves(figure: Any, look: SeriesStyle, entry: Tuned, field: str, metric: str, color: str) -> None:
+    """A line for each seed, as one series with gaps: a series for each of a thousand would fill the page."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    seeds_and_steps: list[tuple[int, int] | None] = []
     for row in entry.best.measured:
-        readings = _readings([row], metric)
-        words = f"{html.escape(look.choice)}, seed {row.seed}" if look.choice else f"seed {row.seed}"
-        figure.add_trace(
-            go.Scatter(
-                name=f"batch {entry.batch_size}",
-                legendgroup=str(entry.batch_size),
-                showlegend=False,
-                mode="lines",
-                x=[getattr(report, field) for report in readings],
-                y=[report.metrics[metric] for report in readings],
-                line={"color": color, "width": 1.6, "dash": look.dash},
-                text=[f"{words}, {r.step:,} steps: {r.metrics[metric]:.4g}" for r in readings],
-                hoverinfo="text+name",
-            )
+        readings, gap = _readings([row], metric), [None] if x else []
+        x += [*gap, *(getattr(report, field) for report in readings)]
+        y += [*gap, *(float(f"{report.metrics[metric]:.6g}") for report in readings)]
+        seeds_and_steps += [*gap, *((row.seed, report.step) for report in readings)]
+    choice = f"{html.escape(look.choice)}, " if look.choice else ""
+    figure.add_trace(
+        go.Scatter(
+            name=f"batch {entry.batch_size}",
+            legendgroup=str(entry.batch_size),
+            showlegend=False,
+            mode="lines",
+            x=x,
+            y=y,
+            line={"color": color, "width": 1.6, "dash": look.dash},
+            customdata=seeds_and_steps,
+            hovertemplate=f"{choice}seed %{{customdata[0]}}, %{{customdata[1]:,}} steps: %{{y:.4g}}",
         )
+    )
 
 
 def _name_curves(figure: Any, looks: Sequence[SeriesStyle]) -> None:

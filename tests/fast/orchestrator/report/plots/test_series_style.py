@@ -103,7 +103,8 @@ def test_without_other_settings_there_is_one_line_in_ink_and_no_word_of_choices(
     assert [plot.title for plot in rate_plots(plain)] == ["Learning rate and batch size"]
     curves = curve_plots(plain)[0].figure
     assert [t.name for t in curves.data if t.showlegend is not False] == [f"batch {size}" for size in SIZES]
-    assert len(curves.data) == len(SIZES) * SEEDS
+    assert len(curves.data) == len(SIZES)
+    assert [line.x.count(None) for line in curves.data] == [SEEDS - 1] * len(SIZES), "a gap between two seeds' lines"
     assert curves.layout.height == HEIGHT
 
 
