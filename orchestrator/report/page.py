@@ -209,19 +209,22 @@ def _equal_budget(comparison: Comparison) -> dict[str, Any] | None:
 
 
 def _trials(comparison: Comparison) -> dict[str, Any]:
-    """Every trial in a few words, folded away."""
-    metric = comparison.table.plan.objective.metric
-    rows = []
+    """Every trial in a few words, folded away; those of one configuration share the cells that say which it is."""
+    metric, count = comparison.table.plan.objective.metric, len(comparison.table.rows)
+    groups = []
     for configuration in comparison.table.configurations:
+        rows = []
         for row in configuration.rows:
             value = row.value(metric)
-            what = label(comparison.table, configuration)
             figure = "-" if value is None else number(value)
             reason = ending_words(comparison.table, row) or ""
-            rows.append([row.id, row.kind, what, str(row.seed), row.status.replace("_", " "), figure, reason])
-    columns = ("trial", "kind", "what", "seed", "status", metric, "reason")
-    title = f"All {len(rows)} trials" if len(rows) > 1 else "The one trial"
-    return {"title": title, "table": PageTable(columns, rows, left=columns)}
+            rows.append([row.id, str(row.seed), row.status.replace("_", " "), figure, reason])
+        groups.append({"kind": configuration.kind, "what": label(comparison.table, configuration), "rows": rows})
+    return {
+        "title": f"All {count} trials" if count > 1 else "The one trial",
+        "columns": ("kind", "what", "trial", "seed", "status", metric, "reason"),
+        "groups": groups,
+    }
 
 
 def _configurations(comparison: Comparison, columns: Sequence[Column], shown: Sequence[Configuration]) -> PageTable:
