@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -85,36 +86,47 @@ def save_plan(storage: Storage, plan: StoredPlan) -> None:
     storage.write_sealed(sweep_file(plan.name, PLAN), plan.model_dump_json(indent=1).encode())
 
 
-def earlier_words(storage: Storage, plan: Plan) -> str:
-    """Which trials of the sweep's stored plan are none of this one's: `... do not count: 12 had other data`.
+class Change(StrEnum):
+    """What a stored trial had that no trial of a plan has."""
 
-    Empty where there are none with a result, or no readable plan. A trial that results may still ask for is not among
-    them.
+    DATA = "data"
+    CODE = "code"
+    DATA_AND_CODE = "data and code"
+    SETTINGS = "settings"
+
+
+def left_behind(storage: Storage, plan: Plan) -> Counter[Change]:
+    """How many trials of the sweep's stored plan, with a result, are none of this one's, and what each had otherwise.
+
+    Empty where there is no readable plan. A trial that results may still ask for is not counted.
     """
     try:
         stored = load_plan(storage, plan.sweep.name)
     except TableError:
-        return ""
+        return Counter()
     tasks = {_model(trial.config): trial.config.task for trial in plan.trials}
-    others: dict[str, str] = {}
+    others: dict[str, Change] = {}
     for trial in stored.trials:
-        if trial.id not in plan.by_id and (what := _what_differs(trial, tasks, others)):
-            others[trial.id] = what
-    ended = [what for id, what in others.items() if storage.exists(trial_file(id, "result.json"))]
-    counts = [f"{count} had other {what}" for what, count in Counter(ended).items()]
-    return f"earlier trials of this sweep do not count: {', '.join(counts)}" if counts else ""
+        if trial.id not in plan.by_id and (change := _change(trial, tasks, others)):
+            others[trial.id] = change
+    return Counter(change for id, change in others.items() if storage.exists(trial_file(id, "result.json")))
 
 
-def _what_differs(trial: StoredTrial, tasks: Mapping[str, TaskConfig], others: Mapping[str, str]) -> str | None:
+def _change(trial: StoredTrial, tasks: Mapping[str, TaskConfig], others: Mapping[str, Change]) -> Change | None:
     """Between a stored trial and all of a plan's; None where the plan may still come to it."""
     config, now = trial.config, tasks.get(_model(trial.config))
     if now is None:
-        return "settings"
-    if changed := [name for name in ("data", "code") if getattr(now, name) != getattr(config.task, name)]:
-        return " and ".join(changed)
+        return Change.SETTINGS
+    match now.data != config.task.data, now.code != config.task.code:
+        case True, True:
+            return Change.DATA_AND_CODE
+        case True, False:
+            return Change.DATA
+        case False, True:
+            return Change.CODE
     if config.kind == "variant":
         return others.get(config.parent)
-    return "settings" if trial.stage is Stage.GRID else None
+    return Change.SETTINGS if trial.stage is Stage.GRID else None
 
 
 def _model(config: AnyTrialConfig) -> str:

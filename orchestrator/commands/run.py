@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.analysis.comparison import Comparison, load_comparison
-from orchestrator.analysis.plan_file import earlier_words
+from orchestrator.analysis.plan_file import left_behind
 from orchestrator.commands.compare import show_comparison, storage_of
 from orchestrator.commands.live_display import display, outliving_its_readers
 from orchestrator.commands.test_reading import read_test_data
@@ -47,6 +47,7 @@ from orchestrator.running.tuner import RayExecutor
 from orchestrator.sweep.plan import Plan
 from orchestrator.sweepfile.load import load_sweep
 from orchestrator.task_facts.requirements import check_asked
+from orchestrator.wording.earlier import earlier_words
 from orchestrator.wording.recommendation import headline
 from trainables.data.fingerprint import NoHomeError, default_cache, writable_cache
 from trainables.errors import InputError
@@ -158,7 +159,7 @@ def _run(
     plain: bool,
 ) -> None:
     """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
-    earlier = earlier_words(storage, plan)  # before the keeper writes another plan
+    earlier = earlier_words(left_behind(storage, plan))  # before the keeper writes another plan
     keeper = PlanKeeper(plan, storage)
     for note in filter(None, (outer_run_note(), load_note() if executor.is_here else "")):
         print(f"paretune: {note}", file=sys.stderr)

@@ -226,6 +226,7 @@ def recommendation_dict(comparison: Comparison) -> dict[str, Any]:
         else {
             "trial": found.runner_up.row.id,
             "what": label(comparison.table, found.runner_up.configuration),
+            "step": found.runner_up.step,
             "why_not": why_not(comparison.table, found.runner_up),
         },
         "nearest": found.nearest_row.id if found.nearest_row else None,

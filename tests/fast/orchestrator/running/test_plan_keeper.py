@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator.adaptive.resolve import Outlook, outlook
-from orchestrator.analysis.plan_file import PLAN, earlier_words, load_plan, save_plan, stored_plan
+from orchestrator.analysis.plan_file import PLAN, left_behind, load_plan, save_plan, stored_plan
 from orchestrator.planning.expand import expand
 from orchestrator.running.plan_keeper import PlanKeeper
 from orchestrator.sweep.plan import Plan
+from orchestrator.wording.earlier import earlier_words
 from tests.support.sweep_text import load_text, sweep_text
 from trainables.estimate import Estimate
 from trainables.results import Status, TrialResult
@@ -89,21 +90,21 @@ def test_what_of_the_stored_plan_is_out_is_said_with_the_reason(
     tmp_path: Path, change: Callable[[Plan], Plan], words: str
 ) -> None:
     plan, storage = expand(load_text(tmp_path, sweep_text())), Storage(str(tmp_path))
-    assert earlier_words(storage, plan) == ""
+    assert left_behind(storage, plan) == {}
     metrics = {"val_accuracy": Estimate(value=0.9)}
     results = {
         t.id: TrialResult(id=t.id, config=t.config, status=Status.COMPLETED, metrics=metrics) for t in plan.trials
     }
     known = stored_plan(plan, outlook(plan, results).known)
     save_plan(storage, known)
-    assert earlier_words(storage, change(plan)) == ""  # none of them has come to a result
+    assert left_behind(storage, change(plan)) == {}  # none of them has come to a result
     for trial in known.trials:
         storage.write(trial_file(trial.id, "result.json"), b"{}")
-    said = earlier_words(storage, change(plan))
+    said = earlier_words(left_behind(storage, change(plan)))
     assert said == (f"earlier trials of this sweep do not count: {words}" if words else "")
 
 
 def test_a_stored_plan_that_cannot_be_read_tells_nothing(tmp_path: Path) -> None:
     plan, storage = expand(load_text(tmp_path, sweep_text())), Storage(str(tmp_path))
     storage.write(sweep_file("small", PLAN), b"{")
-    assert earlier_words(storage, plan) == ""
+    assert left_behind(storage, plan) == {}
