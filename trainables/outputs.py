@@ -7,6 +7,7 @@ import platform
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,13 +95,14 @@ def save_model(model: nn.Module, task: Task, data: TaskData, trial: str, worker:
 def describe_environment(worker: WorkerContext, precision: Precision) -> dict[str, str]:
     """The device, threads and versions that the figures of a trial hold for."""
     on_cuda = worker.device.type == "cuda"
+    cudnn: Any = torch.backends.cudnn  # `conv` is made when torch is imported, where no type checker sees it
     return {
         "device": torch.cuda.get_device_name(worker.device) if on_cuda else "cpu",
         "cpu": cpu_name(),
         "threads": str(torch.get_num_threads()),
         "num_workers": str(worker.world_size),
         "precision": precision,
-        **({"fp32_convolutions": torch._C._get_fp32_precision_getter("cuda", "conv")} if on_cuda else {}),
+        **({"fp32_convolutions": cudnn.conv.fp32_precision} if on_cuda else {}),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

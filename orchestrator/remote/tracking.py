@@ -10,8 +10,9 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.compat import ask_mlflow, mlflow_migrations
 from trainables.error_text import first_line
 from trainables.errors import InputError
 from trainables.redact import without_credentials
@@ -118,15 +119,11 @@ def _of_address(tracking_uri: str, kind: str) -> Trouble | None:
 def _of_server(tracking_uri: str) -> Trouble | None:
     import requests
     from mlflow.exceptions import MlflowException  # takes seconds
-    from mlflow.utils.credentials import get_default_host_creds
-    from mlflow.utils.rest_utils import http_request
 
     shown = f"MLflow at {without_credentials(tracking_uri)}"
-    ask: Any = http_request  # as MLflow itself will: with its credentials, certificates and extensions
-    credentials = cast("Any", get_default_host_creds)(tracking_uri.rstrip("/"))
     question = {"json": {"max_results": 1}, "timeout": ANSWER_SECONDS, "max_retries": 0, "raise_on_status": False}
     try:
-        answer = ask(credentials, "/api/2.0/mlflow/experiments/search", "POST", **question)
+        answer = ask_mlflow(tracking_uri, "/api/2.0/mlflow/experiments/search", "POST", **question)
     except MlflowException as error:
         cause = error.__context__ or error
         if isinstance(cause, requests.exceptions.SSLError):
@@ -200,7 +197,6 @@ def _begin_anew(file: Path | None) -> str:
 
 def _of_version(connection: Connection, shown: str, tracking_uri: str, file: Path | None) -> Trouble | None:
     """Whether the installed MLflow works with the database's tables."""
-    import mlflow.store.db_migrations
     import sqlalchemy
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -212,7 +208,7 @@ def _of_version(connection: Connection, shown: str, tracking_uri: str, file: Pat
         if not sqlalchemy.inspect(connection).get_table_names():
             return None  # empty: MLflow will make its tables
         return Trouble(shown, "is another program's", _begin_anew(file))
-    versions = ScriptDirectory(str(Path(str(mlflow.store.db_migrations.__file__)).parent))
+    versions = ScriptDirectory(str(mlflow_migrations()))
     if found == versions.get_current_head():
         return None
     try:

@@ -6,8 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray.experimental import internal_kv
-
+from orchestrator.compat import delete_value, put_value
 from orchestrator.running.watch import HeadLostError
 from trainables.storage import Storage
 from trainables.worker.handover import NAMESPACE, Handover
@@ -23,12 +22,12 @@ def handed_over(storage: Storage) -> Iterator[str]:
         yield ""
         return
     key = f"storage-{uuid.uuid4().hex}"
-    internal_kv._internal_kv_put(key, Handover.of(storage).model_dump_json(), namespace=NAMESPACE)
+    put_value(key, Handover.of(storage).model_dump_json(), NAMESPACE)
     try:
         yield key
     except HeadLostError:
         raise  # what it held went with it
     except BaseException:
-        internal_kv._internal_kv_del(key, namespace=NAMESPACE)
+        delete_value(key, NAMESPACE)
         raise
-    internal_kv._internal_kv_del(key, namespace=NAMESPACE)
+    delete_value(key, NAMESPACE)

@@ -16,13 +16,19 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import ray
-from ray._private.resource_and_label_spec import ResourceAndLabelSpec
-from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
+from orchestrator.compat import (
+    cpus_of_the_container,
+    daemons_in_their_own_group,
+    forget_token,
+    last_cluster_address,
+    resources_of_this_machine,
+    show_worker_logs,
+    signals_left_alone,
+)
 from orchestrator.machine.environment import never_through_a_proxy
 from orchestrator.machine.ray_folder import ray_folder
 from orchestrator.remote.token import auth_token
@@ -89,9 +95,9 @@ def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterato
         yield
         return
     # What Ray's daemons have to say of workers that died is told by the trials' results.
-    ray._private.worker._worker_logs_enabled = settings.show_worker_output
+    show_worker_logs(settings.show_worker_output)
     with contextlib.nullcontext() if _address(settings) else ray_folder() as folder:
-        with _signals_left_alone():
+        with signals_left_alone():
             start(settings, search_path, folder)
         try:
             yield
@@ -103,20 +109,6 @@ def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterato
             _shut_down()
             raise
         _shut_down()
-
-
-@contextlib.contextmanager
-def _signals_left_alone() -> Iterator[None]:
-    """SIGTERM stays with whoever has it. Ray would install a handler that ends Python with exit code 15, and over it
-    one in C++ that prints its frames and aborts: neither leaves a sweep the time for a farewell.
-    """
-    constants, utils = ray._private.ray_constants, ray._private.utils
-    aborts, installs = constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER, utils.set_sigterm_handler
-    constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER, utils.set_sigterm_handler = True, lambda handler: None
-    try:
-        yield
-    finally:
-        constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER, utils.set_sigterm_handler = aborts, installs
 
 
 def _shut_down() -> None:
@@ -157,7 +149,7 @@ def start(settings: RaySettings, search_path: Sequence[str] = (), folder: str | 
     quiet: dict[str, Any] = {"log_to_driver": settings.show_worker_output, "logging_level": logging.ERROR}
     if address := _address(settings):
         never_through_a_proxy(address.rpartition(":")[0].strip("[]"))
-        _check_listens(_last_started() if address == "auto" else address)
+        _check_listens(last_cluster_address() if address == "auto" else address)
         # Within a job, what is said here may have been said to the job too (`submit --env`): then this holds.
         os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
         try:
@@ -175,7 +167,7 @@ def _provide_token() -> None:
     """Ray's daemons and workers inherit it. Without one, Ray would make it, in a file that others can read."""
     if auth_token() is None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    AuthenticationTokenLoader.instance().reset_cache()  # this process may have looked for it before
+    forget_token()  # this process may have looked for it before
 
 
 def patiently(start: Callable[[], object]) -> None:
@@ -199,14 +191,13 @@ def node_to_start(settings: RaySettings) -> ClusterNode | None:
     """What the Ray that `connected` would start here will have; None where it joins one, or is connected already."""
     if not starts_its_own(settings):
         return None
-    spec = ResourceAndLabelSpec(num_cpus=settings.num_cpus or usable_cpus())
-    found = spec.resolve(is_head=True, node_ip_address=LOOPBACK_ADDRESS)
+    found = resources_of_this_machine(settings.num_cpus or usable_cpus(), LOOPBACK_ADDRESS)
     return node_of({"CPU": found.num_cpus, "GPU": found.num_gpus} | (found.resources or {}), found.labels or {})
 
 
 def usable_cpus() -> int:
     """Those that this process may run on, and no more than a container's quota of processor time, which Ray reads."""
-    return min(len(os.sched_getaffinity(0)), max(1, int(ray._private.utils.get_num_cpus(True))))
+    return min(len(os.sched_getaffinity(0)), max(1, int(cpus_of_the_container())))
 
 
 def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: bool, quiet: dict[str, Any]) -> None:
@@ -214,34 +205,22 @@ def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: 
     port = _free_port()
     own = {"RAY_GCS_SERVER_PORT": str(port), _NO_CLUSTERS: "0"}
     os.environ |= own
-    constants: Any = ray._private.ray_constants
-    services: Any = ray._private.services
-    with_clusters, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
-    # What is sent to the driver's whole group, as by a terminal or `timeout`, is for the driver to heed: without its
-    # Ray it could say no farewell. Ray itself does the same on Windows; the daemons end with the driver all the same.
-    starts, services.ConsolePopen = services.ConsolePopen, partial(services.ConsolePopen, process_group=0)
     try:
-        ray.init(
-            address="local",
-            num_cpus=num_cpus,
-            include_dashboard=include_dashboard,
-            dashboard_host=LOOPBACK_ADDRESS,
-            object_store_memory=LOCAL_OBJECT_STORE_BYTES,
-            _system_config={"prestart_worker_first_driver": False},  # none of them would fit our processes' environment
-            runtime_env={"env_vars": {**environment, "RAY_ADDRESS": f"{LOOPBACK_ADDRESS}:{port}"}},
-            _node_ip_address=LOOPBACK_ADDRESS,
-            **quiet,
-        )
+        with daemons_in_their_own_group():
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=include_dashboard,
+                dashboard_host=LOOPBACK_ADDRESS,
+                object_store_memory=LOCAL_OBJECT_STORE_BYTES,
+                _system_config={"prestart_worker_first_driver": False},  # none would fit our processes' environment
+                runtime_env={"env_vars": {**environment, "RAY_ADDRESS": f"{LOOPBACK_ADDRESS}:{port}"}},
+                _node_ip_address=LOOPBACK_ADDRESS,
+                **quiet,
+            )
     finally:
-        services.ConsolePopen = starts
-        constants.ENABLE_RAY_CLUSTER = with_clusters
         for name in own:
             del os.environ[name]
-
-
-def _last_started() -> str:
-    """Where `ray start` left word of a cluster on this machine, which may have died since; "" if nowhere."""
-    return ray._private.services.canonicalize_bootstrap_address("auto") or ""
 
 
 def _check_listens(address: str) -> None:

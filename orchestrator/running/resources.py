@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from orchestrator.compat import is_removed, placement_groups
 from orchestrator.sweep.spec import Resources
 from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
 from trainables.errors import InputError
@@ -222,15 +223,12 @@ def reservations(*, orphaned: bool = False) -> list[str]:
     """
     import ray
     from ray import ActorID
-    from ray._private.state import state  # the public table does not say who created a group
-    from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined] # made by protobuf
 
     job: str = ray.get_runtime_context().get_job_id()
-    table = map(PlacementGroupTableData.FromString, state._connect_and_get_accessor().get_placement_group_table())
     return [
         group.placement_group_id.hex()
-        for group in table
-        if group.state != PlacementGroupTableData.REMOVED
+        for group in placement_groups()
+        if not is_removed(group)
         and group.placement_group_id.hex().endswith(job)
         and (not orphaned or (group.creator_actor_dead and not ActorID(group.creator_actor_id).is_nil()))
     ]

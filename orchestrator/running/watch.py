@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from orchestrator.compat import own_node
 from orchestrator.exit_codes import FAILED
 from orchestrator.running.executor import NobodyAtWorkError
 from orchestrator.running.progress import Clock
@@ -191,7 +192,7 @@ def _head() -> Head | None:
     """Of a cluster that this process has joined; None where Ray is its own, whose daemons are looked at."""
     import ray
 
-    node: Any = ray._private.worker._global_node
+    node = own_node()
     if node is not None and node.is_head():
         return None
     return Head(ray.get_runtime_context().gcs_address, listens)
@@ -199,9 +200,7 @@ def _head() -> Head | None:
 
 def check_own_daemons() -> None:
     """Raises RayLostError if a Ray that this process has started has ended."""
-    import ray
-
-    node: Any = ray._private.worker._global_node
+    node = own_node()
     dead = [kind for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")] if node is not None else []
     if dead:
         raise RayLostError(f"Ray has ended here (its {dead[0]} was killed, or has crashed)")

@@ -21,6 +21,7 @@ from orchestrator.diagnostics.task_needs import Requirements
 from orchestrator.task_facts.data_preview import PREVIEW_ROWS
 from orchestrator.task_facts.dry_run_errors import problem_of
 from orchestrator.task_facts.sample_rows import OddRow
+from trainables.compat import OptimizedModule
 from trainables.compression.distill import blended
 from trainables.config.compression import Distill
 from trainables.config.training import Precision, Sgd
@@ -122,7 +123,7 @@ class Attempt:
     def _built(self) -> nn.Module:
         seed_everything(0, 0, 0)
         model = self.task.build_model()
-        if isinstance(model, torch._dynamo.OptimizedModule):
+        if isinstance(model, OptimizedModule):
             said = f"{self.name}.build_model() returns torch.compile(model): call model.compile(), return model"
             raise ItemsError(said)
         return model.cpu()
@@ -233,7 +234,8 @@ class Attempt:
 @contextmanager
 def group_of_one() -> Iterator[None]:
     """A process group of this process alone, through which all that workers exchange goes all the same."""
-    dist.init_process_group("gloo", store=torch._C._distributed_c10d.HashStore(), rank=0, world_size=1)
+    store = dist.HashStore()  # type: ignore[attr-defined] # public, and exported without its name
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         yield
     finally:

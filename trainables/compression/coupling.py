@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from trainables.compat import F_GLU
 from trainables.compression.structure import LAYERS
 from trainables.measure.artifact import ModelInputs
 from trainables.measure.plain_outputs import tensors
@@ -38,7 +39,7 @@ class GluInParts(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        if func is F.glu or func is torch._C._nn.glu:
+        if func is F.glu or func is F_GLU:
             value, gate = self._halves(*args, **kwargs)
             return value * gate.sigmoid()
         return func(*args, **kwargs)

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from trainables.compat import compiler_config
 from trainables.compression.errors import CompressionError
 from trainables.compression.fine_tune import Context, example_inputs
 from trainables.config.compression import Int8
@@ -111,13 +112,12 @@ def _dynamic(model: nn.Module, example: ModelInputs) -> tuple[ExportedProgram, i
 
 def _static(model: nn.Module, example: ModelInputs, calibration: Iterator[ModelInputs]) -> tuple[ExportedProgram, int]:
     """(program, bytes of the float weights that were converted)."""
-    from torch._inductor import config as compiler
 
-    pass_before = compiler.pre_grad_custom_pass
+    pass_before = compiler_config.pre_grad_custom_pass
     with KnownWarnings():
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
         from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
-    compiler.pre_grad_custom_pass = pass_before  # the import sets it for the whole process
+    compiler_config.pre_grad_custom_pass = pass_before  # the import sets it for the whole process
 
     quantizer = x86.X86InductorQuantizer()
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config(reduce_range=_overflows()))

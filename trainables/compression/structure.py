@@ -11,6 +11,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from trainables.compat import OpOverload
 from trainables.measure.artifact import ArtifactError, ModelInputs, copy_of, trace
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
@@ -176,7 +177,7 @@ class Structure:
 
     def _has_weight(self, node: Node) -> bool:
         """Whether the node multiplies with, or looks up, a parameter: a layer, also one written as a function."""
-        if not isinstance(node.target, torch._ops.OpOverload):
+        if not isinstance(node.target, OpOverload):
             return False
         named = [argument.name for argument in node.target._schema.arguments]
         weights = [value for name, value in zip(named, node.args, strict=False) if name == "weight"]

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils._sympy import functions as torchs_sympy
 
+from trainables.compat import SYMPY_FUNCTIONS, ArchiveReader, OperatorNamespace, OpOverload
 from trainables.errors import ParetuneError
 
 MODEL_MEMBER = "models/model.json"
@@ -43,10 +43,13 @@ def _words(text: str) -> frozenset[str]:
 
 
 # How sympy writes an expression (`srepr`), and the comparisons that torch writes of an input's sizes.
-SYMPY = _words(
-    """Symbol Dummy Integer Rational Float Add Mul Pow Mod Max Min Abs floor ceiling true false oo int_oo And Or Not
+SYMPY = (
+    _words(
+        """Symbol Dummy Integer Rational Float Add Mul Pow Mod Max Min Abs floor ceiling true false oo int_oo And Or Not
     Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan Piecewise ExprCondPair"""
-) | frozenset(torchs_sympy.__all__)
+    )
+    | SYMPY_FUNCTIONS
+)
 GUARDS = _words(
     """L args math torch inf int float max min size stride storage_offset item isnan trunc floor ceil sqrt
     sym_float sym_int sym_max sym_min sym_not sym_ite sym_sum
@@ -78,7 +81,7 @@ class ArchiveError(ParetuneError, ValueError):
 
 def check_archive(path: Path) -> None:
     """Raises ArchiveError if a member of the archive at `path` could run code, RuntimeError if it is no archive."""
-    reader = torch._C.PyTorchFileReader(str(path))
+    reader = ArchiveReader(str(path))
     members: list[str] = reader.get_all_records()
     for member in members:
         if member not in (MODEL_MEMBER, SAMPLE_INPUTS, *CONFIGS, *ARCHIVE_MEMBERS) and not PAYLOAD.fullmatch(member):
@@ -95,7 +98,7 @@ def check_archive(path: Path) -> None:
 
 def description(path: Path) -> bytes:
     """The program of an archive, as unchecked JSON. Raises RuntimeError if the file is no archive."""
-    content: bytes = torch._C.PyTorchFileReader(str(path)).get_record(MODEL_MEMBER)
+    content: bytes = ArchiveReader(str(path)).get_record(MODEL_MEMBER)
     return content
 
 
@@ -212,12 +215,12 @@ def _operator(text: str) -> None:
             return
         case ["torch", "ops", library, name, overload] if all(map(str.isidentifier, (library, name, overload))):
             namespace = getattr(torch.ops, library)
-            if not isinstance(namespace, torch._ops._OpNamespace):
+            if not isinstance(namespace, OperatorNamespace):
                 raise refusal
             operator = getattr(getattr(namespace, name, None), overload, None)
             if operator is None:
                 raise ArchiveError(f"calls the operator {library}::{name}, which this process does not have: import it")
-            if not isinstance(operator, torch._ops.OpOverload) or any(map(_is_risky, operator._schema.arguments)):
+            if not isinstance(operator, OpOverload) or any(map(_is_risky, operator._schema.arguments)):
                 raise refusal
         case _:
             raise refusal

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind
 from torch.export.passes import move_to_device_pass
-from torch.export.pt2_archive._package import load_pt2
 
+from trainables.compat import load_exported_programs
 from trainables.error_text import first_line
 from trainables.errors import ParetuneError
 from trainables.measure.archive import ArchiveError, check_archive, description
@@ -159,7 +159,8 @@ def load_program(path: Path) -> ExportedProgram:
             import_torchao()  # which registers the operators, and takes seconds
         check_archive(path)
         # Not torch.export.load: what this cannot read, that would try to read by older, unchecked ways.
-        return load_pt2(path).exported_programs["model"]
+        program: ExportedProgram = load_exported_programs(path)["model"]
+        return program
     except ArchiveError as error:
         raise ArtifactError(f"{path} was not loaded: {error}") from error
     except DamagedFileError as error:

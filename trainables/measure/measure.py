@@ -17,9 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch._inductor import config as compiler
-from torch.utils._pytree import tree_map_only
 
+from trainables.compat import compiler_config, tree_map_only
 from trainables.config.base import FrozenConfig, FrozenResult
 from trainables.config.trial import MeasureSettings, TaskConfig
 from trainables.data.table import Table
@@ -62,7 +61,7 @@ def measure(request: MeasureRequest) -> Measurement:
     """Measure in this process, whose global settings are changed for good: threads, compiler."""
     device = resolve_device(request.measure)
     torch.set_num_threads(request.measure.threads)
-    compiler.freezing = True  # constants folded, weights laid out for the kernels
+    compiler_config.freezing = True  # constants folded, weights laid out for the kernels
     task = load_task(request.task.name, request.task.options, ())
     data = open_data(task, Path(request.cache), planned=request.task.data)
     table = data.validation if request.split == "validation" else data.test

@@ -12,7 +12,8 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import SUPPORTED_NODES, register_pytree_node, tree_leaves
+
+from trainables.compat import SUPPORTED_NODES, register_pytree_node, tree_leaves
 
 
 def plain_containers(outputs: Any) -> Any:

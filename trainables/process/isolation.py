@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainables.compat import give_back_pinned_memory
 from trainables.process.process_settings import PROCESS_SETTINGS
 
 
@@ -47,7 +48,7 @@ class Snapshot:
         gc.freeze()  # what torch keeps of a trial (each export leaves hundreds of objects) is looked through once only
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
-            torch._C._host_emptyCache()  # pinned memory, through which batches go to the device
+            give_back_pinned_memory()
             torch.cuda.reset_peak_memory_stats()
 
     def import_module(self, name: str) -> None:

@@ -20,32 +20,40 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch._dynamo  # brings in the settings of the compiler, so that they are seen before the first trial
-import torch._inductor.config
 from torch.backends import cudnn, mkldnn, opt_einsum, quantized
 from torch.nn.modules import module as nn_module
 from torch.utils import deterministic
-from torch.utils._config_module import ConfigModule
+
+from trainables.compat import (
+    ConfigModule,
+    config_modules,
+    default_device,
+    is_multithreading_enabled,
+    is_nnpack_enabled,
+)
 
 matmul = torch.backends.cuda.matmul
 sdp = torch.backends.cuda
 
 # General ones first: torch hands a setting of theirs down to the particular ones.
-FP32_PRECISIONS = [
-    ("generic", "all"),
-    *((backend, operation) for backend in ("cuda", "mkldnn") for operation in ("all", "matmul", "conv", "rnn")),
+CUDNN: Any = cudnn  # their parts are made when torch is imported, where no type checker sees them
+MKLDNN: Any = mkldnn
+FP32_PRECISIONS: list[Any] = [
+    torch.backends,
+    *(CUDNN, matmul, CUDNN.conv, CUDNN.rnn),
+    *(MKLDNN, MKLDNN.matmul, MKLDNN.conv, MKLDNN.rnn),
 ]
 
 
 def _read_fp32_precision() -> list[str]:
-    return [torch._C._get_fp32_precision_getter(*pair) for pair in FP32_PRECISIONS]
+    return [settings.fp32_precision for settings in FP32_PRECISIONS]
 
 
 def _write_fp32_precision(values: list[str]) -> None:
     """Only what differs: a particular setting once written no longer follows the general one, and cannot again."""
-    for pair, value in zip(FP32_PRECISIONS, values, strict=True):
-        if torch._C._get_fp32_precision_getter(*pair) != value:
-            torch._C._set_fp32_precision_setter(*pair, value)
+    for settings, value in zip(FP32_PRECISIONS, values, strict=True):
+        if settings.fp32_precision != value:
+            settings.fp32_precision = value
 
 
 def _read_older_fp32_precision() -> tuple[str, bool | None]:
@@ -72,12 +80,6 @@ def _write_all_fp32_precision(values: tuple[list[str], tuple[str, bool | None]])
     _write_fp32_precision(values[0])
     _write_older_fp32_precision(values[1])
     _write_fp32_precision(values[0])  # the older switches turn some of these as well
-
-
-def _read_default_device() -> torch.device | None:
-    """None is not the same as "cpu": a device that was set takes part in every call that makes a tensor."""
-    context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
-    return None if context is None else context.device
 
 
 def _read_flush_denormal() -> bool:
@@ -123,7 +125,7 @@ def _write_module_hooks(values: dict[str, dict[int, Any]]) -> None:
 
 
 def _compiler_settings() -> dict[str, ConfigModule]:
-    return {name: module for name, module in sys.modules.items() if isinstance(module, ConfigModule)}
+    return config_modules(sys.modules)
 
 
 def _read_compiler() -> dict[str, dict[str, Any]]:
@@ -202,14 +204,14 @@ PROCESS_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "garbage collector's thresholds": (gc.get_threshold, lambda value: gc.set_threshold(*value)),
     "numpy errors": (np.geterr, lambda value: np.seterr(**value)),
     "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "default device": (_read_default_device, torch.set_default_device),
+    "default device": (default_device, torch.set_default_device),
     "threads": (torch.get_num_threads, torch.set_num_threads),
-    "grad mode": (torch.is_grad_enabled, torch._C._set_grad_enabled),
+    "grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
     "anomaly detection": (
         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
         lambda value: torch.autograd.set_detect_anomaly(*value),
     ),
-    "autograd threads": (torch._C._is_multithreading_enabled, torch._C._set_multithreading_enabled),
+    "autograd threads": (is_multithreading_enabled, torch.autograd.set_multithreading_enabled),
     "autocast": (_read_autocast, _write_autocast),
     "autocast cache": (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
     "deterministic algorithms": (
@@ -234,7 +236,7 @@ PROCESS_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "attention: plain": (sdp.math_sdp_enabled, sdp.enable_math_sdp),
     "attention: cudnn": (sdp.cudnn_sdp_enabled, sdp.enable_cudnn_sdp),
     "mkldnn": _attributes(mkldnn, "enabled", "deterministic"),
-    "nnpack": (torch._C._get_nnpack_enabled, torch._C._set_nnpack_enabled),
+    "nnpack": (is_nnpack_enabled, torch.backends.nnpack.set_flags),
     "einsum": _attributes(opt_einsum, "enabled", "strategy"),
     "quantized engine": _attributes(quantized, "engine"),
     "conversion of parameters": (

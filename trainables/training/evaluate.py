@@ -11,9 +11,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from trainables.compat import TorchDispatchMode, tree_leaves
 from trainables.config.training import Precision, Training
 from trainables.distributed.worker_context import WorkerContext
 from trainables.errors import ParetuneError

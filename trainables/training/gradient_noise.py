@@ -22,8 +22,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainables.compat import BatchNorm, norms
 from trainables.config.training import Training
 from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
@@ -184,7 +184,7 @@ def _total(gradients: Sequence[Tensor], squares: Sequence[Tensor] = ()) -> Tenso
     gradients = [_real(gradient) for gradient in gradients]
     small = [gradient for gradient in gradients if gradient.numel() <= SMALL]
     large = [squared_norm(gradient) for gradient in gradients if gradient.numel() > SMALL]
-    parts = [torch.stack(torch._foreach_norm(small, 2, torch.float64)).square().sum()] if small else []
+    parts = [torch.stack(norms(small, torch.float64)).square().sum()] if small else []
     return torch.stack([*parts, *large, *squares]).sum()
 
 
@@ -192,7 +192,7 @@ def _total(gradients: Sequence[Tensor], squares: Sequence[Tensor] = ()) -> Tenso
 def squared_norm(tensor: Tensor) -> Tensor:
     """|tensor|^2 in float64, shape []; a large tensor is not made float64 all at once."""
     chunks: tuple[Tensor, ...] = torch.split(_real(tensor).reshape(-1), CHUNK)
-    return torch.stack(torch._foreach_norm(chunks, 2, torch.float64)).square().sum()
+    return torch.stack(norms(chunks, torch.float64)).square().sum()
 
 
 def _real(tensor: Tensor) -> Tensor:
@@ -238,4 +238,4 @@ def needs_more_rows(error: BaseException) -> bool:
 
 def has_batch_norm(model: nn.Module) -> bool:
     """Whether rows of a batch influence each other through normalisation."""
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
+    return any(isinstance(module, BatchNorm) for module in model.modules())

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from trainables.compat import divide_all, norms
 from trainables.config.training import Training
 from trainables.distributed.worker_context import WorkerContext
 from trainables.tasks.base import Batch
@@ -152,12 +153,12 @@ class OptimizerStep:
             self.scaler.unscale_(self.optimizer)
         gradients = self._gradients()
         if isinstance(items_per_row, Tensor) or items_per_row != 1.0:
-            torch._foreach_div_(gradients, items_per_row)
+            divide_all(gradients, items_per_row)
         if sample is not None:
             sample.close(gradients, self.scaler.get_scale() if self.scaler.is_enabled() else 1.0)
         if not with_norm and self.clip_norm is None:
             return None
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms(gradients)))
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
         return norm

@@ -23,13 +23,7 @@ import ray
 import ray.train
 import ray.train.collective
 from pydantic import Field
-from ray.experimental import internal_kv
 from ray.train.backend import Backend, BackendConfig
-from ray.train.v2._internal.callbacks import DatasetsCallback
-from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError
-from ray.train.v2._internal.execution.callback import WorkerGroupCallback
-from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
@@ -39,6 +33,14 @@ from trainables.errors import ParetuneError
 from trainables.process.heartbeat import listening
 from trainables.process.malloc import give_back_large_blocks
 from trainables.storage import Storage
+from trainables.worker.compat import (
+    DatasetsCallback,
+    PlacementGroupCleanerCallback,
+    WorkerGroupCallback,
+    WorkerGroupPollStatus,
+    WorkerGroupStartupFailedError,
+    value_of,
+)
 from trainables.worker.handover import NAMESPACE, Handover
 from trainables.worker.messages import Advance, Raised, Shutdown, Start, decode, encode
 
@@ -69,7 +71,7 @@ class WorkerGroupConfig(FrozenResult):
 
 def _handed_over(key: str) -> Storage:
     """Raises RuntimeError if the sweep has ended."""
-    value = internal_kv._internal_kv_get(key, namespace=NAMESPACE)
+    value = value_of(key, NAMESPACE)
     if value is None:
         raise RuntimeError("the sweep's storage is not known any more: its driver has ended")
     return Handover.model_validate_json(value).take()
@@ -202,7 +204,6 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, WorkerContext]:
     import ray.train.torch
     import torch
     import torch.distributed as dist
-    from torch._C._distributed_c10d import TCPStore
 
     from trainables.distributed.worker_context import WorkerContext
 
@@ -219,7 +220,7 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, WorkerContext]:
         {"life": uuid.uuid4().hex, "host": host, "port": port}
     )
     if num_workers > 1:
-        store = TCPStore(
+        store = dist.TCPStore(  # type: ignore[attr-defined] # public, and exported without its name
             meeting["host"],
             meeting["port"],
             num_workers,
