@@ -100,11 +100,6 @@ def test_every_operation_on_tensors_is_seen_under_a_dispatch_mode() -> None:
     assert torch.ops.aten.add.Tensor in seen
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_a_compiled_model_is_known() -> None:
-    assert isinstance(torch.compile(nn.Linear(1, 1)), compat.OptimizedModule)
-
-
 def test_the_settings_of_the_compiler_are_modules_that_are_read_and_written_whole() -> None:
     found = compat.config_modules({**sys.modules, "plain": types.ModuleType("plain")})
     assert {"torch._inductor.config", "torch._dynamo.config"} <= set(found)
