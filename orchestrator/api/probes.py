@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.commands.probe import MAX_MICRO_BATCH, ROUNDS, probes_of, run_probes
 from orchestrator.machine.environment import settle_in
 from trainables.config.training import Precision
 from trainables.config.trial import Scalar
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from orchestrator.report.probe_table import Probed
-
-MAX_MICRO_BATCH, ROUNDS = 65_536, 15  # as of the command
 
 
 def probe(
@@ -39,8 +38,6 @@ def probe(
     device has, sgd and adamw, one worker. `memory_limit`: of one worker, such as "2GiB". `threads`: CPU threads of each
     worker. Raises SweepError for a task that is not found, InputError, LocalTrialError where the workers fail.
     """
-    from orchestrator.commands.probe import probes_of, run_probes
-
     settle_in()
     configs, search_path = probes_of(
         task,

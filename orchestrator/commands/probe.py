@@ -116,9 +116,12 @@ def probes_of(
 ) -> tuple[list[ProbeConfig], tuple[str, ...]]:
     """The probes that a command asks for, and the folders where the task's module is found.
 
-    Raises SweepError for a task that is not found, InputError for an amount of memory that is none.
+    Raises SweepError for a task that is not found, InputError for what is no amount of memory, precision or optimizer.
     """
     limit = None if memory_limit is None else read_bytes(memory_limit)
+    for option, kinds, given in (("optimizer", OptimizerName, optimizer), ("precision", PrecisionName, precision)):
+        if unknown := next((name for name in given if name not in list(kinds)), None):
+            raise InputError(f"{option} {unknown!r} is unknown; it is one of {', '.join(kinds)}")
     named, search_path = _task(task, options)
     timing = _timing(throughput, neighbours, rounds, max_micro_batch)
     configs = [

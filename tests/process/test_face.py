@@ -160,3 +160,14 @@ def test_what_is_not_there_is_named(storage: str, tmp_path: Path) -> None:
         paretune.load_model(tmp_path / "none.pt2")
     with pytest.raises(paretune.InputError, match="neither a path nor a URI"):
         paretune.compare("sample", "s4://nowhere/x")
+
+
+def test_what_a_probe_is_asked_for_is_checked_before_it_runs() -> None:
+    with pytest.raises(paretune.InputError, match="optimizer 'adamm' is unknown; it is one of sgd, adam, adamw"):
+        paretune.probe("digits_cnn", optimizer="adamm")
+    with pytest.raises(paretune.InputError, match="precision 'float8' is unknown; it is one of float32, "):
+        paretune.probe("digits_cnn", precision="float8")  # type: ignore[arg-type]
+    with pytest.raises(paretune.InputError, match="'2 foo' is not an amount of memory"):
+        paretune.probe("digits_cnn", memory_limit="2 foo")
+    with pytest.raises(paretune.SweepError, match="did you mean 'digits_cnn'"):
+        paretune.probe("digits_cn", precision="float32")

@@ -13,6 +13,7 @@ from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.plan_file import StoredPlan, StoredTrial
 from orchestrator.analysis.table import make_table
 from orchestrator.analysis.throughput import fit_together, neighbour_effects, neighbour_sizes, step_times
+from orchestrator.api.probes import Probes
 from orchestrator.cli import app
 from orchestrator.commands.probe import read_bytes, read_option
 from orchestrator.recording.mlflow.run_record import run_name
@@ -110,6 +111,10 @@ def test_people_and_scripts_see_what_was_found() -> None:
     data = json.loads(probes_as_json("digits_cnn", pairs))
     assert data["probes"][0]["metrics"]["largest_micro_batch_size"]["value"] == 144
     assert data["step_time"][0]["knee_batch_size"] == pytest.approx(200)
+    from_python = Probes("digits_cnn", pairs)
+    assert [line.rstrip() for line in str(from_python).splitlines()] == [line.rstrip() for line in shown.splitlines()]
+    assert json.loads(json.dumps(from_python.to_dict())) == data
+    assert from_python.trials["largest_micro_batch_size"].tolist() == [144, 144]
 
 
 @pytest.mark.parametrize(("largest", "said"), [(199, "both are"), (200, "1,800 is"), (1800, None)])
