@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support.compiled import INDUCTOR
 from tests.support.durations import Durations
+from tests.support.shared_ray import SharedRay
 
 TESTS = Path(__file__).parent
 FOLDERS = ("fast", "contract", "process", "ray", "e2e", "gpu")
@@ -21,8 +23,7 @@ FOLDERS = ("fast", "contract", "process", "ray", "e2e", "gpu")
 # The models here are so small that a second thread only waits; child processes inherit this too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# What one test has compiled no other compiles again, nor does the next run: most of it is the same small models.
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(TESTS.parent / ".cache" / "inductor"))
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(INDUCTOR))
 
 # How long an example takes says nothing about whether it is right.
 settings.register_profile("busy", deadline=None)
@@ -55,6 +56,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(getattr(pytest.mark, folder))
         shares_ray = item.get_closest_marker("ray") is not None
         item.add_marker(pytest.mark.xdist_group("ray" if shares_ray else str(item.path)))
+    items.sort(key=lambda item: "shared_ray" not in getattr(item, "fixturenames", ()))  # one after another, and first
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[SharedRay]:
+    """Not started yet: `shared_ray.start()`."""
+    shared = SharedRay()
+    yield shared
+    shared.stop()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.compiled import cache_in
 from trainables.compression.compress import compress
 from trainables.config.compression import Compression, Distill, FineTune, Int8, Prune
 from trainables.config.training import AdamW, Budget, Training
@@ -80,7 +81,7 @@ class Made(NamedTuple):
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory) -> WorkerContext:
     folder = tmp_path_factory.mktemp("compression")
-    return WorkerContext(Storage(str(folder / "results")), folder / "cache")
+    return WorkerContext(Storage(str(folder / "results")), cache_in(folder))
 
 
 def files_of(worker: WorkerContext, trial: str) -> dict[str, bytes]:

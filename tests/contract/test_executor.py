@@ -1,13 +1,14 @@
 """What every executor must do with a sweep: one contract, held by the inline executor and by gangs on Ray alike.
 
-Trials follow a script (tests/scripted.py). Few sweeps are run, with all endings in one; each test looks at one promise.
+Trials follow a script (tests/support/scripted.py). Few sweeps are run, with all endings in one; each test looks at
+one promise.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from orchestrator.running.resources import NeverFitsError
 from orchestrator.sweep.plan import Plan, Trial
 from orchestrator.sweep.spec import CompressionPlan, EarlyStopping, Goal, Objective, ScaledLearningRate
 from tests.support.scripted import RUNNER, Told, attempts, pending, scripted, sweep_of
+from tests.support.shared_ray import SharedRay
 from trainables.config.compression import FineTune
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, trial_file
@@ -36,14 +38,6 @@ def executor(name: str) -> Executor:
     from orchestrator.running.tuner import RayExecutor
 
     return RayExecutor(runner=RUNNER)
-
-
-@pytest.fixture(scope="module")
-def ray_of_two_cpus() -> Iterator[None]:
-    from tests.support.one_ray import local_ray  # imports Ray
-
-    with local_ray(num_cpus=2):
-        yield
 
 
 @pytest.fixture(
@@ -62,10 +56,10 @@ def ray_of_two_cpus() -> Iterator[None]:
         ),
     ],
 )
-def name(request: pytest.FixtureRequest) -> str:
+def name(request: pytest.FixtureRequest, shared_ray: SharedRay) -> str:
     """An executor's name, with what it needs."""
     if request.param == "ray":
-        request.getfixturevalue("ray_of_two_cpus")
+        shared_ray.start()
     return str(request.param)
 
 

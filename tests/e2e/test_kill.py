@@ -21,6 +21,7 @@ from orchestrator.adaptive.resolve import further_trials
 from orchestrator.planning.expand import expand
 from orchestrator.recording.journal_view import read
 from orchestrator.sweepfile.load import load_sweep
+from tests.support.compiled import cache_in
 from tests.support.recorded import MLFLOW_WARNINGS, check_complete, quiet_environment, runs, without_waiting
 from trainables.results import Status, TrialResult
 from trainables.seal import unsealed
@@ -75,7 +76,7 @@ def test_a_sweep_whose_driver_is_killed_again_and_again(tmp_path, deaths):
     file, storage = tmp_path / "mortal.yaml", Storage(str(tmp_path / "storage"))
     file.write_text(SWEEP)
     command = [sys.executable, "-m", "orchestrator", "run", str(file), "--storage", storage.uri, "--plain"]
-    environment = quiet_environment(PARETUNE_CACHE=str(tmp_path / "cache"))
+    environment = quiet_environment(PARETUNE_CACHE=str(cache_in(tmp_path)))
 
     moments = sorted(chance.sample(range(1, RECORDS), deaths))
     killed, before = 0, dict[str, bytes]()
@@ -118,7 +119,7 @@ def test_after_sigterm_and_after_control_c_the_command_that_is_printed_goes_on(t
     sweep["parameters"] = {"batch_size": 64, "learning_rate": 0.05, "seed": {"values": [0, 1, 2]}}
     file.write_text(yaml.safe_dump({key: sweep[key] for key in sweep if key != "compression"}))
     bin_folder = Path(sys.executable).parent
-    environment = quiet_environment(PARETUNE_CACHE=str(tmp_path / "cache"))
+    environment = quiet_environment(PARETUNE_CACHE=str(cache_in(tmp_path)))
     environment["PATH"] = f"{bin_folder}{os.pathsep}{environment['PATH']}"
     command = again = ["paretune", "run", str(file), "--storage", storage.uri, "--plain"]
     ended = dict[str, bytes]()
@@ -152,7 +153,7 @@ def test_nothing_of_a_killed_driver_lives_on(tmp_path):
     file.write_text(SWEEP)
     command = [sys.executable, "-m", "orchestrator", "run", str(file), "--storage", storage.uri, "--plain"]
     mark = f"test-{os.getpid()}-{time.time_ns()}"
-    environment = quiet_environment(PARETUNE_CACHE=str(tmp_path / "cache"), PARETUNE_TEST_MARK=mark)
+    environment = quiet_environment(PARETUNE_CACHE=str(cache_in(tmp_path)), PARETUNE_TEST_MARK=mark)
     driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(driver, storage, 3)

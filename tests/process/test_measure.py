@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.compiled import cache_in
 from trainables.config.trial import MeasureSettings, TaskConfig
 from trainables.measure.artifact import export_model
 from trainables.measure.client import MeasureError, measure_in_fresh_process
@@ -21,7 +22,7 @@ def request(folder: Path, **changes: Any) -> MeasureRequest:
         "model": str(folder / "model.pt2"),
         "parent": None,
         "measure": MeasureSettings(device="cpu", batch_sizes=(1, 8)),
-        "cache": str(folder / "cache"),
+        "cache": str(cache_in(folder)),
     }
     return MeasureRequest(**{**settings, **changes})
 

@@ -19,8 +19,9 @@ from orchestrator.running.resources import NeverFitsError
 from orchestrator.running.tuner import RayExecutor
 from orchestrator.sweep.plan import Plan, Trial
 from orchestrator.sweep.spec import EarlyStopping
-from tests.support.one_ray import local_ray, nothing_left
+from tests.support.one_ray import nothing_left
 from tests.support.scripted import RUNNER, Told, attempts, pending, scripted, sweep_of
+from tests.support.shared_ray import SharedRay
 from trainables.config.training import Budget, Sgd, Training
 from trainables.config.trial import BaselineConfig, TaskConfig, trial_id
 from trainables.results import Report, Status, TrialResult
@@ -32,10 +33,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    with local_ray(num_cpus=2):
-        yield
+@pytest.fixture(autouse=True)
+def cluster(shared_ray: SharedRay) -> None:
+    shared_ray.start()
 
 
 @pytest.fixture

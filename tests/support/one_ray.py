@@ -1,4 +1,4 @@
-"""A local Ray for the tests of one module, and a look at what is left in it."""
+"""A local Ray, and a look at what is left in it."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.support.compiled import cache_in
 from trainables.config.batching import split_batch
 from trainables.config.training import Budget, Training
 from trainables.data.table import Table
@@ -77,7 +78,7 @@ def training(batch_size: int = 8, steps: float = 20, **changes: Any) -> Training
 
 
 def worker(folder: Path, **changes: Any) -> WorkerContext:
-    return WorkerContext(Storage(str(folder / "storage")), folder / "cache", **changes)
+    return WorkerContext(Storage(str(folder / "storage")), cache_in(folder), **changes)
 
 
 def build(task: Task, seed: int = 0, dtype: torch.dtype = torch.float32) -> nn.Module:
