@@ -1,6 +1,6 @@
 """What a person reads of whole sweeps, held as text: the decisions behind it are tested as values.
 
-After a change of wording: `python -m pytest tests/fast/orchestrator/wording/test_goldens.py --update-goldens`, and read
+After a change of wording: `python -m pytest tests/fast/test_goldens.py --update-goldens`, and read
 the difference.
 """
 
