@@ -19,6 +19,7 @@ import numpy as np
 
 from orchestrator.adaptive import early_answer
 from orchestrator.running.ledger import Ledger
+from orchestrator.sweep.metrics import sign_of
 from orchestrator.sweep.plan import Trial
 from orchestrator.sweep.spec import EarlyStopping, Objective, Sweep
 from trainables.config.batch_schedule import planned_growth
@@ -105,7 +106,7 @@ class Rungs:
         self.in_seconds = steps is None
         self.milestones = list(itertools.takewhile(lambda rung: rung <= BEFORE_THE_END * whole, reached))
         self._cutoff_percent = 100 * (1 - 1 / factor)
-        self._sign = 1.0 if objective.mode == "max" else -1.0  # the more the better
+        self._sign = sign_of(objective.mode)
         self._taken: list[dict[str, float]] = [{} for _ in self.milestones]  # at each: trial -> its reading there
 
     def is_behind(self, trial: str, report: Report, value: float) -> bool:

@@ -64,4 +64,4 @@ def test_the_effect_of_a_setting_can_be_read(setting: str, words: tuple[str, str
     text, page = plain_text(comparison, details=True), to_page(comparison)
     for word in words:
         assert word in text
-        assert f"<td>{word}</td>" in page
+        assert f">{word}</td>" in page
