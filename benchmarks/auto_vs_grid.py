@@ -30,8 +30,9 @@ from record import recorded
 from orchestrator.adaptive import early_answer as answered
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.plan_file import stored_plan
+from orchestrator.analysis.rows import Configuration
 from orchestrator.analysis.statistics import paired_difference
-from orchestrator.analysis.table import Configuration, make_table
+from orchestrator.analysis.table import make_table
 from orchestrator.analysis.target_crossing import Crossing, target_crossing
 from orchestrator.analysis.time_to_target import crossings
 from orchestrator.planning.expand import expand

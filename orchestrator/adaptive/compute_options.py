@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.analysis.predict_batch import Fit, probed_step_time
+from orchestrator.analysis.rows import ProbeRow
 from orchestrator.analysis.step_time import StepTime
-from orchestrator.analysis.table import ProbeRow
 from orchestrator.sweep.plan import Plan
 from trainables.config.training import Precision
 from trainables.config.trial import ProbeConfig

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from orchestrator.analysis.table import MEASURED, TRAINED
+from orchestrator.analysis.rows import MEASURED, TRAINED
 from orchestrator.analysis.target_crossing import target_crossing
 from orchestrator.analysis.time_to_target import middle_rate
 from orchestrator.planning.scaling import SIGNIFICANT_DIGITS

@@ -13,9 +13,10 @@ from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.hardware import machine
 from orchestrator.analysis.latencies import NotQuiet, disturbed
 from orchestrator.analysis.pareto import seconds_to_target
+from orchestrator.analysis.rows import WAITING, Configuration, Row
 from orchestrator.analysis.sharing import Sharing
 from orchestrator.analysis.statistics import SAME_SIGN, Summary, Verdict, paired_difference, pairs_needed
-from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.sweep.spec import Goal
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.rows import Configuration, Row
+from orchestrator.analysis.table import SweepTable
 from trainables.results import Report
 
 Axis = Literal["examples", "steps"]

@@ -14,8 +14,9 @@ from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.goals import GoalResult, judge, judged
 from orchestrator.analysis.plan_file import Stored
 from orchestrator.analysis.recommend import Recommendation, goals_for, recommend
+from orchestrator.analysis.rows import Configuration
 from orchestrator.analysis.settings_choices import SettingsChoice
-from orchestrator.analysis.table import Configuration, SweepTable, load_table
+from orchestrator.analysis.table import SweepTable, load_table
 from orchestrator.analysis.time_to_target import ToTarget
 from orchestrator.machine.garbage import uncollected
 from trainables.estimate import Estimate

@@ -22,7 +22,8 @@ from statistics import fmean
 from scipy.special import stdtrit
 
 from orchestrator.analysis.pooling import ALPHA
-from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.rows import Configuration, Row
+from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import seconds_per_step
 
 SAME = 1.05  # a ratio up to this counts as equal

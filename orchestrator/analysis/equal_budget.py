@@ -27,9 +27,10 @@ from functools import partial
 from orchestrator.analysis.common_readings import Axis, by_seed, history, on_line, train_metric
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.pooling import Scale
+from orchestrator.analysis.rows import Configuration
 from orchestrator.analysis.settings_choices import SettingsChoice
 from orchestrator.analysis.statistics import Difference, Verdict, corrected, on_rows, paired_difference
-from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.tuned_rates import Tuned
 from orchestrator.sweep.metrics import sign_of
 from trainables.estimate import Estimate

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestrator.analysis.latencies import NotQuiet, disturbed
+from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.analysis.statistics import ROUNDING, Basis, Summary, mean_over_seeds
-from orchestrator.analysis.table import Configuration, Row, SweepTable, make_table
+from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.sweep.metrics import sign_of
 from orchestrator.sweep.spec import Goal, Mode
 from trainables.estimate import Estimate

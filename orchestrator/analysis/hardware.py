@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator.analysis.table import Row
+from orchestrator.analysis.rows import Row
 
 
 def machine(row: Row) -> str | None:

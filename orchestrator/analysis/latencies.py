@@ -23,8 +23,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 
+from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.analysis.statistics import Summary
-from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.table import SweepTable
 from trainables.estimate import Estimate
 from trainables.measure.latency import is_quiet
 

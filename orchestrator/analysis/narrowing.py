@@ -26,9 +26,10 @@ from orchestrator.analysis.reasons import (
     Smaller,
     TieBroken,
 )
+from orchestrator.analysis.rows import WAITING, Configuration, Row
 from orchestrator.analysis.selection_rule import Choice, Step, Tie
 from orchestrator.analysis.statistics import ROUNDING, Summary
-from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.sweep.metrics import sign_of
 
 

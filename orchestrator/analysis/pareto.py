@@ -9,8 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from orchestrator.analysis.effort import SAME
+from orchestrator.analysis.rows import Configuration
 from orchestrator.analysis.statistics import Summary
-from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.sweep.spec import Mode
 
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from orchestrator.analysis.critical_batch import CriticalBatch, WhyNoCurve, fastest_batch
+from orchestrator.analysis.rows import ProbeRow, Row
 from orchestrator.analysis.step_time import StepTime, fit_step_time
-from orchestrator.analysis.table import ProbeRow, Row, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import (
     ToTarget,
     critical_batch,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from orchestrator.analysis.effort import Effort
 from orchestrator.analysis.goals import GoalResult
+from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.analysis.selection_rule import Tie
 from orchestrator.analysis.statistics import Difference, Summary
-from orchestrator.analysis.table import Configuration, Row
 from orchestrator.analysis.time_to_target import ToTarget
 from trainables.config.training import Training
 

@@ -26,10 +26,11 @@ from orchestrator.analysis.goals import GoalResult, distance, is_against_parent,
 from orchestrator.analysis.latencies import latency_batches, latency_ratio
 from orchestrator.analysis.narrowing import among_fastest, narrowing, none_within_goals, nothing, set_aside
 from orchestrator.analysis.reasons import Reason, WithinGoals
+from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.analysis.runner_up import RunnerUp, loss_by_goals, loss_by_rule
 from orchestrator.analysis.selection_rule import Candidate, Choice, choose
 from orchestrator.analysis.statistics import of_one
-from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.training_advice import training_advice
 from orchestrator.sweep.metrics import sign_of
 from orchestrator.sweep.spec import Goal

@@ -12,9 +12,10 @@ from orchestrator.analysis.effort import Effort
 from orchestrator.analysis.goals import GoalResult, GoalVerdict
 from orchestrator.analysis.narrowing import latencies, lost_seeds
 from orchestrator.analysis.reasons import Latencies, LostSeeds
+from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.analysis.selection_rule import Candidate, Choice, Step, Tie
 from orchestrator.analysis.statistics import Difference, Summary
-from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.table import SweepTable
 
 
 @dataclass(frozen=True)

@@ -16,152 +16,15 @@ from typing import Any, NamedTuple
 
 from orchestrator.analysis.plan_file import StoredPlan, StoredTrial, load_plan
 from orchestrator.analysis.result_file import load_result
-from orchestrator.analysis.statistics import Summary, mean_over_seeds, of_one
-from orchestrator.analysis.target_crossing import Crossing, target_crossing
+from orchestrator.analysis.rows import Configuration, ProbeRow, Row
 from orchestrator.sweep.labels import Settings, settings_of, varying_settings
 from orchestrator.sweep.plan import Stage
-from orchestrator.sweep.spec import Objective
-from trainables.config.compression import describe_chain
-from trainables.config.training import Training
 from trainables.config.trial import ProbeConfig, TrainedConfig
 from trainables.results import Status, TrialResult
 from trainables.seal import DamagedFileError
 from trainables.storage import Storage
 
-MEASURED = frozenset({Status.COMPLETED, Status.GOAL_MISSED})  # ended with the figures of a whole run
-TRAINED = MEASURED | {Status.STOPPED_EARLY}  # ended with readings that hold as far as they go
-WAITING = "waiting"
 OWN: Any = {"parent": True, "training": {"seed"}}  # of a trial's settings, what is not its configuration's
-
-
-@dataclass(frozen=True)
-class Row:
-    """One planned baseline or variant and, once it has ended, its result."""
-
-    id: str
-    config: TrainedConfig
-    learning_rate_source: str | None
-    result: TrialResult | None
-    stage: Stage = Stage.GRID
-
-    @property
-    def kind(self) -> str:
-        return self.config.kind
-
-    @property
-    def parent(self) -> str | None:
-        return self.config.parent if self.config.kind == "variant" else None
-
-    @property
-    def seed(self) -> int:
-        return self.config.training.seed
-
-    @property
-    def compression(self) -> str:
-        """The chain in words; empty for a baseline."""
-        return describe_chain(self.config.chain) if self.config.kind == "variant" else ""
-
-    @property
-    def status(self) -> str:
-        return self.result.status.value if self.result else WAITING
-
-    @property
-    def measured(self) -> bool:
-        return self.result is not None and self.result.status in MEASURED
-
-    @property
-    def trained(self) -> bool:
-        return self.result is not None and self.result.status in TRAINED
-
-    def value(self, metric: str) -> float | None:
-        """The figure of a trial that ran to its end; None otherwise."""
-        if self.result is None or not self.measured or metric not in self.result.metrics:
-            return None
-        return self.result.metrics[metric].value
-
-
-@dataclass(frozen=True)
-class ProbeRow:
-    """One planned probe and, once it has ended, its result. It has no model, so nothing can recommend it."""
-
-    id: str
-    config: ProbeConfig
-    result: TrialResult | None
-
-    @property
-    def status(self) -> str:
-        return self.result.status.value if self.result else WAITING
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """Trials that differ only by seed (and, for variants, by the seed of their parents). Ordered by seed."""
-
-    key: str  # eight hexadecimal digits of the content that the trials share
-    rows: tuple[Row, ...]
-
-    @property
-    def kind(self) -> str:
-        return self.rows[0].kind
-
-    @property
-    def training(self) -> Training:
-        return self.rows[0].config.training
-
-    @property
-    def config(self) -> TrainedConfig:
-        """The first trial's; the others have another seed, and variants another parent."""
-        return self.rows[0].config
-
-    @property
-    def compression(self) -> str:
-        return self.rows[0].compression
-
-    @property
-    def learning_rate_source(self) -> str | None:
-        return next((row.learning_rate_source for row in self.rows if row.learning_rate_source), None)
-
-    @cached_property
-    def measured(self) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if row.measured)
-
-    @property
-    def lost(self) -> tuple[Row, ...]:
-        """Trials that ended without the figures of a whole run: they failed, or were stopped early."""
-        return tuple(row for row in self.rows if row.result and not row.measured)
-
-    @property
-    def broken(self) -> tuple[Row, ...]:
-        """Of those lost, the ones that failed: diverged, out of memory, ... Being stopped early is no failure."""
-        return tuple(row for row in self.lost if row.status != Status.STOPPED_EARLY)
-
-    @cached_property
-    def _values(self) -> dict[str, Mapping[int, float]]:
-        """By metric, those that were asked for: every pair of configurations asks again."""
-        return {}
-
-    def values(self, metric: str) -> Mapping[int, float]:
-        """Seed -> value, over the trials that ran to their end."""
-        if metric not in self._values:
-            pairs = ((row.seed, row.value(metric)) for row in self.measured)
-            self._values[metric] = {seed: value for seed, value in pairs if value is not None}
-        return self._values[metric]
-
-    def summary(self, metric: str) -> Summary | None:
-        """Mean over seeds with its interval; with one seed, that trial's figure with its own interval."""
-        values = self.values(metric)
-        if len(values) > 1:
-            return mean_over_seeds(list(values.values()))
-        for row in self.measured:
-            if row.result is not None and (estimate := row.result.metrics.get(metric)) is not None:
-                return of_one(estimate)
-        return None
-
-    def reached(self, objective: Objective) -> list[Crossing | None]:
-        """For every trial that ran to its end, where the objective reached its target; empty without a target."""
-        if objective.target is None:
-            return []
-        return [target_crossing(row.result.history, objective) for row in self.measured if row.result is not None]
 
 
 class Place(NamedTuple):

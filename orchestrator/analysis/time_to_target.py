@@ -20,8 +20,9 @@ from functools import cached_property
 from statistics import fmean
 
 from orchestrator.analysis.critical_batch import MIN_SIZES, CriticalBatch, TooFewSizes, fit_critical_batch
+from orchestrator.analysis.rows import WAITING, Configuration, Row
 from orchestrator.analysis.statistics import Summary, mean_over_seeds
-from orchestrator.analysis.table import WAITING, Configuration, Row, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.target_crossing import Crossing, target_crossing
 from orchestrator.sweep.spec import Objective
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.reasons import BestSeed, Reason, TimesToTarget, TimeToTarget, TrainWith
-from orchestrator.analysis.table import Configuration, Place, Row, SweepTable
+from orchestrator.analysis.rows import Configuration, Row
+from orchestrator.analysis.table import Place, SweepTable
 from orchestrator.analysis.time_to_target import ToTarget, steps_to_target
 from orchestrator.sweep.plan import Stage
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.analysis.rows import Configuration
+from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import to_target
 from orchestrator.sweep.metrics import sign_of
 

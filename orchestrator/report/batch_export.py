@@ -10,8 +10,9 @@ from orchestrator.analysis.common_readings import metrics_read, readings
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.critical_batch import CriticalBatch
 from orchestrator.analysis.predict_batch import Prediction
+from orchestrator.analysis.rows import Row
 from orchestrator.analysis.statistics import Difference, Summary
-from orchestrator.analysis.table import Row, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import ToTarget
 from orchestrator.sweep.labels import settings_words
 from orchestrator.wording.batch_size import (

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.goals import GoalResult, GoalVerdict
 from orchestrator.analysis.latencies import latency_ratio
-from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.rows import Configuration, Row
+from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import to_target
 from orchestrator.sweep.labels import settings_words
 from orchestrator.wording.format import number, quantity, summary_words

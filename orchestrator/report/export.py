@@ -20,7 +20,8 @@ from pydantic_core import to_json as to_json_bytes
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.goals import GoalResult
 from orchestrator.analysis.recommend import Recommendation
-from orchestrator.analysis.table import Configuration, ProbeRow, Row, SweepTable
+from orchestrator.analysis.rows import Configuration, ProbeRow, Row
+from orchestrator.analysis.table import SweepTable
 from orchestrator.report.batch_export import batch_dict, equal_readings
 from orchestrator.sweep.flatten import Leaf, leaves
 from orchestrator.wording.goals import ending_words

@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from orchestrator.analysis.common_readings import train_metric
 from orchestrator.analysis.comparison import Comparison
-from orchestrator.analysis.table import Configuration, Row
+from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.report.batch_section import curve_lines, equal_grid, target_grid
 from orchestrator.report.columns import Column, training_columns, variant_columns
 from orchestrator.report.plots.deployment import batch_colors, compression_symbols, deployment_plots

@@ -12,8 +12,9 @@ from typing import Any
 from rich.console import Console, Group
 from rich.text import Text
 
+from orchestrator.analysis.rows import ProbeRow
 from orchestrator.analysis.step_time import StepTime, StepTimeFit
-from orchestrator.analysis.table import ProbeRow, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.throughput import fit_together, neighbour_effects, step_times
 from orchestrator.report.tables import text_table, titled
 from orchestrator.sweep.labels import probe_words

@@ -15,8 +15,9 @@ from rich.text import Text
 from orchestrator.analysis.caveats import noisy_latencies, shared_machine
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.goals import LATENCY_PREFIX, is_against_parent
+from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.analysis.statistics import Basis
-from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.report.batch_section import batch_lines
 from orchestrator.report.columns import ARROW, EDGE, NOISE, STAR, SYMBOLS, Column, training_columns, variant_columns
 from orchestrator.report.probe_table import probe_lines

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.adaptive.resolve import Outlook
-from orchestrator.analysis.table import MEASURED
+from orchestrator.analysis.rows import MEASURED
 from orchestrator.sweep.labels import describe, swept_settings
 from orchestrator.sweep.metrics import sign_of
 from orchestrator.sweep.plan import Plan, Trial

@@ -13,7 +13,8 @@ from orchestrator.analysis.goals import (
     goals_missed,
 )
 from orchestrator.analysis.latencies import NotQuiet
-from orchestrator.analysis.table import Row, SweepTable
+from orchestrator.analysis.rows import Row
+from orchestrator.analysis.table import SweepTable
 from orchestrator.sweep.spec import Goal, Mode
 from orchestrator.wording.format import number, quantity, summary_words, unit_of
 from trainables.results import Status

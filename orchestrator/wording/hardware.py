@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.analysis.hardware import machine, threads
-from orchestrator.analysis.table import Configuration, Row
+from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.wording.format import enumeration, plural
 
 

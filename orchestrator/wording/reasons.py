@@ -26,9 +26,10 @@ from orchestrator.analysis.reasons import (
     TrainWith,
     WithinGoals,
 )
+from orchestrator.analysis.rows import Configuration
 from orchestrator.analysis.selection_rule import Tie
 from orchestrator.analysis.statistics import Basis, Difference, Summary
-from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.sweep.labels import settings_words
 from orchestrator.wording.format import (
     enumeration,

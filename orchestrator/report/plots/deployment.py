@@ -16,8 +16,8 @@ from plotly.colors import sample_colorscale
 
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.pareto import front
+from orchestrator.analysis.rows import Configuration
 from orchestrator.analysis.statistics import Summary
-from orchestrator.analysis.table import Configuration
 from orchestrator.wording.format import summary_words, unit_of
 from orchestrator.wording.reasons import label
 

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 
 from orchestrator.analysis.comparison import Comparison
 from orchestrator.analysis.evidence import Evidence
-from orchestrator.analysis.table import Configuration, SweepTable
+from orchestrator.analysis.rows import Configuration
+from orchestrator.analysis.table import SweepTable
 from orchestrator.report.plots.deployment import INK, Plot, batch_axis, log_axis, new_figure
 from orchestrator.report.plots.series_style import by_choice
 from orchestrator.sweep.metrics import sign_of

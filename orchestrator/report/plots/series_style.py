@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from plotly.colors import qualitative
 
 from orchestrator.analysis.evidence import Evidence
+from orchestrator.analysis.rows import Configuration
 from orchestrator.analysis.settings_choices import SettingsChoice
-from orchestrator.analysis.table import Configuration
 from orchestrator.report.plots.deployment import HEIGHT, INK
 from orchestrator.wording.batch_size import choice_words
 

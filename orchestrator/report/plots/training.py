@@ -10,8 +10,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.analysis.statistics import Summary
-from orchestrator.analysis.table import Configuration, Row, SweepTable
+from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import ToTarget
 from orchestrator.analysis.tuned_rates import Tuned
 from orchestrator.report.plots.deployment import (

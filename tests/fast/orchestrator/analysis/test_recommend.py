@@ -36,9 +36,10 @@ from orchestrator.analysis.reasons import (
     WithinGoals,
 )
 from orchestrator.analysis.recommend import recommend, speed
+from orchestrator.analysis.rows import Configuration
 from orchestrator.analysis.runner_up import LargerModel, SlowerModel
 from orchestrator.analysis.statistics import Verdict
-from orchestrator.analysis.table import Configuration, make_table
+from orchestrator.analysis.table import make_table
 from orchestrator.sweep.spec import Goal
 from orchestrator.wording.recommendation import headline
 from orchestrator.wording.training import times_words
