@@ -35,7 +35,7 @@ class TestReading(Stored):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SweepComparison:
     evidence: Evidence
     goals: dict[str, tuple[GoalResult, ...]]  # configuration key -> one result per goal that can be asked of it
     recommendation: Recommendation
@@ -84,14 +84,14 @@ class Comparison:
         return [row.id for c in self.table.configurations if c.key in keys for row in c.measured]
 
 
-def compare(table: SweepTable, test: TestReading | None = None) -> Comparison:
+def compare(table: SweepTable, test: TestReading | None = None) -> SweepComparison:
     evidence = Evidence(judged(table))
     table = evidence.table
     goals = {c.key: judge(table, c, goals_for(table, [c])) for c in (table.variants or table.baselines)}
-    return Comparison(evidence, goals, recommend(evidence), test, tuple(behind(evidence)))
+    return SweepComparison(evidence, goals, recommend(evidence), test, tuple(behind(evidence)))
 
 
-def load_comparison(storage: Storage, sweep: str) -> Comparison:
+def load_comparison(storage: Storage, sweep: str) -> SweepComparison:
     """Read a sweep and say all there is to say. Raises TableError when there is no such sweep."""
     with uncollected():
         return compare(load_table(storage, sweep), load_test_reading(storage, sweep))

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.analysis.comparison import Comparison as SweepComparison
+from orchestrator.analysis.comparison import SweepComparison as SweepComparison
 from orchestrator.analysis.comparison import TestReading
 from orchestrator.analysis.recommend import Recommendation
 from trainables.errors import InputError

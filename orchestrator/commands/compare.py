@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from orchestrator.analysis.comparison import Comparison, load_comparison
+from orchestrator.analysis.comparison import SweepComparison, load_comparison
 from orchestrator.analysis.plan_file import TableError
 from orchestrator.diagnostics.problem import SweepError
 from orchestrator.exit_codes import INPUT_IS_WRONG
@@ -47,12 +47,12 @@ def report_command(sweep: str, storage: str | None, output: str | None) -> int:
     return 0
 
 
-def comparison_of(sweep: str, storage: str | None) -> Comparison:
+def comparison_of(sweep: str, storage: str | None) -> SweepComparison:
     """Of a sweep, given by name or by its file. Raises TableError if there is none, SweepError for a wrong file."""
     return load_comparison(Storage(storage_of(storage)), name_of(sweep))
 
 
-def write_page(comparison: Comparison, output: str | Path | None) -> Path:
+def write_page(comparison: SweepComparison, output: str | Path | None) -> Path:
     """Write the page of a comparison, by default to `<name>.html` here. Returns where it is."""
     from orchestrator.report.page import to_page  # brings in plotly
 
@@ -76,7 +76,7 @@ def name_of(sweep: str) -> str:
     return sweep
 
 
-def show_comparison(comparison: Comparison, *, details: bool = False) -> None:
+def show_comparison(comparison: SweepComparison, *, details: bool = False) -> None:
     """To the terminal in its width and with its colours; to a file or a pipe as plain text, with whole tables.
 
     COLUMNS is the width everywhere.
@@ -91,7 +91,7 @@ def show_comparison(comparison: Comparison, *, details: bool = False) -> None:
         _print(plain_text(comparison, console.width if has_width else None, details=details))
 
 
-def plain_text(comparison: Comparison, width: int | None = None, *, details: bool = False) -> str:
+def plain_text(comparison: SweepComparison, width: int | None = None, *, details: bool = False) -> str:
     """The comparison without colours, for files, pipes and logs; without a width, no column of a table is left out."""
     from orchestrator.report import tables, terminal
 
@@ -101,7 +101,7 @@ def plain_text(comparison: Comparison, width: int | None = None, *, details: boo
     )
 
 
-def _write(comparison: Comparison, format: str, details: bool) -> None:
+def _write(comparison: SweepComparison, format: str, details: bool) -> None:
     from orchestrator.report import export
 
     match format:

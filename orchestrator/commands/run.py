@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from orchestrator.analysis.comparison import Comparison, load_comparison
+from orchestrator.analysis.comparison import SweepComparison, load_comparison
 from orchestrator.analysis.plan_file import left_behind
 from orchestrator.commands.compare import show_comparison, storage_of
 from orchestrator.commands.live_display import display, outliving_its_readers
@@ -135,7 +135,7 @@ def run_plan(
     *,
     options: RunOptions,
     plain: bool = False,
-) -> Comparison:
+) -> SweepComparison:
     """Run what is left of a plan, showing how far it is, and compare.
 
     Raises SweepIsRunningError, NeverFitsError, JournalError or TrackingError before anything runs; RayStartError,
@@ -165,7 +165,7 @@ def _run(
         print(f"paretune: {note}", file=sys.stderr)
     check_tracking(default_tracking_uri(storage))
     recorder = Recorder(journal, plan=plan)
-    comparison: Comparison | None = None
+    comparison: SweepComparison | None = None
     try:
         with display(plan, plain=plain, earlier=earlier) as shown:
             storage.be_patient(shown.tell)
@@ -201,7 +201,7 @@ def executor_named(name: ExecutorName, address: str | None) -> Executor:
             return InlineExecutor()
 
 
-def _say_what_next(comparison: Comparison, storage: str | None, where: str) -> None:
+def _say_what_next(comparison: SweepComparison, storage: str | None, where: str) -> None:
     """Where the recommended model is, and how to look at it all again: the words are complete commands."""
     rest = [comparison.table.plan.name, *_options(storage)]
     print()

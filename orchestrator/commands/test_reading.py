@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from orchestrator.analysis.comparison import (
-    Comparison,
+    SweepComparison,
     TestReading,
     load_comparison,
     load_test_reading,
@@ -22,7 +22,7 @@ from trainables.storage import Storage, sweep_file, trial_file
 LOG = "test_readings.jsonl"
 
 
-def read_test_data(plan: Plan, storage: Storage, cache: Path) -> Comparison:
+def read_test_data(plan: Plan, storage: Storage, cache: Path) -> SweepComparison:
     """The sweep's comparison, with the test figures of what it recommends; they are read unless they were before.
 
     Should a later run recommend another trial, the test data is read again: every reading stays in the sweep's log and
@@ -69,7 +69,7 @@ def _log(storage: Storage, sweep: str) -> tuple[list[TestReading], int]:
     return found, len(lines)
 
 
-def _with(storage: Storage, sweep: str, reading: TestReading, readings: int) -> Comparison:
+def _with(storage: Storage, sweep: str, reading: TestReading, readings: int) -> SweepComparison:
     """The sweep's comparison with this reading, one of so many in the sweep, as what is shown from now on."""
     reading = reading.model_copy(update={"readings": readings})
     if reading != load_test_reading(storage, sweep):

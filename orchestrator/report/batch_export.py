@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.analysis.batch_verdict import BatchVerdict, Slower
 from orchestrator.analysis.common_readings import metrics_read, readings
-from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.analysis.critical_batch import CriticalBatch
 from orchestrator.analysis.predict_batch import Prediction
 from orchestrator.analysis.rows import Row
@@ -26,7 +26,7 @@ from orchestrator.wording.batch_size import (
 from orchestrator.wording.not_determined import basis_of_prediction, why_no_curve, why_no_verdict
 
 
-def batch_dict(comparison: Comparison) -> dict[str, Any]:
+def batch_dict(comparison: SweepComparison) -> dict[str, Any]:
     """`{"steps_to_target": [...], "critical_batch": [...], "batch_size": {...} or None, "behind": [...]}`."""
     table, tuning = comparison.table, comparison.evidence.tuning.table
     return {
@@ -56,7 +56,7 @@ def batch_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def equal_readings(comparison: Comparison) -> dict[str, dict[str, Any]]:
+def equal_readings(comparison: SweepComparison) -> dict[str, dict[str, Any]]:
     """Trial id -> `{"equal_examples": [{"examples", metrics...}], "equal_steps": [...]}`, of every baseline."""
     places, metrics = comparison.evidence.checkpoints, metrics_read(comparison.table)
 
@@ -101,7 +101,7 @@ def _curve(curve: CriticalBatch) -> dict[str, Any]:
     }
 
 
-def _verdict(comparison: Comparison, verdict: BatchVerdict) -> dict[str, Any]:
+def _verdict(comparison: SweepComparison, verdict: BatchVerdict) -> dict[str, Any]:
     estimate = verdict.noise_scale
     return {
         "headline": headline(comparison.table, verdict),

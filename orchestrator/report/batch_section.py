@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from orchestrator.analysis.common_readings import Axis, mean_at, train_metric
-from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.analysis.critical_batch import MIN_SIZES
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import SweepTable
@@ -43,7 +43,7 @@ def target_grid(table: SweepTable, rows: Sequence[ToTarget]) -> Grid:
     return heads, lines
 
 
-def equal_grid(comparison: Comparison, axis: Axis) -> Grid | None:
+def equal_grid(comparison: SweepComparison, axis: Axis) -> Grid | None:
     """Validation / training at common checkpoints, each batch size at its best rate; None with nothing to compare."""
     places = comparison.evidence.checkpoints.of(axis)
     shown = places[-SHOWN_CHECKPOINTS:] if axis == "steps" else places[1::2]
@@ -71,7 +71,7 @@ def equal_grid(comparison: Comparison, axis: Axis) -> Grid | None:
 # -- terminal ---------------------------------------------------------------------------------------------------------
 
 
-def batch_lines(comparison: Comparison, *, details: bool = True) -> list[RenderableType]:
+def batch_lines(comparison: SweepComparison, *, details: bool = True) -> list[RenderableType]:
     """The verdict where the batch size was to be found; else one line per critical batch that was looked for.
 
     Without the details: the verdict in one line, and the critical batches that are determined.
@@ -98,7 +98,7 @@ def batch_lines(comparison: Comparison, *, details: bool = True) -> list[Rendera
     return parts
 
 
-def curve_lines(comparison: Comparison) -> list[str]:
+def curve_lines(comparison: SweepComparison) -> list[str]:
     """A sweep that tried one or two batch sizes has asked no such question."""
     named = len(comparison.curves) > 1
     sizes = {baseline.training.batch_size for baseline in comparison.table.baselines}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.analysis.goals import GoalResult, GoalVerdict
 from orchestrator.analysis.latencies import latency_ratio
 from orchestrator.analysis.rows import Configuration, Row
@@ -28,7 +28,7 @@ class Column:
     short: Callable[[Configuration], str] | None = None  # says less, where there is less room still
 
 
-def training_columns(comparison: Comparison) -> list[Column]:
+def training_columns(comparison: SweepComparison) -> list[Column]:
     """Of a baseline at its best learning rate."""
     table = comparison.table
     objective = table.plan.objective
@@ -57,7 +57,7 @@ def training_columns(comparison: Comparison) -> list[Column]:
     return columns
 
 
-def variant_columns(comparison: Comparison) -> list[Column]:
+def variant_columns(comparison: SweepComparison) -> list[Column]:
     """Of a compressed model."""
     table = comparison.table
     metric = table.plan.objective.metric
@@ -83,13 +83,13 @@ def variant_columns(comparison: Comparison) -> list[Column]:
     return columns
 
 
-def representative(comparison: Comparison, configuration: Configuration) -> Row:
+def representative(comparison: SweepComparison, configuration: Configuration) -> Row:
     """The trial that stands for a configuration: the recommended one, or the first that was measured."""
     row = comparison.recommendation.row
     return row if row is not None and row in configuration.rows else (*configuration.measured, *configuration.rows)[0]
 
 
-def marks(comparison: Comparison, configuration: Configuration, front: frozenset[str]) -> str:
+def marks(comparison: SweepComparison, configuration: Configuration, front: frozenset[str]) -> str:
     """Arrow: recommended, or what the recommended model was made from. Star: on the front."""
     chosen = comparison.recommendation.configuration
     is_chosen = chosen is not None and configuration in (chosen, comparison.table.parent_of(chosen))
@@ -136,7 +136,7 @@ def _size(table: SweepTable, configuration: Configuration, *, share: bool = True
     return quantity("artifact_bytes", size.mean) + percent
 
 
-def _latency(comparison: Comparison, batch: int) -> Column:
+def _latency(comparison: SweepComparison, batch: int) -> Column:
     took = comparison.evidence.latencies_ms[batch]
 
     def short(configuration: Configuration) -> str:

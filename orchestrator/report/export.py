@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic_core import to_json as to_json_bytes
 
-from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.analysis.goals import GoalResult
 from orchestrator.analysis.recommend import Recommendation
 from orchestrator.analysis.rows import Configuration, ProbeRow, Row
@@ -32,7 +32,7 @@ from trainables.config.trial import AnyTrialConfig, ProbeConfig, TaskConfig
 from trainables.estimate import Estimate
 
 
-def to_dict(comparison: Comparison) -> dict[str, Any]:
+def to_dict(comparison: SweepComparison) -> dict[str, Any]:
     """`{"sweep", "trials": [{"id", "kind", "parent", "status", "params", "metrics"}], "pareto", "recommendation"}`.
 
     A baseline has `equal_examples` and `equal_steps` too; what the whole sweep says of batch sizes is batch_dict's.
@@ -62,11 +62,11 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def to_json(comparison: Comparison) -> str:
+def to_json(comparison: SweepComparison) -> str:
     return to_json_bytes(to_dict(comparison), indent=2, ensure_ascii=True).decode()
 
 
-def to_csv(comparison: Comparison) -> str:
+def to_csv(comparison: SweepComparison) -> str:
     records = to_records(comparison)
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=_columns(records), lineterminator="\n")
@@ -75,7 +75,7 @@ def to_csv(comparison: Comparison) -> str:
     return text.getvalue()
 
 
-def to_parquet(comparison: Comparison) -> bytes:
+def to_parquet(comparison: SweepComparison) -> bytes:
     """The table as a Parquet file."""
     sink = pa.BufferOutputStream()
     pq.write_table(to_table(comparison), sink)
@@ -83,7 +83,7 @@ def to_parquet(comparison: Comparison) -> bytes:
     return content
 
 
-def to_table(comparison: Comparison) -> pa.Table:
+def to_table(comparison: SweepComparison) -> pa.Table:
     """The same records; the recommendation is in the table's metadata, as JSON under the key `recommendation`."""
     records = to_records(comparison)
     columns = {name: _typed([record.get(name) for record in records]) for name in _columns(records)}
@@ -94,7 +94,7 @@ def to_table(comparison: Comparison) -> pa.Table:
     return pa.table(columns).replace_schema_metadata(metadata)
 
 
-def to_records(comparison: Comparison) -> list[dict[str, Leaf]]:
+def to_records(comparison: SweepComparison) -> list[dict[str, Leaf]]:
     """One flat record per trial: what it is, its settings, its figures, and whether it is on the front."""
     recommended = comparison.recommendation.row
     front, settings = set(comparison.pareto), _params_of_all(comparison.table)
@@ -214,7 +214,7 @@ def _probe_figures(row: ProbeRow) -> dict[str, float | None]:
     return {name: _finite(value) for name, value in flat(row.result.metrics).items()} if row.result else {}
 
 
-def recommendation_dict(comparison: Comparison) -> dict[str, Any]:
+def recommendation_dict(comparison: SweepComparison) -> dict[str, Any]:
     """`trial` is null when nothing is recommended; `nearest` then names what comes closest to the goals."""
     found = comparison.recommendation
     test = comparison.test_of_recommended

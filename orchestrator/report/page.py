@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from orchestrator.analysis.common_readings import train_metric
-from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.report.batch_section import curve_lines, equal_grid, target_grid
 from orchestrator.report.columns import Column, training_columns, variant_columns
@@ -56,7 +56,7 @@ class PageTable:
     chosen: int | None = None
 
 
-def to_page(comparison: Comparison) -> str:
+def to_page(comparison: SweepComparison) -> str:
     """The whole page, about 5 MB of it the drawing library."""
     first, _, second = heading(comparison.table).plain.partition("\n")
     return (
@@ -98,7 +98,7 @@ def _figure_data(figure: Any) -> Any:
 # -- the values of each section ---------------------------------------------------------------------------------------
 
 
-def _choice(comparison: Comparison) -> dict[str, Any]:
+def _choice(comparison: SweepComparison) -> dict[str, Any]:
     """The recommendation, or that there is none."""
     found, table = comparison.recommendation, comparison.table
     said = {"reasons": reasons(table, found), "caveats": caveats(table, found.caveats)}
@@ -117,7 +117,7 @@ def _choice(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _facts(comparison: Comparison, configuration: Configuration, row: Row) -> dict[str, str]:
+def _facts(comparison: SweepComparison, configuration: Configuration, row: Row) -> dict[str, str]:
     objective, training = comparison.table.plan.objective.metric, configuration.training
     facts = {
         "trial": row.id,
@@ -138,7 +138,7 @@ def _facts(comparison: Comparison, configuration: Configuration, row: Row) -> di
     return facts
 
 
-def _verdict(comparison: Comparison) -> dict[str, Any] | None:
+def _verdict(comparison: SweepComparison) -> dict[str, Any] | None:
     """Of the batch size; None for a sweep whose batch sizes were given."""
     verdict = comparison.batch
     if verdict is None:
@@ -150,7 +150,7 @@ def _verdict(comparison: Comparison) -> dict[str, Any] | None:
     }
 
 
-def _compression(comparison: Comparison) -> dict[str, Any] | None:
+def _compression(comparison: SweepComparison) -> dict[str, Any] | None:
     table = comparison.table
     if not table.variants:
         return None
@@ -167,7 +167,7 @@ def _compression(comparison: Comparison) -> dict[str, Any] | None:
     }
 
 
-def _training(comparison: Comparison) -> dict[str, Any] | None:
+def _training(comparison: SweepComparison) -> dict[str, Any] | None:
     if not comparison.table.baselines:
         return None
     plots = [*target_plots(comparison), accuracy_plot(comparison), *rate_plots(comparison), speed_plot(comparison)]
@@ -180,7 +180,7 @@ def _training(comparison: Comparison) -> dict[str, Any] | None:
     }
 
 
-def _target(comparison: Comparison) -> dict[str, Any] | None:
+def _target(comparison: SweepComparison) -> dict[str, Any] | None:
     """Steps, examples, seconds and cost to the target, with the critical batch."""
     if not comparison.targets:
         return None
@@ -191,7 +191,7 @@ def _target(comparison: Comparison) -> dict[str, Any] | None:
     }
 
 
-def _equal_budget(comparison: Comparison) -> dict[str, Any] | None:
+def _equal_budget(comparison: SweepComparison) -> dict[str, Any] | None:
     """Equal examples beside equal steps, validation beside training data: overfitting, or fewer steps?"""
     grids = {
         "After equal examples (equal work)": equal_grid(comparison, "examples"),
@@ -208,7 +208,7 @@ def _equal_budget(comparison: Comparison) -> dict[str, Any] | None:
     }
 
 
-def _trials(comparison: Comparison) -> dict[str, Any]:
+def _trials(comparison: SweepComparison) -> dict[str, Any]:
     """Every trial in a few words, folded away; those of one configuration share the cells that say which it is."""
     metric, count = comparison.table.plan.objective.metric, len(comparison.table.rows)
     groups = []
@@ -227,7 +227,9 @@ def _trials(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _configurations(comparison: Comparison, columns: Sequence[Column], shown: Sequence[Configuration]) -> PageTable:
+def _configurations(
+    comparison: SweepComparison, columns: Sequence[Column], shown: Sequence[Configuration]
+) -> PageTable:
     recommended = comparison.recommendation.configuration
     return PageTable(
         columns=[column.title for column in columns],

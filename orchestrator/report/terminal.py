@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.analysis.caveats import noisy_latencies, shared_machine
-from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.analysis.goals import LATENCY_PREFIX, is_against_parent
 from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.analysis.statistics import Basis
@@ -36,7 +36,7 @@ MAX_WARNINGS = 6
 
 
 def print_comparison(
-    comparison: Comparison, console: Console, sentence_width: int | None = None, *, details: bool = False
+    comparison: SweepComparison, console: Console, sentence_width: int | None = None, *, details: bool = False
 ) -> None:
     """Print all sections, fitted to the console's width, or but for the tables to a smaller one.
 
@@ -46,7 +46,7 @@ def print_comparison(
         console.print(part, highlight=False, width=None if isinstance(part, Table) else sentence_width)
 
 
-def sections(comparison: Comparison, width: int, *, details: bool = True) -> list[RenderableType]:
+def sections(comparison: SweepComparison, width: int, *, details: bool = True) -> list[RenderableType]:
     table = comparison.table
     parts: list[RenderableType] = [heading(table)]
     if table.probes:
@@ -64,7 +64,7 @@ def sections(comparison: Comparison, width: int, *, details: bool = True) -> lis
     return [*parts, "", legend(comparison)] if details else [*parts, short_legend(comparison)]
 
 
-def _compression(comparison: Comparison, width: int, details: bool) -> list[RenderableType]:
+def _compression(comparison: SweepComparison, width: int, details: bool) -> list[RenderableType]:
     table = comparison.table
     how = "Compression: exported, loaded in a fresh process, measured there" if details else "Compression, measured"
     measured = [c for c in table.variants if c.measured]
@@ -92,7 +92,7 @@ def heading(table: SweepTable) -> Text:
     )
 
 
-def training_title(comparison: Comparison) -> str:
+def training_title(comparison: SweepComparison) -> str:
     table = comparison.table
     entries = comparison.evidence.tuned
     several = any(len(entry.rates) > 1 for entry in entries)
@@ -101,7 +101,7 @@ def training_title(comparison: Comparison) -> str:
     return f"Training{trained_on(table.baselines)}: each batch size {which}{also}"
 
 
-def trainings(comparison: Comparison) -> list[Configuration]:
+def trainings(comparison: SweepComparison) -> list[Configuration]:
     """The baselines of the training table: at the best rate of each, and what the choice and its runner-up rest on."""
     table = comparison.table
     order = {entry.best.key: number for number, entry in enumerate(comparison.evidence.tuned)}
@@ -110,7 +110,7 @@ def trainings(comparison: Comparison) -> list[Configuration]:
     return sorted(kept, key=lambda c: (c.training.batch_size, order.get(c.key, len(order))))
 
 
-def recommendation(comparison: Comparison, *, details: bool = True) -> RenderableType:
+def recommendation(comparison: SweepComparison, *, details: bool = True) -> RenderableType:
     """The one trial, the reasons, the runner-up, the doubts, the test figures."""
     found, table = comparison.recommendation, comparison.table
     why = _bullets(reasons(table, found, details=details))
@@ -128,7 +128,7 @@ def recommendation(comparison: Comparison, *, details: bool = True) -> Renderabl
     return Group(*lines, *doubts, Text.assemble(("  Test data: ", "bold"), test_words(comparison)))
 
 
-def test_words(comparison: Comparison) -> str:
+def test_words(comparison: SweepComparison) -> str:
     """The test figures of the recommended trial and how often the data was read, or why they are not there."""
     reading, row = comparison.test_of_recommended, comparison.recommendation.row
     if reading is None:
@@ -145,7 +145,7 @@ def test_words(comparison: Comparison) -> str:
     return f"{', '.join(parts)}; {how_often}"
 
 
-def short_legend(comparison: Comparison) -> Text:
+def short_legend(comparison: SweepComparison) -> Text:
     """The marks of both tables, and where the rest is told: two lines."""
     table = comparison.table
     marks = [f"{ARROW} recommended", f"{STAR} on the Pareto front", "± 95 % interval"]
@@ -155,7 +155,7 @@ def short_legend(comparison: Comparison) -> Text:
     return Text(f"{'; '.join(marks)}.\n{goals}All figures and reasons: --details", "dim")
 
 
-def legend(comparison: Comparison) -> Text:
+def legend(comparison: SweepComparison) -> Text:
     """What the marks and intervals mean; only those that can occur."""
     table = comparison.table
     metric = table.plan.objective.metric
@@ -190,17 +190,17 @@ def legend(comparison: Comparison) -> Text:
     return Text("\n".join(lines), "dim")
 
 
-def machine_sentences(comparison: Comparison) -> list[str]:
+def machine_sentences(comparison: SweepComparison) -> list[str]:
     """That seconds and throughput are of trials that ran side by side."""
     return caveats(comparison.table, shared_machine(comparison.evidence))
 
 
-def latency_sentences(comparison: Comparison) -> list[str]:
+def latency_sentences(comparison: SweepComparison) -> list[str]:
     """What the control of the latencies says, where it says that they mean nothing."""
     return caveats(comparison.table, noisy_latencies(comparison.evidence))
 
 
-def warnings(comparison: Comparison) -> list[str]:
+def warnings(comparison: SweepComparison) -> list[str]:
     """What trials of the compression table warn of; the recommended one's is said with the recommendation."""
     recommended = comparison.recommendation.row
     rows = [row for c in comparison.table.variants for row in c.measured if row != recommended]
@@ -227,7 +227,7 @@ def _row_words(table: SweepTable, row: Row) -> str:
     return f"{what}, {reason}" if reason else what
 
 
-def _that_matter(comparison: Comparison, shown: Sequence[Configuration], most: int) -> list[Configuration]:
+def _that_matter(comparison: SweepComparison, shown: Sequence[Configuration], most: int) -> list[Configuration]:
     """All, if they fit; otherwise the recommended, the runner-up, the nearest, the front and the uncompressed."""
     if len(shown) <= most:
         return list(shown)
@@ -238,7 +238,7 @@ def _that_matter(comparison: Comparison, shown: Sequence[Configuration], most: i
     return [c for c in shown if c.key in kept]
 
 
-def _chosen(comparison: Comparison) -> list[Configuration]:
+def _chosen(comparison: SweepComparison) -> list[Configuration]:
     """What is recommended, or comes closest to the goals, and the runner-up."""
     found = comparison.recommendation
     named = [found.configuration, found.nearest, found.runner_up.configuration if found.runner_up else None]

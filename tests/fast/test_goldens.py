@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.analysis.comparison import Comparison, TestReading, compare
+from orchestrator.analysis.comparison import SweepComparison, TestReading, compare
 from orchestrator.analysis.table import make_table
 from orchestrator.commands.compare import plain_text
 from orchestrator.sweep.spec import Goal
@@ -25,7 +25,7 @@ Golden = Callable[[str, str], None]
 
 
 @pytest.fixture(scope="module")
-def demo() -> Comparison:
+def demo() -> SweepComparison:
     found = compare(demo_table())
     row = found.recommendation.row
     assert row is not None
@@ -33,7 +33,7 @@ def demo() -> Comparison:
     return compare(found.table, reading)
 
 
-def sample(**options: object) -> Comparison:
+def sample(**options: object) -> SweepComparison:
     plan = sample_plan(**options)  # type: ignore[arg-type]
     return compare(make_table(plan, {result.id: result for result in sample_results(plan)}))
 
@@ -43,7 +43,7 @@ def without_ids(text: str) -> str:
     return re.sub(r"\b[0-9a-f]{12}\b", "<a trial id>", text)
 
 
-def test_the_demo_fits_on_one_screen(demo: Comparison, golden: Golden) -> None:
+def test_the_demo_fits_on_one_screen(demo: SweepComparison, golden: Golden) -> None:
     text = plain_text(demo, WIDTH)
     lines = text.splitlines()
     assert len(lines) <= 30
@@ -51,7 +51,7 @@ def test_the_demo_fits_on_one_screen(demo: Comparison, golden: Golden) -> None:
     golden("demo", text)
 
 
-def test_the_demo_with_its_details(demo: Comparison, golden: Golden) -> None:
+def test_the_demo_with_its_details(demo: SweepComparison, golden: Golden) -> None:
     golden("demo_details", plain_text(demo, WIDTH, details=True))
 
 
@@ -68,7 +68,7 @@ def test_baselines_alone(golden: Golden) -> None:
     golden("baselines_alone", without_ids(told(sample(chains=(), seeds=(0,)))))
 
 
-def told(comparison: Comparison) -> str:
+def told(comparison: SweepComparison) -> str:
     """The recommendation short, and with all that it rests on."""
     table, found = comparison.table, comparison.recommendation
     parts = [headline(table, found)]

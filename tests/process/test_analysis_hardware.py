@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.analysis.caveats import SeveralMachines
-from orchestrator.analysis.comparison import Comparison, compare
+from orchestrator.analysis.comparison import SweepComparison, compare
 from orchestrator.analysis.table import make_table
 from orchestrator.commands.compare import plain_text
 from orchestrator.report.page import to_page
@@ -12,7 +12,7 @@ from tests.support.sample_sweep import of_kind, sample_plan, sample_results
 ON_CPU = "measured there on 1 thread of a processor"
 
 
-def compared(baselines: dict[str, str], variants: dict[str, str]) -> Comparison:
+def compared(baselines: dict[str, str], variants: dict[str, str]) -> SweepComparison:
     plan = sample_plan()
     changes = {"baseline": baselines, "variant": variants}
     results = [
@@ -22,7 +22,7 @@ def compared(baselines: dict[str, str], variants: dict[str, str]) -> Comparison:
     return compare(make_table(plan, {result.id: result for result in results}))
 
 
-def said(comparison: Comparison, words: str) -> bool:
+def said(comparison: SweepComparison, words: str) -> bool:
     return words in plain_text(comparison, 160, details=True) and words in to_page(comparison)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.report.plots.deployment import Plot, deployment_plots
 from orchestrator.report.plots.rates import rate_plots
 from orchestrator.report.plots.training import accuracy_plot, curve_plots, speed_plot, target_plots
 
 
-def all_plots(comparison: Comparison) -> dict[str, Plot]:
+def all_plots(comparison: SweepComparison) -> dict[str, Plot]:
     """In the order of the page."""
     plots = [
         *deployment_plots(comparison),

@@ -14,7 +14,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.analysis.pareto import front
 from orchestrator.analysis.rows import Configuration
 from orchestrator.analysis.statistics import Summary
@@ -54,20 +54,20 @@ class Plot:
     missing: str = ""
 
 
-def batch_colors(comparison: Comparison) -> dict[int, str]:
+def batch_colors(comparison: SweepComparison) -> dict[int, str]:
     """Batch size -> colour."""
     sizes = sorted({row.config.training.batch_size for row in comparison.table.rows})
     at = [0.5] if len(sizes) == 1 else [0.9 - 0.85 * i / (len(sizes) - 1) for i in range(len(sizes))]
     return dict(zip(sizes, sample_colorscale("Viridis", at), strict=True))
 
 
-def compression_symbols(comparison: Comparison) -> dict[str, str]:
+def compression_symbols(comparison: SweepComparison) -> dict[str, str]:
     """Compression -> marker. With more methods than markers, markers are used again."""
     chains = list(dict.fromkeys(c.compression for c in comparison.table.variants))
     return {chain: MARKER_SYMBOLS[index % len(MARKER_SYMBOLS)] for index, chain in enumerate(chains)}
 
 
-def deployment_plots(comparison: Comparison) -> list[Plot]:
+def deployment_plots(comparison: SweepComparison) -> list[Plot]:
     """The objective against what using the model costs: one plot per cost."""
     table = comparison.table
     costs = {
@@ -79,7 +79,7 @@ def deployment_plots(comparison: Comparison) -> list[Plot]:
     return [_deployment_plot(comparison, metric, axis, figures) for (metric, axis), figures in costs.items()]
 
 
-def _deployment_plot(comparison: Comparison, cost: str, axis: str, costs: Mapping[str, Summary]) -> Plot:
+def _deployment_plot(comparison: SweepComparison, cost: str, axis: str, costs: Mapping[str, Summary]) -> Plot:
     objective = comparison.table.plan.objective
     title = f"{objective.metric} against {axis.partition(',')[0]}"
     pairs = [(c, c.summary(objective.metric), costs.get(c.key)) for c in comparison.table.variants]
@@ -107,7 +107,7 @@ Points = Mapping[str, tuple[Configuration, Summary, Summary]]  # key -> configur
 
 
 def _markers(
-    comparison: Comparison,
+    comparison: SweepComparison,
     chain: str,
     symbol: str,
     colors: Mapping[int, str],
@@ -145,7 +145,7 @@ def _markers(
     )
 
 
-def _add_front(figure: Any, comparison: Comparison, points: Points, cost: str) -> None:
+def _add_front(figure: Any, comparison: SweepComparison, points: Points, cost: str) -> None:
     """The staircase of what nothing beats in these two figures."""
     mode, divisor = comparison.table.plan.objective.mode, unit_of(cost)[0]
     pairs = [(x.mean / divisor, y.mean) for _, y, x in points.values() if math.isfinite(x.mean + y.mean)]
@@ -156,7 +156,7 @@ def _add_front(figure: Any, comparison: Comparison, points: Points, cost: str) -
         figure.add_trace(go.Scatter(x=xs, y=ys, mode="lines", line=line, hoverinfo="skip", showlegend=False))
 
 
-def _point_at_chosen(figure: Any, comparison: Comparison, points: Points, cost: str) -> None:
+def _point_at_chosen(figure: Any, comparison: SweepComparison, points: Points, cost: str) -> None:
     chosen = comparison.recommendation.configuration
     if chosen is None or chosen.key not in points:
         return

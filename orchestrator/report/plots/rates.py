@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.rows import Configuration
 from orchestrator.analysis.table import SweepTable
@@ -25,7 +25,7 @@ COLORBAR = {"thickness": 10, "len": 0.9, "outlinewidth": 0}
 Cells = dict[tuple[str, int], Configuration]  # (rate in words, batch size) -> the best of what was tried there
 
 
-def rate_plots(comparison: Comparison) -> list[Plot]:
+def rate_plots(comparison: SweepComparison) -> list[Plot]:
     """The mean objective at every rate and batch size, one plot per choice of the other settings.
 
     A grid with figures, or squares where rates are many.

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from orchestrator.analysis.comparison import Comparison
+from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import SweepTable
@@ -36,7 +36,7 @@ from trainables.results import Report
 FIXED_RATES = 3  # curves at one rate over several batch sizes; more than this is a tangle
 
 
-def target_plots(comparison: Comparison) -> list[Plot]:
+def target_plots(comparison: SweepComparison) -> list[Plot]:
     """Steps, examples and seconds to the target against batch size, each at the rate that needs the fewest steps."""
     objective = comparison.table.plan.objective
     if objective.target is None:
@@ -52,7 +52,7 @@ def target_plots(comparison: Comparison) -> list[Plot]:
     return [_target_plot(comparison, title.format(words.capitalize()), kind, words) for kind, words in names.items()]
 
 
-def _target_plot(comparison: Comparison, title: str, kind: str, words: str) -> Plot:
+def _target_plot(comparison: SweepComparison, title: str, kind: str, words: str) -> Plot:
     rows, tuning = comparison.targets, comparison.evidence.tuning
     figure = new_figure("batch size", words)
     batch_axis(figure, [row.batch_size for row in rows])
@@ -93,7 +93,9 @@ def _target_markers(table: SweepTable, look: SeriesStyle, rows: Sequence[ToTarge
     )
 
 
-def _add_theory(figure: Any, comparison: Comparison, groups: Sequence[tuple[SeriesStyle, Sequence[ToTarget]]]) -> str:
+def _add_theory(
+    figure: Any, comparison: SweepComparison, groups: Sequence[tuple[SeriesStyle, Sequence[ToTarget]]]
+) -> str:
     """Per choice the 1/B line of perfect scaling, and the fitted curve if it is determined. Returns the words on them.
 
     The legend has each choice once, with its markers; where there is nothing to choose, the lines.
@@ -121,7 +123,7 @@ def _add_theory(figure: Any, comparison: Comparison, groups: Sequence[tuple[Seri
     return dashed + " ".join(map(curve_words, comparison.curves.values()))  # the legend says whose
 
 
-def accuracy_plot(comparison: Comparison) -> Plot:
+def accuracy_plot(comparison: SweepComparison) -> Plot:
     """The objective against batch size: tuned at each, and at one rate held fixed; validation beside training data."""
     table = comparison.table
     metric = table.plan.objective.metric
@@ -199,7 +201,7 @@ def _fixed_rates(table: SweepTable) -> list[tuple[float, list[Configuration]]]:
     return sorted(several, key=lambda pair: (-len(pair[1]), pair[0]))[:FIXED_RATES]
 
 
-def curve_plots(comparison: Comparison) -> list[Plot]:
+def curve_plots(comparison: SweepComparison) -> list[Plot]:
     """Learning curves at the best rate of each batch size, against examples (equal work) and steps (equal updates)."""
     entries = comparison.evidence.tuned
     metric = comparison.table.plan.objective.metric.removeprefix("best_")  # the curve is that of the readings
@@ -270,7 +272,7 @@ def _readings(rows: Sequence[Row], metric: str) -> list[Report]:
     return [report for row in rows if row.result for report in row.result.history if metric in report.metrics]
 
 
-def speed_plot(comparison: Comparison) -> Plot:
+def speed_plot(comparison: SweepComparison) -> Plot:
     """Examples per second against batch size."""
     title, metric = "Throughput against batch size", "examples_per_second"
     best = [entry.best for entry in comparison.evidence.tuned]

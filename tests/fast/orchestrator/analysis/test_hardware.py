@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.analysis.comparison import Comparison, compare
+from orchestrator.analysis.comparison import SweepComparison, compare
 from orchestrator.analysis.table import make_table
 from orchestrator.commands.compare import plain_text
 from orchestrator.report.page import to_page
@@ -11,7 +11,7 @@ from tests.support.sample_sweep import sample_plan, sample_results
 ON_CPU = "measured there on 1 thread of a processor"
 
 
-def compared(baselines: dict[str, str], variants: dict[str, str]) -> Comparison:
+def compared(baselines: dict[str, str], variants: dict[str, str]) -> SweepComparison:
     plan = sample_plan()
     changes = {"baseline": baselines, "variant": variants}
     results = [
@@ -21,7 +21,7 @@ def compared(baselines: dict[str, str], variants: dict[str, str]) -> Comparison:
     return compare(make_table(plan, {result.id: result for result in results}))
 
 
-def said(comparison: Comparison, words: str) -> bool:
+def said(comparison: SweepComparison, words: str) -> bool:
     return words in plain_text(comparison, 160, details=True) and words in to_page(comparison)
 
 

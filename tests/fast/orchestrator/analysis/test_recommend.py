@@ -18,7 +18,7 @@ from orchestrator.analysis.caveats import (
     TrialWarns,
     Unfinished,
 )
-from orchestrator.analysis.comparison import Comparison, TestReading, compare, load_test_reading, save_test_reading
+from orchestrator.analysis.comparison import SweepComparison, TestReading, compare, load_test_reading, save_test_reading
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.goals import meets
 from orchestrator.analysis.reasons import (
@@ -49,7 +49,7 @@ from trainables.results import Status, TrialResult
 from trainables.storage import Storage
 
 
-def comparison_of(**options: object) -> Comparison:
+def comparison_of(**options: object) -> SweepComparison:
     plan = sample_plan(**options)  # type: ignore[arg-type]
     return compare(make_table(plan, {result.id: result for result in sample_results(plan)}))
 
@@ -274,7 +274,7 @@ def test_a_reading_counts_only_for_the_trial_it_was_taken_of(tmp_path: object) -
     assert compare(table, mine).test_of_recommended == mine
 
 
-def changed(table_options: dict[str, object], change: object) -> Comparison:
+def changed(table_options: dict[str, object], change: object) -> SweepComparison:
     """The sample with every result passed through `change`."""
     plan = sample_plan(**table_options)  # type: ignore[arg-type]
     return compare(make_table(plan, {result.id: change(result) for result in sample_results(plan)}))  # type: ignore[operator]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.analysis.comparison import Comparison, TestReading, compare
+from orchestrator.analysis.comparison import SweepComparison, TestReading, compare
 from orchestrator.analysis.table import make_table
 from orchestrator.report.export import to_csv, to_dict, to_json, to_parquet
 from orchestrator.sweep.spec import Goal
@@ -22,13 +22,13 @@ from trainables.config.trial import trial_id
 from trainables.estimate import Estimate
 
 
-def comparison_of(**options: object) -> Comparison:
+def comparison_of(**options: object) -> SweepComparison:
     plan = sample_plan(**options)  # type: ignore[arg-type]
     return compare(make_table(plan, {result.id: result for result in sample_results(plan)}))
 
 
 @pytest.fixture(scope="module")
-def comparison() -> Comparison:
+def comparison() -> SweepComparison:
     return comparison_of()
 
 
@@ -41,7 +41,7 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def test_the_json_has_the_promised_shape(comparison: Comparison) -> None:
+def test_the_json_has_the_promised_shape(comparison: SweepComparison) -> None:
     data = strict(to_json(comparison))
     about_batch_sizes = ["steps_to_target", "critical_batch", "batch_size", "behind"]
     assert list(data) == ["sweep", "trials", "pareto", "recommendation", *about_batch_sizes]
@@ -60,7 +60,7 @@ def test_the_json_has_the_promised_shape(comparison: Comparison) -> None:
     assert data["recommendation"]["test"] is None
 
 
-def test_the_recommendation_says_what_to_set(comparison: Comparison) -> None:
+def test_the_recommendation_says_what_to_set(comparison: SweepComparison) -> None:
     found = to_dict(comparison)["recommendation"]
     trial = next(t for t in to_dict(comparison)["trials"] if t["id"] == found["trial"])
     for name in ("batch_size", "learning_rate", "precision", "num_workers", "compression"):
@@ -76,13 +76,13 @@ def test_without_a_recommendation_the_nearest_is_named() -> None:
     assert found["goals"][0]["verdict"] == "missed"
 
 
-def test_intervals_stand_beside_their_figure(comparison: Comparison) -> None:
+def test_intervals_stand_beside_their_figure(comparison: SweepComparison) -> None:
     metrics = to_dict(comparison)["trials"][0]["metrics"]
     assert metrics["val_accuracy_low"] < metrics["val_accuracy"] < metrics["val_accuracy_high"]
     assert "parameters_low" not in metrics
 
 
-def test_a_trial_that_was_cut_short_has_the_figures_of_its_last_reading(comparison: Comparison) -> None:
+def test_a_trial_that_was_cut_short_has_the_figures_of_its_last_reading(comparison: SweepComparison) -> None:
     (trial,) = [t for t in to_dict(comparison)["trials"] if t["status"] == "diverged"]
     row = comparison.table.row(trial["id"])
     assert row is not None
@@ -158,7 +158,7 @@ def test_the_options_of_the_task_are_settings_too() -> None:
     assert "task.options.norm" in to_csv(found).splitlines()[0]
 
 
-def test_the_test_figures_are_given_for_the_recommended_trial(comparison: Comparison) -> None:
+def test_the_test_figures_are_given_for_the_recommended_trial(comparison: SweepComparison) -> None:
     row = comparison.recommendation.row
     assert row is not None
     reading = TestReading(trial=row.id, metrics={"test_accuracy": Estimate(value=0.961, low=0.94, high=0.98)})
@@ -167,7 +167,7 @@ def test_the_test_figures_are_given_for_the_recommended_trial(comparison: Compar
     assert found["test_readings"] == 1
 
 
-def test_csv_and_parquet_agree_with_the_json(comparison: Comparison) -> None:
+def test_csv_and_parquet_agree_with_the_json(comparison: SweepComparison) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(comparison))))
     table = pq.read_table(io.BytesIO(to_parquet(comparison)))
     trials = {trial["id"]: trial for trial in to_dict(comparison)["trials"]}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.analysis.comparison import Comparison, TestReading, compare
+from orchestrator.analysis.comparison import SweepComparison, TestReading, compare
 from orchestrator.analysis.table import make_table
 from orchestrator.commands.compare import compare_command, plain_text, report_command
 from orchestrator.report.export import to_dict
@@ -26,13 +26,13 @@ from trainables.storage import Storage
 from trainables.tasks.catalog import BUILTIN
 
 
-def comparison_of(**options: object) -> Comparison:
+def comparison_of(**options: object) -> SweepComparison:
     plan = sample_plan(**options)  # type: ignore[arg-type]
     return compare(make_table(plan, {result.id: result for result in sample_results(plan)}))
 
 
 @pytest.fixture(scope="module")
-def comparison() -> Comparison:
+def comparison() -> SweepComparison:
     return comparison_of()
 
 
@@ -142,7 +142,7 @@ def test_only_settings_that_vary_are_named() -> None:
 # -- the tables -------------------------------------------------------------------------------------------------------
 
 
-def test_a_stranger_finds_everything(comparison: Comparison) -> None:
+def test_a_stranger_finds_everything(comparison: SweepComparison) -> None:
     text = plain_text(comparison, details=True)
     for words in (
         "Sweep sample: digits_cnn, val_accuracy (higher is better, target 0.95)",
@@ -169,7 +169,7 @@ def test_the_tables_fit(width: int, variant_seeds: tuple[int, ...]) -> None:
     assert "…" not in text
 
 
-def test_without_a_width_every_column_is_there_and_sentences_are_fitted(comparison: Comparison) -> None:
+def test_without_a_width_every_column_is_there_and_sentences_are_fitted(comparison: SweepComparison) -> None:
     lines = plain_text(comparison_of(variant_seeds=(0, 1, 2)), details=True).splitlines()
     (head,) = [line for line in lines if "compression" in line and "size" in line]
     table = lines[lines.index(head) + 1 :][:15]
@@ -179,7 +179,7 @@ def test_without_a_width_every_column_is_there_and_sentences_are_fitted(comparis
     assert max(len(line) for line in lines if line not in (head, *table)) <= 120
 
 
-def test_the_marks_are_where_they_belong(comparison: Comparison) -> None:
+def test_the_marks_are_where_they_belong(comparison: SweepComparison) -> None:
     lines = plain_text(comparison, details=True).splitlines()
     recommended = comparison.recommendation.row
     assert recommended is not None
@@ -231,7 +231,7 @@ def test_a_long_sweep_shows_what_matters() -> None:
     assert any("--format csv has all" in line for line in lines)
 
 
-def test_the_test_figures_are_shown_when_they_were_read(comparison: Comparison) -> None:
+def test_the_test_figures_are_shown_when_they_were_read(comparison: SweepComparison) -> None:
     row = comparison.recommendation.row
     assert row is not None
     reading = TestReading(trial=row.id, metrics={"test_accuracy": Estimate(value=0.961, low=0.94, high=0.982)})

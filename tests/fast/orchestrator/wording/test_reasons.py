@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from orchestrator.analysis.comparison import Comparison, compare
+from orchestrator.analysis.comparison import SweepComparison, compare
 from orchestrator.analysis.effort import Effort
 from orchestrator.analysis.reasons import BestObjective, BestSeed, FasterTraining, FewestSteps, TieBroken
 from orchestrator.analysis.runner_up import LostTie, MoreTraining, loss_by_rule
@@ -21,7 +21,7 @@ from trainables.estimate import Estimate
 ALIKE: dict[int, float] = {}
 
 
-def trained(seconds: dict[int, float], accuracy: Mapping[int, float] = ALIKE, **options: object) -> Comparison:
+def trained(seconds: dict[int, float], accuracy: Mapping[int, float] = ALIKE, **options: object) -> SweepComparison:
     """Baselines with the same figures for every seed, by batch size; `seconds`: of training, to its end."""
     options = {"chains": (), "goals": (), "target": None, "multipliers": (1.0,)} | options
     plan = sample_plan(batch_sizes=tuple(seconds), **options)  # type: ignore[arg-type]

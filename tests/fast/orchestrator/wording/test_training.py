@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from orchestrator.analysis.comparison import Comparison, compare
+from orchestrator.analysis.comparison import SweepComparison, compare
 from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.reasons import TimesToTarget
 from orchestrator.analysis.table import make_table
@@ -29,7 +29,7 @@ def rising(steps: float, end: float = 0.96, every: int = 10) -> tuple[Report, ..
     )
 
 
-def trained(history: Callable[[Training], Sequence[Report]], **options: object) -> Comparison:
+def trained(history: Callable[[Training], Sequence[Report]], **options: object) -> SweepComparison:
     plan = sample_plan(chains=(), goals=(), **options)  # type: ignore[arg-type]
     results = {}
     for trial in plan.trials:
@@ -44,7 +44,7 @@ def trained(history: Callable[[Training], Sequence[Report]], **options: object) 
     return compare(make_table(plan, results))
 
 
-def times(comparison: Comparison) -> str:
+def times(comparison: SweepComparison) -> str:
     (reason,) = of_kind(comparison.recommendation.reasons, TimesToTarget)
     return times_words(comparison.table, reason)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.analysis.comparison import Comparison, compare
+from orchestrator.analysis.comparison import SweepComparison, compare
 from orchestrator.analysis.plan_file import StoredPlan
 from orchestrator.analysis.table import make_table
 from orchestrator.report.plots.deployment import HEIGHT, INK, Plot
@@ -38,13 +38,13 @@ def varied() -> StoredPlan:
 
 
 @pytest.fixture(scope="module")
-def comparison() -> Comparison:
+def comparison() -> SweepComparison:
     plan = varied()
     return compare(make_table(plan, {trial.id: baseline_result(trial) for trial in plan.trials}))
 
 
 @pytest.fixture(scope="module")
-def plain() -> Comparison:
+def plain() -> SweepComparison:
     plan = sample_plan(chains=(), goals=())
     return compare(make_table(plan, {trial.id: baseline_result(trial) for trial in plan.trials}))
 
@@ -53,7 +53,7 @@ def traces(plot: Plot, **having: object) -> list[Any]:
     return [trace for trace in plot.figure.data if all(trace[key] == value for key, value in having.items())]
 
 
-def test_every_choice_has_a_line_of_its_own_against_batch_size(comparison: Comparison) -> None:
+def test_every_choice_has_a_line_of_its_own_against_batch_size(comparison: SweepComparison) -> None:
     accuracy, speed = accuracy_plot(comparison), speed_plot(comparison)
     for lines in (traces(accuracy, showlegend=None), traces(accuracy, showlegend=False), speed.figure.data):
         assert [line.name for line in lines] == ESCAPED
@@ -63,7 +63,7 @@ def test_every_choice_has_a_line_of_its_own_against_batch_size(comparison: Compa
             assert all(words in text for text in line.text)
 
 
-def test_what_the_target_took_is_told_for_every_choice(comparison: Comparison) -> None:
+def test_what_the_target_took_is_told_for_every_choice(comparison: SweepComparison) -> None:
     for plot in target_plots(comparison):
         dots = traces(plot, mode="markers")
         assert [trace.name for trace in dots] == ESCAPED
@@ -73,7 +73,7 @@ def test_what_the_target_took_is_told_for_every_choice(comparison: Comparison) -
     assert all(len(line.x) == len(SIZES) for line in ideal)
 
 
-def test_in_learning_curves_colour_is_the_batch_size_and_dash_the_choice(comparison: Comparison) -> None:
+def test_in_learning_curves_colour_is_the_batch_size_and_dash_the_choice(comparison: SweepComparison) -> None:
     for plot in curve_plots(comparison):
         drawn = [trace for trace in plot.figure.data if trace.legendgroup]
         assert len({trace.line.color for trace in drawn}) == len(SIZES)
@@ -84,7 +84,7 @@ def test_in_learning_curves_colour_is_the_batch_size_and_dash_the_choice(compari
         assert plot.figure.layout.height > HEIGHT
 
 
-def test_rates_of_every_choice_have_a_plot_and_colours_mean_the_same_in_all(comparison: Comparison) -> None:
+def test_rates_of_every_choice_have_a_plot_and_colours_mean_the_same_in_all(comparison: SweepComparison) -> None:
     plots = rate_plots(comparison)
     assert [plot.title for plot in plots] == [f"Learning rate and batch size, {choice}" for choice in CHOICES]
     assert len({plot.figure.layout.coloraxis.cmin for plot in plots}) == 1
@@ -93,7 +93,7 @@ def test_rates_of_every_choice_have_a_plot_and_colours_mean_the_same_in_all(comp
         assert sum("<b>" in text for row in grid.text for text in row) == len(SIZES)
 
 
-def test_without_other_settings_there_is_one_line_in_ink_and_no_word_of_choices(plain: Comparison) -> None:
+def test_without_other_settings_there_is_one_line_in_ink_and_no_word_of_choices(plain: SweepComparison) -> None:
     assert [trace.name for trace in speed_plot(plain).figure.data] == ["measured"]
     assert [trace.name for trace in target_plots(plain)[0].figure.data] == ["measured", "1/B", "fit"]
     names = [trace.name for trace in accuracy_plot(plain).figure.data]
@@ -108,7 +108,7 @@ def test_without_other_settings_there_is_one_line_in_ink_and_no_word_of_choices(
     assert curves.layout.height == HEIGHT
 
 
-def test_a_choice_keeps_its_look_where_others_are_missing(comparison: Comparison) -> None:
+def test_a_choice_keeps_its_look_where_others_are_missing(comparison: SweepComparison) -> None:
     table = comparison.table
     all_looks = [look for look, _ in by_choice(comparison.evidence, table.baselines, lambda c: c)]
     last = [c for c in table.baselines if c.config.task.options["norm"] == HOSTILE]
