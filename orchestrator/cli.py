@@ -93,9 +93,9 @@ def plan(
         print(plan_as_json(made))
     else:
         from orchestrator.report.plan_table import print_plan
-        from orchestrator.report.tables import show
+        from orchestrator.report.tables import print_table
 
-        show(lambda console: print_plan(made, console))
+        print_table(lambda console: print_plan(made, console))
 
 
 @app.command()

@@ -25,7 +25,7 @@ from orchestrator.analysis.batch_verdict import contenders
 from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.predict_batch import Fit, FromProbe, Prediction, fit, noise_scale, unresolved
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.planning.auto_design import MAX_CONFIRMED, closest_size, fresh_seeds, ladder, settings, spread
+from orchestrator.planning.auto_design import MAX_CONFIRMED, auto_settings, closest_size, fresh_seeds, ladder, spread
 from orchestrator.planning.grid import SeedGroup, baselines
 from orchestrator.sweep.plan import Plan, Stage, Trial
 from trainables.config.batching import steps_for
@@ -77,7 +77,7 @@ def proceed(plan: Plan, results: Results) -> NextTrials:
 
 def fit_sizes(plan: Plan, results: Results) -> list[int]:
     """A few sizes, well spread: around the noise scale where it is resolved, over the whole range where it is not."""
-    auto, _ = settings(plan.sweep)
+    auto, _ = auto_settings(plan.sweep)
     sizes = ladder(plan.sweep)
     low, high = float(sizes[0]), float(sizes[-1])
     estimate = noise_scale(_table(plan, (), results).short_runs)
@@ -225,7 +225,7 @@ def _tuned(
     At the first size around the rule's rate; at the others, which wait for it, around what was best there. So a file
     whose rate is far off is found out once, and not at every size.
     """
-    _, rate = settings(plan.sweep)
+    _, rate = auto_settings(plan.sweep)
     seeds, objective = plan.sweep.parameters.seed[:1], plan.sweep.objective
     central_first = sorted(rate.multipliers, key=lambda multiplier: abs(math.log(multiplier)))  # likely the best
     grid = list(_trials(plan, Stage.FIT, sizes[0], tuple(central_first), seeds, way))

@@ -15,7 +15,7 @@ import numpy as np
 from orchestrator.analysis.predict_batch import fit_part
 from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import ToTarget, crossings, mean_log_steps, steps_to_target
-from orchestrator.planning.auto_design import settings
+from orchestrator.planning.auto_design import auto_settings
 from orchestrator.planning.scaling import scaled_rates
 from orchestrator.sweep.spec import Sweep
 
@@ -58,6 +58,6 @@ def vertex(points: Sequence[tuple[float, float]]) -> float:
 
 def rule_rate(sweep: Sweep, batch_size: int) -> float:
     """The rule's own rate."""
-    _, rate = settings(sweep)
+    _, rate = auto_settings(sweep)
     ((centre, _),) = scaled_rates(rate.model_copy(update={"multipliers": (1.0,)}), batch_size)
     return centre

@@ -61,7 +61,7 @@ class Slower:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class TrialsWaiting:
     trials: int  # that were asked for so far and have not ended
 
 
@@ -87,7 +87,7 @@ class FirstReadings:
     batch_sizes: tuple[int, ...]
 
 
-WhyNoVerdict = Waiting | NeverReached | NotEverySeed | TooShort | FirstReadings
+WhyNoVerdict = TrialsWaiting | NeverReached | NotEverySeed | TooShort | FirstReadings
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _why_none(table: SweepTable, tuned: Fit, found: Sequence[ToTarget]) -> WhyNo
         return None if soonest >= SHORTEST else TooShort(soonest)
     waiting = [row.result for row in table.rows].count(None) + [probe.result for probe in table.probes].count(None)
     if waiting:
-        return Waiting(waiting)
+        return TrialsWaiting(waiting)
     return NotEverySeed() if tuned.rows else NeverReached()
 
 

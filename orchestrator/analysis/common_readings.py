@@ -14,7 +14,7 @@ from orchestrator.analysis.rows import Configuration, Row
 from orchestrator.analysis.table import SweepTable
 from trainables.results import Report
 
-Axis = Literal["examples", "steps"]
+ReadingAxis = Literal["examples", "steps"]
 
 EXAMPLE_CHECKPOINTS = 10
 
@@ -26,7 +26,7 @@ class Checkpoints:
     examples: tuple[int, ...]
     steps: tuple[int, ...]
 
-    def of(self, axis: Axis) -> tuple[int, ...]:
+    def of(self, axis: ReadingAxis) -> tuple[int, ...]:
         return self.examples if axis == "examples" else self.steps
 
 
@@ -47,12 +47,12 @@ def checkpoints(table: SweepTable) -> Checkpoints:
     return Checkpoints(tuple(dict.fromkeys(examples)), steps)
 
 
-def value_at(reports: Sequence[Report], axis: Axis, at: float, metric: str) -> float | None:
+def value_at(reports: Sequence[Report], axis: ReadingAxis, at: float, metric: str) -> float | None:
     """A metric after so many examples or steps; None before the first reading of it and after the last."""
     return on_line(_points(reports, axis, metric), at)
 
 
-def _points(reports: Sequence[Report], axis: Axis, metric: str) -> list[tuple[float, float]]:
+def _points(reports: Sequence[Report], axis: ReadingAxis, metric: str) -> list[tuple[float, float]]:
     readings = [(position(report, axis), report.metrics.get(metric, math.nan)) for report in reports]
     return [(x, y) for x, y in readings if math.isfinite(y)]
 
@@ -82,24 +82,24 @@ def train_metric(metric: str) -> str:
     return metric.removeprefix("best_").replace("val_", "train_", 1)
 
 
-def readings(row: Row, axis: Axis, at: Iterable[int], metrics: Sequence[str]) -> list[dict[str, float | None]]:
+def readings(row: Row, axis: ReadingAxis, at: Iterable[int], metrics: Sequence[str]) -> list[dict[str, float | None]]:
     """One record per checkpoint: `{"examples": 4000, "val_accuracy": 0.91, "train_accuracy": 0.93}`."""
     lines = {name: _points(history(row), axis, name) for name in metrics}
     return [{axis: place, **{name: on_line(line, place) for name, line in lines.items()}} for place in at]
 
 
-def mean_at(configuration: Configuration, axis: Axis, at: int, metric: str) -> float | None:
+def mean_at(configuration: Configuration, axis: ReadingAxis, at: int, metric: str) -> float | None:
     """Over the seeds that can be read there."""
     values = list(by_seed(configuration, axis, at, metric).values())
     return sum(values) / len(values) if values else None
 
 
-def by_seed(configuration: Configuration, axis: Axis, at: int, metric: str) -> dict[int, float]:
+def by_seed(configuration: Configuration, axis: ReadingAxis, at: int, metric: str) -> dict[int, float]:
     found = ((row.seed, value_at(history(row), axis, at, metric)) for row in configuration.measured)
     return {seed: value for seed, value in found if value is not None}
 
 
-def position(report: Report, axis: Axis) -> int:
+def position(report: Report, axis: ReadingAxis) -> int:
     return report.examples if axis == "examples" else report.step
 
 

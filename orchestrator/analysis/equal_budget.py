@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from orchestrator.analysis.common_readings import Axis, by_seed, history, on_line, train_metric
+from orchestrator.analysis.common_readings import ReadingAxis, by_seed, history, on_line, train_metric
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.pooling import Scale
 from orchestrator.analysis.rows import Configuration
@@ -204,7 +204,7 @@ def _over_rows(configuration: Configuration, metric: str, read: Mapping[int, flo
     return None
 
 
-def _reader(axis: Axis, metric: str) -> Read:
+def _reader(axis: ReadingAxis, metric: str) -> Read:
     return lambda configuration, at: by_seed(configuration, axis, at, metric)
 
 

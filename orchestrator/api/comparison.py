@@ -105,9 +105,9 @@ class Comparison:
 
     def text(self, *, details: bool = False) -> str:
         """As `paretune compare` prints it: what is needed first, or with `details` every figure and reason."""
-        from orchestrator.commands.compare import plain_text
+        from orchestrator.commands.compare import comparison_text
 
-        return plain_text(self._found, details=details)
+        return comparison_text(self._found, details=details)
 
     def __repr__(self) -> str:
         row = self.recommendation.row

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.commands.probe import MAX_MICRO_BATCH, ROUNDS, probes_of, run_probes
+from orchestrator.commands.probe import MAX_MICRO_BATCH, PROBE_ROUNDS, probes_of, run_probes
 from orchestrator.machine.environment import settle_in
 from trainables.config.training import Precision
 from trainables.config.trial import Scalar
@@ -28,7 +28,7 @@ def probe(
     max_micro_batch: int = MAX_MICRO_BATCH,
     throughput: bool = False,
     neighbours: bool = False,
-    rounds: int = ROUNDS,
+    rounds: int = PROBE_ROUNDS,
     threads: int = 1,
 ) -> Probes:
     """Find the largest micro-batch that fits this machine's memory, and how long its steps take.

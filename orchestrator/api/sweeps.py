@@ -79,11 +79,11 @@ def compare(sweep: str | PathLike[str], storage: str | PathLike[str] | None = No
     """
     from orchestrator.analysis.comparison import load_comparison
     from orchestrator.api.comparison import Comparison
-    from orchestrator.commands.compare import name_of, storage_of
+    from orchestrator.commands.compare import storage_of, sweep_name
     from trainables.storage import Storage
 
     place = Storage(storage_of(_text(storage)))
-    return Comparison(load_comparison(place, name_of(fspath(sweep))), place)
+    return Comparison(load_comparison(place, sweep_name(fspath(sweep))), place)
 
 
 def report(
@@ -100,10 +100,10 @@ def ui(
     sweep: str | PathLike[str] | None = None, storage: str | PathLike[str] | None = None, *, port: int = 5000
 ) -> None:
     """Serve MLflow's pages on the results, until KeyboardInterrupt; where a server has them, print the address only."""
-    from orchestrator.commands.ui import serve
+    from orchestrator.commands.ui import serve_pages
 
     settle_in()
-    serve(None if sweep is None else fspath(sweep), _text(storage), port=port)
+    serve_pages(None if sweep is None else fspath(sweep), _text(storage), port=port)
 
 
 def _source(sweep: SweepLike) -> Path | Mapping[str, Any]:

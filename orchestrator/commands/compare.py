@@ -49,7 +49,7 @@ def report_command(sweep: str, storage: str | None, output: str | None) -> int:
 
 def comparison_of(sweep: str, storage: str | None) -> SweepComparison:
     """Of a sweep, given by name or by its file. Raises TableError if there is none, SweepError for a wrong file."""
-    return load_comparison(Storage(storage_of(storage)), name_of(sweep))
+    return load_comparison(Storage(storage_of(storage)), sweep_name(sweep))
 
 
 def write_page(comparison: SweepComparison, output: str | Path | None) -> Path:
@@ -67,7 +67,7 @@ def storage_of(storage: str | None) -> str:
     return storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE
 
 
-def name_of(sweep: str) -> str:
+def sweep_name(sweep: str) -> str:
     """A sweep's name, of a name or of the path of a sweep file."""
     if sweep.endswith((".yaml", ".yml")):
         from orchestrator.sweepfile.load import load_sweep
@@ -88,10 +88,10 @@ def show_comparison(comparison: SweepComparison, *, details: bool = False) -> No
         terminal.print_comparison(comparison, console, details=details)
     else:
         has_width = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
-        _print(plain_text(comparison, console.width if has_width else None, details=details))
+        _print(comparison_text(comparison, console.width if has_width else None, details=details))
 
 
-def plain_text(comparison: SweepComparison, width: int | None = None, *, details: bool = False) -> str:
+def comparison_text(comparison: SweepComparison, width: int | None = None, *, details: bool = False) -> str:
     """The comparison without colours, for files, pipes and logs; without a width, no column of a table is left out."""
     from orchestrator.report import tables, terminal
 

@@ -25,7 +25,7 @@ from trainables.errors import InputError
 if TYPE_CHECKING:
     from orchestrator.report.probe_table import Probed
 
-MAX_MICRO_BATCH, ROUNDS = 65_536, 15
+MAX_MICRO_BATCH, PROBE_ROUNDS = 65_536, 15
 UNITS = {"": 1, "b": 1, "k": 2**10, "kib": 2**10, "m": 2**20, "mib": 2**20, "g": 2**30, "gib": 2**30}
 UNITS |= {"kb": 10**3, "mb": 10**6, "gb": 10**9}
 
@@ -70,7 +70,7 @@ def probe_command(
     neighbours: Annotated[
         bool, typer.Option("--neighbours", help="Time powers of two in turn with sizes an eighth below and above.")
     ] = False,
-    rounds: Annotated[int, typer.Option(min=3, help="Of timing; an interval takes at least six.")] = ROUNDS,
+    rounds: Annotated[int, typer.Option(min=3, help="Of timing; an interval takes at least six.")] = PROBE_ROUNDS,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each worker.")] = 1,
     format: Annotated[Literal["table", "json"], typer.Option(help="For people, or for scripts.")] = "table",
 ) -> None:
@@ -112,7 +112,7 @@ def probes_of(
     max_micro_batch: int = MAX_MICRO_BATCH,
     throughput: bool = False,
     neighbours: bool = False,
-    rounds: int = ROUNDS,
+    rounds: int = PROBE_ROUNDS,
 ) -> tuple[list[ProbeConfig], tuple[str, ...]]:
     """The probes that a command asks for, and the folders where the task's module is found.
 
@@ -213,7 +213,7 @@ def _probe_all(
     task: str, configs: Sequence[ProbeConfig], search_path: Sequence[str], threads: int, *, as_json: bool
 ) -> int:
     from orchestrator.report.probe_table import print_probes, probes_as_json
-    from orchestrator.report.tables import show
+    from orchestrator.report.tables import print_table
     from orchestrator.running.local_trial import LocalTrialError
     from trainables.results import Status
 
@@ -230,7 +230,7 @@ def _probe_all(
     if as_json:
         print(probes_as_json(task, probed))
     elif probed:
-        show(lambda console: print_probes(task, probed, console))
+        print_table(lambda console: print_probes(task, probed, console))
     return code if any(result.status is Status.COMPLETED for _, result in probed) else FAILED
 
 

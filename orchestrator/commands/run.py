@@ -48,7 +48,7 @@ from orchestrator.sweep.plan import Plan
 from orchestrator.sweepfile.load import load_sweep
 from orchestrator.task_facts.requirements import check_asked
 from orchestrator.wording.earlier import earlier_words
-from orchestrator.wording.recommendation import headline
+from orchestrator.wording.recommendation import recommendation_headline
 from trainables.data.fingerprint import NoHomeError, default_cache, writable_cache
 from trainables.errors import InputError
 from trainables.redact import without_credentials
@@ -183,7 +183,7 @@ def _run(
     finally:
         found = None if comparison is None else comparison.recommendation
         chosen = None if found is None or found.row is None else found.row.id
-        note = "" if comparison is None else headline(comparison.table, comparison.recommendation)
+        note = "" if comparison is None else recommendation_headline(comparison.table, comparison.recommendation)
         if (unsent := recorder.close(note=note, recommended=chosen, interrupts=interrupts)) is not None:
             print(f"paretune: {unsent}", file=sys.stderr)
 

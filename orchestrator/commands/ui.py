@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from orchestrator.commands.compare import name_of, storage_of
+from orchestrator.commands.compare import storage_of, sweep_name
 from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG
 from orchestrator.recording.mlflow.client import experiment_with
 from orchestrator.recording.mlflow.cursor import Cursor
@@ -27,7 +27,7 @@ def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:
     """Print where a sweep's results can be seen; where no server runs yet, serve them until Ctrl-C. The exit code."""
     signal.signal(signal.SIGTERM, _interrupt)  # else the server would live on
     try:
-        serve(sweep, storage, port=port)
+        serve_pages(sweep, storage, port=port)
     except ServerError as error:
         print(f"paretune: {error}", file=sys.stderr)
         return FAILED
@@ -39,7 +39,7 @@ def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:
     return DONE
 
 
-def serve(sweep: str | None, storage: str | None, *, port: int) -> None:
+def serve_pages(sweep: str | None, storage: str | None, *, port: int) -> None:
     """Print where a sweep's results can be seen; where no server runs yet, serve them until KeyboardInterrupt.
 
     Without a sweep, the list of all of them. `MLFLOW_TRACKING_URI` is honoured. Raises InputError where there is
@@ -79,7 +79,7 @@ def _page(sweep: str | None, storage: Storage, tracking_uri: str) -> _Page:
     from mlflow.exceptions import MlflowException  # takes seconds
     from mlflow.tracking import MlflowClient
 
-    name = name_of(sweep)
+    name = sweep_name(sweep)
     try:
         client = MlflowClient(tracking_uri)
         experiment = _experiment(client, name, storage, tracking_uri)

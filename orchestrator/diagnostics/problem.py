@@ -34,7 +34,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"line {self.line}: " if self.line else ""
-        shown = f" = {show(self.value)}" if self.path and self.value is not None else ""
+        shown = f" = {shown_value(self.value)}" if self.path and self.value is not None else ""
         key = f"{self.path}{shown}: " if self.path else ""
         allowed = f"; allowed: {self.allowed}" if self.allowed else ""
         hint = f"; did you mean {self.nearest!r}?" if self.nearest else ""
@@ -42,9 +42,9 @@ class Problem:
 
     def as_json(self) -> dict[str, Any]:
         """The same for a script; a value too long to be useful is shortened."""
-        value = self.value if isinstance(self.value, bool | int | float | type(None)) else show(self.value)
-        if isinstance(self.value, int) and len(show(self.value)) > SHOWN_CHARACTERS:
-            value = show(self.value)
+        value = self.value if isinstance(self.value, bool | int | float | type(None)) else shown_value(self.value)
+        if isinstance(self.value, int) and len(shown_value(self.value)) > SHOWN_CHARACTERS:
+            value = shown_value(self.value)
         return {
             "path": self.path,
             "line": self.line,
@@ -73,7 +73,7 @@ class SweepError(InputError):
         return json.dumps({"source": self.source, "problems": problems}, indent=2)
 
 
-def show(value: object) -> str:
+def shown_value(value: object) -> str:
     """A value as a person would write it, cut to a readable length."""
     try:
         text = value if isinstance(value, str) and value.isprintable() and value else repr(value)
@@ -91,7 +91,7 @@ def join_path(path: Path) -> str:
         elif re.fullmatch(r"[\w-]+", part):
             text += f".{part}" if text else part
         else:
-            text += f"[{show(repr(part))}]"
+            text += f"[{shown_value(repr(part))}]"
     return text
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from orchestrator.diagnostics.problem import Problem, show
+from orchestrator.diagnostics.problem import Problem, shown_value
 
 OCTAL = re.compile(r"[-+]?0+[1-7][0-7]+")
 LEADING_ZEROS = re.compile(r"([-+]?)0+(\d[\d_]*(?:\.\d*)?(?:[eE][-+]?\d+)?)")
@@ -53,7 +53,7 @@ def not_yaml(error: yaml.YAMLError, text: str) -> Problem:
         message = f"is not YAML: it holds the character U+{error.character:04X}, which may not stand in it; remove it"
         return Problem("", None, message, line=where)
     if not isinstance(error, yaml.MarkedYAMLError):
-        return Problem("", None, f"is not YAML: {show(' '.join(str(error).split()))}")
+        return Problem("", None, f"is not YAML: {shown_value(' '.join(str(error).split()))}")
     mark: Any = error.problem_mark or error.context_mark
     what = " ".join(part for part in (error.context, error.problem) if part)
     if mark is None:

@@ -35,7 +35,7 @@ SHORT_RUN_NOISE = NoiseScale(every_steps=1, divided_every_steps=4)  # it is ther
 MAX_CONFIRMED = 4  # configurations
 
 
-def settings(sweep: Sweep) -> tuple[AutoBatchSize, ScaledLearningRate]:
+def auto_settings(sweep: Sweep) -> tuple[AutoBatchSize, ScaledLearningRate]:
     """The file's settings of both. Raises TypeError unless the sweep's batch size is `auto`."""
     auto, rate = sweep.parameters.batch_size, sweep.parameters.learning_rate
     if not isinstance(auto, AutoBatchSize) or not isinstance(rate, ScaledLearningRate):
@@ -47,7 +47,7 @@ def ladder(sweep: Sweep) -> list[int]:
     """The batch sizes that may be tried, ascending: powers of two and one and a half of them, times what the workers
     share equally. Their many divisors give micro-batches of any size; optima are flat enough for steps of a third.
     """
-    auto, _ = settings(sweep)
+    auto, _ = auto_settings(sweep)
     return sizes_of(auto, sweep.parameters.num_workers, sweep.facts.train_rows, sweep.budget)
 
 
@@ -143,7 +143,7 @@ def _part_of_a_step(batch_size: int, num_workers: int) -> int:
 
 def bounds(sweep: Sweep, first: Sequence[Trial]) -> tuple[StageBound, ...]:
     """Every stage with its trials and examples at most; the first ones exactly."""
-    auto, rate = settings(sweep)
+    auto, rate = auto_settings(sweep)
     sizes, rates = min(auto.fit_sizes, len(ladder(sweep))), len(rate.multipliers)
     examples = _examples_at_most(sweep)
     known = {
@@ -176,6 +176,6 @@ def _examples_at_most(sweep: Sweep) -> int | None:
 
 def fresh_seeds(sweep: Sweep) -> tuple[int, ...]:
     """Seeds that no trial of the fit has seen: what tuned the rates must not confirm them."""
-    auto, _ = settings(sweep)
+    auto, _ = auto_settings(sweep)
     first = max(sweep.parameters.seed) + 1
     return tuple(range(first, first + auto.confirm_seeds))

@@ -16,10 +16,10 @@ from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import ToTarget
 from orchestrator.sweep.labels import settings_words
 from orchestrator.wording.batch_size import (
+    batch_size_headline,
     behind_words,
     choice_words,
     finding_words,
-    headline,
     slower_words,
     verdict_sentences,
 )
@@ -104,7 +104,7 @@ def _curve(curve: CriticalBatch) -> dict[str, Any]:
 def _verdict(comparison: SweepComparison, verdict: BatchVerdict) -> dict[str, Any]:
     estimate = verdict.noise_scale
     return {
-        "headline": headline(comparison.table, verdict),
+        "headline": batch_size_headline(comparison.table, verdict),
         "sentences": verdict_sentences(comparison.table, verdict),
         "fastest": _contender(verdict.fastest),
         "cheapest": _contender(verdict.cheapest),

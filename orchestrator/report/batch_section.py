@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from orchestrator.analysis.common_readings import Axis, mean_at, train_metric
+from orchestrator.analysis.common_readings import ReadingAxis, mean_at, train_metric
 from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.analysis.critical_batch import MIN_SIZES
 from orchestrator.analysis.statistics import Summary
@@ -15,7 +15,7 @@ from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import ToTarget
 from orchestrator.report.tables import text_table, titled
 from orchestrator.sweep.labels import settings_words
-from orchestrator.wording.batch_size import choice_words, curve_words, doubts, headline, verdict_sentences
+from orchestrator.wording.batch_size import batch_size_headline, choice_words, curve_words, doubts, verdict_sentences
 from orchestrator.wording.format import number, target_words, with_interval
 
 SHOWN_CHECKPOINTS = 6  # columns of a table on the page
@@ -43,7 +43,7 @@ def target_grid(table: SweepTable, rows: Sequence[ToTarget]) -> Grid:
     return heads, lines
 
 
-def equal_grid(comparison: SweepComparison, axis: Axis) -> Grid | None:
+def equal_grid(comparison: SweepComparison, axis: ReadingAxis) -> Grid | None:
     """Validation / training at common checkpoints, each batch size at its best rate; None with nothing to compare."""
     places = comparison.evidence.checkpoints.of(axis)
     shown = places[-SHOWN_CHECKPOINTS:] if axis == "steps" else places[1::2]
@@ -78,7 +78,7 @@ def batch_lines(comparison: SweepComparison, *, details: bool = True) -> list[Re
     """
     verdict = comparison.batch
     if not details:
-        head = [] if verdict is None else [Text(headline(comparison.table, verdict), "bold")]
+        head = [] if verdict is None else [Text(batch_size_headline(comparison.table, verdict), "bold")]
         known = any(curve.undetermined is None for curve in comparison.curves.values())
         return [*head, *(Text(line) for line in curve_lines(comparison) if known)]
     if verdict is None:
@@ -87,7 +87,7 @@ def batch_lines(comparison: SweepComparison, *, details: bool = True) -> list[Re
             lines += [f"  {doubt}" for doubt in doubts(comparison.targets)]
         return [Text(line) for line in lines]
     style = "bold green" if verdict.fastest else "bold yellow"
-    parts: list[RenderableType] = [Text(headline(comparison.table, verdict), style)]
+    parts: list[RenderableType] = [Text(batch_size_headline(comparison.table, verdict), style)]
     parts += [Text(f"  - {sentence}") for sentence in verdict_sentences(comparison.table, verdict)]
     parts += [Text(f"  - {line}") for line in curve_lines(comparison)]
     if comparison.targets:

@@ -38,7 +38,7 @@ def to_dict(comparison: SweepComparison) -> dict[str, Any]:
     A baseline has `equal_examples` and `equal_steps` too; what the whole sweep says of batch sizes is batch_dict's.
     """
     readings = equal_readings(comparison)
-    settings = _params_of_all(comparison.table)
+    trial_settings = _params_of_all(comparison.table)
     trials = [
         {
             "id": row.id,
@@ -46,7 +46,7 @@ def to_dict(comparison: SweepComparison) -> dict[str, Any]:
             "parent": row.parent,
             "status": row.status,
             "stage": row.stage.value,
-            "params": settings[row.id],
+            "params": trial_settings[row.id],
             "metrics": {name: _finite(value) for name, value in figures(row).items()},
             "warnings": list(row.result.warnings) if row.result else [],
             **readings.get(row.id, {}),
@@ -97,7 +97,7 @@ def to_table(comparison: SweepComparison) -> pa.Table:
 def to_records(comparison: SweepComparison) -> list[dict[str, Leaf]]:
     """One flat record per trial: what it is, its settings, its figures, and whether it is on the front."""
     recommended = comparison.recommendation.row
-    front, settings = set(comparison.pareto), _params_of_all(comparison.table)
+    front, trial_settings = set(comparison.pareto), _params_of_all(comparison.table)
     probes: list[dict[str, Leaf]] = [
         {
             "id": row.id,
@@ -119,7 +119,7 @@ def to_records(comparison: SweepComparison) -> list[dict[str, Leaf]]:
             "pareto": row.id in front,
             "recommended": recommended is not None and row.id == recommended.id,
             "warnings": "; ".join(row.result.warnings) or None if row.result else None,
-            **settings[row.id],
+            **trial_settings[row.id],
             **figures(row),
         }
         for configuration in comparison.table.configurations
@@ -130,14 +130,14 @@ def to_records(comparison: SweepComparison) -> list[dict[str, Leaf]]:
 def flat_settings(row: Row, configuration: Configuration) -> dict[str, Leaf]:
     """The settings of a trial, flat: an optimiser's own as `optimizer.momentum`, the budget as `budget.examples`."""
     return {
-        **settings(row.config),
+        **trial_settings(row.config),
         "learning_rate_source": row.learning_rate_source,
         "compression": row.compression or None,
         "configuration": configuration.key,
     }
 
 
-def settings(config: AnyTrialConfig) -> dict[str, Leaf]:
+def trial_settings(config: AnyTrialConfig) -> dict[str, Leaf]:
     """What a trial trains with; of a probe, what it probes with."""
     if isinstance(config, ProbeConfig):
         return _probe_params(config)

@@ -32,7 +32,7 @@ from orchestrator.report.terminal import (
     trainings,
     warnings,
 )
-from orchestrator.wording.batch_size import behind_words, doubts, headline, verdict_sentences
+from orchestrator.wording.batch_size import batch_size_headline, behind_words, doubts, verdict_sentences
 from orchestrator.wording.format import number, quantity, summary_words, target_words
 from orchestrator.wording.goals import ending_words
 from orchestrator.wording.hardware import measured_on
@@ -144,7 +144,7 @@ def _verdict(comparison: SweepComparison) -> dict[str, Any] | None:
     if verdict is None:
         return None
     return {
-        "title": headline(comparison.table, verdict),
+        "title": batch_size_headline(comparison.table, verdict),
         "is_decided": bool(verdict.fastest),
         "sentences": verdict_sentences(comparison.table, verdict),
     }

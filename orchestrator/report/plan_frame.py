@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.planning.workload import work_of
-from orchestrator.report.export import settings
+from orchestrator.report.export import trial_settings
 from orchestrator.sweep.flatten import Leaf
 from orchestrator.sweep.plan import Plan
 
@@ -18,7 +18,7 @@ def trial_records(plan: Plan) -> list[dict[str, Leaf]]:
                 "id": trial.id,
                 "kind": trial.config.kind,
                 "stage": trial.stage.value,
-                **settings(trial.config),
+                **trial_settings(trial.config),
                 "learning_rate_source": trial.learning_rate_source or None,
                 "steps": work.steps,
                 "examples": work.examples,

@@ -52,7 +52,7 @@ def plain_text(draw: Callable[[Console], None], width: int = WHOLE) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def show(draw: Callable[[Console], None]) -> None:
+def print_table(draw: Callable[[Console], None]) -> None:
     """Print to standard output: a terminal in its width and colours, anything else whole and plain."""
     if sys.stdout.isatty():
         draw(Console())

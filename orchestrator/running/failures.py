@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trainables.results import Status
-from trainables.worker.messages import Ended, GroupFailure, Paused, WorkerFailure
+from trainables.worker.messages import EndedTrial, GroupFailure, Paused, WorkerFailure
 
 MAX_RETRIES = 2
 MAX_RESTARTS = 50  # of one trial, whatever for: more than a micro-batch has halves
@@ -37,10 +37,10 @@ class Retry:
 class Divide:
     """Run the trial again, from its checkpoint, with a smaller micro-batch; if there is none, it is over."""
 
-    otherwise: Ended
+    otherwise: EndedTrial
 
 
-FailureDecision = Retry | Divide | Paused | Ended
+FailureDecision = Retry | Divide | Paused | EndedTrial
 
 
 def decide_after_failure(trial: str, loss: GroupFailure, retries: int) -> FailureDecision:
@@ -56,11 +56,11 @@ def decide_after_failure(trial: str, loss: GroupFailure, retries: int) -> Failur
         if failure.cause == "storage":
             return Paused(reason=_said(failure))
         if failure.cause == "out_of_memory":
-            return Ended(status=Status.OUT_OF_MEMORY, reason=_said(failure), details=failure.traceback)
+            return EndedTrial(status=Status.OUT_OF_MEMORY, reason=_said(failure), details=failure.traceback)
     for rank, text in loss.unresponsive:
         if any(words in text for words in _KILLED_FOR_MEMORY):
             reason = f"worker {rank} was killed because its node ran out of memory"
-            return Divide(Ended(status=Status.OUT_OF_MEMORY, reason=reason, details=text))
+            return Divide(EndedTrial(status=Status.OUT_OF_MEMORY, reason=reason, details=text))
     for rank, text in loss.unresponsive:
         if _NODE_WAS_LOST in text:
             return Retry(f"the node of worker {rank} was lost", counts=False)
@@ -86,7 +86,7 @@ class Attempts:
         """The trial had no part in that: what was lost before counts no more."""
         self._retries = 0
 
-    def after(self, loss: GroupFailure) -> Retry | Paused | Ended:
+    def after(self, loss: GroupFailure) -> Retry | Paused | EndedTrial:
         decision = decide_after_failure(self._trial, loss, self._retries)
         if isinstance(decision, Divide):
             decision = self._divide() or decision.otherwise
@@ -107,8 +107,8 @@ def _again(loss: GroupFailure, own: list[WorkerFailure], retries: int) -> Failur
     return _failed(f"{what}; that was attempt {retries + 1}, and the last", details)
 
 
-def _failed(reason: str, details: str) -> Ended:
-    return Ended(status=Status.FAILED, reason=reason, details=details)
+def _failed(reason: str, details: str) -> EndedTrial:
+    return EndedTrial(status=Status.FAILED, reason=reason, details=details)
 
 
 def _said(failure: WorkerFailure) -> str:

@@ -24,7 +24,7 @@ from trainables.storage import StorageError, checkpoint_file
 from trainables.training.micro_batch_record import division_of, next_division, write_down
 from trainables.worker.messages import (
     Answer,
-    Ended,
+    EndedTrial,
     Finished,
     GroupFailure,
     NoWorkersYet,
@@ -86,7 +86,7 @@ class Gang(tune.Trainable):
         with self._lock:
             self._stop_timer()
             message = self._next()
-            is_over = isinstance(message, Finished | Ended)
+            is_over = isinstance(message, Finished | EndedTrial)
             self._start_timer(IDLE_S if is_over else SILENT_S)
         return {"message": encode(message), "done": is_over}
 

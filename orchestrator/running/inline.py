@@ -29,7 +29,7 @@ from trainables.data.fingerprint import default_cache
 from trainables.distributed.worker_context import WorkerContext
 from trainables.results import Status
 from trainables.storage import Storage
-from trainables.worker.messages import Advance, Ended, Finished, GroupFailure, Paused, Raised, Reading, Start
+from trainables.worker.messages import Advance, EndedTrial, Finished, GroupFailure, Paused, Raised, Reading, Start
 from trainables.worker.runner import Runner, load_runner
 
 
@@ -82,13 +82,13 @@ class InlineProcess:
                     self._ledger.waits(trial.id, "for the storage")
                     self._patience.failed(trial.id, reason)
                     time.sleep(TRY_AGAIN_S)
-                case Ended(status=status, reason=reason, details=details):
+                case EndedTrial(status=status, reason=reason, details=details):
                     self._ledger.ended_as(trial.id, status, reason, details)
                     if not self._has_device:
                         raise NobodyAtWorkError(f"{reason}. Nothing is lost: the same command goes on from here")
                     return
 
-    def _attempt(self, trial: Trial, attempts: Attempts) -> Retry | Paused | Ended | None:
+    def _attempt(self, trial: Trial, attempts: Attempts) -> Retry | Paused | EndedTrial | None:
         """From the trial's checkpoint, if it has one, to its end (None) or to what became of a failure."""
         answer = self._runner.obey(Start(trial=trial.id, config=trial.config))
         while True:

@@ -38,7 +38,7 @@ from orchestrator.running.watch import AtWork, HeadLostError, RayLostError, Watc
 from trainables.results import Status
 from trainables.storage import Storage, sweep_file
 from trainables.worker.handover import AWS_CREDENTIALS
-from trainables.worker.messages import Ended, Finished, Message, NoWorkersYet, Paused, Reading, decode
+from trainables.worker.messages import EndedTrial, Finished, Message, NoWorkersYet, Paused, Reading, decode
 from trainables.worker.ray_worker import WorkerGroupConfig
 
 RAY_RESTARTS = 3  # of a Ray of our own that ends under the sweep
@@ -240,7 +240,7 @@ class Driver(tune.Callback):
                 ledger.report(trial, report)
             case Finished(result=result):
                 ledger.ended(result)
-            case Ended(status=status, reason=reason, details=details):
+            case EndedTrial(status=status, reason=reason, details=details):
                 ledger.ended_as(trial, status, reason, details)
 
     def _do(self, action: Any) -> None:

@@ -90,7 +90,7 @@ class AutoBatchSize(FrozenConfig):
     confirm_seeds: int = Field(4, ge=2)  # fresh seeds for every batch size that is still in question then
 
 
-def with_axes(cls: type[Model]) -> type[Model]:
+def with_axis_fields(cls: type[Model]) -> type[Model]:
     """`cls` with a field for each row of `AXES` that it does not spell out: a tuple, by default of the one default."""
     fields: dict[str, Any] = {
         axis.name: (GenericAlias(tuple, (axis.type, ...)), (axis.default,))
@@ -100,7 +100,7 @@ def with_axes(cls: type[Model]) -> type[Model]:
     return create_model(cls.__name__, __base__=cls, __doc__=cls.__doc__, __module__=cls.__module__, **fields)
 
 
-@with_axes
+@with_axis_fields
 class Parameters(FrozenConfig):
     """The grid. Every tuple is one axis; the sweep runs their product.
 

@@ -54,7 +54,7 @@ class GoalDraft:
     value: float | None = None
 
 
-def with_axes(cls: type[T]) -> type[T]:
+def with_axis_lists(cls: type[T]) -> type[T]:
     """`cls` with an empty list for each row of `AXES` that it does not spell out."""
     for axis in AXES:
         if axis.name not in cls.__annotations__:
@@ -64,7 +64,7 @@ def with_axes(cls: type[T]) -> type[T]:
 
 
 @dataclass
-@with_axes
+@with_axis_lists
 class Axes:
     """The values of `parameters` that are right; an axis of which nothing is right is empty.
 

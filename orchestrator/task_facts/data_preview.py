@@ -12,7 +12,7 @@ import torch
 
 from trainables.data import builtin
 from trainables.data.convert import dense, same_columns
-from trainables.data.formats import batches, name_of, opened
+from trainables.data.formats import batches, opened, source_file_name
 from trainables.data.sources import DataError, list_files
 from trainables.data.table import Table
 
@@ -30,7 +30,7 @@ def preview(source: str, cache: Path) -> Table:
     types: dict[str, Any] | None = None
     first: Any = None
     for file in list_files(source):
-        where = name_of(source, file)
+        where = source_file_name(source, file)
         with opened(source, file, whole=False) as reader:
             is_parquet = isinstance(reader, pq.ParquetFile)
             if is_parquet and reader.metadata.num_rows == 0:

@@ -19,7 +19,7 @@ import torch
 
 from trainables.data import builtin
 from trainables.data.convert import dense
-from trainables.data.formats import batches, name_of, opened
+from trainables.data.formats import batches, opened, source_file_name
 from trainables.data.sources import SourceFile, list_files
 from trainables.data.table import Table
 
@@ -138,7 +138,7 @@ def _row_of(source: str, part: _Part, column: str, value: int) -> int:
 
 def _values(source: str, part: _Part, column: str) -> Iterator[np.ndarray[Any, Any]]:
     for batch in _batches(source, part, [column]):
-        yield dense(batch.column(0), f"column {column!r} of {name_of(source, part.file)}")
+        yield dense(batch.column(0), f"column {column!r} of {source_file_name(source, part.file)}")
 
 
 def _batches(source: str, part: _Part, columns: Sequence[str] | None = None) -> Iterator[Any]:
@@ -157,7 +157,7 @@ def _taken(source: str, parts: Sequence[_Part], why: Mapping[int, str]) -> Itera
         wanted = sorted(number for number in why if part.first <= number < part.first + part.rows)
         if not wanted or _is_large(source, part):
             continue
-        before, where = part.first, name_of(source, part.file)
+        before, where = part.first, source_file_name(source, part.file)
         for batch in _batches(source, part):
             for number in wanted:
                 if before <= number < before + batch.num_rows:

@@ -26,7 +26,7 @@ from orchestrator.wording.format import (
 from orchestrator.wording.not_determined import basis_of_prediction, why_no_curve, why_no_verdict
 
 
-def headline(table: SweepTable, verdict: BatchVerdict) -> str:
+def batch_size_headline(table: SweepTable, verdict: BatchVerdict) -> str:
     """The verdict in one line."""
     fastest = verdict.fastest
     if fastest is None:

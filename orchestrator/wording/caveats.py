@@ -26,7 +26,7 @@ from orchestrator.wording.reasons import label
 from orchestrator.wording.sentence import Sentence
 from orchestrator.wording.training import cost_words
 
-MOST_TOLD = 4  # trials by their ids
+MOST_TRIALS_TOLD = 4  # trials by their ids
 
 
 def caveat_sentences(table: SweepTable, caveat: Caveat) -> list[Sentence]:
@@ -40,9 +40,9 @@ def _sentence(table: SweepTable, caveat: Caveat) -> Sentence:
         case Unfinished(waiting, of):
             return Sentence(f"{waiting} of {plural(of, 'trial')} have not ended: this may change.")
         case NoFiniteFigure(trials):
-            more = f" and {len(trials) - MOST_TOLD} more" if len(trials) > MOST_TOLD else ""
+            more = f" and {len(trials) - MOST_TRIALS_TOLD} more" if len(trials) > MOST_TRIALS_TOLD else ""
             return Sentence(
-                f"{enumeration(trials[:MOST_TOLD])}{more} ended with a {metric} that is no finite number.",
+                f"{enumeration(trials[:MOST_TRIALS_TOLD])}{more} ended with a {metric} that is no finite number.",
                 "A configuration with such a seed takes no part.",
             )
         case NoisyLatencies(worst, variants, goals_undetermined):
@@ -95,8 +95,8 @@ def _sentence(table: SweepTable, caveat: Caveat) -> Sentence:
 
 def _damaged(caveat: DamagedFiles) -> list[Sentence]:
     again = "until `paretune run` has made it anew, its trial counts as not ended"
-    sentences = [Sentence(f"{problem}; {again}.") for problem in caveat.problems[:MOST_TOLD]]
-    if (more := len(caveat.problems) - MOST_TOLD) > 0:
+    sentences = [Sentence(f"{problem}; {again}.") for problem in caveat.problems[:MOST_TRIALS_TOLD]]
+    if (more := len(caveat.problems) - MOST_TRIALS_TOLD) > 0:
         sentences.append(Sentence(f"So {'is' if more == 1 else 'are'} {plural(more, 'other file')}."))
     return sentences
 

@@ -7,7 +7,7 @@ from orchestrator.analysis.batch_verdict import (
     NeverReached,
     NotEverySeed,
     TooShort,
-    Waiting,
+    TrialsWaiting,
     WhyNoVerdict,
 )
 from orchestrator.analysis.critical_batch import (
@@ -29,7 +29,7 @@ def why_no_verdict(table: SweepTable, reason: WhyNoVerdict | None) -> str | None
     match reason:
         case None:
             return None
-        case Waiting(trials):
+        case TrialsWaiting(trials):
             return f"{trials} of the trials asked for so far have not ended"
         case NeverReached():
             return f"no trial reached {target}: a larger budget, an easier target or other learning rates are needed"

@@ -12,7 +12,7 @@ from orchestrator.wording.reasons import label, reason_sentences
 from orchestrator.wording.sentence import Sentence
 
 
-def headline(table: SweepTable, found: Recommendation) -> str:
+def recommendation_headline(table: SweepTable, found: Recommendation) -> str:
     """All of it in one line."""
     if found.row is None or found.configuration is None:
         return f"No recommendation: {reasons(table, found)[0]}"

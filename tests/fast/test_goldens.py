@@ -13,9 +13,9 @@ import pytest
 
 from orchestrator.analysis.comparison import SweepComparison, TestReading, compare
 from orchestrator.analysis.table import make_table
-from orchestrator.commands.compare import plain_text
+from orchestrator.commands.compare import comparison_text
 from orchestrator.sweep.spec import Goal
-from orchestrator.wording.recommendation import caveats, headline, reasons
+from orchestrator.wording.recommendation import caveats, reasons, recommendation_headline
 from tests.support.demo_sweep import demo_table
 from tests.support.sample_sweep import sample_plan, sample_results
 from trainables.estimate import Estimate
@@ -44,7 +44,7 @@ def without_ids(text: str) -> str:
 
 
 def test_the_demo_fits_on_one_screen(demo: SweepComparison, golden: Golden) -> None:
-    text = plain_text(demo, WIDTH)
+    text = comparison_text(demo, WIDTH)
     lines = text.splitlines()
     assert len(lines) <= 30
     assert max(map(len, lines)) <= WIDTH
@@ -52,7 +52,7 @@ def test_the_demo_fits_on_one_screen(demo: SweepComparison, golden: Golden) -> N
 
 
 def test_the_demo_with_its_details(demo: SweepComparison, golden: Golden) -> None:
-    golden("demo_details", plain_text(demo, WIDTH, details=True))
+    golden("demo_details", comparison_text(demo, WIDTH, details=True))
 
 
 def test_a_recommendation_over_three_seeds(golden: Golden) -> None:
@@ -71,7 +71,7 @@ def test_baselines_alone(golden: Golden) -> None:
 def told(comparison: SweepComparison) -> str:
     """The recommendation short, and with all that it rests on."""
     table, found = comparison.table, comparison.recommendation
-    parts = [headline(table, found)]
+    parts = [recommendation_headline(table, found)]
     for details in (False, True):
         title = "With the details:" if details else "Short:"
         said = [*reasons(table, found, details=details), *caveats(table, found.caveats, details=details)]

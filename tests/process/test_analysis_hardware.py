@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.analysis.caveats import SeveralMachines
 from orchestrator.analysis.comparison import SweepComparison, compare
 from orchestrator.analysis.table import make_table
-from orchestrator.commands.compare import plain_text
+from orchestrator.commands.compare import comparison_text
 from orchestrator.report.page import to_page
 from tests.support.sample_sweep import of_kind, sample_plan, sample_results
 
@@ -23,7 +23,7 @@ def compared(baselines: dict[str, str], variants: dict[str, str]) -> SweepCompar
 
 
 def said(comparison: SweepComparison, words: str) -> bool:
-    return words in plain_text(comparison, 160, details=True) and words in to_page(comparison)
+    return words in comparison_text(comparison, 160, details=True) and words in to_page(comparison)
 
 
 def test_trained_on_an_accelerator_and_measured_on_the_processor_beside_it() -> None:

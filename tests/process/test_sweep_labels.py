@@ -9,7 +9,7 @@ import pytest
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.plan_file import stored_plan
 from orchestrator.analysis.table import make_table
-from orchestrator.commands.compare import plain_text
+from orchestrator.commands.compare import comparison_text
 from orchestrator.planning.expand import expand
 from orchestrator.report.export import to_dict
 from orchestrator.report.page import to_page
@@ -61,7 +61,7 @@ def test_the_effect_of_a_setting_can_be_read(setting: str, words: tuple[str, str
         assert sentences[size, size, words[1]].startswith(f"Batch {size}, {words[1]} against {words[0]}: ")
         assert "worse" in sentences[size, size, words[1]]
     assert {settings for one, best, settings in sentences if one != best} == set(words)
-    text, page = plain_text(comparison, details=True), to_page(comparison)
+    text, page = comparison_text(comparison, details=True), to_page(comparison)
     for word in words:
         assert word in text
         assert f">{word}</td>" in page

@@ -22,7 +22,7 @@ from pyarrow import ipc
 from trainables.data import builtin
 from trainables.data.digest import clear_away, intact_file, with_digest
 from trainables.data.fingerprint import fingerprint
-from trainables.data.formats import batches, name_of, opened
+from trainables.data.formats import batches, opened, source_file_name
 from trainables.data.lock import locked
 from trainables.data.sources import DataError, list_files
 from trainables.process.heartbeat import beat
@@ -92,7 +92,7 @@ def _spool(source: str, folder: Path) -> tuple[dict[str, _Column], int]:
     types: dict[str, Any] | None = None
     n_rows = 0
     for file in list_files(source):
-        where = name_of(source, file)
+        where = source_file_name(source, file)
         with opened(source, file) as reader:
             for batch in batches(reader):
                 types = same_columns(types, batch.schema, where)

@@ -22,7 +22,7 @@ BATCH_BYTES = 32 << 20  # of rows in memory at a time, where the files allow it
 STREAM = b"\xff\xff\xff\xff"  # with which every message of a stream begins
 
 
-def name_of(source: str, file: SourceFile) -> str:
+def source_file_name(source: str, file: SourceFile) -> str:
     """The name of a source's file in messages."""
     return f"{source} ({file.name})" if file.name != os.path.basename(source) else source
 
@@ -34,7 +34,7 @@ def opened(source: str, file: SourceFile, *, whole: bool = True, mapped: bool = 
     `whole`: it is going to be read from beginning to end; if not, no more of a Parquet file is read than is asked for.
     `mapped`: nor of a local Arrow file; the process ends should the file be cut meanwhile, so it is not the driver.
     """
-    where = name_of(source, file)
+    where = source_file_name(source, file)
     try:
         with open_file(source, file, mapped=mapped) as stream:
             magic = stream.read(6)

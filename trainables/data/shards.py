@@ -24,7 +24,7 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 SHUFFLED_AT_ONCE = 1 << 20  # rows; above, an epoch's order is computed in pieces, at any place
 PIECE = 1 << 16
-ROUNDS = 6
+FEISTEL_ROUNDS = 6
 
 
 class Shard:
@@ -74,7 +74,7 @@ class Shard:
         if self._piece_size == self.n_rows:
             return np.random.Generator(np.random.PCG64(sequence)).permutation(self.n_rows)
         positions = np.arange(piece * PIECE, min((piece + 1) * PIECE, self.n_rows), dtype=np.uint64)
-        return scatter(positions, self.n_rows, sequence.generate_state(ROUNDS, np.uint64))
+        return scatter(positions, self.n_rows, sequence.generate_state(FEISTEL_ROUNDS, np.uint64))
 
 
 def scatter(positions: np.ndarray[Any, Any], size: int, keys: np.ndarray[Any, Any]) -> Rows:

@@ -72,7 +72,7 @@ def measure(request: MeasureRequest) -> Measurement:
     with torch.no_grad():
         metrics = accuracy(subjects, task, table, request, device)
         if request.latency:
-            metrics |= latencies(subjects, task, table, request.measure, device)
+            metrics |= measure_latencies(subjects, task, table, request.measure, device)
     for prefix, subject in subjects.items():
         metrics[f"{prefix}artifact_bytes"] = Estimate.exact(subject.path.stat().st_size)
         note = "one time; seconds if the compiler's cache is empty, less if it is not"
@@ -176,7 +176,7 @@ class TimedCall:
     run: Callable[..., object]
 
 
-def latencies(
+def measure_latencies(
     subjects: dict[str, ExportedModel], task: Task, table: Table, measure: MeasureSettings, device: torch.device
 ) -> dict[str, Estimate]:
     """p50 and p95 at both batch sizes, in milliseconds of one call with its inputs already on the device."""

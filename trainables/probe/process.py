@@ -48,7 +48,7 @@ from trainables.training.gradient_noise import needs_more_rows
 from trainables.training.run import TrainingRun
 
 STEPS, ACCUMULATION_STEPS = 2, 2  # the second has the optimiser's state, and gradients beside the activations
-MEASURED = NoiseScale(every_steps=1)  # as every training measures some of its steps, here each one
+EVERY_STEP_MEASURED = NoiseScale(every_steps=1)  # as every training measures some of its steps, here each one
 LOOKED_AT_MOST, LOOKED_AT_SEED = 1 << 20, 0  # of the rows of a table
 LOOKED_AT_SECONDS, ALIKE_SECONDS, ALIKE_ROWS = 3.0, 1.0, 256  # the second where so many have all been alike
 
@@ -134,7 +134,7 @@ def measure_memory(request: MemoryRequest, response: Path) -> MemoryNeed:
     capacity = _take_capacity(request, worker, extra, response)
     ran_out = MemoryNeed(peak_bytes=None, capacity_bytes=capacity)
     try:
-        training = probe_training(request.config, request.micro_batch_size, ACCUMULATION_STEPS, MEASURED)
+        training = probe_training(request.config, request.micro_batch_size, ACCUMULATION_STEPS, EVERY_STEP_MEASURED)
         run = build_run(request.config, training, worker)
         longest, looked = request.longest_row, None
         if request.find_longest_row:

@@ -2,7 +2,7 @@
 
     gang -> workers     Start -> Advance -> Advance ... -> Start (of the next trial) ... -> Shutdown
     workers -> gang     to each but the last: Reading, Finished or Raised; GroupFailure where they are lost instead
-    gang -> driver      Reading, Finished or Ended; NoWorkersYet and Paused while the trial does not advance
+    gang -> driver      Reading, Finished or EndedTrial; NoWorkersYet and Paused while the trial does not advance
 
 They travel as JSON (`encode`, `decode`). Imports no torch and no Ray.
 """
@@ -97,7 +97,7 @@ class GroupFailure(FrozenResult):
 # -- gang -> driver ---------------------------------------------------------------------------------------------------
 
 
-class Ended(FrozenResult):
+class EndedTrial(FrozenResult):
     """How a trial ended that could not give its result itself."""
 
     event: Literal["ended"] = "ended"
@@ -123,8 +123,8 @@ class Paused(FrozenResult):
 
 Command = Start | Advance | Shutdown
 Answer = Reading | Finished | Raised
-ToDriver = Reading | Finished | Ended | NoWorkersYet | Paused
-Message = Command | Answer | WorkerFailure | GroupFailure | Ended | NoWorkersYet | Paused
+ToDriver = Reading | Finished | EndedTrial | NoWorkersYet | Paused
+Message = Command | Answer | WorkerFailure | GroupFailure | EndedTrial | NoWorkersYet | Paused
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="event")])
 
 

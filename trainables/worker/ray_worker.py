@@ -118,7 +118,7 @@ def make_trainer(config: WorkerGroupConfig, mailbox: Any) -> DataParallelTrainer
         callbacks=callbacks,
     )
     return _Trainer(
-        serve,
+        serve_commands,
         train_loop_config={"mailbox": mailbox, "config": config},
         backend_config=_Group(),
         scaling_config=ScalingConfig(
@@ -160,7 +160,7 @@ class Liaison(WorkerGroupCallback):
             ray.get(self._mailbox.group_lost.remote(seen))
 
 
-def serve(loop_config: dict[str, Any]) -> None:
+def serve_commands(loop_config: dict[str, Any]) -> None:
     """The loop of one worker, in Ray Train's training thread, until it is told to shut down."""
     give_back_large_blocks()
     from trainables.worker.runner import Runner, can_go_on, load_runner  # here, because they import torch

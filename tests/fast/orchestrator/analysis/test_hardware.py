@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.analysis.comparison import SweepComparison, compare
 from orchestrator.analysis.table import make_table
-from orchestrator.commands.compare import plain_text
+from orchestrator.commands.compare import comparison_text
 from orchestrator.report.page import to_page
 from tests.support.sample_sweep import sample_plan, sample_results
 
@@ -22,7 +22,7 @@ def compared(baselines: dict[str, str], variants: dict[str, str]) -> SweepCompar
 
 
 def said(comparison: SweepComparison, words: str) -> bool:
-    return words in plain_text(comparison, 160, details=True) and words in to_page(comparison)
+    return words in comparison_text(comparison, 160, details=True) and words in to_page(comparison)
 
 
 def test_on_a_processor() -> None:
@@ -34,10 +34,10 @@ def test_on_a_processor() -> None:
 def test_measured_on_an_accelerator_too() -> None:
     comparison = compared({"device": "NVIDIA H100"}, {"measure_device": "NVIDIA H100", "measure_threads": "4"})
     assert said(comparison, "measured there on NVIDIA H100")
-    assert "thread" not in plain_text(comparison, 160, details=True)
+    assert "thread" not in comparison_text(comparison, 160, details=True)
 
 
 def test_nothing_is_said_before_a_trial_has_ended() -> None:
-    text = plain_text(compare(make_table(sample_plan(), {})), 160, details=True)
+    text = comparison_text(compare(make_table(sample_plan(), {})), 160, details=True)
     assert "Training: each batch size" in text
     assert "measured there\n" in text

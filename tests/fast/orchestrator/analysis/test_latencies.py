@@ -14,7 +14,7 @@ from orchestrator.analysis.goals import GoalVerdict
 from orchestrator.analysis.latencies import NotQuiet, latencies_ms, latency_batches, latency_ratio, not_quiet
 from orchestrator.analysis.reasons import Faster, NoneWithinGoals
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.commands.compare import plain_text
+from orchestrator.commands.compare import comparison_text
 from orchestrator.report.columns import goal_symbols, variant_columns
 from orchestrator.report.plots.deployment import deployment_plots
 from orchestrator.report.terminal import warnings
@@ -53,7 +53,7 @@ def test_one_slow_minute_changes_neither_front_nor_table_nor_plots(number: int) 
     assert (at_1 := slowed.variants[number].summary("latency_p50_ms_batch_1")) is not None
     assert at_1 != usual.variants[number].summary("latency_p50_ms_batch_1")
     assert Evidence(slowed).front == Evidence(usual).front
-    assert plain_text(compare(slowed), details=True) == plain_text(compare(usual), details=True)
+    assert comparison_text(compare(slowed), details=True) == comparison_text(compare(usual), details=True)
     assert [plot.figure for plot in deployment_plots(compare(slowed))] == [
         plot.figure for plot in deployment_plots(compare(usual))
     ]

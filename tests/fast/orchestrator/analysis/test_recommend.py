@@ -41,7 +41,7 @@ from orchestrator.analysis.runner_up import LargerModel, SlowerModel
 from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import make_table
 from orchestrator.sweep.spec import Goal
-from orchestrator.wording.recommendation import headline
+from orchestrator.wording.recommendation import recommendation_headline
 from orchestrator.wording.training import times_words
 from tests.support.sample_sweep import CHAINS, GOALS, of_kind, sample_plan, sample_results
 from trainables.estimate import Estimate
@@ -61,7 +61,7 @@ def test_the_recommended_meets_every_goal_and_is_explained() -> None:
     assert found.configuration is not None
     assert meets(comparison.goals[found.configuration.key])
     assert found.row.compression == "prune 0.5 + int8"
-    assert headline(comparison.table, found).startswith(f"Recommended: {found.row.id} (batch ")
+    assert recommendation_headline(comparison.table, found).startswith(f"Recommended: {found.row.id} (batch ")
     (within,) = of_kind(found.reasons, WithinGoals)
     assert [result.goal.metric for result in within.results] == ["val_accuracy", "artifact_bytes"]
     assert of_kind(found.reasons, BestObjective) or of_kind(found.reasons, AsGoodAsBest)
@@ -131,7 +131,9 @@ def test_when_nothing_meets_the_goals_the_nearest_is_shown() -> None:
     assert found.nearest.compression == "prune 0.5 + int8"
     assert (reason.nearest, reason.row) == (found.nearest, found.nearest_row)
     assert reason.results == found.goals
-    assert headline(comparison.table, found).startswith("No recommendation: None of 15 configurations meets every")
+    assert recommendation_headline(comparison.table, found).startswith(
+        "No recommendation: None of 15 configurations meets every"
+    )
 
 
 def test_without_compression_the_best_baseline_or_a_cheaper_equal_is_taken() -> None:

@@ -11,7 +11,7 @@ from orchestrator.analysis.caveats import SharedMachine
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.sharing import Sharing, sharing
 from orchestrator.analysis.table import SweepTable, make_table
-from orchestrator.commands.compare import plain_text
+from orchestrator.commands.compare import comparison_text
 from orchestrator.report.page import to_page
 from tests.support.sample_sweep import of_kind, sample_plan, sample_results
 
@@ -63,7 +63,7 @@ def test_it_is_said_below_the_table_and_with_the_recommendation() -> None:
     comparison = compare(ran(lambda n: at(0, 10) if n < 2 else at(10 * n, 10 * n + 10)))
     (caveat,) = of_kind(comparison.recommendation.caveats, SharedMachine)
     assert caveat.found == comparison.evidence.sharing
-    text = " ".join(plain_text(comparison, 200, details=True).split())
+    text = " ".join(comparison_text(comparison, 200, details=True).split())
     assert [text.count(told), to_page(comparison).count(told)] == [2, 2]
     alone = compare(ran(lambda n: at(10 * n, 10 * n + 10)))
-    assert "shared a machine" not in plain_text(alone, 200, details=True) + to_page(alone)
+    assert "shared a machine" not in comparison_text(alone, 200, details=True) + to_page(alone)

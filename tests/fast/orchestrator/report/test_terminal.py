@@ -11,7 +11,7 @@ from rich.console import Console
 
 from orchestrator.analysis.comparison import SweepComparison, TestReading, compare
 from orchestrator.analysis.table import make_table
-from orchestrator.commands.compare import compare_command, plain_text, report_command
+from orchestrator.commands.compare import compare_command, comparison_text, report_command
 from orchestrator.report.export import to_dict
 from orchestrator.report.page import to_page
 from orchestrator.report.terminal import print_comparison, training_title, trainings, warnings
@@ -143,7 +143,7 @@ def test_only_settings_that_vary_are_named() -> None:
 
 
 def test_a_stranger_finds_everything(comparison: SweepComparison) -> None:
-    text = plain_text(comparison, details=True)
+    text = comparison_text(comparison, details=True)
     for words in (
         "Sweep sample: digits_cnn, val_accuracy (higher is better, target 0.95)",
         "27 baselines and 15 variants: 38 completed, 3 goal missed, 1 diverged",
@@ -164,13 +164,13 @@ def test_a_stranger_finds_everything(comparison: SweepComparison) -> None:
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize("variant_seeds", [(0,), (0, 1, 2)])
 def test_the_tables_fit(width: int, variant_seeds: tuple[int, ...]) -> None:
-    text = plain_text(comparison_of(variant_seeds=variant_seeds), width, details=True)
+    text = comparison_text(comparison_of(variant_seeds=variant_seeds), width, details=True)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
 
 
 def test_without_a_width_every_column_is_there_and_sentences_are_fitted(comparison: SweepComparison) -> None:
-    lines = plain_text(comparison_of(variant_seeds=(0, 1, 2)), details=True).splitlines()
+    lines = comparison_text(comparison_of(variant_seeds=(0, 1, 2)), details=True).splitlines()
     (head,) = [line for line in lines if "compression" in line and "size" in line]
     table = lines[lines.index(head) + 1 :][:15]
     assert head.endswith("goals  trial")
@@ -180,7 +180,7 @@ def test_without_a_width_every_column_is_there_and_sentences_are_fitted(comparis
 
 
 def test_the_marks_are_where_they_belong(comparison: SweepComparison) -> None:
-    lines = plain_text(comparison, details=True).splitlines()
+    lines = comparison_text(comparison, details=True).splitlines()
     recommended = comparison.recommendation.row
     assert recommended is not None
     (line,) = [line for line in lines if line.endswith(recommended.id)]
@@ -191,7 +191,7 @@ def test_the_marks_are_where_they_belong(comparison: SweepComparison) -> None:
 
 def test_a_missed_goal_is_marked_and_nothing_is_recommended() -> None:
     goal = Goal(metric="artifact_bytes", type="percent-min-improvement", value=95)
-    text = plain_text(comparison_of(goals=(goal,)), details=True)
+    text = comparison_text(comparison_of(goals=(goal,)), details=True)
     assert "No recommendation" in text
     assert "Nearest: " in text
     assert "missed, 91 % lower" in text
@@ -201,28 +201,28 @@ def test_a_missed_goal_is_marked_and_nothing_is_recommended() -> None:
 def test_one_of_a_kind_is_said_in_the_singular() -> None:
     goal = Goal(metric="val_accuracy", type="threshold", value=0.9)
     one = comparison_of(batch_sizes=(8,), multipliers=(1.0,), seeds=(0,), chains=(), goals=(goal,))
-    text = plain_text(one, details=True)
+    text = comparison_text(one, details=True)
     assert "\n1 baseline: 1 completed" in text
     assert "It is the only configuration, and is within the goal." in text
     assert "The one trial" in to_page(one)
 
 
 def test_a_sweep_that_has_not_begun_is_shown_too() -> None:
-    text = plain_text(compare(make_table(sample_plan(), {})))
+    text = comparison_text(compare(make_table(sample_plan(), {})))
     assert "42 waiting" in text
     assert "nothing has been measured yet" in text
     assert "No trial has ended yet." in text
 
 
 def test_baselines_alone_have_no_table_of_variants() -> None:
-    text = plain_text(comparison_of(chains=(), target=None, goals=()), details=True)
+    text = comparison_text(comparison_of(chains=(), target=None, goals=()), details=True)
     assert "Compression" not in text
     assert "steps to" not in text
 
 
 def test_a_long_sweep_shows_what_matters() -> None:
     comparison = comparison_of(batch_sizes=tuple(8 * k for k in range(1, 13)), multipliers=(1.0,), seeds=(0,))
-    lines = plain_text(comparison, details=True).splitlines()
+    lines = comparison_text(comparison, details=True).splitlines()
     assert len(comparison.table.variants) == 60
     shown = [line for line in lines if line[-12:] in {row.id for c in comparison.table.variants for row in c.rows}]
     assert len(shown) <= 40
@@ -235,10 +235,10 @@ def test_the_test_figures_are_shown_when_they_were_read(comparison: SweepCompari
     row = comparison.recommendation.row
     assert row is not None
     reading = TestReading(trial=row.id, metrics={"test_accuracy": Estimate(value=0.961, low=0.94, high=0.982)})
-    text = plain_text(compare(comparison.table, reading), details=True)
+    text = comparison_text(compare(comparison.table, reading), details=True)
     assert "Test data: test_accuracy 0.961 (0.940 to 0.982); read once, after the choice" in text
     third = reading.model_copy(update={"readings": 3})
-    assert "after the choice, but the test data was read 3 times" in plain_text(
+    assert "after the choice, but the test data was read 3 times" in comparison_text(
         compare(comparison.table, third), details=True
     )
 
@@ -246,9 +246,9 @@ def test_the_test_figures_are_shown_when_they_were_read(comparison: SweepCompari
 def test_it_is_said_why_test_figures_will_never_be_there() -> None:
     plan = sample_plan(chains=(), goals=())
     results = {result.id: result for result in sample_results(plan)}
-    assert "Test data: not read yet" in plain_text(compare(make_table(plan, results)), details=True)
+    assert "Test data: not read yet" in comparison_text(compare(make_table(plan, results)), details=True)
     unexported = {id_: result.model_copy(update={"files": {"weights": "w.pt"}}) for id_, result in results.items()}
-    text = plain_text(compare(make_table(plan, unexported)), details=True)
+    text = comparison_text(compare(make_table(plan, unexported)), details=True)
     assert "Test data: cannot be read, because the model could not be exported" in text
 
 

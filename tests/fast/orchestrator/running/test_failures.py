@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.running.failures import MAX_RESTARTS, MAX_RETRIES, Attempts, Divide, Retry, decide_after_failure
 from trainables.results import Status
-from trainables.worker.messages import Cause, Ended, GroupFailure, Paused, WorkerFailure
+from trainables.worker.messages import Cause, EndedTrial, GroupFailure, Paused, WorkerFailure
 
 TRIAL = "this"
 DIED = "The actor died unexpectedly before finishing this task. worker exit type: SYSTEM_ERROR"
@@ -34,7 +34,7 @@ def told(*failures: WorkerFailure) -> GroupFailure:
 )
 def test_what_the_trial_itself_raised_ends_it_at_once(cause: Cause, status: Status) -> None:
     decision = decide_after_failure(TRIAL, told(failure(cause, rank=1)), retries=0)
-    assert decision == Ended(status=status, reason=f"Error: {cause} (on worker 1)", details=f"Traceback: {cause}")
+    assert decision == EndedTrial(status=status, reason=f"Error: {cause} (on worker 1)", details=f"Traceback: {cause}")
 
 
 def test_what_the_storage_is_to_blame_for_ends_no_trial_and_costs_no_retry() -> None:
@@ -52,7 +52,7 @@ def test_memory_that_ran_out_where_smaller_pieces_are_left_costs_no_retry() -> N
 @pytest.mark.parametrize("cause", ["exception", "out_of_memory"])
 def test_a_peers_error_is_a_consequence_and_hides_no_cause(cause: Cause) -> None:
     decision = decide_after_failure(TRIAL, told(failure("peer", rank=0), failure(cause, rank=1)), retries=0)
-    assert isinstance(decision, Ended)
+    assert isinstance(decision, EndedTrial)
     assert decision.reason == f"Error: {cause} (on worker 1)"
 
 
@@ -61,7 +61,7 @@ def test_a_worker_that_died_without_a_word_is_retried_and_in_the_end_given_up() 
     for retries in range(MAX_RETRIES):
         assert decide_after_failure(TRIAL, loss, retries) == Retry("worker 1 died", counts=True)
     decision = decide_after_failure(TRIAL, loss, MAX_RETRIES)
-    assert isinstance(decision, Ended)
+    assert isinstance(decision, EndedTrial)
     assert decision.status is Status.FAILED
     assert DIED in decision.details
 
@@ -96,7 +96,7 @@ def test_a_loss_that_is_not_the_trials_costs_it_no_retry(loss: GroupFailure) -> 
 def test_a_group_that_cannot_be_had_ends_the_trial_after_the_retries() -> None:
     gone = GroupFailure(lost="the workers could not be started")
     assert decide_after_failure(TRIAL, gone, 0) == Retry("the workers could not be started", counts=True)
-    assert decide_after_failure(TRIAL, gone, MAX_RETRIES) == Ended(
+    assert decide_after_failure(TRIAL, gone, MAX_RETRIES) == EndedTrial(
         status=Status.FAILED, reason=gone.lost or "", details=gone.lost or ""
     )
 
@@ -114,7 +114,7 @@ def test_no_trial_is_retried_for_ever_on_its_own_account(loss: GroupFailure, ret
     decision = decide_after_failure(TRIAL, loss, retries)
     if isinstance(decision, Retry) and decision.counts:
         assert retries < MAX_RETRIES
-    if isinstance(decision, Ended):
+    if isinstance(decision, EndedTrial):
         assert decision.status in (Status.FAILED, Status.OUT_OF_MEMORY)
         assert decision.reason
 
@@ -129,7 +129,7 @@ KILLED = GroupFailure(observed=((0, "low on memory"),))
 
 def test_attempts_are_counted_until_the_trial_is_given_up() -> None:
     trial = attempts()
-    assert [type(trial.after(DEATH)) for _ in range(MAX_RETRIES + 1)] == [Retry] * MAX_RETRIES + [Ended]
+    assert [type(trial.after(DEATH)) for _ in range(MAX_RETRIES + 1)] == [Retry] * MAX_RETRIES + [EndedTrial]
 
 
 def test_a_lost_node_is_not_held_against_the_trial() -> None:
@@ -147,7 +147,7 @@ def test_a_worker_killed_for_its_memory_ends_the_trial_only_where_no_smaller_mic
     if has_smaller:
         assert decision == Retry("with a smaller micro-batch", counts=False)
     else:
-        assert isinstance(decision, Ended)
+        assert isinstance(decision, EndedTrial)
         assert decision.status is Status.OUT_OF_MEMORY
 
 
@@ -156,5 +156,5 @@ def test_a_trial_that_is_restarted_without_end_fails() -> None:
     decisions = [trial.after(another) for _ in range(MAX_RESTARTS + 1)]
     assert all(isinstance(decision, Retry) for decision in decisions[:-1])
     last = decisions[-1]
-    assert isinstance(last, Ended)
+    assert isinstance(last, EndedTrial)
     assert (last.status, last.reason.split(":")[0]) == (Status.FAILED, "restarted without end")

@@ -17,7 +17,7 @@ from orchestrator.analysis.target_crossing import Crossing
 from orchestrator.analysis.time_to_target import ToTarget
 from orchestrator.planning.expand import expand
 from orchestrator.report.batch_section import target_grid
-from orchestrator.wording.batch_size import headline, verdict_sentences
+from orchestrator.wording.batch_size import batch_size_headline, verdict_sentences
 from tests.support.simulated import Law, play, sweep_of
 
 
@@ -46,8 +46,8 @@ def test_first_readings_that_were_there_decide_nothing(tmp_path: Path) -> None:
     assert all(contender.is_bound for contender in verdict.contenders)
     assert verdict.fastest is None
     assert isinstance(verdict.undetermined, FirstReadings)
-    assert "the first reading was at val_loss 0.5 already" in headline(table, verdict)
-    assert "`evaluations`" in headline(table, verdict)
+    assert "the first reading was at val_loss 0.5 already" in batch_size_headline(table, verdict)
+    assert "`evaluations`" in batch_size_headline(table, verdict)
     heads, rows = target_grid(table, compare(table).targets)
     for figure in ("steps", "examples", "seconds", "worker-seconds"):
         assert all(row[heads.index(figure)].startswith("≤ ") for row in rows)
@@ -66,7 +66,7 @@ def test_less_than_a_hundredth_of_a_second_to_the_target_is_too_short_to_compare
     if not compared:
         told = "is reached within 0.00980 s, too short to compare: a harder target would tell"
         assert verdict.undetermined == TooShort(pytest.approx(soonest))
-        assert told in headline(table, verdict)
+        assert told in batch_size_headline(table, verdict)
 
 
 def test_the_fastest_by_a_bound_is_the_fastest(played: tuple[SweepTable, BatchVerdict]) -> None:
@@ -93,7 +93,7 @@ def test_all_that_are_not_detectably_slower_stand_in_the_headline(played: tuple[
     slow = taking(three, {s: 20 + (s % 3) / 10 for s in seeds})
     again = decided(verdict, [*alike, slow])
     assert not again.no_difference
-    words = headline(table, again)
+    words = batch_size_headline(table, again)
     assert "no detectable difference: " in words
     for contender, is_named in ((one, True), (two, True), (three, False)):
         assert (f"batch {contender.batch_size}" in words.replace(",", " ").split("difference: ")[1]) == is_named
@@ -101,7 +101,7 @@ def test_all_that_are_not_detectably_slower_stand_in_the_headline(played: tuple[
 
 def test_a_single_contender_is_not_called_the_fastest(played: tuple[SweepTable, BatchVerdict]) -> None:
     table, verdict = played
-    words = headline(table, decided(verdict, verdict.contenders[:1]))
+    words = batch_size_headline(table, decided(verdict, verdict.contenders[:1]))
     assert "is the only one that reached" in words
     assert "fastest" not in words
 

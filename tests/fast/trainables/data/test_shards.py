@@ -95,7 +95,7 @@ def test_a_group_larger_than_the_data_is_refused():
 
 @given(st.integers(1, 3000), st.integers(0, 2**63))
 def test_scatter_is_a_permutation_of_any_size(size, seed):
-    keys = np.random.SeedSequence(seed).generate_state(shards.ROUNDS, np.uint64)
+    keys = np.random.SeedSequence(seed).generate_state(shards.FEISTEL_ROUNDS, np.uint64)
     assert sorted(scatter(np.arange(size), size, keys)) == list(range(size))
 
 
@@ -104,7 +104,7 @@ def test_scatter_is_uniform_over_places():
     counts = np.zeros((20, 20))
     trials = 4000
     for seed in range(trials):
-        keys = np.random.SeedSequence(seed).generate_state(shards.ROUNDS, np.uint64)
+        keys = np.random.SeedSequence(seed).generate_state(shards.FEISTEL_ROUNDS, np.uint64)
         counts[np.arange(20), scatter(np.arange(20), 20, keys)] += 1
     chi_squared = ((counts - trials / 20) ** 2 / (trials / 20)).sum()
     assert chi_squared < 361 + 4 * np.sqrt(2 * 361)
@@ -112,7 +112,7 @@ def test_scatter_is_uniform_over_places():
 
 def test_neighbours_in_the_order_are_strangers_in_the_data():
     """Successive differences of a random permutation of n average n/3, and are uncorrelated with their place."""
-    keys = np.random.SeedSequence(5).generate_state(shards.ROUNDS, np.uint64)
+    keys = np.random.SeedSequence(5).generate_state(shards.FEISTEL_ROUNDS, np.uint64)
     order = scatter(np.arange(100_000), 100_000, keys).astype(float)
     assert np.abs(np.diff(order)).mean() == pytest.approx(100_000 / 3, rel=0.01)
     assert abs(np.corrcoef(order, np.arange(100_000))[0, 1]) < 0.015  # 4.7 standard errors

@@ -26,7 +26,7 @@ from trainables.worker.messages import (
     Advance,
     Answer,
     Cause,
-    Ended,
+    EndedTrial,
     Finished,
     GroupFailure,
     Message,
@@ -122,7 +122,7 @@ def test_a_process_that_cannot_be_cleaned_is_the_failure_of_the_trial_that_was_t
     answer = runner.obey(START)
     assert isinstance(answer, Raised)
     assert answer.failure.trial == TRIAL.id
-    assert isinstance(decide_after_failure(TRIAL.id, GroupFailure(failures=(answer.failure,)), 0), Ended)
+    assert isinstance(decide_after_failure(TRIAL.id, GroupFailure(failures=(answer.failure,)), 0), EndedTrial)
 
 
 @pytest.mark.parametrize("error", [ValueError("no\ngood"), SystemExit(3), KeyboardInterrupt(), StopIteration("odd")])
@@ -303,7 +303,7 @@ def test_messages_survive_the_way() -> None:
         Raised(failure=failure),
         failure,
         GroupFailure(failures=(failure,), observed=((0, "its node has died"),)),
-        Ended(status=Status.FAILED, reason="because", details="..."),
+        EndedTrial(status=Status.FAILED, reason="because", details="..."),
         NoWorkersYet(reason="for 2 x (1 CPU)", node_is_lost=True),
         Paused(reason="No space left on device"),
     ]
