@@ -18,8 +18,11 @@ from orchestrator.planning.expand import expand
 from orchestrator.report.export import to_json
 from orchestrator.report.page import to_page
 from orchestrator.report.terminal import print_comparison
+from orchestrator.running.ledger import Ledger
+from orchestrator.running.observer import Observers
 from orchestrator.sweep.spec import Sweep
 from tests.support.simulated import Law, play, sweep_of
+from trainables.storage import Storage
 
 LAW = Law()
 LAW_FASTEST = 128  # of the sizes that are tried; sqrt(overhead critical_batch / per_example) is 141
@@ -53,3 +56,19 @@ def test_the_comparison_speaks_at_every_point_of_the_way(sweep: Sweep) -> None:
     assert found["fastest"]["batch_size"] == LAW_FASTEST
     assert found["fastest"]["seeds_reached"] == 4
     assert len(found["against_the_fastest"]) == 2
+
+
+def test_a_sweep_is_the_same_after_it_was_killed_and_started_again(sweep: Sweep, tmp_path: Path) -> None:
+    """The ledger learns of later stages from the results on the storage alone."""
+    plan, storage = expand(sweep), Storage(str(tmp_path / "storage"))
+    expected = set(play(plan, LAW)[0])
+    for run in range(30):
+        ledger = Ledger(plan, storage, Observers(()))
+        ledger.load()
+        for trial in ledger.open_trials()[: 2 + run % 3]:  # then it is killed
+            ledger.started(trial.id)
+            ledger.ended(LAW.result(trial))
+        if ledger.is_complete:
+            break
+    assert ledger.is_complete
+    assert set(ledger.trials) == expected == set(ledger.results)

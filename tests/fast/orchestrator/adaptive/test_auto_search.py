@@ -20,8 +20,6 @@ from orchestrator.analysis.statistics import Verdict
 from orchestrator.analysis.table import SweepTable, make_table
 from orchestrator.planning.expand import expand
 from orchestrator.planning.workload import work_of
-from orchestrator.running.ledger import Ledger
-from orchestrator.running.observer import Observers
 from orchestrator.sweep.plan import Plan, Stage, Trial
 from orchestrator.sweep.spec import AutoBatchSize, CompressionPlan, Sweep, TopParents
 from orchestrator.wording.batch_size import doubts
@@ -30,7 +28,6 @@ from trainables.config.compression import Int8
 from trainables.config.trial import ProbeConfig, VariantConfig
 from trainables.estimate import Estimate
 from trainables.results import Status, TrialResult
-from trainables.storage import Storage
 
 LAW = Law()
 
@@ -321,19 +318,3 @@ def test_what_is_recommended_is_as_fast_as_the_fastest(sweep: Sweep) -> None:
 def test_readings_that_come_too_late_are_owned_up_to(sweep: Sweep) -> None:
     _, verdict = played(expand(sweep.model_copy(update={"evaluations": 1})), Law(noise=0.0))
     assert any("upper bound; more `evaluations` tell" in sentence for sentence in doubts(verdict.fit.rows))
-
-
-def test_a_sweep_is_the_same_after_it_was_killed_and_started_again(sweep: Sweep, tmp_path: Path) -> None:
-    """The ledger learns of later stages from the results on the storage alone."""
-    plan, storage = expand(sweep), Storage(str(tmp_path / "storage"))
-    expected = set(play(plan, LAW)[0])
-    for run in range(30):
-        ledger = Ledger(plan, storage, Observers(()))
-        ledger.load()
-        for trial in ledger.open_trials()[: 2 + run % 3]:  # then it is killed
-            ledger.started(trial.id)
-            ledger.ended(LAW.result(trial))
-        if ledger.is_complete:
-            break
-    assert ledger.is_complete
-    assert set(ledger.trials) == expected == set(ledger.results)

@@ -140,7 +140,7 @@ def test_data_and_code_are_part_of_the_facts(folder: Path) -> None:
     other_data = load(folder).facts
     assert other_data.data != before.data
     assert other_data.code == before.code
-    edit(folder / "helper.py", "VALUE", "# a comment\nVALUE")
+    edit(folder / "helper.py", "VALUE", "MORE = 1\nVALUE")
     assert load(folder).facts.code != before.code
     edit(folder / "other.py", "1", "2")  # nobody imports it
     assert load(folder).facts.code == load(folder).facts.code != before.code

@@ -1,0 +1,169 @@
+"""A user's task is tried on a few rows before anything is spent: each mistake is told with its place."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from orchestrator.diagnostics.problem import SweepError
+from orchestrator.sweepfile.load import load_sweep
+from tests.support.snippets import ROOT
+from tests.support.sweep_text import sweep_text
+
+WINE = """
+import torch
+from torch import nn
+from trainables.tasks import Task
+
+
+class Embedded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.Embedding(20, 8, sparse=True)
+
+    def forward(self, features):
+        return self.rows(features[:, 0].long())
+
+
+class Wine(Task):
+    train, validation, test = "data/train.parquet", "data/validation.parquet", "data/test.parquet"
+    metrics = {"accuracy": "max"}
+
+    def build_model(self, width=1.0):
+        return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+    def losses(self, outputs, batch):
+        return nn.functional.cross_entropy(outputs, batch["label"], reduction="none")
+
+    def scores(self, outputs, batch):
+        return {"accuracy": (outputs.argmax(1) == batch["label"]).float()}
+"""
+
+
+def table(start: int, **changes: object) -> pa.Table:
+    rows = range(start, start + 40)
+    columns = {"features": pa.array([[row / 9, 1.0] for row in rows], pa.list_(pa.float32())), "label": [0, 2] * 20}
+    return pa.table({name: column for name, column in (columns | changes).items() if column is not None})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "wine.py").write_text(WINE)
+    (tmp_path / "data").mkdir()
+    for number, split in enumerate(("train", "validation", "test")):
+        pq.write_table(table(100 * number), tmp_path / "data" / f"{split}.parquet")
+    (tmp_path / "sweep.yaml").write_text(sweep_text(task="'wine:Wine'", compression=None, goals=None))
+    return tmp_path
+
+
+def rehearsed(folder: Path) -> str:
+    """The problems that `run` begins with; empty if there are none."""
+    try:
+        load_sweep(folder / "sweep.yaml", import_task=True)
+    except SweepError as error:
+        return "\n".join(map(str, error.problems))
+    finally:
+        sys.modules.pop("wine", None)
+    return ""
+
+
+MISTAKES = {
+    "a reduced loss": (
+        ', reduction="none"',
+        "",
+        "Wine.losses() must give one value per item, shape [items]; got shape []",
+    ),
+    "a reduced score": (").float()}", ").float().mean()}", "Wine.scores()['accuracy'] must give one value per item"),
+    "a score that is missing": (
+        '"accuracy": (',
+        '"acuracy": (',
+        "Wine.scores() returned ['acuracy'], without ['accuracy']",
+    ),
+    "a model for other data": ("nn.Linear(2, 8)", "nn.Linear(4, 8)", "failed on the first rows of its train data"),
+    "a model that cannot be built": (
+        "return nn.Sequential",
+        'raise ValueError("no layers"); return nn.Sequential',
+        "Wine.build_model() failed: ValueError: no layers (wine.py, line 21, in build_model)",
+    ),
+    "a column that is not there": (
+        'batch["label"], red',
+        'batch["lable"], red',
+        "KeyError: 'lable' (wine.py, line 24, in losses); columns are features, label",
+    ),
+    "a loss that is a number": (
+        'return nn.functional.cross_entropy(outputs, batch["label"], reduction="none")',
+        "return 0.5",
+        "Wine.losses() must give a tensor with one value per item, not a float",
+    ),
+    "a score in NumPy": (").float()}", ").float().numpy()}", "with one value per item, not a ndarray"),
+    "what goes backward no more": (
+        'reduction="none")',
+        'reduction="none") * outputs.exp().mul_(2).exp().add_(1).log()[:, 0].sigmoid_()',
+        "modified by an inplace operation",
+    ),
+    "sparse gradients": (
+        "nn.Linear(2, 8), nn.BatchNorm1d(8)",
+        "Embedded(), nn.BatchNorm1d(8)",
+        "Wine.build_model() gives sparse gradients: leave out sparse=True",
+    ),
+    "a model that is compiled": (
+        "return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))",
+        "return torch.compile(nn.Linear(2, 3))",
+        "Wine.build_model() returns torch.compile(model): call model.compile(), return model",
+    ),
+    "a loss without the model": (
+        "cross_entropy(outputs,",
+        "cross_entropy(outputs.detach(),",
+        "Wine.losses() does not depend on any parameter of the model",
+    ),
+    "inputs that are not there": (
+        "    metrics",
+        '    inputs = ("image",)\n    metrics',
+        "has no column 'image', which `inputs` names; it has 'features', 'label'",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch.compile's own
+@pytest.mark.usefixtures("rehearsing_here")
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_in_the_code_is_told_before_any_trial(folder: Path, case: str) -> None:
+    old, new, words = MISTAKES[case]
+    assert old in WINE
+    (folder / "wine.py").write_text(WINE.replace(old, new))
+    assert words in rehearsed(folder)
+
+
+def test_the_guide_shows_what_is_said(folder: Path) -> None:
+    old, new, _ = MISTAKES["a reduced loss"]
+    (folder / "wine.py").write_text(WINE.replace(old, new))
+    assert rehearsed(folder) in (ROOT / "docs/guides/own-task.md").read_text()
+
+
+def test_what_the_module_sets_while_it_is_imported_holds_for_every_combination(folder: Path) -> None:
+    options = "    def __init__(self, hidden=8):\n        self.hidden = hidden\n\n    def build_model"
+    needs = "assert torch.get_default_dtype() == torch.float64\n        return nn.Sequential"
+    module = WINE.replace("    def build_model", options, 1).replace("return nn.Sequential", needs)
+    module = module.replace("class Wine", "torch.set_default_dtype(torch.float64)\n\n\nclass Wine", 1)
+    module += "\n    def forward(self, model, batch):\n        return model(batch['features'].double())\n"
+    (folder / "wine.py").write_text(module)
+    task = "{name: 'wine:Wine', options: {hidden: {values: [8, 16]}}}"
+    (folder / "sweep.yaml").write_text(sweep_text(task=task, compression=None, goals=None))
+    before = torch.get_default_dtype()
+    try:
+        assert rehearsed(folder) == ""
+    finally:
+        torch.set_default_dtype(before)  # the driver has imported it too
+
+
+def test_a_task_that_ends_its_process_teaches_nothing(folder: Path) -> None:
+    """As the system does with one that takes all of the memory."""
+    (folder / "wine.py").write_text(
+        WINE.replace("return nn.Sequential", "import os; os.abort()\n        nn.Sequential")
+    )
+    assert rehearsed(folder) == ""
