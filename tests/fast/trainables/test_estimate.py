@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
 from trainables.estimate import Z_95, Estimate
 from trainables.measure.measure import change
@@ -28,6 +28,13 @@ def ends(estimate: Estimate) -> tuple[float, float]:
 def test_the_published_examples(ones: int, n: int, low: float, high: float) -> None:
     """Newcombe 1998, Statistics in Medicine 17(8), table I, the score method without continuity correction."""
     assert ends(Estimate.of_share(ones, n)) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1))
+def test_the_interval_of_a_share_is_the_one_that_scipy_gives(n: int, of: float) -> None:
+    ones = round(of * n)
+    share, known = Estimate.of_share(ones, n), binomtest(ones, n).proportion_ci(method="wilson")
+    assert (share.low, share.high) == pytest.approx((known.low, known.high), abs=1e-9)
 
 
 @pytest.mark.parametrize("n", [20, 287, 20_000])
