@@ -36,7 +36,7 @@ class Group:
         actor_class: Any = ray.remote(Mailbox)
         options = {"num_cpus": 0, "max_concurrency": 1000, "scheduling_strategy": here}
         self._mailbox: Any = actor_class.options(**options).remote()
-        self._life = ""
+        self._incarnation = ""
         self._failed_starts = 0
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="ray-train")
@@ -44,10 +44,10 @@ class Group:
 
     def start(self, command: Start) -> Answer | GroupFailure | NoWorkersYet:
         """Begin a trial and wait for its first word; without workers, to be called again. Raises GroupGoneError."""
-        life = self._ready()
-        if isinstance(life, NoWorkersYet):
-            return life
-        self._life = life
+        incarnation = self._ready()
+        if isinstance(incarnation, NoWorkersYet):
+            return incarnation
+        self._incarnation = incarnation
         return self._ask(command)
 
     def advance(self) -> Answer | GroupFailure:
@@ -69,7 +69,7 @@ class Group:
             self._error = error
 
     def _ready(self) -> str | NoWorkersYet:
-        """The life of the group that can be spoken to; one that is being restarted is waited for, for a while."""
+        """The incarnation of the group that takes commands; a restart is waited for, for a while."""
         until = time.monotonic() + SAY_S
         while time.monotonic() < until:
             word = self._call("ready", LOOK_AROUND_S)
@@ -88,9 +88,9 @@ class Group:
         return self._waiting()
 
     def _ask(self, command: Start | Advance) -> Answer | GroupFailure:
-        number = self._call("post", self._life, encode(command))
+        number = self._call("post", self._incarnation, encode(command))
         while True:
-            word = self._call("answers", self._life, number, LOOK_AROUND_S)
+            word = self._call("answers", self._incarnation, number, LOOK_AROUND_S)
             if isinstance(word, LostGroup):
                 return _readable(word)
             if word is not None:
@@ -115,5 +115,5 @@ class Group:
 
 
 def _readable(loss: LostGroup) -> GroupFailure:
-    failures = tuple(cast("WorkerFailure", decode(text)) for text in loss.told)
-    return GroupFailure(failures=failures, observed=tuple(sorted(loss.seen.items())))
+    failures = tuple(cast("WorkerFailure", decode(text)) for text in loss.reported)
+    return GroupFailure(failures=failures, observed=tuple(sorted(loss.observed.items())))

@@ -26,6 +26,7 @@ from trainables.compression.distill import blended
 from trainables.config.compression import Distill
 from trainables.config.training import Precision, Sgd
 from trainables.data.table import Table, unlike
+from trainables.distributed.process_group import join_process_group, leave_process_group
 from trainables.distributed.worker_context import CPU, WorkerContext
 from trainables.error_text import first_line
 from trainables.errors import ParetuneError
@@ -235,8 +236,8 @@ class Attempt:
 def group_of_one() -> Iterator[None]:
     """A process group of this process alone, through which all that workers exchange goes all the same."""
     store = dist.HashStore()  # type: ignore[attr-defined] # public, and exported without its name
-    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    join_process_group(CPU, 0, 1, store=store)
     try:
         yield
     finally:
-        dist.destroy_process_group()
+        leave_process_group()

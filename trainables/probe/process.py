@@ -5,7 +5,6 @@ Started by `probe`; a process of its own has nothing else in memory, and takes a
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import time
@@ -16,7 +15,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from pydantic import Field, TypeAdapter
 from torch import nn
 
@@ -25,6 +23,7 @@ from trainables.config.training import NoiseScale
 from trainables.config.trial import ProbeConfig
 from trainables.data.shards import Rows
 from trainables.data.table import Table
+from trainables.distributed.process_group import join_process_group, leave_process_group
 from trainables.distributed.worker_context import WorkerContext
 from trainables.probe.model import OneRow, begin_block, build_run, probe_training, take_steps
 from trainables.probe.step_timing import time_step_sizes
@@ -126,9 +125,9 @@ def measure_memory(request: MemoryRequest, response: Path) -> MemoryNeed:
     depend on the micro-batch and so is on no line.
     With several workers the model is wrapped as theirs is, in a group of this process alone: its buckets take memory.
     """
-    worker = _place(request, rank=0)
+    worker = _context(request, rank=0)
     if worker.world_size > 1:
-        dist.init_process_group(_backend(worker), init_method=f"file://{response}.meet", rank=0, world_size=1)
+        join_process_group(worker.device, 0, 1, init_method=f"file://{response}.rendezvous")
     base = resident_bytes()
     extra = max(0, request.resident_bytes - base) if worker.device.type == "cpu" else 0
     capacity = _take_capacity(request, worker, extra, response)
@@ -227,27 +226,24 @@ def _take_capacity(request: MemoryRequest, worker: WorkerContext, extra: int, re
 
 def measure_time(request: TimingRequest) -> StepTimes:
     """Seconds of a step without accumulation at every size; all workers' processes take them together."""
-    worker = _place(request, rank=request.rank)
+    worker = _context(request, rank=request.rank)
     if worker.world_size > 1:
-        dist.init_process_group(
-            _backend(worker), init_method=request.meet_at, rank=worker.rank, world_size=worker.world_size
-        )
+        join_process_group(worker.device, worker.rank, worker.world_size, init_method=request.meet_at)
     sizes = sorted(request.micro_batch_sizes)
     run = build_run(request.config, probe_training(request.config, sizes[-1]), worker)
     timed = time_step_sizes(
         lambda size, steps: take_steps(run, probe_training(request.config, size), steps), sizes, request.rounds, worker
     )
     if worker.world_size > 1:
-        del run  # DDP's reducer must not be the last to hold the group: ending it with Python's lock held, it hangs
-        gc.collect()
-        dist.destroy_process_group()
+        del run  # with DDP's reducer
+        leave_process_group()
     return StepTimes(seconds=timed)
 
 
 # -- both -------------------------------------------------------------------------------------------------------------
 
 
-def _place(request: Common, rank: int) -> WorkerContext:
+def _context(request: Common, rank: int) -> WorkerContext:
     torch.set_num_threads(request.threads)
     device = torch.device(request.device)
     if device.type == "cuda":
@@ -255,10 +251,6 @@ def _place(request: Common, rank: int) -> WorkerContext:
         torch.cuda.set_device(device)
     cache = Path(request.cache)
     return WorkerContext(Storage(str(cache)), cache, rank, request.config.num_workers, device)
-
-
-def _backend(worker: WorkerContext) -> str:
-    return "nccl" if worker.device.type == "cuda" else "gloo"
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ what comes of it to its standard output, a line of JSON each: `{"report": ...}`,
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 
@@ -42,8 +41,8 @@ def main() -> None:
     request = LocalWorker.model_validate_json(sys.stdin.read())
     give_back_large_blocks()
     import torch
-    import torch.distributed as dist
 
+    from trainables.distributed.process_group import join_process_group, leave_process_group
     from trainables.distributed.worker_context import WorkerContext
     from trainables.process.fresh_process import end_with_parent
     from trainables.storage import Storage
@@ -58,17 +57,14 @@ def main() -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if request.num_workers > 1:
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        meet = f"file://{request.meet}"
-        dist.init_process_group(backend, init_method=meet, rank=request.rank, world_size=request.num_workers)
+        join_process_group(device, request.rank, request.num_workers, init_method=f"file://{request.meet}")
     worker = WorkerContext(Storage(request.storage), Path(request.cache), request.rank, request.num_workers, device)
     for word in run_trial(request.trial, request.config, worker):
         if request.rank == 0:
             line = WorkerLine(report=word) if isinstance(word, Report) else WorkerLine(result=word)
             print(line.model_dump_json(exclude_none=True), flush=True)
     if request.num_workers > 1:
-        gc.collect()  # what is left of DDP must not be the last to hold the group: see probe_process
-        dist.destroy_process_group()
+        leave_process_group()
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from trainables.distributed.worker_context import WorkerContext
     from trainables.worker.runner import Runner
 
-MEETING_TIMEOUT = timedelta(minutes=30)  # of workers that start
+RENDEZVOUS_TIMEOUT = timedelta(minutes=30)  # of workers that start
 
 
 class WorkerGroupConfig(FrozenResult):
@@ -168,43 +168,42 @@ def serve_commands(loop_config: dict[str, Any]) -> None:
     config: WorkerGroupConfig = loop_config["config"]
     mailbox = loop_config["mailbox"]
     run_trial = load_runner(config.runner)
-    life, worker = _take_place(config)
+    incarnation, worker = _join_group(config)
     runner = Runner(run_trial, worker)
-    ray.get(mailbox.join.remote(life, worker.rank, worker.world_size, os.getpid()))
+    ray.get(mailbox.join.remote(incarnation, worker.rank, worker.world_size, os.getpid()))
     index = 0
     while True:
-        match decode(ray.get(mailbox.command.remote(life, index))):
+        match decode(ray.get(mailbox.command.remote(incarnation, index))):
             case Shutdown():
                 runner.let_go(has_arrived=False)
                 return
             case Start() | Advance() as command:
-                leave = partial(_leave_hanging, mailbox, life, runner, config.no_progress_s)
+                leave = partial(_leave_hanging, mailbox, incarnation, runner, config.no_progress_s)
                 with listening(config.no_progress_s, leave):
                     answer = runner.obey(command)
             case other:
                 raise TypeError(f"not a command: {other}")
         if isinstance(answer, Raised) and not can_go_on(answer.failure, worker):
-            ray.get(mailbox.worker_lost.remote(life, encode(answer.failure)))
+            ray.get(mailbox.worker_lost.remote(incarnation, encode(answer.failure)))
             raise WorkerLostError(answer.failure.error)
-        ray.get(mailbox.answer.remote(life, index, worker.rank, encode(answer)))
+        ray.get(mailbox.answer.remote(incarnation, index, worker.rank, encode(answer)))
         index += 1
 
 
-def _leave_hanging(mailbox: Any, life: str, runner: Runner, limit_s: float, where: str) -> None:
+def _leave_hanging(mailbox: Any, incarnation: str, runner: Runner, limit_s: float, where: str) -> None:
     """Tell of a trial that hangs, and end the process with it; the group is started anew for the next trial."""
     failure = runner.stalled(limit_s, where)
-    ray.get(mailbox.worker_lost.remote(life, encode(failure)))
+    ray.get(mailbox.worker_lost.remote(incarnation, encode(failure)))
     os._exit(1)
 
 
-def _take_place(config: WorkerGroupConfig) -> tuple[str, WorkerContext]:
-    """Meet the other workers. Returns the name of this life of the group, by which the mailbox tells it from an earlier
-    one, and this worker's place in it.
-    """
+def _join_group(config: WorkerGroupConfig) -> tuple[str, WorkerContext]:
+    """Meet the other workers. Returns the name of this incarnation of the group, and this worker's context."""
     import ray.train.torch
     import torch
     import torch.distributed as dist
 
+    from trainables.distributed.process_group import join_process_group
     from trainables.distributed.worker_context import WorkerContext
 
     torch.set_num_threads(config.cpus_per_worker)
@@ -216,28 +215,25 @@ def _take_place(config: WorkerGroupConfig) -> tuple[str, WorkerContext]:
     host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     listener = _listening(host) if rank == 0 and num_workers > 1 else None
     port = listener.getsockname()[1] if listener else 0
-    meeting: dict[str, Any] = ray.train.collective.broadcast_from_rank_zero(
-        {"life": uuid.uuid4().hex, "host": host, "port": port}
+    rendezvous: dict[str, Any] = ray.train.collective.broadcast_from_rank_zero(
+        {"incarnation": uuid.uuid4().hex, "host": host, "port": port}
     )
     if num_workers > 1:
         store = dist.TCPStore(  # type: ignore[attr-defined] # public, and exported without its name
-            meeting["host"],
-            meeting["port"],
+            rendezvous["host"],
+            rendezvous["port"],
             num_workers,
             is_master=rank == 0,
-            timeout=MEETING_TIMEOUT,
+            timeout=RENDEZVOUS_TIMEOUT,
             wait_for_workers=False,
             master_listen_fd=listener.detach() if listener else None,
         )
-        dist.init_process_group(
-            backend="nccl" if device.type == "cuda" else "gloo",
-            store=store,
-            rank=rank,
-            world_size=num_workers,
-            timeout=timedelta(seconds=config.no_progress_s) + MEETING_TIMEOUT,  # who hangs is told first
-        )
+        longest = timedelta(seconds=config.no_progress_s) + RENDEZVOUS_TIMEOUT  # a worker that hangs is reported first
+        join_process_group(device, rank, num_workers, store=store, timeout=longest)
     storage, together = config.open_storage(), _cpus_of_this_node() // config.cpus_per_worker
-    return meeting["life"], WorkerContext(storage, default_cache(), rank, num_workers, device, max(1, together))
+    return rendezvous["incarnation"], WorkerContext(
+        storage, default_cache(), rank, num_workers, device, max(1, together)
+    )
 
 
 def _listening(host: str) -> socket.socket:

@@ -16,10 +16,10 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(scenario, 10))
 
 
-async def joined(num_workers: int = 2, life: str = "first") -> Mailbox:
+async def joined(num_workers: int = 2, incarnation: str = "first") -> Mailbox:
     mailbox = Mailbox()
     for rank in range(num_workers):
-        await mailbox.join(life, rank, num_workers, 100 + rank)
+        await mailbox.join(incarnation, rank, num_workers, 100 + rank)
     return mailbox
 
 
@@ -76,7 +76,7 @@ def test_a_loss_reaches_whoever_waits_with_what_was_told_and_seen() -> None:
     run(scenario())
 
 
-def test_a_later_life_hears_nothing_of_what_was_said_to_an_earlier_one() -> None:
+def test_a_later_incarnation_gets_no_command_to_an_earlier_one() -> None:
     async def scenario() -> None:
         mailbox = await joined()
         await mailbox.post("first", "a")
