@@ -18,6 +18,7 @@ from orchestrator.planning.expand import expand
 from orchestrator.report.plan_json import plan_as_json
 from orchestrator.report.plan_table import summary_lines
 from orchestrator.sweep.spec import Sweep
+from orchestrator.sweepfile.yaml_file import parse_yaml
 from tests.support.sweep_text import load_text, sweep_text
 
 MOST_EXPANDED = 500
@@ -123,3 +124,34 @@ def check_text(text: str | bytes) -> None:
 @given(mutations())
 def test_a_changed_file_loads_or_is_refused(content: Any) -> None:
     check_text(json.dumps(content))  # JSON is YAML, and holds what safe_dump does not write as it was
+
+
+def test_the_file_that_is_changed_is_valid() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        assert len(expand(load_text(Path(folder), json.dumps(VALID))).trials) == 2**7 * 3  # one worker meets nobody
+
+
+@settings(max_examples=75, deadline=None)
+@given(values)
+def test_any_content_loads_or_is_refused(content: Any) -> None:
+    check_text(yaml.safe_dump(content))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text() | st.binary() | st.text(alphabet="ab:-[]{}&*!|>?%@`'\"#, \n\t01.e"))
+def test_any_text_loads_or_is_refused(text: str | bytes) -> None:
+    check_text(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
+
+
+printable = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.recursive(
+        st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | printable,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(printable, inner, max_size=4),
+    )
+)
+def test_what_is_read_is_what_was_written(content: Any) -> None:
+    assert parse_yaml(json.dumps(content, ensure_ascii=False)).content == content
