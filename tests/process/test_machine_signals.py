@@ -11,9 +11,9 @@ from orchestrator.machine import signals as interrupting
 def test_a_farewell_that_gets_nowhere_ends_in_time() -> None:
     script = f"""
 import os, signal, time
-from orchestrator import interrupts
-interrupts.LIMIT_SECONDS = 0.2
-with interrupts.heeding_signals():
+from orchestrator.machine import signals
+signals.LIMIT_SECONDS = 0.2
+with signals.heeding_signals():
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     finally:

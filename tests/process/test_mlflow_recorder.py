@@ -82,7 +82,7 @@ def test_a_sender_that_gets_on_is_not_cut_off(close, capsys):
 
 @pytest.mark.parametrize(("own", "used"), [({}, "30"), ({"MLFLOW_HTTP_REQUEST_TIMEOUT": "300"}, "300")])
 def test_a_time_out_of_the_users_own_stays(own, used):
-    code = "from orchestrator.remote.tracking import ENVIRONMENT as e; print(e['MLFLOW_HTTP_REQUEST_TIMEOUT'])"
+    code = "from orchestrator.remote.tracking import MLFLOW_ENVIRONMENT as e; print(e['MLFLOW_HTTP_REQUEST_TIMEOUT'])"
     others = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     done = subprocess.run([sys.executable, "-c", code], env=others | own, capture_output=True, text=True, check=True)
     assert done.stdout == f"{used}\n"

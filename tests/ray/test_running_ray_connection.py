@@ -59,7 +59,7 @@ def test_an_address_where_nobody_listens_is_told_at_once(monkeypatch: pytest.Mon
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(RayStartError, match=f"nothing listens at {address}"):
             start(RaySettings(address=address))
-        monkeypatch.setattr(local_ray, "_last_started", lambda: address)  # a cluster that has died
+        monkeypatch.setattr(local_ray, "last_cluster_address", lambda: address)  # a cluster that has died
         with pytest.raises(RayStartError, match=f"nothing listens at {address}"):
             start(RaySettings(address="auto"))
 
