@@ -121,7 +121,7 @@ TRIALS = (GOOD[0], RAISES, OUT_OF_MEMORY, DIVERGES, SMALLER_NEXT, GOOD[1])
 
 
 def whole_plan() -> Plan:
-    plan = sweep_of(*TRIALS, pending=[BEST_OF_GOOD, OF_A_FAILED])
+    plan = sweep_of(*TRIALS, pending=[BEST_OF_GOOD, OF_A_FAILED], at_a_time=1)
     goals = (Goal(metric="val_accuracy", type="threshold", value=0.95),)  # the variant gets to 0.9
     return replace(plan, sweep=plan.sweep.model_copy(update={"goals": goals}))
 
@@ -210,7 +210,7 @@ def test_an_interrupted_sweep_goes_on_from_the_checkpoint_of_its_trial(
     name: str, storage: Storage, error: BaseException
 ) -> None:
     first, second, failed = scripted(0), scripted(1), scripted(2, fail="raise", at=1, times=1)
-    plan = sweep_of(failed, first, second)
+    plan = sweep_of(failed, first, second, at_a_time=1)
 
     class BreaksOff(Told):
         def report(self, trial_id: str, report: Report) -> None:

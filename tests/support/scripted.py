@@ -203,6 +203,7 @@ def sweep_of(
     early_stopping: EarlyStopping | None = None,
     cpus_per_worker: int = 1,
     no_progress_minutes: float = 60,
+    at_a_time: int | None = None,
 ) -> Plan:
     """A plan of scripted trials."""
     sweep = Sweep(
@@ -219,6 +220,8 @@ def sweep_of(
         budget=Budget(unit="examples", amount=3000),
         parameters=Parameters(batch_size=(8,), learning_rate=(0.1,), optimizer=(), schedule=()),
         early_stopping=early_stopping,
-        resources=Resources(cpus_per_worker=cpus_per_worker, no_progress_minutes=no_progress_minutes),
+        resources=Resources(
+            cpus_per_worker=cpus_per_worker, no_progress_minutes=no_progress_minutes, max_concurrent_trials=at_a_time
+        ),
     )
     return Plan(sweep=sweep, trials=trials, pending=tuple(pending))
