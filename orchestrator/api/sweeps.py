@@ -75,7 +75,8 @@ def demo(storage: str | PathLike[str] | None = None, *, plain: bool = False) -> 
 def compare(sweep: str | PathLike[str], storage: str | PathLike[str] | None = None) -> Comparison:
     """What a sweep has found so far: its trials, the Pareto front, and one recommendation.
 
-    `sweep`: its name, or its file. Raises TableError where the storage has no such sweep.
+    `sweep`: its name, or its file. `.text(details=True)` is all that `--details` prints. Raises TableError where the
+    storage has no such sweep.
     """
     from orchestrator.analysis.comparison import load_comparison
     from orchestrator.api.comparison import Comparison

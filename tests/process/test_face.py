@@ -20,7 +20,12 @@ from tests.support.sample_sweep import write_sample
 from trainables.storage import Storage
 
 DIGITS = ROOT / "examples/digits.yaml"
-OF_A_TERMINAL = {"format", "client", "help"}  # how a command prints; a function returns a value that has all of it
+OF_A_TERMINAL = {
+    "details",
+    "format",
+    "client",
+    "help",
+}  # how a command prints; a function returns a value that has all of it
 
 
 @pytest.fixture
