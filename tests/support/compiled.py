@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.places import ROOT
@@ -14,6 +15,9 @@ def cache_in(folder: Path) -> Path:
     cache = folder / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     INDUCTOR.mkdir(parents=True, exist_ok=True)
-    if not (cache / "inductor").exists():
-        (cache / "inductor").symlink_to(INDUCTOR)
+    link = cache / "inductor"
+    if not link.exists():
+        link.unlink(missing_ok=True)  # to a clone that is gone
+        with suppress(FileExistsError):  # another process was quicker
+            link.symlink_to(INDUCTOR)
     return cache
