@@ -6,38 +6,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.support.compressed import context, drained, of, size
 from tests.support.training_samples import Regression, bits, differing, tables, training, worker
 from trainables.compression.compress import CompressedModel, apply, compress, load_parent
-from trainables.compression.fine_tune import Context
+from trainables.compression.fine_tune import Context, derive
 from trainables.compression.quantize import quantize
+from trainables.config.batching import steps_for
 from trainables.config.compression import Distill, FineTune, Int8, Prune
+from trainables.config.training import Budget
 from trainables.config.trial import MeasureSettings, TaskConfig, VariantConfig
 from trainables.data.table import Table
 from trainables.measure.artifact import load_model, save_program
-from trainables.results import Report, Status, TrialResult
+from trainables.results import Status, TrialResult
 from trainables.storage import step_checkpoint_file, trial_file
 from trainables.tasks.task_data import TaskData
 from trainables.training.checkpoint import to_bytes
 from trainables.training.loop import train
-
-
-def context(tmp_path: Path, **settings: object) -> Context:
-    return Context(Regression(0.0), tables(), training(16, 64, **settings), worker(tmp_path))
-
-
-def size(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def drained(readings) -> tuple[list[Report], object]:
-    reports = []
-    while True:
-        try:
-            reports.append(next(readings))
-        except StopIteration as end:
-            return reports, end.value
 
 
 @pytest.mark.parametrize("stop_after", [1, 7, 8, 11])
@@ -63,16 +51,10 @@ def test_chain_that_was_stopped_goes_on_from_its_last_reading(tmp_path: Path, st
     assert [report.metrics["val_loss"] for report in seen] == [report.metrics["val_loss"] for report in expected]
     assert differing(bits(whole.model), bits(resumed.model)) == []
     assert [report.step for report in resumed.history] == [report.step for report in expected]
-    assert here.place.storage.exists(step_checkpoint_file("parts", 1))
+    assert here.worker.storage.exists(step_checkpoint_file("parts", 1))
 
 
 # -- quantisation -----------------------------------------------------------------------------------------------------
-
-
-def of(model: nn.Module, data, inputs: tuple[str, ...], tmp_path: Path) -> Context:
-    task = Regression()
-    task.inputs = inputs  # type: ignore[misc]
-    return Context(task, data, training(16, 64), worker(tmp_path))
 
 
 @pytest.mark.parametrize("mode", ["dynamic", "static"])
@@ -122,8 +104,8 @@ def test_memory_that_runs_out_while_measuring_is_a_status_of_its_own(
     config = VariantConfig(
         task=task, parent="p", training=given.training, chain=(), measure=MeasureSettings(device="cpu")
     )
-    given.place.storage.write(trial_file("p", "weights.pt"), to_bytes(given.task.build_model().state_dict()))
-    (result,) = compress("trial", config, given.task, given.data, given.place)
+    given.worker.storage.write(trial_file("p", "weights.pt"), to_bytes(given.task.build_model().state_dict()))
+    (result,) = compress("trial", config, given.task, given.data, given.worker)
     assert isinstance(result, TrialResult)
     assert result.status is status, result.details
     assert result.reason
@@ -140,7 +122,7 @@ def test_int8_on_a_gpu_is_refused_before_anything_is_trained(tmp_path: Path, mon
         chain=(FineTune(), Int8()),
         measure=MeasureSettings(device="cuda"),
     )
-    (result,) = compress("trial", config, given.task, given.data, given.place)
+    (result,) = compress("trial", config, given.task, given.data, given.worker)
     assert isinstance(result, TrialResult)
     assert result.status is Status.FAILED
     assert "int8 runs on a CPU: `measure: {device: cpu}`" in (result.reason or "")
@@ -168,8 +150,8 @@ def test_a_parent_is_loaded_whose_buffers_were_expanded_or_came_with_its_first_b
 
     here = Context(Own(), tables(), training(16, 4), worker(tmp_path))
     trained = here.task.build_model()
-    list(train(trained, here.task, here.data, here.training, here.place))
-    here.place.storage.write(trial_file("p", "weights.pt"), to_bytes(trained.state_dict()))
+    list(train(trained, here.task, here.data, here.training, here.worker))
+    here.worker.storage.write(trial_file("p", "weights.pt"), to_bytes(trained.state_dict()))
     config = VariantConfig(
         task=TaskConfig(name="x", data="", code=""),
         parent="p",
@@ -178,3 +160,30 @@ def test_a_parent_is_loaded_whose_buffers_were_expanded_or_came_with_its_first_b
         measure=MeasureSettings(),
     )
     assert differing(bits(load_parent(config, here)), bits(trained)) == []
+
+
+@given(
+    st.sampled_from(["examples", "steps", "epochs"]),
+    st.floats(0.5, 1e5),
+    st.floats(1e-3, 10),
+    st.integers(1, 64),
+    st.integers(1, 4),
+)
+def test_part_of_a_budget_is_at_least_one_step_and_not_more_than_its_share(
+    unit: str, amount: float, fraction: float, rows: int, workers: int
+) -> None:
+    parent = training(rows * workers, 1).model_copy(
+        update={
+            "budget": Budget(unit=unit, amount=amount),  # type: ignore[arg-type]
+            "micro_batch_size": rows,
+            "num_workers": workers,
+        }
+    )
+    derived = derive(Context(Regression(), tables(64), parent, worker(Path("/nowhere"))), fraction, 0.1)
+    steps = steps_for(derived.budget, derived.batch_size, 64)
+    share = {"examples": amount / (rows * workers), "steps": amount, "epochs": amount * 64 / (rows * workers)}[unit]
+    assert steps is not None
+    assert 1 <= steps <= max(1.0, share * fraction + 1e-6)
+    assert derived.batch_size == parent.batch_size == derived.micro_batch_size * derived.accumulation_steps
+    assert derived.num_workers == 1
+    assert derived.learning_rate == pytest.approx(0.1 * parent.learning_rate)

@@ -5,22 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from tests.support.gated_model import Gated, gated_example, size, widths
 from trainables.compression.errors import CompressionError
 from trainables.compression.prune import prune
 from trainables.config.compression import Prune
 from trainables.tasks.images import DigitsCnn
-
-
-def size(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def widths(model: nn.Module) -> list[int]:
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    return [layer.out_channels if isinstance(layer, nn.Conv2d) else layer.out_features for layer in layers]
-
 
 # -- groups of normalisations and convolutions ------------------------------------------------------------------------
 
@@ -85,42 +75,7 @@ def test_layers_left_whole_and_another_share_than_asked_are_told() -> None:
 # -- gates: channels that only go in pairs, and layers whose output is cut up ------------------------------------------
 
 
-class Gated(nn.Module):
-    """Gate and value made by one layer, as a linear layer or as a convolution; then another layer reads them."""
-
-    def __init__(self, how: str, dims: int) -> None:
-        super().__init__()
-        self.how, self.dim = how, 1
-        kind = nn.Linear if dims == 2 else lambda before, after: nn.Conv2d(before, after, 1)
-        self.stem, self.both, self.down, self.out = kind(8, 32), kind(32, 128), kind(64, 32), kind(32, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        y = self.both(x)
-        half = y.shape[1] // 2
-        match self.how:
-            case "chunk":
-                value, gate = y.chunk(2, dim=1)
-            case "split":
-                value, gate = y.split(half, dim=1)
-            case "slices":
-                value, gate = y[:, :half], y[:, half:]
-            case "every other":
-                value, gate = y[:, ::2], y[:, 1::2]
-            case "unbind":
-                value, gate = y.unflatten(1, (2, -1)).unbind(1)
-            case "fixed":
-                value, gate = y[:, :64], y[:, 64:]
-        z = F.glu(y, dim=1) if self.how == "glu" else value * gate.sigmoid()
-        outputs: Tensor = self.out(x + self.down(z))
-        return outputs
-
-
 PAIRS = ["chunk", "split", "slices", "every other", "glu"]
-
-
-def gated_example(dims: int) -> Tensor:
-    return torch.randn(3, 8, *[4] * (dims - 2))
 
 
 @pytest.mark.parametrize("dims", [2, 4], ids=["linear", "convolution"])
@@ -164,3 +119,66 @@ def test_recurrent_layers_are_left_whole_and_told(kind: type[nn.RNNBase]) -> Non
     )
     with pytest.raises(CompressionError, match=words):
         prune(Recurrent(kind, hidden=False), Prune(ratio=0.5), example)
+
+
+class Encoder(nn.Module):
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.embed, self.classify = nn.Linear(8, 32), nn.Linear(32, 5)
+        self.attention = attention
+        self.expand, self.contract = nn.Linear(32, 64), nn.Linear(64, 32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        keys = x if self.attention.kdim == 32 else x[..., : self.attention.kdim]
+        x = x + self.attention(x, keys, keys)[0]
+        x = x + self.contract(self.expand(x).relu())
+        scores: Tensor = self.classify(x.mean(1))
+        return scores
+
+
+def scale(layer: nn.Module, factors: Tensor) -> None:
+    """Scale whatever `layer`, of 32 channels, makes or reads of each."""
+    for parameter in layer.parameters():
+        for dimension, length in enumerate(parameter.shape):
+            if length in (32, 96):
+                parameter *= factors.repeat(length // 32).view(-1, *[1] * (parameter.ndim - 1 - dimension))
+
+
+def test_heads_of_multi_head_attention_stay_in_place_and_lose_what_is_dead_in_all() -> None:
+    torch.manual_seed(0)
+    model = Encoder(nn.MultiheadAttention(32, 4, batch_first=True)).eval()
+    factors = torch.tensor([1e-6, 1, 1, 1e-6, 1e-6, 1, 1e-6, 1]).repeat(4)
+    factors[:8] = 0  # the first head has nothing at all to say, and yet must stay as large as the others
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.3 * torch.randn_like(parameter))
+        for layer in (model.embed, model.attention, model.expand, model.contract, model.classify):
+            scale(layer, factors)
+        model.expand.weight[::2] = 0
+        model.expand.bias[::2] = 0
+        model.contract.weight[:, ::2] = 0
+    x = torch.randn(16, 6, 8)
+    pruned = prune(model, Prune(ratio=0.5), (x,)).model.eval()
+    assert widths(pruned) == [16, 5, 16, 32, 16]
+    assert (pruned.attention.num_heads, pruned.attention.head_dim) == (4, 4)
+    with torch.no_grad():
+        for scaled in (pruned.attention.in_proj_weight[:16], pruned.attention.in_proj_bias[:16]):
+            scaled *= (4 / 8) ** 0.5  # the product of queries and keys is divided by the root of the head's size
+    torch.testing.assert_close(pruned(x), model(x))
+
+
+def test_as_many_features_of_every_head_remain_in_an_encoder_layer() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), nn.Linear(32, 5))
+    pruned = prune(model, Prune(ratio=0.5), (torch.randn(3, 6, 8),)).model
+    kept = (pruned[0].bias[:, None] == model[0].bias).nonzero()[:, 1]
+    assert torch.equal(kept // 8, torch.arange(4).repeat_interleave(4))
+    assert pruned[1].linear1.out_features == 32
+
+
+def test_attention_that_cannot_be_narrowed_is_kept_and_the_rest_is_pruned() -> None:
+    model = Encoder(nn.MultiheadAttention(32, 4, batch_first=True, kdim=16, vdim=16))
+    pruned = prune(model, Prune(ratio=0.5), (torch.randn(3, 6, 8),))
+    assert widths(pruned.model) == [32, 5, 32, 32, 32]
+    assert "prune 0.5 left attention whole: " in pruned.warnings[0]

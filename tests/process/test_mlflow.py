@@ -25,7 +25,6 @@ from tests.support.recorded import (
 )
 from trainables.storage import Storage
 
-HERE = Path(__file__).parent
 SWEEP = "played"
 RECORDS = 8 * (1 + 10 + 1)  # a start, ten reports and an end of each trial
 

@@ -5,9 +5,7 @@ import sys
 
 import pytest
 
-from tests.support.training_samples import bits, build, tables, training, worker
 from trainables.process.isolation import Snapshot
-from trainables.training.loop import train
 
 
 @pytest.fixture(autouse=True)
@@ -16,13 +14,6 @@ def as_before(tmp_path):
     before = Snapshot.take()
     yield
     before.restore()
-
-
-def trial(task, folder):
-    """What a worker does for one trial, without the worker."""
-    model = build(task)
-    history = list(train(model, task, tables(), training(), worker(folder)))
-    return bits(model), [{k: v for k, v in r.metrics.items() if k != "examples_per_second"} for r in history]
 
 
 GENERAL = """

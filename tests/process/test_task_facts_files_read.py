@@ -16,32 +16,10 @@ from orchestrator.planning.expand import expand
 from orchestrator.sweep.spec import Sweep
 from orchestrator.sweepfile.load import load_sweep
 from tests.support.sweep_text import sweep_text
+from tests.support.tuned_task import TUNED
 
 pytestmark = pytest.mark.usefixtures("rehearsing_here")
 
-TUNED = """
-from pathlib import Path
-import torch
-from torch import nn
-from trainables.tasks import Task
-
-HERE = Path(__file__).parent
-
-
-class Tuned(Task):
-    train, validation, test = "data/train.parquet", "data/validation.parquet", "data/test.parquet"
-    # files
-
-    def __init__(self):
-        pass  # made
-
-    def build_model(self, width=1.0):
-        pass  # built
-        return nn.Linear(2, 3)
-
-    def losses(self, outputs, batch):
-        return nn.functional.cross_entropy(outputs, batch["label"], reduction="none")
-"""
 READS = 'torch.load(HERE / "backbone.pt")'
 
 

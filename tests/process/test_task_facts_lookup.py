@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,36 +14,9 @@ from orchestrator.planning.expand import expand
 from orchestrator.sweep.spec import Sweep, TaskFacts
 from orchestrator.sweepfile.load import load_sweep
 from tests.support.sweep_text import load_text, sweep_text
+from tests.support.wine_task import WINE, edit, table
 
 pytestmark = pytest.mark.usefixtures("rehearsing_here")
-
-WINE = """
-import helper                                   # beside it
-from torch import nn
-from trainables.tasks import Task
-
-raise SystemExit("a plan must not import this")
-
-
-class Base(Task):
-    metrics = {"accuracy": "max"}
-
-    def build_model(self, width=1.0):
-        return nn.Linear(1, 1).double()
-
-    def losses(self, outputs, batch):
-        return (outputs.squeeze(1) - batch["label"]).square()
-
-    def scores(self, outputs, batch):
-        return {name: (outputs.squeeze(1).round() == batch["label"]).float() for name in self.metrics}
-
-
-class Wine(Base):
-    train, validation, test = "data/train.parquet", "data/validation.parquet", "data/test"
-
-    def __init__(self, size: int = 3, *, flavour: str = "red"):
-        self.size = size
-"""
 
 
 @pytest.fixture
@@ -60,18 +32,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def table(rows: int) -> pa.Table:
-    return pa.table({"features": [[float(row)] for row in range(rows)], "label": list(range(rows))})
-
-
 def load(folder: Path, task: str = "'wine:Wine'", **sections: str | None) -> Sweep:
     return load_text(folder, sweep_text(task=task, **sections))
-
-
-def edit(file: Path, old: str, new: str) -> None:
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new))
 
 
 def test_importing_gives_the_same_facts_and_completes_them(folder: Path) -> None:

@@ -7,12 +7,12 @@ import torch
 from sklearn.datasets import load_diabetes
 from torch import nn
 
-from tests.support.training_samples import Regression, build, table, tables, training, worker
+from tests.support.looped import run
+from tests.support.training_samples import table
 from trainables.config.training import Adam, Budget, GrowAt, GrowWithNoise, Sgd, WarmupCosine
 from trainables.data.table import Table
 from trainables.tasks.base import Task
 from trainables.tasks.task_data import TaskData
-from trainables.training.loop import train
 
 
 class Line(Task):
@@ -23,14 +23,6 @@ class Line(Task):
 
     def losses(self, outputs, batch):
         return (outputs.squeeze(1) - batch["target"]).square()
-
-
-def run(folder, task=None, data=None, dtype=torch.float32, **changes):
-    """Train from seed 0; return (model, history)."""
-    task = task or Regression()
-    model = build(task, dtype=dtype)
-    reports = list(train(model, task, data or tables(dtype=dtype), training(**changes), worker(folder)))
-    return model, reports
 
 
 @pytest.mark.parametrize("optimizer", [Sgd(momentum=0.9), Adam()])

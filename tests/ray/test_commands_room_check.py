@@ -13,24 +13,9 @@ from orchestrator.running.observer import Observers
 from orchestrator.running.ray_connection import RaySettings, node_to_start
 from orchestrator.running.resources import NeverFitsError
 from orchestrator.running.tuner import RayExecutor
-from tests.support.sweep_text import load_text, sweep_text
+from tests.support.room_text import text
+from tests.support.sweep_text import load_text
 from trainables.storage import Storage
-
-PARAMETERS = "{{batch_size: 4096, micro_batch_size: 1, learning_rate: 0.1, num_workers: 4096, precision: {precision}}}"
-
-
-def text(precision: str = "float32", **sections: str) -> str:
-    parameters = PARAMETERS.format(precision=precision)
-    budget = "{steps: 10}"
-    return sweep_text(
-        task="stdlib_gpt",
-        objective="{metric: val_loss}",
-        parameters=parameters,
-        budget=budget,
-        goals=None,
-        compression=None,
-        **sections,
-    )
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -15,41 +12,6 @@ from orchestrator.remote.tracking import TrackingError, check_tracking
 from tests.support.places import ROOT
 
 SWEEP = ROOT / "examples/digits.yaml"
-
-
-class Answer(BaseHTTPRequestHandler):
-    """Takes one user with a password, and gives the server's `status` and `body`."""
-
-    server: Server
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        is_known = self.headers["Authorization"] == "Basic bWU6cmlnaHQ="  # me:right
-        self.send_response(self.server.status if is_known else 401)
-        self.send_header("Content-Length", str(len(self.server.body)))
-        self.end_headers()
-        self.wfile.write(self.server.body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Server(HTTPServer):
-    status, body = 200, b'{"experiments": []}'
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "right")
-    with Server(("127.0.0.1", 0), Answer) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def address(server: Server) -> str:
-    return f"http://127.0.0.1:{server.server_port}"
 
 
 def test_run_says_so_before_anything_is_trained(

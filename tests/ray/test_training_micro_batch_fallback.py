@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from orchestrator.running.failures import Retry
 from orchestrator.running.gang import Assignment, divide
 from tests.support.training_samples import training, worker
 from trainables.config.trial import BaselineConfig, TaskConfig
-from trainables.results import Report, TrialResult
+from trainables.results import TrialResult
 from trainables.trial import run_trial
 from trainables.worker.ray_worker import WorkerGroupConfig
 
 HUNGRY = TaskConfig(name="tests.support.hungry:Hungry", data="of the test", code="of the test")
-
-
-def trial(folder: Path, most_rows: int, after_steps: int = 0, **changes: Any) -> tuple[list[Report], TrialResult]:
-    options = {"most_rows": most_rows, "after_steps": after_steps}
-    settings = training(**{"batch_size": 24, "steps": 12, "evaluations": 3, "learning_rate": 0.02} | changes)
-    task = HUNGRY.model_copy(update={"options": options})
-    *reports, result = run_trial("0123456789ab", BaselineConfig(task=task, training=settings), worker(folder))
-    assert isinstance(result, TrialResult)
-    return [report for report in reports if isinstance(report, Report)], result
 
 
 def test_a_worker_killed_for_its_memory_is_followed_by_one_that_takes_less(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 
 import pytest
 from hypothesis import given
@@ -53,17 +52,6 @@ def test_no_member_is_dominated_and_every_other_is(cloud: tuple[list[tuple[float
             assert any(dominates(points[member], point, modes) for member in members)
 
 
-@given(clouds(), st.randoms())
-def test_the_order_of_the_points_does_not_matter(
-    cloud: tuple[list[tuple[float, ...]], list[Mode]], rng: random.Random
-) -> None:
-    points, modes = cloud
-    order = list(range(len(points)))
-    rng.shuffle(order)
-    shuffled = front([points[index] for index in order], modes)
-    assert sorted(order[index] for index in shuffled) == front(points, modes)
-
-
 @given(clouds())
 def test_turning_an_axis_over_changes_nothing(cloud: tuple[list[tuple[float, ...]], list[Mode]]) -> None:
     points, modes = cloud
@@ -73,14 +61,3 @@ def test_turning_an_axis_over_changes_nothing(cloud: tuple[list[tuple[float, ...
 
 def test_timings_of_one_thing_fall_on_one_level() -> None:
     assert levels([0.206, 0.21, 0.213, 0.13, 0.247], 1.05) == [2, 2, 2, 1, 3]
-
-
-@given(st.lists(st.floats(0.001, 1000), max_size=20), st.floats(1.0, 1.5))
-def test_levels_keep_the_order_and_join_only_what_is_close(values: list[float], ratio: float) -> None:
-    result = levels(values, ratio)
-    for a, level_a in zip(values, result, strict=True):
-        for b, level_b in zip(values, result, strict=True):
-            if a < b:
-                assert level_a <= level_b
-            if level_a == level_b:
-                assert max(a, b) <= min(a, b) * ratio

@@ -9,24 +9,10 @@ import pytest
 
 from orchestrator.commands.room_check import room_notes
 from orchestrator.planning.expand import expand
+from tests.support.room_text import text
 from tests.support.sweep_text import load_text, sweep_text
 
 CPUS = len(os.sched_getaffinity(0))
-PARAMETERS = "{{batch_size: 4096, micro_batch_size: 1, learning_rate: 0.1, num_workers: 4096, precision: {precision}}}"
-
-
-def text(precision: str = "float32", **sections: str) -> str:
-    parameters = PARAMETERS.format(precision=precision)
-    budget = "{steps: 10}"
-    return sweep_text(
-        task="stdlib_gpt",
-        objective="{metric: val_loss}",
-        parameters=parameters,
-        budget=budget,
-        goals=None,
-        compression=None,
-        **sections,
-    )
 
 
 @pytest.fixture(autouse=True)

@@ -2,50 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from orchestrator.remote import doctor
 from orchestrator.remote.check import Check
 from tests.support.places import ROOT
-
-
-class Answer(BaseHTTPRequestHandler):
-    """Answers every POST with the server's `status`, and what MLflow says of no experiments."""
-
-    server: Server
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Server(HTTPServer):
-    """On loopback, at a free port."""
-
-    status = 200
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.address = f"http://127.0.0.1:{self.server_port}"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def test_a_check_is_one_line() -> None:

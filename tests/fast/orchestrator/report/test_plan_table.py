@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from orchestrator.planning.expand import expand
 from orchestrator.report.plan_json import plan_as_dict
 from orchestrator.report.plan_table import baseline_table, print_plan, stage_table, summary_lines, variant_table
 from orchestrator.report.tables import plain_text
-from tests.support.places import ROOT
 from tests.support.sweep_text import load_text, sweep_text
-
-
-def paretune(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "orchestrator", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def test_a_variant_whose_parent_is_known_has_an_id(tmp_path: Path) -> None:

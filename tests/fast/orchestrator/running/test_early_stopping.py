@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from orchestrator.planning.variants import variant_trial
 from orchestrator.planning.workload import baseline_work
@@ -21,10 +17,7 @@ from tests.support.scripted import pending, result_of, scripted, sweep_of
 from trainables.config.batch_schedule import planned_growth
 from trainables.config.batching import examples_in
 from trainables.config.training import Budget, FixedBatch, GrowAt, GrowWithNoise, Training
-from trainables.distributed.worker_context import WorkerContext
 from trainables.results import Report, TrialResult
-from trainables.storage import Storage
-from trainables.training.budget_clock import SecondsClock
 
 STOPPING = EarlyStopping(grace_fraction=0.25, reduction_factor=2)
 READINGS = 4
@@ -142,25 +135,6 @@ def test_a_batch_that_may_have_grown_is_judged_while_its_largest_step_fits() -> 
     config = trial(0).config.training.model_copy(update={"budget": budget, "batch_schedule": schedule})
     assert not any(is_spent(config, 1000, examples, 1.0) for examples in (3000, 3872))
     assert all(is_spent(config, 1000, examples, 1.0) for examples in (3880, 4000))
-
-
-@settings(deadline=None, max_examples=200)
-@given(evaluations=st.integers(1, 12), steps=st.lists(st.floats(1e-3, 3.0), min_size=1, max_size=20))
-def test_a_budget_of_seconds_is_spent_at_its_last_reading(evaluations: int, steps: list[float]) -> None:
-    """However long each step takes; and at no other, where all are short and alike."""
-    budget = Budget(unit="seconds", amount=10)
-    config = trial(0).config.training.model_copy(update={"budget": budget, "evaluations": evaluations})
-    pace = SecondsClock(10, evaluations, WorkerContext(Storage("."), Path(), 0, 1, torch.device("cpu")))
-    taken, step, readings = 0.0, 0, list[float]()
-    while not pace.is_over(len(readings)):
-        while (block := pace.next_block(len(readings), step, taken)).steps:
-            taken += sum(steps[i % len(steps)] for i in range(step, step + block.steps))
-            step += block.steps
-        readings.append(taken)
-    spent = [is_spent(config, 1000, 8, seconds) for seconds in readings]
-    assert spent[-1]
-    if len(set(steps)) == 1 and steps[0] < 0.5 * 10 / evaluations:
-        assert not any(spent[:-1])
 
 
 @pytest.mark.parametrize("quality", [float("nan"), float("inf"), -float("inf")])

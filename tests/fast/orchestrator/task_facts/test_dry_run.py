@@ -15,42 +15,8 @@ from orchestrator.diagnostics.problem import SweepError
 from orchestrator.planning.expand import expand
 from orchestrator.sweepfile.load import load_sweep
 from orchestrator.task_facts.requirements import check_asked
+from tests.support.rehearsed_task import WINE, table
 from tests.support.sweep_text import sweep_text
-
-WINE = """
-import torch
-from torch import nn
-from trainables.tasks import Task
-
-
-class Embedded(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.rows = nn.Embedding(20, 8, sparse=True)
-
-    def forward(self, features):
-        return self.rows(features[:, 0].long())
-
-
-class Wine(Task):
-    train, validation, test = "data/train.parquet", "data/validation.parquet", "data/test.parquet"
-    metrics = {"accuracy": "max"}
-
-    def build_model(self, width=1.0):
-        return nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
-
-    def losses(self, outputs, batch):
-        return nn.functional.cross_entropy(outputs, batch["label"], reduction="none")
-
-    def scores(self, outputs, batch):
-        return {"accuracy": (outputs.argmax(1) == batch["label"]).float()}
-"""
-
-
-def table(start: int, **changes: object) -> pa.Table:
-    rows = range(start, start + 40)
-    columns = {"features": pa.array([[row / 9, 1.0] for row in rows], pa.list_(pa.float32())), "label": [0, 2] * 20}
-    return pa.table({name: column for name, column in (columns | changes).items() if column is not None})
 
 
 @pytest.fixture
@@ -79,45 +45,6 @@ def test_a_task_that_can_be_trained_has_no_problems_and_nothing_is_kept(folder: 
     before = sorted(folder.rglob("*.parquet"))
     assert rehearsed(folder) == ""
     assert sorted(folder.rglob("*.parquet")) == before
-
-
-COMPRESSION = {
-    "inputs by name": (
-        "    def losses",
-        "    def forward(self, model, batch):\n        return model(input=batch['features'])\n\n    def losses",
-        "Wine cannot be compressed: Wine.forward() gives the model input= by name",
-    ),
-    "a student of a width that there is not": (
-        "    def build_model(self, width=1.0):\n",
-        "    def build_model(self, width=1.0):\n        assert width == 1, 'one width only'\n",
-        "Wine cannot be distilled: a student of width 0.25 failed: AssertionError: one width only (wine.py, line 21",
-    ),
-    "several outputs and no word of how far two are apart": (
-        "    def losses(self, outputs, batch):\n",
-        "    def forward(self, model, batch):\n        return {'scores': model(batch['features'])}\n\n"
-        "    def losses(self, outputs, batch):\n        outputs = outputs['scores']\n",
-        "override distillation_losses()",
-    ),
-}
-
-
-@pytest.mark.usefixtures("rehearsing_here")
-@pytest.mark.parametrize("case", COMPRESSION)
-def test_what_stands_in_the_way_of_compression_is_told_before_any_trial(folder: Path, case: str) -> None:
-    old, new, words = COMPRESSION[case]
-    assert old in WINE
-    changed = WINE.replace(old, new).replace(
-        "(outputs.argmax", "(getattr(outputs, 'get', lambda _: outputs)('scores').argmax"
-    )
-    (folder / "wine.py").write_text(changed)
-    notes = load_sweep(folder / "sweep.yaml", import_task=True).facts.notes
-    sys.modules.pop("wine", None)
-    assert rehearsed(folder) == "", "it can be trained"
-    assert any(words in note for note in notes) is words.startswith("Wine cannot be compressed"), "it is noted"
-    assert all(note.endswith("It can be trained all the same") for note in notes)
-    chains = "{variants: [[{distill: {width: 0.25}}]]}"
-    (folder / "sweep.yaml").write_text(sweep_text(task="'wine:Wine'", compression=chains, goals=None))
-    assert words in rehearsed(folder)
 
 
 DATA = {

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.support.training_samples import Regression, Tied, tables, tokens, training, worker
+from tests.support.compressed import context, drained, of, size
+from tests.support.training_samples import Regression, Tied, tokens
 from trainables.compression.compress import CompressedModel, apply, ran_out_of_memory
 from trainables.compression.distill import blended
 from trainables.compression.errors import CompressionError
-from trainables.compression.fine_tune import Context, derive, train_on
+from trainables.compression.fine_tune import derive, train_on
 from trainables.compression.quantize import choose_mode, quantize
 from trainables.config.batching import steps_for
 from trainables.config.compression import Distill, FineTune, Int8, Prune
@@ -23,47 +22,10 @@ from trainables.config.trial import TaskConfig, VariantConfig
 from trainables.data.table import Table
 from trainables.measure.artifact import ArtifactError
 from trainables.measure.client import MeasureError
-from trainables.results import Report
 from trainables.tasks.load import load_task
 from trainables.tasks.task_data import TaskData
 
-
-def context(tmp_path: Path, **settings: object) -> Context:
-    return Context(Regression(0.0), tables(), training(16, 64, **settings), worker(tmp_path))
-
-
-def size(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 # -- training within a chain ------------------------------------------------------------------------------------------
-
-
-@given(
-    st.sampled_from(["examples", "steps", "epochs"]),
-    st.floats(0.5, 1e5),
-    st.floats(1e-3, 10),
-    st.integers(1, 64),
-    st.integers(1, 4),
-)
-def test_part_of_a_budget_is_at_least_one_step_and_not_more_than_its_share(
-    unit: str, amount: float, fraction: float, rows: int, workers: int
-) -> None:
-    parent = training(rows * workers, 1).model_copy(
-        update={
-            "budget": Budget(unit=unit, amount=amount),  # type: ignore[arg-type]
-            "micro_batch_size": rows,
-            "num_workers": workers,
-        }
-    )
-    derived = derive(Context(Regression(), tables(64), parent, worker(Path("/nowhere"))), fraction, 0.1)
-    steps = steps_for(derived.budget, derived.batch_size, 64)
-    share = {"examples": amount / (rows * workers), "steps": amount, "epochs": amount * 64 / (rows * workers)}[unit]
-    assert steps is not None
-    assert 1 <= steps <= max(1.0, share * fraction + 1e-6)
-    assert derived.batch_size == parent.batch_size == derived.micro_batch_size * derived.accumulation_steps
-    assert derived.num_workers == 1
-    assert derived.learning_rate == pytest.approx(0.1 * parent.learning_rate)
 
 
 @pytest.mark.parametrize("fraction", [0.57, 0.29])
@@ -72,15 +34,6 @@ def test_part_of_a_budget_is_exact(unit: str, amount: float, fraction: float, tm
     """A hundred steps in each unit. In binary, 0.57 and 0.29 of them are a little less than 57 and 29."""
     here = context(tmp_path, budget=Budget(unit=unit, amount=amount))  # type: ignore[arg-type]
     assert steps_for(derive(here, fraction, 1.0).budget, 16, here.data.train.n_rows) == round(100 * fraction)
-
-
-def drained(readings) -> tuple[list[Report], object]:
-    reports = []
-    while True:
-        try:
-            reports.append(next(readings))
-        except StopIteration as end:
-            return reports, end.value
 
 
 def test_readings_of_later_methods_go_on_counting(tmp_path: Path) -> None:
@@ -151,12 +104,6 @@ def test_every_task_has_as_many_distillation_losses_as_losses(name: str, tmp_pat
 
 
 # -- quantisation -----------------------------------------------------------------------------------------------------
-
-
-def of(model: nn.Module, data, inputs: tuple[str, ...], tmp_path: Path) -> Context:
-    task = Regression()
-    task.inputs = inputs  # type: ignore[misc]
-    return Context(task, data, training(16, 64), worker(tmp_path))
 
 
 def test_mode_is_chosen_by_looking_at_the_model() -> None:

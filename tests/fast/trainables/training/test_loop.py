@@ -8,20 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.support.looped import run
 from tests.support.training_samples import Regression, bits, build, differing, table, tables, training, worker
 from trainables.config.batching import report_steps
 from trainables.config.training import Budget, WarmupCosine
 from trainables.training.errors import Diverged
 from trainables.training.evaluate import evaluate
 from trainables.training.loop import train
-
-
-def run(folder, task=None, data=None, dtype=torch.float32, **changes):
-    """Train from seed 0; return (model, history)."""
-    task = task or Regression()
-    model = build(task, dtype=dtype)
-    reports = list(train(model, task, data or tables(dtype=dtype), training(**changes), worker(folder)))
-    return model, reports
 
 
 def test_readings_say_where_the_training_is(tmp_path):
