@@ -1,6 +1,6 @@
 """The batch size that should reach the target fastest, and how sure that is: before any comparison, and after the fit.
 
-    T(B) = S(B) t(B)        S(B): steps to the target (targets.py), t(B): seconds of a step (step_time.py)
+    T(B) = S(B) t(B)        S(B): steps to the target (time_to_target.py), t(B): seconds of a step (step_time.py)
 
 From the noise scale alone, S(B) ~ 1 + B_simple / B, so only where T is least can be told, not how long it is:
 B* = sqrt((a + c) B_simple K / b). It is a prior: the noise scale changes over training, and it knows nothing of the

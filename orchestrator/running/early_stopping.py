@@ -122,8 +122,9 @@ class Rungs:
 def is_spent(training: Training, train_rows: int | None, examples: int, seconds: float) -> bool:
     """Whether a reading is the last of its trial: no further step fits the budget, so the result is what comes next.
 
-    Of a budget in seconds a reading comes up to half a step early, and a step or more after the one before (SecondsPace
-    in trainables.training.budget_clock): the last is at most half an interval between readings before the end.
+    Of a budget in seconds a reading comes up to half a step early, and a step or more after the one before
+    (trainables.training.budget_clock.SecondsClock): the last is at most half an interval between readings before the
+    end.
     """
     budget = training.budget
     steps = steps_for(budget, training.batch_size, train_rows)

@@ -47,10 +47,10 @@ class InlineExecutor:
     def run(self, ledger: Ledger, storage: Storage) -> None:
         """Raises NeverFitsError where a trial wants several workers."""
         check_one_worker(ledger.open_trials())
-        place = WorkerContext(storage, self.cache or default_cache(), device=_device())
+        worker = WorkerContext(storage, self.cache or default_cache(), device=_device())
         try:
             with _as_a_worker(ledger.plan.sweep):
-                runner = Runner(load_runner(self.runner), place, passes_on=(KeyboardInterrupt,))
+                runner = Runner(load_runner(self.runner), worker, passes_on=(KeyboardInterrupt,))
                 with closing(runner):
                     process = InlineProcess(runner, ledger)
                     while not ledger.is_complete:

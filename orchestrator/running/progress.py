@@ -70,7 +70,7 @@ class Progress:
     """An observer (see ledger.py) that counts. `total` follows the plan as trials are asked for."""
 
     def __init__(self, plan: Plan, clock: Clock = time.monotonic, earlier: str = "") -> None:
-        """`earlier`: what became of the sweep's earlier trials, if they are no longer its trials (see stored.py)."""
+        """`earlier`: a sentence on earlier trials that are no longer the sweep's (see analysis/plan_file.py)."""
         self.plan = plan
         self.running: dict[str, Running] = {}
         self.results: dict[str, TrialResult] = {}

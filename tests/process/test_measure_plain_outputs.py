@@ -51,7 +51,11 @@ class Masked(nn.Module):
 
 def test_what_cannot_be_exported_is_told_with_its_line_and_the_way_out() -> None:
     for model, size, words in (
-        (Deciding(), (2, 3), r"its code decides by the values of a tensor.*test_outputs.py, line \d+, in forward"),
+        (
+            Deciding(),
+            (2, 3),
+            r"its code decides by the values of a tensor.*test_measure_plain_outputs.py, line \d+, in forward",
+        ),
         (
             Strange(),
             (2, 3),

@@ -1,6 +1,6 @@
 """Makes a variant: the parent's weights, one method after another, and then the figures of the file that comes of it.
 
-A method is one file here, one class in `config.py`, and one `case` in `apply`.
+A method is one file here, one class in `config/compression.py`, and one `case` in `apply`.
 """
 
 from __future__ import annotations

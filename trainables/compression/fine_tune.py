@@ -69,7 +69,7 @@ def train_on(
     before: History,
     objective: ItemLosses | None = None,
 ) -> Generator[Report, None, Trained]:
-    """`Fitting.train`, with steps, examples and seconds counted from where the chain's training before it has ended."""
+    """`MicroBatchFallback.train`; steps, examples and seconds go on from the end of the chain's training before it."""
     origin = before[-1] if before else START
 
     def shifted(report: Report) -> Report:

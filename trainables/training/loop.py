@@ -43,7 +43,7 @@ def train(
     checkpoint: str | None = None,
     noise: GradientNoise | None = None,
 ) -> Generator[Report, None, tuple[Report, ...]]:
-    """Train `model` in worker; yield a reading after each evaluation; return all readings, of earlier processes too.
+    """Train `model` in place; yield a reading after each evaluation; return all readings, of earlier processes too.
 
     `objective(model, batch)` gives the loss of every item, shape [items]; by default it is the task's. `checkpoint`
     names a file in the storage that is written before each yield and resumed from if it exists: the resumed run ends

@@ -65,7 +65,7 @@ class TrainingRun:
         objective: ItemLosses | None = None,
         noise: GradientNoise | None = None,
     ) -> TrainingRun:
-        """Set `model` up for its first step, in worker. `objective` and `noise` are those of `loop.train`.
+        """Set `model` up for its first step, in place. `objective` and `noise` are those of `loop.train`.
 
         Raises ValueError if the group does not fit the configuration.
         """
