@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,8 @@ def bucket(name: str = "bucket") -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     try:
+        # moto keeps its buckets per process, not per server: an earlier test's objects would still be there
+        urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()
         client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1", **KEYS)
         client.create_bucket(Bucket=name)
         yield f"s3://key:secret@{name}?scheme=http&endpoint_override={host}:{port}&region=us-east-1"
