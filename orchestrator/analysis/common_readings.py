@@ -5,16 +5,11 @@ Between two readings of a run the value is on the straight line between them; ou
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from orchestrator.analysis.rows import Configuration, Row
+from orchestrator.analysis.rows import Configuration, ReadingAxis, Row
 from orchestrator.analysis.table import SweepTable
-from trainables.results import Report
-
-ReadingAxis = Literal["examples", "steps"]
 
 EXAMPLE_CHECKPOINTS = 10
 
@@ -35,26 +30,16 @@ def checkpoints(table: SweepTable) -> Checkpoints:
 
     With one batch size, if any run can.
     """
-    rows = [row for c in table.baselines for row in c.measured if row.result is not None and row.result.history]
+    rows = [row for c in table.baselines for row in c.measured if row.history]
     if not rows:
         return Checkpoints((), ())
-    end = min(history(row)[-1].examples for row in rows)
+    end = min(row.history[-1].examples for row in rows)
     examples = tuple(end * i // EXAMPLE_CHECKPOINTS for i in range(1, EXAMPLE_CHECKPOINTS + 1))
-    spans = [(row.config.training.batch_size, history(row)[0].step, history(row)[-1].step) for row in rows]
+    spans = [(row.config.training.batch_size, row.history[0].step, row.history[-1].step) for row in rows]
     enough = min(2, len({size for size, _, _ in spans}))
     doublings = (2**i for i in range(max(last for _, _, last in spans).bit_length()))
     steps = tuple(at for at in doublings if len({size for size, first, last in spans if first <= at <= last}) >= enough)
     return Checkpoints(tuple(dict.fromkeys(examples)), steps)
-
-
-def value_at(reports: Sequence[Report], axis: ReadingAxis, at: float, metric: str) -> float | None:
-    """A metric after so many examples or steps; None before the first reading of it and after the last."""
-    return on_line(_points(reports, axis, metric), at)
-
-
-def _points(reports: Sequence[Report], axis: ReadingAxis, metric: str) -> list[tuple[float, float]]:
-    readings = [(position(report, axis), report.metrics.get(metric, math.nan)) for report in reports]
-    return [(x, y) for x, y in readings if math.isfinite(y)]
 
 
 def on_line(points: Iterable[tuple[float, float]], at: float) -> float | None:
@@ -84,7 +69,7 @@ def train_metric(metric: str) -> str:
 
 def readings(row: Row, axis: ReadingAxis, at: Iterable[int], metrics: Sequence[str]) -> list[dict[str, float | None]]:
     """One record per checkpoint: `{"examples": 4000, "val_accuracy": 0.91, "train_accuracy": 0.93}`."""
-    lines = {name: _points(history(row), axis, name) for name in metrics}
+    lines = {name: row.curve(axis, name) for name in metrics}
     return [{axis: place, **{name: on_line(line, place) for name, line in lines.items()}} for place in at]
 
 
@@ -95,13 +80,6 @@ def mean_at(configuration: Configuration, axis: ReadingAxis, at: int, metric: st
 
 
 def by_seed(configuration: Configuration, axis: ReadingAxis, at: int, metric: str) -> dict[int, float]:
-    found = ((row.seed, value_at(history(row), axis, at, metric)) for row in configuration.measured)
+    """Seed -> a metric there; without the seeds whose first reading is later or whose last is earlier."""
+    found = ((row.seed, on_line(row.curve(axis, metric), at)) for row in configuration.measured)
     return {seed: value for seed, value in found if value is not None}
-
-
-def position(report: Report, axis: ReadingAxis) -> int:
-    return report.examples if axis == "examples" else report.step
-
-
-def history(row: Row) -> tuple[Report, ...]:
-    return row.result.history if row.result is not None else ()

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from orchestrator.analysis.common_readings import ReadingAxis, by_seed, history, on_line, train_metric
+from orchestrator.analysis.common_readings import by_seed, on_line, train_metric
 from orchestrator.analysis.evidence import Evidence
 from orchestrator.analysis.pooling import Scale
-from orchestrator.analysis.rows import Configuration
+from orchestrator.analysis.rows import Configuration, ReadingAxis
 from orchestrator.analysis.settings_choices import SettingsChoice
 from orchestrator.analysis.statistics import Difference, Verdict, corrected, on_rows, paired_difference
 from orchestrator.analysis.table import SweepTable
@@ -123,9 +123,10 @@ def behind(evidence: Evidence) -> list[Behind]:
     end = places.examples[-1]
     ends: list[int | None] = [end] * len(pairs)
     compare = partial(_differences, table, pairs)
-    validation = compare(ends, _reader("examples", metric), rows_of=metric)
-    training = compare(ends, _reader("examples", train_metric(metric)))
-    gaps = compare(ends, _gap_reader(metric), scale=Scale.PLAIN)
+    on_validation, on_training = _reader("examples", metric), _reader("examples", train_metric(metric))
+    validation = compare(ends, on_validation, rows_of=metric)
+    training = compare(ends, on_training)
+    gaps = compare(ends, _gap_reader(on_validation, on_training), scale=Scale.PLAIN)
     last = [_last_common(pair, metric) for pair in pairs]
     steps = compare(last, _reader("steps", metric))
     return [
@@ -205,15 +206,23 @@ def _over_rows(configuration: Configuration, metric: str, read: Mapping[int, flo
 
 
 def _reader(axis: ReadingAxis, metric: str) -> Read:
-    return lambda configuration, at: by_seed(configuration, axis, at, metric)
+    """Remembers: each choice is compared with the best, and all of them make up the pool of each comparison."""
+    known: dict[tuple[str, int], dict[int, float]] = {}
+
+    def read(configuration: Configuration, at: int) -> dict[int, float]:
+        place = configuration.key, at
+        if place not in known:
+            known[place] = by_seed(configuration, axis, at, metric)
+        return known[place]
+
+    return read
 
 
-def _gap_reader(metric: str) -> Read:
+def _gap_reader(on_validation: Read, on_training: Read) -> Read:
     """Validation minus training, seed by seed: both are the same figure of other rows, so they have one scale."""
 
     def gaps(configuration: Configuration, at: int) -> dict[int, float]:
-        validation = by_seed(configuration, "examples", at, metric)
-        training = by_seed(configuration, "examples", at, train_metric(metric))
+        validation, training = on_validation(configuration, at), on_training(configuration, at)
         return {seed: validation[seed] - training[seed] for seed in validation.keys() & training.keys()}
 
     return gaps
@@ -222,7 +231,7 @@ def _gap_reader(metric: str) -> Read:
 def _took_fewer_steps(one: Configuration, best: Configuration, examples: int) -> bool:
     """Over so many examples, by the seeds of both: batches may grow, so that their sizes at the start do not tell."""
     taken = [
-        {row.seed: on_line([(0, 0), *((r.examples, r.step) for r in history(row))], examples) for row in c.measured}
+        {row.seed: on_line([(0, 0), *((r.examples, r.step) for r in row.history)], examples) for row in c.measured}
         for c in (one, best)
     ]
     few, many = (sum(steps[seed] or 0.0 for seed in taken[0].keys() & taken[1].keys()) for steps in taken)
@@ -232,13 +241,13 @@ def _took_fewer_steps(one: Configuration, best: Configuration, examples: int) ->
 def _in_phase(one: Configuration, best: Configuration) -> bool:
     if one.training.schedule.name == best.training.schedule.name == "constant":
         return True
-    ends = [{history(row)[-1].step for row in c.measured if history(row)} for c in (one, best)]
+    ends = [{row.history[-1].step for row in c.measured if row.history} for c in (one, best)]
     return one.training.schedule == best.training.schedule and ends[0] == ends[1]
 
 
 def _last_common(pair: Pair, metric: str) -> int | None:
     """Where the first of their runs ends, if both can be read there."""
-    ends = [history(row)[-1].step for entry in pair for row in entry.best.measured if history(row)]
+    ends = [row.history[-1].step for entry in pair for row in entry.best.measured if row.history]
     at = min(ends, default=0)
     return at if all(by_seed(entry.best, "steps", at, metric) for entry in pair) else None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from orchestrator.analysis.statistics import Summary, mean_over_seeds, of_one
 from orchestrator.analysis.target_crossing import Crossing, target_crossing
@@ -13,11 +15,18 @@ from orchestrator.sweep.spec import Objective
 from trainables.config.compression import describe_chain
 from trainables.config.training import Training
 from trainables.config.trial import ProbeConfig, TrainedConfig
-from trainables.results import Status, TrialResult
+from trainables.results import Report, Status, TrialResult
+
+ReadingAxis = Literal["examples", "steps"]
+Curve = list[tuple[float, float]]
 
 MEASURED = frozenset({Status.COMPLETED, Status.GOAL_MISSED})  # ended with the figures of a whole run
 TRAINED = MEASURED | {Status.STOPPED_EARLY}  # ended with readings that hold as far as they go
 WAITING = "waiting"
+
+
+def position(report: Report, axis: ReadingAxis) -> int:
+    return report.examples if axis == "examples" else report.step
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,22 @@ class Row:
         if self.result is None or not self.measured or metric not in self.result.metrics:
             return None
         return self.result.metrics[metric].value
+
+    @property
+    def history(self) -> tuple[Report, ...]:
+        """Its readings, earliest first; empty as long as it has no result."""
+        return self.result.history if self.result is not None else ()
+
+    def curve(self, axis: ReadingAxis, metric: str) -> Curve:
+        """Its finite readings of a metric, as (examples or steps, value). Every comparison asks for them anew."""
+        if (axis, metric) not in self._curves:
+            readings = ((position(report, axis), report.metrics.get(metric, math.nan)) for report in self.history)
+            self._curves[axis, metric] = [(x, y) for x, y in readings if math.isfinite(y)]
+        return self._curves[axis, metric]
+
+    @cached_property
+    def _curves(self) -> dict[tuple[ReadingAxis, str], Curve]:
+        return {}
 
 
 @dataclass(frozen=True)

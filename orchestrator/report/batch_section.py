@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from orchestrator.analysis.common_readings import ReadingAxis, mean_at, train_metric
+from orchestrator.analysis.common_readings import mean_at, train_metric
 from orchestrator.analysis.comparison import SweepComparison
 from orchestrator.analysis.critical_batch import MIN_SIZES
+from orchestrator.analysis.rows import ReadingAxis
 from orchestrator.analysis.statistics import Summary
 from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import ToTarget

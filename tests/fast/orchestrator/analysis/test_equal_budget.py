@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from orchestrator.analysis.common_readings import checkpoints, value_at
+from orchestrator.analysis.common_readings import checkpoints, on_line
 from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.equal_budget import Behind, Finding, behind
 from orchestrator.analysis.evidence import Evidence
@@ -311,15 +312,18 @@ def test_no_difference_and_one_seed_claim_nothing() -> None:
 
 
 def test_values_between_readings_and_none_outside() -> None:
-    history = [
+    history = tuple(
         Report(step=s, examples=8 * s, seconds=s, metrics={"val_loss": v}) for s, v in ((10, 2.0), (20, 1.0), (30, 0.8))
-    ]
-    assert value_at(history, "steps", 15, "val_loss") == 1.5
-    assert value_at(history, "examples", 160, "val_loss") == 1.0
-    assert value_at(history, "steps", 30, "val_loss") == pytest.approx(0.8)
+    )
+    row = table_of(lambda b, s, seed: (0.5, 0.5)).rows[0]
+    assert row.result is not None
+    row = replace(row, result=row.result.model_copy(update={"history": history}))
+    assert on_line(row.curve("steps", "val_loss"), 15) == 1.5
+    assert on_line(row.curve("examples", "val_loss"), 160) == 1.0
+    assert on_line(row.curve("steps", "val_loss"), 30) == pytest.approx(0.8)
     for at in (5, 31):
-        assert value_at(history, "steps", at, "val_loss") is None
-    assert value_at(history, "steps", 15, "val_accuracy") is None
+        assert on_line(row.curve("steps", "val_loss"), at) is None
+    assert on_line(row.curve("steps", "val_accuracy"), 15) is None
 
 
 def test_checkpoints_are_common_to_all() -> None:
@@ -330,7 +334,7 @@ def test_checkpoints_are_common_to_all() -> None:
         assert row.result is not None
         last = row.result.history[-1]
         assert places.examples[-1] <= last.examples
-        assert all(value_at(row.result.history, "examples", at, "val_accuracy") == 0.5 for at in places.examples[1:])
+        assert all(on_line(row.curve("examples", "val_accuracy"), at) == 0.5 for at in places.examples[1:])
     assert places.steps == (
         4,
         8,
