@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
+from trainables.data.order import columns_sorted_by
 from trainables.distributed.worker_context import WorkerContext
 from trainables.outputs import TrialFiles, describe_environment, save_model, summary
 from trainables.process.isolation import seed_everything
@@ -40,7 +41,8 @@ def run_trial(trial: str, config: AnyTrialConfig, worker: WorkerContext) -> Iter
 
 def _run(trial: str, config: AnyTrialConfig, worker: WorkerContext) -> Generator[Report | TrialResult]:
     task = load_task(config.task.name, config.task.options, ())
-    data = open_data(task, worker.cache, planned=config.task.data)
+    sorted_by = () if isinstance(config, ProbeConfig) else columns_sorted_by(config.training.data_order)
+    data = open_data(task, worker.cache, planned=config.task.data, also=sorted_by)
     match config:
         case BaselineConfig():
             yield from train_baseline(trial, config, task, data, worker)

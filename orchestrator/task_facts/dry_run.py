@@ -118,10 +118,11 @@ def _attempts(request: DryRunRequest) -> Callable[[Mapping[str, Scalar], Path], 
         except TaskError:  # the driver has loaded it: it is this process that lacks something, such as a GPU
             return None
         sources = sources_of(task)
+        data = open_data(task, cache, first)
         return Attempt(
             task,
-            open_data(task, cache, first),
-            lambda split: odd(sources[split], cache, tuple(task.inputs)),
+            data,
+            lambda split: odd(sources[split], cache, tuple(task.inputs), tuple(data.train.columns)),
             request.requirements,
             folder,
         )

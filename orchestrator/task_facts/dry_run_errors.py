@@ -26,10 +26,13 @@ OTHER_TYPE = re.compile(
 EXPANDED = "more than one element of the written-to tensor"
 
 
-def problem_of(name: str, doing: str, error: Exception, columns: Columns) -> str | None:
+def problem_of(
+    name: str, doing: str, error: Exception, columns: Columns, left_out: Mapping[str, str] | None = None
+) -> str | None:
     """What to say of an error; None if it may be one of this machine alone.
 
-    `name`: the task. `doing`: what failed, as it follows the name. `columns`: of its data.
+    `name`: the task. `doing`: what failed, as it follows the name. `columns`: of its table. `left_out`: those of its
+    data that are not in the table, and why.
     """
     if isinstance(error, ItemsError):
         return str(error)
@@ -46,9 +49,14 @@ def problem_of(name: str, doing: str, error: Exception, columns: Columns) -> str
     ):
         return None
     key = error.args[0] if isinstance(error, KeyError) and error.args else None
-    lacks = isinstance(key, str) and key not in columns
-    known = f"; columns are {', '.join(columns)}" if lacks else ""
+    known = _missing(key, columns, left_out or {}) if isinstance(key, str) and key not in columns else ""
     return f"{name}{doing}: {_way_out(said, columns)}{type(error).__name__}: {said}{own_place(error)}{known}"
+
+
+def _missing(key: str, columns: Columns, left_out: Mapping[str, str]) -> str:
+    if key in left_out:
+        return f"; column {key!r} of the data is not read: {left_out[key]}"
+    return f"; columns are {', '.join([*columns, *sorted(left_out)])}"
 
 
 def _said(error: Exception) -> str:

@@ -226,7 +226,7 @@ class Attempt:
         except TaskError:
             raise
         except Exception as error:
-            problem = problem_of(self.name, doing, error, self.data.train.columns)
+            problem = problem_of(self.name, doing, error, self.data.train.columns, self.data.train.left_out)
             if problem is None:
                 raise NotTriedError from error
             raise TaskError(problem) from error

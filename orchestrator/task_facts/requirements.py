@@ -58,10 +58,12 @@ def _check_width(task: Task) -> None:
 def _check_order(task: Task, column: str) -> None:
     from orchestrator.task_facts.data_preview import preview
     from trainables.data.order import row_order
+    from trainables.data.selection import Selection
     from trainables.data.sources import DataError
     from trainables.tasks.task_data import sources_of
 
     try:
-        row_order(SortedBy(column=column), preview(sources_of(task)["train"], default_cache()))
+        numbers = preview(sources_of(task)["train"], default_cache(), Selection.of(None))
+        row_order(SortedBy(column=column), numbers)
     except DataError as error:
         raise InputError(f"parameters.data_order: {error}") from None

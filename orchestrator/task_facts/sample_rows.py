@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from trainables.data import builtin
 from trainables.data.convert import dense
-from trainables.data.formats import batches, opened, source_file_name
+from trainables.data.formats import ParquetRows, opened, source_file_name
 from trainables.data.sources import SourceFile, list_files
 from trainables.data.table import Table
 
@@ -50,14 +49,18 @@ class _Part:
     known: Mapping[str, Extremes]  # of its columns of whole numbers, as its statistics tell
 
 
-def odd_rows(source: str, cache: Path, inputs: Sequence[str] = ()) -> tuple[OddRow, ...]:
+def odd_rows(
+    source: str, cache: Path, inputs: Sequence[str] = (), names: Sequence[str] | None = None
+) -> tuple[OddRow, ...]:
     """The rows of a source (absolute path or URI), each once. `inputs`: the columns that are given to the model.
+
+    `names`: of the columns that are read; None: of all.
 
     Raises DataError, for a column that can be used in the first rows, but not in all that are looked at.
     """
     if source.startswith(builtin.SCHEME):
         source = str(builtin.materialise(source, cache))
-    parts, columns = _parts(source)
+    parts, columns = _parts(source, names)
     n_rows = sum(part.rows for part in parts)
     why: dict[int, list[str]] = defaultdict(list)
     for column in sorted(columns, key=lambda name: name in inputs)[:MOST_COLUMNS]:
@@ -65,25 +68,24 @@ def odd_rows(source: str, cache: Path, inputs: Sequence[str] = ()) -> tuple[OddR
             why[number].append(reason)
     for number, reason in ((n_rows // 2, "in the middle"), (n_rows - 1, "the last")):
         why[number] = why[number] or [reason]
-    return tuple(_taken(source, parts, {number: " and ".join(reasons[:3]) for number, reasons in why.items()}))
+    return tuple(_taken(source, parts, {number: " and ".join(reasons[:3]) for number, reasons in why.items()}, names))
 
 
-def _parts(source: str) -> tuple[list[_Part], list[str]]:
+def _parts(source: str, names: Sequence[str] | None) -> tuple[list[_Part], list[str]]:
     """All parts that hold rows, and the columns of whole numbers."""
     parts: list[_Part] = []
     columns: list[str] = []
     first = 0
     for file in list_files(source):
         with opened(source, file, whole=False, mapped=True) as reader:
-            is_parquet = isinstance(reader, pq.ParquetFile)
-            schema = reader.schema_arrow if is_parquet else reader.schema
-            columns = columns or [field.name for field in schema if _is_whole(field.type)]
+            read = [field for field in reader.schema if names is None or field.name in names]
+            columns = columns or [field.name for field in read if _is_whole(field.type)]
             sizes: list[tuple[int | None, int, dict[str, Extremes]]]
-            if is_parquet:
-                groups = [(group, reader.metadata.row_group(group)) for group in range(reader.metadata.num_row_groups)]
+            if (footer := reader.footer) is not None:
+                groups = [(group, footer.row_group(group)) for group in range(footer.num_row_groups)]
                 sizes = [(group, about.num_rows, _statistics(about, columns)) for group, about in groups]
             else:
-                sizes = [(None, sum(batch.num_rows for batch in batches(reader)), {})]
+                sizes = [(None, reader.count(), {})]
         for group, rows, known in sizes:
             if rows:
                 parts.append(_Part(file, group, first, rows, known))
@@ -144,21 +146,21 @@ def _values(source: str, part: _Part, column: str) -> Iterator[np.ndarray[Any, A
 def _batches(source: str, part: _Part, columns: Sequence[str] | None = None) -> Iterator[Any]:
     """The rows of a part, of some columns or of all."""
     with opened(source, part.file, whole=False, mapped=True) as reader:
-        if isinstance(reader, pq.ParquetFile):
-            yield from reader.iter_batches(READ_ROWS, row_groups=[part.group], columns=columns)
+        if isinstance(reader, ParquetRows):
+            yield from reader.part(READ_ROWS, part.group, columns)
         else:
-            for batch in batches(reader):
-                if batch.num_rows:
-                    yield batch if columns is None else batch.select(columns)
+            yield from (batch for batch in reader.batches(columns) if batch.num_rows)
 
 
-def _taken(source: str, parts: Sequence[_Part], why: Mapping[int, str]) -> Iterator[OddRow]:
+def _taken(
+    source: str, parts: Sequence[_Part], why: Mapping[int, str], names: Sequence[str] | None
+) -> Iterator[OddRow]:
     for part in parts:
         wanted = sorted(number for number in why if part.first <= number < part.first + part.rows)
         if not wanted or _is_large(source, part):
             continue
         before, where = part.first, source_file_name(source, part.file)
-        for batch in _batches(source, part):
+        for batch in _batches(source, part, names):
             for number in wanted:
                 if before <= number < before + batch.num_rows:
                     row = batch.slice(number - before, 1)
@@ -174,4 +176,4 @@ def _is_large(source: str, part: _Part) -> bool:
     if part.group is None:
         return False  # its rows are taken without reading the others
     with opened(source, part.file, whole=False, mapped=True) as reader:
-        return bool(reader.metadata.row_group(part.group).total_byte_size > MOST_BYTES)
+        return bool(reader.footer.row_group(part.group).total_byte_size > MOST_BYTES)

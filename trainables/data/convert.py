@@ -7,9 +7,12 @@ is open only while it is written to: a table may have more columns than a proces
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +25,19 @@ from pyarrow import ipc
 from trainables.data import builtin
 from trainables.data.digest import clear_away, intact_file, with_digest
 from trainables.data.fingerprint import fingerprint
-from trainables.data.formats import batches, opened, source_file_name
+from trainables.data.formats import opened, source_file_name
 from trainables.data.lock import locked
+from trainables.data.selection import EVERYTHING, NOT_NAMED, Selection
 from trainables.data.sources import DataError, list_files
 from trainables.process.heartbeat import beat
 
 ARROW_SUFFIX = ".arrow"
-FORMAT = 1  # of the mapped files; raise it when something else is written below
+FORMAT = 2  # of the mapped files; raise it when something else is written below
 WIDENED: dict[Any, np.dtype[Any]] = {
     np.dtype(np.uint16): np.dtype(np.int32),
     np.dtype(np.uint32): np.dtype(np.int64),
 }  # torch cannot compute on them
+LEFT_OUT = b"left_out"  # of the schema's metadata: JSON, why a column of the files is not there; empty: not named
 BOOLEAN = b"boolean"  # Arrow packs booleans into bits; the mapped file holds bytes, and this mark
 
 
@@ -47,35 +52,46 @@ class _Column:
         return math.prod(self.row_shape)
 
 
-def mapped_file(source: str, cache: Path) -> Path:
-    """The file in this node's cache that holds a source (absolute path or URI) in the form to be mapped.
+@dataclass
+class _Spooled:
+    """What was read of a source."""
+
+    columns: dict[str, _Column]
+    left_out: dict[str, str]  # of the other columns: why
+    n_rows: int = 0
+
+
+def mapped_file(source: str, cache: Path, selection: Selection = EVERYTHING) -> Path:
+    """The file in this node's cache that holds the selected columns of a source (absolute path or URI), to be mapped.
 
     Written if it is not there yet; processes that ask at the same time wait for the one that writes. Its name ends with
     the digest of what it holds. To read gigabytes for that at every start would cost too much: the node that wrote it,
     or last started, looks once, and again when the file was touched. One that is damaged is told, and written anew.
-    Raises DataError: nulls, text, dates, rows of unequal length, files that differ in their columns, no rows.
+    Raises DataError, of a column to be read: nulls, text, dates, rows of unequal length, files that differ in it; and
+    where there are no rows, or no column is left.
     """
     if source.startswith(builtin.SCHEME):
         source = str(builtin.materialise(source, cache))
     content = fingerprint(source, cache)
-    stem = cache / "tables" / f"{content}-{FORMAT}"
+    chosen = hashlib.sha256(selection.key.encode()).hexdigest()[:16]
+    stem = cache / "tables" / f"{content}-{chosen}-{FORMAT}"
     if (found := intact_file(stem, ARROW_SUFFIX, cache)) is None:
         with locked(stem.with_suffix(".lock")):
             if (found := intact_file(stem, ARROW_SUFFIX, cache)) is None:
                 clear_away(stem, ARROW_SUFFIX)
-                found = _convert(source, stem, lambda: fingerprint(source, cache) == content)
+                found = _convert(source, stem, selection, lambda: fingerprint(source, cache) == content)
     return found
 
 
-def _convert(source: str, stem: Path, is_unchanged: Callable[[], bool]) -> Path:
+def _convert(source: str, stem: Path, selection: Selection, is_unchanged: Callable[[], bool]) -> Path:
     """Write the file, and return its name."""
     partial = stem.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     partial.mkdir(parents=True)
     try:
-        columns, n_rows = _spool(source, partial)
+        spooled = _spool(source, selection, partial)
         joined = partial / f"_joined{ARROW_SUFFIX}"  # no data file by its name, should the cache lie below the data
-        _join(columns, n_rows, joined)
+        _join(spooled, joined)
         if not is_unchanged():  # the copy is named after what was there before
             raise DataError(f"data {source!r} was changed while it was read; run again when it is complete")
         target = with_digest(joined, stem)
@@ -87,26 +103,50 @@ def _convert(source: str, stem: Path, is_unchanged: Callable[[], bool]) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _spool(source: str, folder: Path) -> tuple[dict[str, _Column], int]:
-    columns: dict[str, _Column] = {}
+def _spool(source: str, selection: Selection, folder: Path) -> _Spooled:
+    spooled = _Spooled({}, {})
     types: dict[str, Any] | None = None
-    n_rows = 0
     for file in list_files(source):
         where = source_file_name(source, file)
         with opened(source, file) as reader:
-            for batch in batches(reader):
-                types = same_columns(types, batch.schema, where)
+            chosen = columns_to_read(reader.schema, selection, where)
+            spooled.left_out |= dict.fromkeys(set(reader.schema.names).difference(chosen), NOT_NAMED)
+            for batch in reader.batches(chosen):
+                types = same_columns(types, batch.schema, where, selection, spooled.left_out)
                 if not batch.num_rows:  # of a list without rows nobody knows the length
                     continue
-                for name in types:
-                    values = dense(batch.column(name), f"column {name!r} of {where}")
-                    if name not in columns:
-                        columns[name] = _Column(values.dtype, values.shape[1:], folder / f"{len(columns)}.raw")
-                    _append(columns[name], values, f"column {name!r} of {where}")
-                n_rows += batch.num_rows
-    if n_rows == 0:
+                for name in [name for name in types if name not in spooled.left_out]:
+                    _take(spooled, name, batch.column(name), f"column {name!r} of {where}", selection, folder)
+                spooled.n_rows += batch.num_rows
+    if spooled.n_rows == 0:
         raise DataError(f"data {source!r} has no rows")
-    return columns, n_rows
+    for name in spooled.left_out:
+        spooled.columns.pop(name, None)
+    if not spooled.columns:
+        raise DataError(none_can_be_read(source, selection, spooled.left_out))
+    return spooled
+
+
+def none_can_be_read(source: str, selection: Selection, left_out: Mapping[str, str]) -> str:
+    """What to say where a table would have no column."""
+    if selection.names is None:
+        return f"data {source!r} has no column that a table can hold: {next(iter(left_out.values()), 'it has none')}"
+    wanted, known = (", ".join(map(repr, sorted(names))) for names in (selection.names, left_out))
+    return f"data {source!r} has none of the columns that the task reads ({wanted}); it has {known}"
+
+
+def _take(spooled: _Spooled, name: str, array: Any, what: str, selection: Selection, folder: Path) -> None:
+    """Append the values of a column to its raw file, or note why it is left out."""
+    try:
+        values = dense(array, what)
+        if name not in spooled.columns:
+            path = folder / f"{len(spooled.columns)}.raw"
+            spooled.columns[name] = _Column(values.dtype, values.shape[1:], path)
+        _append(spooled.columns[name], values, what)
+    except DataError as error:
+        if not selection.skips_unusable:
+            raise
+        spooled.left_out[name] = str(error)
 
 
 def _append(column: _Column, values: np.ndarray[Any, Any], what: str) -> None:
@@ -120,18 +160,36 @@ def _append(column: _Column, values: np.ndarray[Any, Any], what: str) -> None:
     beat()
 
 
-def same_columns(types: Mapping[str, Any] | None, schema: Any, where: str) -> dict[str, Any]:
-    """The columns of a file, by name, with their types: those of the files before it, in whatever order they stand.
+def columns_to_read(schema: Any, selection: Selection, where: str) -> list[str]:
+    """The selected columns of a file. Raises DataError where two of them have one name."""
+    chosen = selection.among(schema.names)
+    if twice := [name for name, count in Counter(chosen).items() if count > 1]:
+        raise DataError(f"data {where!r} has more than one column named {', '.join(map(repr, twice))}")
+    return chosen
 
-    `types`: of the files before it, None if this is the first. Raises DataError.
+
+def same_columns(
+    types: Mapping[str, Any] | None, schema: Any, where: str, selection: Selection, left_out: dict[str, str]
+) -> dict[str, Any]:
+    """The selected columns of a file, by name, with their types: those of the files before it, in whatever order.
+
+    `types`: of the files before it, None if this is the first. `left_out`: a column in which files differ is put
+    there where the selection allows it. Raises DataError.
     """
-    own = {field.name: field.type for field in schema}
+    if not schema.names and selection.names is None:
+        raise DataError(f"data {where!r} has no columns")
+    chosen = set(selection.among(schema.names))
+    own = {field.name: field.type for field in schema if field.name in chosen}
     if types is None:
-        _check_names(schema, where)
         return own
-    if own != types or len(own) < len(schema.names):
-        raise DataError(f"data {where!r} has columns {_names(own)}, the files before it {_names(types)}")
-    return dict(types)
+    differ = [name for name in {**types, **own} if types.get(name) != own.get(name) and name not in left_out]
+    if differ:
+        other, one = (_names({name: of[name] for name in differ if name in of}) or "none" for of in (types, own))
+        said = f"data {where!r} has columns {one}, the files before it {other}"
+        if not selection.skips_unusable:
+            raise DataError(said)
+        left_out |= dict.fromkeys(differ, said)
+    return {**types, **own} if selection.skips_unusable else dict(types)
 
 
 def dense(array: Any, what: str) -> np.ndarray[Any, Any]:
@@ -152,7 +210,7 @@ def dense(array: Any, what: str) -> np.ndarray[Any, Any]:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise DataError(
             f"{what} is of type {kind}; a column holds numbers, booleans, or lists or tensors of one shape: "
-            f"encode it as numbers, or leave it out of the file"
+            f"encode it as numbers"
         )
     if pa.types.is_uint64(kind):
         raise DataError(f"{what} is of type uint64, which torch cannot compute on; write it as int64")
@@ -178,21 +236,13 @@ def _dense_list(array: Any, what: str) -> np.ndarray[Any, Any]:
     return inner.reshape(rows, length, *inner.shape[1:])
 
 
-def _check_names(schema: Any, where: str) -> None:
-    if not schema.names:
-        raise DataError(f"data {where!r} has no columns")
-    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
-    if twice:
-        raise DataError(f"data {where!r} has more than one column named {', '.join(map(repr, twice))}")
-
-
 def _names(types: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}: {kind}" for name, kind in types.items())
 
 
-def _join(columns: dict[str, _Column], n_rows: int, target: Path) -> None:
-    fields, arrays = [], []
-    for name, column in columns.items():
+def _join(spooled: _Spooled, target: Path) -> None:
+    fields, arrays, n_rows = [], [], spooled.n_rows
+    for name, column in spooled.columns.items():
         is_boolean = column.dtype == np.bool_
         kind = pa.uint8() if is_boolean else pa.from_numpy_dtype(column.dtype)
         content = pa.memory_map(str(column.path)).read_buffer()
@@ -202,7 +252,10 @@ def _join(columns: dict[str, _Column], n_rows: int, target: Path) -> None:
             array = pa.ExtensionArray.from_storage(tensor, pa.FixedSizeListArray.from_arrays(array, column.row_size))
         fields.append(pa.field(name, array.type, nullable=False, metadata={BOOLEAN: b"1"} if is_boolean else None))
         arrays.append(array)
-    schema = pa.schema(fields)
+    reasons = {
+        name: "" if why == NOT_NAMED else why for name, why in sorted(spooled.left_out.items())
+    }  # of many, short
+    schema = pa.schema(fields, metadata={LEFT_OUT: json.dumps(reasons)})
     options = ipc.IpcWriteOptions(allow_64bit=True)  # more than 2^31 elements in a column
     with open(target, "wb") as file:
         with ipc.new_file(file, schema, options=options) as writer:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 SHUFFLE_SEED = 0  # the same order in every trial
 
 
+def columns_sorted_by(order: DataOrder) -> tuple[str, ...]:
+    """The columns that an order reads."""
+    return (order.column,) if isinstance(order, SortedBy) else ()
+
+
 def row_order(order: DataOrder, table: Table) -> Rows | None:
     """The stored row numbers in the wanted order, int64 [rows]; None if that is the order in which they are stored.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +14,9 @@ import torch
 from pyarrow import ipc
 from torch import Tensor
 
-from trainables.data.convert import BOOLEAN, mapped_file
+from trainables.data.convert import BOOLEAN, LEFT_OUT, mapped_file
+from trainables.data.selection import EVERYTHING, NOT_NAMED, Selection
 from trainables.data.sources import DataError
-
-if TYPE_CHECKING:
-    pass
 
 LOOKED_AT_BYTES, MOST_LOOKED_AT_BYTES = 64 << 20, 4 << 30  # at a time, and in all
 MOST_SHOWN = 5  # columns in a message
@@ -29,9 +28,13 @@ ColumnKind = tuple[torch.dtype, tuple[int, ...]]  # of a column: its element typ
 class Table:
     """Columns of the same number of rows. `Table(tensors)` holds what it is given; `Table.map` maps a file."""
 
-    def __init__(self, columns: Mapping[str, Tensor]) -> None:
-        """`columns`: name -> tensor of shape [rows, ...], on the CPU. Raises DataError when their rows differ."""
+    def __init__(self, columns: Mapping[str, Tensor], left_out: Mapping[str, str] | None = None) -> None:
+        """`columns`: name -> tensor of shape [rows, ...], on the CPU. `left_out`: other columns of the data, and why.
+
+        Raises DataError when their rows differ.
+        """
         self._columns = dict(columns)
+        self.left_out = dict(left_out or {})
         sizes = {name: len(column) for name, column in self._columns.items()}
         if len(set(sizes.values())) != 1:
             raise DataError(f"columns of one table have the same number of rows, these have {sizes}")
@@ -43,7 +46,14 @@ class Table:
         """The file that `convert` wrote, mapped into memory: processes of a node share its pages."""
         with pa.memory_map(str(path)) as file:
             batch = ipc.open_file(file).get_batch(0)
-        return cls({field.name: _view(batch.column(index), field) for index, field in enumerate(batch.schema)})
+        left_out = json.loads((batch.schema.metadata or {}).get(LEFT_OUT, b"{}"))
+        columns = {field.name: _view(batch.column(index), field) for index, field in enumerate(batch.schema)}
+        return cls(columns, {name: why or NOT_NAMED for name, why in left_out.items()})
+
+    def without(self, why: Mapping[str, str]) -> Table:
+        """The table without some of its columns, and why."""
+        rest = {name: column for name, column in self._columns.items() if name not in why}
+        return Table(rest, {**self.left_out, **why}) if why else self
 
     @property
     def columns(self) -> dict[str, ColumnKind]:
@@ -99,18 +109,23 @@ def _view(array: Any, field: Any) -> Tensor:
     return column.view(torch.bool) if field.metadata and BOOLEAN in field.metadata else column
 
 
-def open_table(source: str, cache: Path) -> Table:
-    """The rows of a source (absolute path or URI), mapped; converted first if this node has not done so yet.
+def open_table(source: str, cache: Path, selection: Selection = EVERYTHING) -> Table:
+    """The selected columns of a source (absolute path or URI), mapped; converted first if this node has not done so.
 
     Raises DataError.
     """
-    return Table.map(mapped_file(source, cache))
+    return Table.map(mapped_file(source, cache, selection))
+
+
+def differing(one: Table, other: Table) -> list[str]:
+    """The names of the columns in which two tables differ."""
+    kinds = one.columns, other.columns
+    return [name for name in {**kinds[1], **kinds[0]} if kinds[0].get(name) != kinds[1].get(name)]
 
 
 def unlike(one: Table, other: Table) -> tuple[str, str]:
     """The columns in which two tables differ, as each has them: "x: float32 [16]" and "no x". The first of many."""
-    kinds = one.columns, other.columns
-    names = [name for name in {**kinds[1], **kinds[0]} if kinds[0].get(name) != kinds[1].get(name)]
+    kinds, names = (one.columns, other.columns), differing(one, other)
     more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
     here, there = (", ".join(_described(name, kind.get(name)) for name in names[:MOST_SHOWN]) + more for kind in kinds)
     return here, there

@@ -37,6 +37,13 @@ class Task(ABC):
     """Where the data is. A relative path starts at the folder of the module that defines the class."""
     inputs: ClassVar[tuple[str, ...]] = ("features",)
     """The columns given to the model, in order, as positional arguments."""
+    columns: ClassVar[Sequence[str]] = ()
+    """The other columns that the task reads, such as `("label",)`; a table holds no column that is not read.
+
+    Needed only where the code does not tell: `batch["label"]` in `losses`, `scores` or `forward` is found there. A task
+    that does something else with its batch, as `batch.items()` or `helper(batch)`, and names no columns, is given all
+    that a tensor can hold.
+    """
     files: Sequence[Source] = ()
     """Other files that the task reads, such as `("backbone.safetensors",)`; a relative path starts where the data's do.
 

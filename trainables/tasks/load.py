@@ -135,6 +135,9 @@ def _check(task: Task, name: str) -> None:
     inputs: object = task.inputs
     if not isinstance(inputs, tuple | list) or not inputs:
         raise TaskError(f"task {name!r}: inputs is a tuple of column names such as ('features',), not {inputs!r}")
+    columns: object = task.columns
+    if not isinstance(columns, tuple | list) or not all(isinstance(column, str) for column in columns):
+        raise TaskError(f"task {name!r}: columns is a tuple of column names such as ('label',), not {columns!r}")
     if problem := wrong_files(task.files):
         raise TaskError(f"task {name!r}: {problem}")
     for metric, mode in task.metrics.items():

@@ -48,16 +48,6 @@ def test_a_task_that_can_be_trained_has_no_problems_and_nothing_is_kept(folder: 
 
 
 DATA = {
-    "another column": (
-        "validation",
-        {"colour": [1.0] * 40},
-        "has colour: float64 [], the train data no colour; they must be the same in all sets",
-    ),
-    "more columns than can be told": (
-        "validation",
-        {f"gene{number}": [1.0] * 40 for number in range(9)},
-        "gene4: float64 [] and 4 more, the train data no gene0, no gene1, no gene2, no gene3, no gene4 and 4 more",
-    ),
     "another shape": (
         "test",
         {"features": [[1.0]] * 40},
@@ -88,6 +78,45 @@ def test_a_mistake_in_the_data_is_told_before_any_trial(folder: Path, case: str)
     split, changes, words = DATA[case]
     pq.write_table(table(500, **changes), folder / "data" / f"{split}.parquet")
     assert words in rehearsed(folder)
+
+
+@pytest.mark.usefixtures("rehearsing_here")
+def test_of_many_columns_that_differ_between_the_sets_some_are_told(folder: Path) -> None:
+    genes = [f"gene{number}" for number in range(9)]
+    code = WINE.replace("    train, validation", f"    columns = {(*genes, 'label')}\n    train, validation", 1)
+    (folder / "wine.py").write_text(code)
+    for seed, split in enumerate(("train", "validation", "test")):
+        values = [seed] if split == "validation" else [float(seed)]
+        content = table(500, **dict.fromkeys(genes, values * 40))
+        pq.write_table(content, folder / "data" / f"{split}.parquet")
+    said = rehearsed(folder)
+    assert "gene4: int64 [] and 4 more, the train data gene0: float64 []" in said
+    assert "gene4: float64 [] and 4 more; they must be the same in all sets" in said
+
+
+@pytest.mark.usefixtures("rehearsing_here")
+def test_a_column_that_the_task_does_not_read_may_be_anything_and_may_differ(folder: Path) -> None:
+    beside = {"text": ["a"] * 40, "gap": pa.array([None] * 40), "dates": pa.array([0] * 40, pa.timestamp("s"))}
+    pq.write_table(table(500, **beside), folder / "data" / "validation.parquet")
+    assert rehearsed(folder) == ""
+
+
+@pytest.mark.usefixtures("rehearsing_here")
+def test_a_misspelt_column_is_told_beside_all_those_of_the_data(folder: Path) -> None:
+    (folder / "wine.py").write_text(WINE.replace('batch["label"]', 'batch["lable"]'))
+    pq.write_table(table(500, text=["a"] * 40), folder / "data" / "train.parquet")
+    assert "KeyError: 'lable'" in rehearsed(folder)
+    assert "columns are features, label, text" in rehearsed(folder)
+
+
+@pytest.mark.usefixtures("rehearsing_here")
+def test_where_all_columns_may_be_read_one_that_cannot_be_says_why_once_it_is(folder: Path) -> None:
+    (folder / "wine.py").write_text(WINE.replace('batch["label"]', 'dict(batch)["when"]'))
+    for seed, split in enumerate(("train", "validation", "test")):
+        content = table(500, when=pa.array([seed] * 40, pa.timestamp("s")))
+        pq.write_table(content, folder / "data" / f"{split}.parquet")
+    assert "column 'when' of the data is not read: column 'when' of" in (said := rehearsed(folder))
+    assert "is of type timestamp[ms]" in said
 
 
 FINE = {

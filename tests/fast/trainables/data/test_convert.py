@@ -2,13 +2,16 @@
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import ipc
 
 from trainables.data import convert
+from trainables.data.selection import Selection
 from trainables.data.sources import DataError
 from trainables.data.table import open_table
 from trainables.tasks.task_data import TaskData, open_data
@@ -77,9 +80,10 @@ class Minimal:
     """As much of a task as `open_data` looks at."""
 
     inputs = ("x",)
+    columns = ()
 
-    def __init__(self, **sources: str) -> None:
-        self.__dict__.update(sources)
+    def __init__(self, **attributes: object) -> None:
+        self.__dict__.update(attributes)
 
 
 def write_splits(folder: Path, **columns: dict[str, list[int]]) -> Minimal:
@@ -101,12 +105,104 @@ def test_the_test_data_is_not_touched_before_it_is_asked_for(tmp_path):
 
 
 def test_a_split_without_the_columns_of_the_model_is_named(tmp_path):
-    task = write_splits(tmp_path, train={"x": [1]}, validation={"z": [2]}, test={"x": [3]})
-    with pytest.raises(DataError, match=r"the validation data .* has no column 'x', which `inputs` names; it has 'z'"):
+    task = write_splits(
+        tmp_path, train={"x": [1], "y": [1]}, validation={"z": [2], "y": [2]}, test={"x": [3], "y": [3]}
+    )
+    task.columns = ("y",)
+    with pytest.raises(
+        DataError, match=r"the validation data .* has no column 'x', which `inputs` names; it has 'y', 'z'"
+    ):
+        open_data(task, tmp_path / "cache")
+    task.columns = ()
+    with pytest.raises(DataError, match=r"none of the columns that the task reads \('x'\); it has 'y', 'z'"):
         open_data(task, tmp_path / "cache")
 
 
-def test_splits_of_different_columns_are_refused(tmp_path):
-    task = write_splits(tmp_path, train={"x": [1], "y": [1]}, validation={"x": [2]}, test={"x": [3]})
-    with pytest.raises(DataError, match=r"validation data .* has no y, the train data y: int64 \[\]; they must be"):
+def test_splits_of_which_a_column_to_read_differs_are_refused(tmp_path):
+    task = write_splits(tmp_path, train={"x": [1], "y": [1]}, validation={"x": [2], "y": [True]}, test={"x": [3]})
+    task.columns = ("y",)
+    with pytest.raises(DataError, match=r"validation data .* has y: bool \[\], the train data y: int64 \[\]; they"):
         open_data(task, tmp_path / "cache")
+
+
+def test_columns_that_nobody_reads_may_differ_and_are_not_in_the_tables(tmp_path):
+    task = write_splits(
+        tmp_path, train={"x": [1], "index": [7]}, validation={"x": [2], "text": ["a"]}, test={"x": [3], "gap": [None]}
+    )
+    data = open_data(task, tmp_path / "cache")
+    assert [list(table.columns) for table in (data.train, data.validation, data.test)] == [["x"]] * 3
+    assert "add it to the task's `columns`" in data.train.left_out["index"]
+
+
+def test_a_column_to_sort_by_is_read_of_the_train_data_alone(tmp_path):
+    task = write_splits(tmp_path, train={"x": [1], "when": [7]}, validation={"x": [2]}, test={"x": [3]})
+    data = open_data(task, tmp_path / "cache", also=("when",))
+    assert [list(table.columns) for table in (data.train, data.validation, data.test)] == [["x", "when"], ["x"], ["x"]]
+
+
+# -- of a task that may read any column --------------------------------------------------------------------------------
+
+
+class OpenEnded(Minimal):
+    """Its code does not tell which columns it reads."""
+
+    def losses(self, outputs: object, batch: dict[str, object]) -> object:
+        return sum(batch.values())
+
+
+def test_where_any_column_may_be_read_those_that_no_table_can_hold_are_left_out_with_the_reason(tmp_path):
+    sets = {
+        "train": {"x": [1], "y": [2], "text": ["a"], "gap": [None], "one": [1], "other": [1]},
+        "validation": {"x": [1], "y": [2], "text": ["b"], "gap": [1.5], "other": [0.5]},
+        "test": {"x": [1], "y": [2], "text": ["b"], "more": [3]},
+    }
+    task = OpenEnded(**vars(write_splits(tmp_path, **sets)))
+    data = open_data(task, tmp_path / "cache")
+    assert [list(table.columns) for table in (data.train, data.validation, data.test)] == [["x", "y"]] * 3
+    assert "is of type string" in data.train.left_out["text"]
+    assert "null values" in data.train.left_out["gap"]
+    assert "the validation data has not the same column 'one'" in data.train.left_out["one"]
+    assert "the train data has no such column" in data.test.left_out["more"]
+
+
+def test_files_of_which_a_column_differs_keep_the_others(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    pq.write_table(pa.table({"x": [1], "z": [1]}), folder / "a.parquet")
+    pq.write_table(pa.table({"x": [2], "z": ["one"]}), folder / "b.parquet")
+    table = open_table(str(folder), tmp_path / "cache", Selection.of(None))
+    assert table.column("x").tolist() == [1, 2]
+    assert "has columns z: string, the files before it z: int64" in table.left_out["z"]
+    with pytest.raises(DataError, match="z: string"):
+        open_table(str(folder), tmp_path / "cache", Selection.of(["x", "z"]))
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "stream"])
+def test_a_file_with_other_columns_beside_is_the_same_table(tmp_path, ending):
+    content = pa.table({"text": ["a", "b"], "x": [1, 2], "null": pa.array([None, None]), "y": [0.5, 1.5]})
+    path = tmp_path / f"x.{ending if ending == 'parquet' else 'arrow'}"
+    if ending == "parquet":
+        pq.write_table(content, path)
+    else:
+        with (ipc.new_file if ending == "arrow" else ipc.new_stream)(str(path), content.schema) as writer:
+            writer.write_table(content)
+    table = open_table(str(path), tmp_path / "cache", Selection.of(["y", "x"]))
+    assert {name: table.column(name).tolist() for name in table.columns} == {"x": [1, 2], "y": [0.5, 1.5]}
+    assert sorted(table.left_out) == ["null", "text"]
+
+
+def test_of_1500_columns_those_to_read_alone_are_read_with_few_open_files(tmp_path):
+    wide = pa.table({f"g{number}": [float(number), 0.0] for number in range(1500)})
+    with ipc.new_file(str(tmp_path / "x.arrow"), wide.schema) as writer:
+        writer.write_table(wide)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 16, hard))
+    try:
+        table = open_table(str(tmp_path / "x.arrow"), tmp_path / "cache", Selection.of(["g3", "g1499"]))
+        everything = open_table(str(tmp_path / "x.arrow"), tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert {name: table.column(name)[0].item() for name in table.columns} == {"g3": 3.0, "g1499": 1499.0}
+    assert len(everything.columns) == 1500
+    sizes = [path.stat().st_size for path in sorted((tmp_path / "cache" / "tables").glob("*.arrow"))]
+    assert max(sizes) > 5 * min(sizes)  # the others are not in the file that is mapped

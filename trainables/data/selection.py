@@ -1,0 +1,36 @@
+"""Which columns of a source are read: a table holds no other, and nothing is said of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The columns to read by their names; those of them that a file lacks are passed over here.
+
+    `names` None: all columns. `skips_unusable`: a column that a table cannot hold, or that differs from file to file,
+    is left out with the reason instead of being refused. It is for tasks of which nobody knows what they read.
+    """
+
+    names: frozenset[str] | None = None
+    skips_unusable: bool = False
+
+    @classmethod
+    def of(cls, names: Iterable[str] | None) -> Selection:
+        """These columns, each of which must be usable; None: all that are."""
+        return cls(None, skips_unusable=True) if names is None else cls(frozenset(names))
+
+    def among(self, names: Iterable[str]) -> list[str]:
+        """The columns to read of those that a file has, in the file's order."""
+        return [name for name in names if self.names is None or name in self.names]
+
+    @property
+    def key(self) -> str:
+        """A text that two selections share only if they select the same."""
+        return repr((None if self.names is None else sorted(self.names), self.skips_unusable))
+
+
+EVERYTHING = Selection()
+NOT_NAMED = "the task does not name it: add it to the task's `columns`"
