@@ -42,7 +42,14 @@ from trainables.tasks.load import TaskError
 from trainables.tasks.task_data import TaskData
 from trainables.training.checkpoint import TrainingState, from_bytes
 from trainables.training.data_parallel import data_parallel, task_objective
-from trainables.training.evaluate import ItemsError, autocast, in_eval_mode, item_losses, item_values
+from trainables.training.evaluate import (
+    ItemsError,
+    autocast,
+    in_eval_mode,
+    item_losses,
+    item_values,
+    training_item_losses,
+)
 from trainables.training.model_building import complete
 from trainables.training.optimizer import build_optimizer
 
@@ -132,9 +139,10 @@ class Attempt:
     def _step(self, precision: Precision, optimizer: torch.optim.Optimizer) -> None:
         batch = self._rows(self.data.train, PREVIEW_ROWS)
         with autocast(precision, CPU):
-            losses = item_losses(self.task, self.task.forward(self.model.train(), batch), batch)
+            losses = training_item_losses(self.task, self.model.train(), batch)
         if not losses.requires_grad:
-            raise ItemsError(f"{self.name}.losses() does not depend on any parameter of the model")
+            method = "losses" if type(self.task).training_losses is Task.training_losses else "training_losses"
+            raise ItemsError(f"{self.name}.{method}() does not depend on any parameter of the model")
         torch.autograd.backward(losses.sum())
         if any(one.grad is not None and one.grad.is_sparse for one in self.model.parameters()):
             raise ItemsError(f"{self.name}.build_model() gives sparse gradients: leave out sparse=True")

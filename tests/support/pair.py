@@ -19,7 +19,17 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from tests.support.training_samples import Ragged, Regression, bits, build, table, tables, training, worker
+from tests.support.training_samples import (
+    Ragged,
+    Regression,
+    Weighted,
+    bits,
+    build,
+    table,
+    tables,
+    training,
+    worker,
+)
 from trainables.config.training import Adam, Budget, NoiseScale, SortedBy, Training
 from trainables.config.trial import BaselineConfig, TaskConfig
 from trainables.distributed.worker_context import WorkerContext
@@ -224,6 +234,7 @@ def everything(here: WorkerContext) -> dict[str, Any]:
     results = {
         "plain": full_batch(Regression(**STEADY), here),
         "ragged": full_batch(Ragged(**STEADY), here, **with_limits),
+        "weighted": full_batch(Weighted(**STEADY), here, **with_limits),
         "limits": full_batch(Regression(**STEADY), here, **with_limits),
         "partly used": full_batch(PartlyUsed(**STEADY), here, micro_batch_limit=4),
         "routed": full_batch(Routed(**STEADY), here),

@@ -50,6 +50,32 @@ class Ragged(Regression):
         return {"absolute_error": super().scores(outputs, batch)["absolute_error"]}
 
 
+class Weighted(Ragged):
+    """Trains by weights of its rows and an auxiliary loss, neither of which counts when it is judged."""
+
+    def training_losses(self, outputs: Tensor, batch: Any) -> Tensor:
+        own, auxiliary = super().losses(outputs, batch), super().losses(outputs.abs(), batch)
+        weighted: Tensor = (own + 0.5 * auxiliary) * (0.5 + 0.5 * own.detach().tanh())
+        return weighted
+
+
+class Mixed(Regression):
+    """Mixup (Zhang et al. 2018, arXiv 1710.09412): rows are mixed with others of their micro-batch, and so are targets.
+
+    Every row of the result has its own share, from a Beta distribution of 1 and 1.
+    """
+
+    def training_batch(self, batch: Any) -> Any:
+        rows = batch["features"].shape[0]
+        other, share = torch.randperm(rows), torch.rand(rows)
+        features = torch.lerp(batch["features"], batch["features"][other], share[:, None])
+        return {**batch, "features": features, "other_target": batch["target"][other], "share": share}
+
+    def training_losses(self, outputs: Tensor, batch: Any) -> Tensor:
+        own = self.losses(outputs, batch)
+        return torch.lerp(own, self.losses(outputs, {"target": batch["other_target"]}), batch["share"])
+
+
 def table(rows: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Table:
     """Features [rows, 3], a target that a small network can learn, and a count from 0 to 3."""
     random = torch.Generator().manual_seed(seed)

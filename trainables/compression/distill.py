@@ -1,6 +1,8 @@
 """Distillation: a narrower model learns from the outputs of the parent and from the labels.
 
-loss = alpha * distillation loss + (1 - alpha) * the task's own loss,     per item
+loss = alpha * distillation loss + (1 - alpha) * the task's training loss,     per item
+
+Students are judged as all models are, by the task's `losses` and `scores`.
 """
 
 from __future__ import annotations
@@ -37,14 +39,15 @@ def blended(teacher: nn.Module, task: Task, step: Distill) -> ItemLosses:
     """The student's loss of every item, shape [items]. Raises CompressionError if the two parts count other items."""
 
     def objective(student: nn.Module, batch: Batch) -> Tensor:
+        batch = task.training_batch(batch)
         with torch.no_grad():
             wanted = task.forward(teacher, batch)
         outputs = task.forward(student, batch)
         from_teacher = task.distillation_losses(outputs, wanted, batch, step.temperature)
-        from_labels = task.losses(outputs, batch)
+        from_labels = task.training_losses(outputs, batch)
         if from_teacher.shape != from_labels.shape:
             raise CompressionError(
-                f"distill: losses() of {type(task).__name__} gives shape {list(from_labels.shape)} and "
+                f"distill: training_losses() of {type(task).__name__} gives shape {list(from_labels.shape)} and "
                 f"distillation_losses() {list(from_teacher.shape)}; override the latter to give one loss for each item"
             )
         return step.alpha * from_teacher + (1 - step.alpha) * from_labels

@@ -41,7 +41,7 @@ from trainables.process.memory import (
 )
 from trainables.storage import Storage
 from trainables.tasks.base import Task
-from trainables.training.data_parallel import MicroBatchTooLargeError
+from trainables.training.data_parallel import MicroBatchTooLargeError, task_objective
 from trainables.training.evaluate import _Outputs, autocast, evaluate, evaluation_rows
 from trainables.training.gradient_noise import needs_more_rows
 from trainables.training.run import TrainingRun
@@ -179,12 +179,13 @@ def longest_row(
     them are looked at as far as there is time, of which there is less while they are alike.
     """
     began, computed, are_alike = time.monotonic(), dict[int, int](), True
+    objective = task_objective(task)
     model.eval()
     for row in looked_at(table.n_rows):
         batch = {name: column.to(worker.device) for name, column in table.gather(np.array([row])).items()}
         # Autocast anew for each row: it keeps the cast weights, and would have them computed with the first row only.
         with torch.no_grad(), autocast(config.precision, worker.device), _Outputs() as outputs:
-            task.losses(task.forward(model, batch), batch)
+            objective(model, batch)
         computed[int(row)] = outputs.bytes
         are_alike = are_alike and outputs.bytes == next(iter(computed.values()))
         enough = are_alike and len(computed) >= ALIKE_ROWS

@@ -10,6 +10,12 @@
         def scores(self, outputs, batch): return {"accuracy": (outputs.argmax(1) == batch["label"]).float()}
 
 Training uses `train` alone; every choice is made on `validation`; `test` is read once, for the recommendation.
+
+What trains and what judges are apart:
+
+    training_batch, training_losses    every optimiser step: baselines, `fine_tune`, and the labels' part of `distill`
+    losses, scores                     every evaluation: train_<metric>, val_<metric> and test figures, early stopping,
+                                       targets, goals, variants and students, and what kind of outputs is distilled
 """
 
 from __future__ import annotations
@@ -77,6 +83,28 @@ class Task(ABC):
     def scores(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         """For every name in `metrics`, one value per item, shape [items]; their mean over the data is the metric."""
         return {}
+
+    def training_losses(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The loss of every item as steps minimise it, shape [items], the items of `losses`; by default it is `losses`.
+
+        For label smoothing, class weights and auxiliary losses. Nothing is judged by it but the reading
+        `step_loss_mean`, so that trials with another training loss can be compared. As with `losses`, the mean over all
+        items of the effective batch is minimised, however micro-batches and workers divide it. Class weights are
+        factors of the items: `F.cross_entropy(..., weight=w, reduction="none")` is divided by the number of items, not
+        by the sum of their weights, which each micro-batch would have its own of.
+        """
+        return self.losses(outputs, batch)
+
+    def training_batch(self, batch: Batch) -> Batch:
+        """A micro-batch as a step takes it, on its device: for mixup and what else mixes rows. By default, as it is.
+
+        `forward` and `training_losses` get the result, which may have further columns, such as the labels of the rows
+        that were mixed in; as many rows as before. Draw with torch's own generators: they are seeded by trial, step and
+        worker, so a resumed run draws the same. The gradient is the exact mean over the items; but the rows that can be
+        mixed are those of one micro-batch on one worker, so dividing the batch otherwise mixes others, as dropout then
+        draws other masks.
+        """
+        return batch
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
         """The model's outputs for a batch: [rows, ...], or [rows x items, ...] with the items of a row together."""

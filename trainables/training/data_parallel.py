@@ -24,7 +24,12 @@ ItemLosses = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, sha
 
 def task_objective(task: Task) -> ItemLosses:
     """What a training minimises unless something else is given, as distillation does."""
-    return lambda model, batch: task.losses(task.forward(model, batch), batch)
+
+    def objective(model: nn.Module, batch: Batch) -> Tensor:
+        batch = task.training_batch(batch)
+        return task.training_losses(task.forward(model, batch), batch)
+
+    return objective
 
 
 class MicroBatchTooLargeError(ParetuneError, RuntimeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +167,21 @@ def _batches(rows: np.ndarray, batch_rows: int) -> Sequence[np.ndarray]:
 def item_losses(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
     """The loss of every item: [items]. Raises ItemsError if the task gives anything else."""
     return _per_item(f"{type(task).__name__}.losses()", task.losses(outputs, batch), batch)
+
+
+def training_item_losses(task: Task, model: nn.Module, batch: Batch) -> Tensor:
+    """What a step minimises, for every item: [items]. Raises ItemsError if the task gives anything else."""
+    name, taken = type(task).__name__, task.training_batch(batch)
+    if not isinstance(taken, Mapping) or {len(column) for column in taken.values()} != {_rows(batch)}:
+        raise ItemsError(
+            f"{name}.training_batch() must give a dict of columns, each with the {_rows(batch)} rows given"
+        )
+    method = "losses" if type(task).training_losses is Task.training_losses else "training_losses"
+    return _per_item(f"{name}.{method}()", task.training_losses(task.forward(model, taken), taken), taken)
+
+
+def _rows(batch: Batch) -> int:
+    return len(next(iter(batch.values())))
 
 
 def item_values(task: Task, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:

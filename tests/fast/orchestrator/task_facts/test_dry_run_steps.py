@@ -179,3 +179,26 @@ def test_a_shortage_on_this_machine_says_nothing_of_the_task(tmp_path: Path) -> 
 
     with pytest.raises(NotTriedError):
         tried(Own(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (
+            {"training_losses": lambda self, outputs, batch: self.losses(outputs, batch).mean()},
+            r"training_losses\(\) must give one value per item, shape \[items\]; got shape \[\]",
+        ),
+        (
+            {"training_losses": lambda self, outputs, batch: self.losses(outputs.detach(), batch)},
+            r"training_losses\(\) does not depend on any parameter of the model",
+        ),
+        (
+            {"training_batch": lambda self, batch: {name: column[:1] for name, column in batch.items()}},
+            r"training_batch\(\) must give a dict of columns, each with the \d+ rows given",
+        ),
+    ],
+)
+def test_a_training_loss_that_cannot_be_is_told_by_its_name(tmp_path: Path, method: Any, words: str) -> None:
+    task = type("Own", (Simple,), method)()
+    with pytest.raises(TaskError, match=words):
+        tried(task, tmp_path)
