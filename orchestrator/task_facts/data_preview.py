@@ -27,12 +27,12 @@ def preview(source: str, cache: Path, selection: Selection = EVERYTHING) -> Tabl
     """
     if source.startswith(builtin.SCHEME):
         source = str(builtin.materialise(source, cache))
-    types: dict[str, Any] | None = None
+    types: dict[str, str] | None = None
     first: dict[str, Any] | None = None
     left_out: dict[str, str] = {}
     for file in list_files(source):
-        where = source_file_name(source, file)
-        with opened(source, file, whole=False) as reader:
+        where = source_file_name(file)
+        with opened(file, whole=False) as reader:
             chosen = columns_to_read(reader.schema, selection, where)
             left_out |= dict.fromkeys(set(reader.schema.names).difference(chosen), NOT_NAMED)
             if reader.footer is not None and reader.footer.num_rows == 0:
@@ -70,7 +70,7 @@ def _columns(rows: Any, names: Sequence[str], where: str, problems: dict[str, st
     return usable
 
 
-def _with_nulls(metadata: Any, types: dict[str, Any], where: str) -> dict[str, str]:
+def _with_nulls(metadata: Any, types: dict[str, str], where: str) -> dict[str, str]:
     """Columns that hold nulls: of those that are no lists, as far as the file keeps count of them."""
     found = {}
     for group in range(metadata.num_row_groups):

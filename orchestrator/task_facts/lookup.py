@@ -25,7 +25,7 @@ from orchestrator.task_facts.task_inputs import TaskInputs, read_all, read_input
 from orchestrator.task_facts.user_code import user_code
 from orchestrator.text import listing
 from trainables.config.trial import Scalar
-from trainables.data.sources import SPLITS, DataError, absolute_source
+from trainables.data.sources import SPLITS, DataError, absolute_source, is_source
 from trainables.redact import has_secret, looks_secret
 from trainables.tasks.catalog import BUILTIN, Builtin
 from trainables.tasks.load import wrong_files
@@ -196,8 +196,9 @@ def _literal_facts(
         unknown = unknown.model_copy(update={"metrics": {"loss": "min", **metrics}})
     if any(source is NOT_LITERAL for source in sources.values()):
         return unknown
-    if wrong := [split for split, source in sources.items() if not isinstance(source, str) or not source]:
-        name.fail(f"{class_name}.{wrong[0]} must be a path or a URI, not {sources[wrong[0]]!r}")
+    if wrong := [split for split, source in sources.items() if not is_source(source)]:
+        what = "a path, a URI, or a list of these"
+        name.fail(f"{class_name}.{wrong[0]} must be {what}, not {sources[wrong[0]]!r}")
         return unknown
     files: Any = NOT_LITERAL if "files" in found.methods else found.attributes.get("files", ())
     if files is not NOT_LITERAL and (problem := wrong_files(files)):

@@ -64,11 +64,11 @@ def odd_rows(
     n_rows = sum(part.rows for part in parts)
     why: dict[int, list[str]] = defaultdict(list)
     for column in sorted(columns, key=lambda name: name in inputs)[:MOST_COLUMNS]:
-        for number, reason in _extreme_rows(source, parts, column).items():
+        for number, reason in _extreme_rows(parts, column).items():
             why[number].append(reason)
     for number, reason in ((n_rows // 2, "in the middle"), (n_rows - 1, "the last")):
         why[number] = why[number] or [reason]
-    return tuple(_taken(source, parts, {number: " and ".join(reasons[:3]) for number, reasons in why.items()}, names))
+    return tuple(_taken(parts, {number: " and ".join(reasons[:3]) for number, reasons in why.items()}, names))
 
 
 def _parts(source: str, names: Sequence[str] | None) -> tuple[list[_Part], list[str]]:
@@ -77,7 +77,7 @@ def _parts(source: str, names: Sequence[str] | None) -> tuple[list[_Part], list[
     columns: list[str] = []
     first = 0
     for file in list_files(source):
-        with opened(source, file, whole=False, mapped=True) as reader:
+        with opened(file, whole=False, mapped=True) as reader:
             read = [field for field in reader.schema if names is None or field.name in names]
             columns = columns or [field.name for field in read if _is_whole(field.type)]
             sizes: list[tuple[int | None, int, dict[str, Extremes]]]
@@ -111,26 +111,26 @@ def _statistics(group: Any, columns: Sequence[str]) -> dict[str, Extremes]:
     return found
 
 
-def _extreme_rows(source: str, parts: Sequence[_Part], column: str) -> dict[int, str]:
+def _extreme_rows(parts: Sequence[_Part], column: str) -> dict[int, str]:
     """The first rows that hold the lowest and the highest value of a column, and why they were chosen."""
-    ranges = [part.known.get(column) or _looked_at(source, part, column) for part in parts]
+    ranges = [part.known.get(column) or _looked_at(part, column) for part in parts]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     lowest = parts[next(index for index, (value, _) in enumerate(ranges) if value == low)]
     highest = parts[next(index for index, (_, value) in enumerate(ranges) if value == high)]
     return {
-        _row_of(source, lowest, column, low): f"where {column!r} is {low}, its lowest",
-        _row_of(source, highest, column, high): f"where {column!r} is {high}, its highest",
+        _row_of(lowest, column, low): f"where {column!r} is {low}, its lowest",
+        _row_of(highest, column, high): f"where {column!r} is {high}, its highest",
     }
 
 
-def _looked_at(source: str, part: _Part, column: str) -> Extremes:
-    extremes = [(int(values.min()), int(values.max())) for values in _values(source, part, column)]
+def _looked_at(part: _Part, column: str) -> Extremes:
+    extremes = [(int(values.min()), int(values.max())) for values in _values(part, column)]
     return min(low for low, _ in extremes), max(high for _, high in extremes)
 
 
-def _row_of(source: str, part: _Part, column: str, value: int) -> int:
+def _row_of(part: _Part, column: str, value: int) -> int:
     before = part.first
-    for values in _values(source, part, column):
+    for values in _values(part, column):
         holds = (values == value).reshape(len(values), -1).any(axis=1)
         if holds.any():
             return before + int(holds.argmax())
@@ -138,29 +138,27 @@ def _row_of(source: str, part: _Part, column: str, value: int) -> int:
     return part.first  # the statistics are wrong
 
 
-def _values(source: str, part: _Part, column: str) -> Iterator[np.ndarray[Any, Any]]:
-    for batch in _batches(source, part, [column]):
-        yield dense(batch.column(0), f"column {column!r} of {source_file_name(source, part.file)}")
+def _values(part: _Part, column: str) -> Iterator[np.ndarray[Any, Any]]:
+    for batch in _batches(part, [column]):
+        yield dense(batch.column(0), f"column {column!r} of {source_file_name(part.file)}")
 
 
-def _batches(source: str, part: _Part, columns: Sequence[str] | None = None) -> Iterator[Any]:
+def _batches(part: _Part, columns: Sequence[str] | None = None) -> Iterator[Any]:
     """The rows of a part, of some columns or of all."""
-    with opened(source, part.file, whole=False, mapped=True) as reader:
+    with opened(part.file, whole=False, mapped=True) as reader:
         if isinstance(reader, ParquetRows):
             yield from reader.part(READ_ROWS, part.group, columns)
         else:
             yield from (batch for batch in reader.batches(columns) if batch.num_rows)
 
 
-def _taken(
-    source: str, parts: Sequence[_Part], why: Mapping[int, str], names: Sequence[str] | None
-) -> Iterator[OddRow]:
+def _taken(parts: Sequence[_Part], why: Mapping[int, str], names: Sequence[str] | None) -> Iterator[OddRow]:
     for part in parts:
         wanted = sorted(number for number in why if part.first <= number < part.first + part.rows)
-        if not wanted or _is_large(source, part):
+        if not wanted or _is_large(part):
             continue
-        before, where = part.first, source_file_name(source, part.file)
-        for batch in _batches(source, part, names):
+        before, where = part.first, source_file_name(part.file)
+        for batch in _batches(part, names):
             for number in wanted:
                 if before <= number < before + batch.num_rows:
                     row = batch.slice(number - before, 1)
@@ -172,8 +170,8 @@ def _taken(
                 break
 
 
-def _is_large(source: str, part: _Part) -> bool:
+def _is_large(part: _Part) -> bool:
     if part.group is None:
         return False  # its rows are taken without reading the others
-    with opened(source, part.file, whole=False, mapped=True) as reader:
+    with opened(part.file, whole=False, mapped=True) as reader:
         return bool(reader.footer.row_group(part.group).total_byte_size > MOST_BYTES)

@@ -105,10 +105,10 @@ def _convert(source: str, stem: Path, selection: Selection, is_unchanged: Callab
 
 def _spool(source: str, selection: Selection, folder: Path) -> _Spooled:
     spooled = _Spooled({}, {})
-    types: dict[str, Any] | None = None
+    types: dict[str, str] | None = None
     for file in list_files(source):
-        where = source_file_name(source, file)
-        with opened(source, file) as reader:
+        where = source_file_name(file)
+        with opened(file) as reader:
             chosen = columns_to_read(reader.schema, selection, where)
             spooled.left_out |= dict.fromkeys(set(reader.schema.names).difference(chosen), NOT_NAMED)
             for batch in reader.batches(chosen):
@@ -169,9 +169,11 @@ def columns_to_read(schema: Any, selection: Selection, where: str) -> list[str]:
 
 
 def same_columns(
-    types: Mapping[str, Any] | None, schema: Any, where: str, selection: Selection, left_out: dict[str, str]
-) -> dict[str, Any]:
+    types: Mapping[str, str] | None, schema: Any, where: str, selection: Selection, left_out: dict[str, str]
+) -> dict[str, str]:
     """The selected columns of a file, by name, with their types: those of the files before it, in whatever order.
+
+    Files of which one says that a column or the elements of its lists may be null, and another does not, are alike.
 
     `types`: of the files before it, None if this is the first. `left_out`: a column in which files differ is put
     there where the selection allows it. Raises DataError.
@@ -179,7 +181,7 @@ def same_columns(
     if not schema.names and selection.names is None:
         raise DataError(f"data {where!r} has no columns")
     chosen = set(selection.among(schema.names))
-    own = {field.name: field.type for field in schema if field.name in chosen}
+    own = {field.name: _type_name(field.type) for field in schema if field.name in chosen}
     if types is None:
         return own
     differ = [name for name in {**types, **own} if types.get(name) != own.get(name) and name not in left_out]
@@ -190,6 +192,15 @@ def same_columns(
             raise DataError(said)
         left_out |= dict.fromkeys(differ, said)
     return {**types, **own} if selection.skips_unusable else dict(types)
+
+
+def _type_name(kind: Any) -> str:
+    """A type for a person, without what its lists call their elements and whether these may be null."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list<{_type_name(kind.value_type)}>"
+    if pa.types.is_fixed_size_list(kind):
+        return f"list<{_type_name(kind.value_type)}>[{kind.list_size}]"
+    return str(kind)
 
 
 def dense(array: Any, what: str) -> np.ndarray[Any, Any]:
@@ -236,7 +247,7 @@ def _dense_list(array: Any, what: str) -> np.ndarray[Any, Any]:
     return inner.reshape(rows, length, *inner.shape[1:])
 
 
-def _names(types: Mapping[str, Any]) -> str:
+def _names(types: Mapping[str, str]) -> str:
     return ", ".join(f"{name}: {kind}" for name, kind in types.items())
 
 

@@ -74,9 +74,9 @@ def fingerprint(source: str | Path, cache: Path | None = None) -> str:
     if text.startswith(builtin.SCHEME):
         return builtin.builtin_fingerprint(text)
     digest = hashlib.sha256()
-    is_local = local_path(text) is not None
     for file in list_files(text):
-        entry = _content(file.path, cache or default_cache()) if is_local else _stamp(text, file)
+        is_local = local_path(file.source) is not None
+        entry = _content(file.path, cache or default_cache()) if is_local else _stamp(file)
         digest.update(f"{entry}\n".encode())
     return digest.hexdigest()[:32]
 
@@ -154,9 +154,9 @@ def overlap(sources: Mapping[str, str], fingerprints: Mapping[str, str]) -> str 
     return None
 
 
-def _stamp(source: str, file: SourceFile) -> str:
+def _stamp(file: SourceFile) -> str:
     """Without the URI's user and query: a password that was changed, or another endpoint, is the same data."""
-    return f"{source.partition(':')[0]} {file.path} {file.size} {file.mtime_ns}"
+    return f"{file.source.partition(':')[0]} {file.path} {file.size} {file.mtime_ns}"
 
 
 def _content(file: str | Path, cache: Path) -> str:

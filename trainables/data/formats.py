@@ -1,8 +1,9 @@
-"""The forms that a data file may have, and its rows: Parquet, and Arrow's IPC files and streams.
+"""The forms that a data file may have, and its rows: Parquet, Arrow's IPC files and streams, CSV.
 
-Which one a file is, its first bytes tell. A stream (`datasets.save_to_disk` of Hugging Face writes them) has no list of
-its batches, so it is read from its beginning, also where a file would be asked for one batch. Only the columns that are
-asked for are read: of a Parquet file no byte of the others, of an Arrow file none but where it is a stream.
+Which one a file is, its first bytes tell, or the ending `.csv`. A stream (`datasets.save_to_disk` of Hugging Face
+writes them) has no list of its batches, so it is read from its beginning, also where a file would be asked for one
+batch. Only the columns that are asked for are read: of a Parquet file no byte of the others, of an Arrow file none but
+where it is a stream. A CSV is read whole, since its last row may change the type of a column.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import ipc
+from pyarrow import csv, ipc
 
 from trainables.data import builtin
 from trainables.data.sources import DataError, SourceFile, list_files, open_file
@@ -75,6 +76,26 @@ class ArrowRows(OpenFile):
             yield batch if columns is None else batch.select(_in_order(self, columns))
 
 
+class CsvRows(OpenFile):
+    """A file of comma- or tab-separated values with a line of names, read whole: all of it tells the types."""
+
+    def __init__(self, stream: Any, delimiter: str) -> None:
+        self._stream, self._delimiter = stream, delimiter
+        self.schema = self._read(None).schema
+
+    def batches(self, columns: Collection[str] | None = None) -> Iterator[Any]:
+        names = _in_order(self, columns)
+        yield from self._read(names).to_batches(max_chunksize=1 << 16) if names is None or names else ()
+
+    def _read(self, names: list[str] | None) -> Any:
+        self._stream.seek(0)
+        return csv.read_csv(
+            self._stream,
+            parse_options=csv.ParseOptions(delimiter=self._delimiter),
+            convert_options=csv.ConvertOptions(include_columns=names, strings_can_be_null=True),
+        )
+
+
 class ArrowStream(OpenFile):
     def __init__(self, stream: Any) -> None:
         self._stream, self.schema = stream, ipc.open_stream(stream).schema
@@ -97,21 +118,21 @@ def _group_bytes(group: Any, columns: Collection[str] | None) -> int:
     return sum(part.total_uncompressed_size for part in parts if part.path_in_schema.partition(".")[0] in columns)
 
 
-def source_file_name(source: str, file: SourceFile) -> str:
+def source_file_name(file: SourceFile) -> str:
     """The name of a source's file in messages."""
-    return f"{source} ({file.name})" if file.name != os.path.basename(source) else source
+    return f"{file.source} ({file.name})" if file.name != os.path.basename(file.source) else file.source
 
 
 @contextmanager
-def opened(source: str, file: SourceFile, *, whole: bool = True, mapped: bool = False) -> Iterator[OpenFile]:
+def opened(file: SourceFile, *, whole: bool = True, mapped: bool = False) -> Iterator[OpenFile]:
     """A file of a source, to be read. Raises DataError.
 
     `whole`: it is going to be read from beginning to end; if not, no more of a Parquet file is read than is asked for.
     `mapped`: nor of a local Arrow file; the process ends should the file be cut meanwhile, so it is not the driver.
     """
-    where = source_file_name(source, file)
+    where = source_file_name(file)
     try:
-        with open_file(source, file, mapped=mapped) as stream:
+        with open_file(file, mapped=mapped) as stream:
             magic = stream.read(6)
             stream.seek(0)
             if magic.startswith(b"PAR1"):
@@ -121,10 +142,12 @@ def opened(source: str, file: SourceFile, *, whole: bool = True, mapped: bool = 
                 yield ArrowRows(stream)
             elif magic.startswith(STREAM):
                 yield ArrowStream(stream)
+            elif file.name.endswith((".csv", ".tsv")):
+                yield CsvRows(stream, "\t" if file.name.endswith(".tsv") else ",")
             else:
                 raise DataError(
                     f"data {where!r} is neither a Parquet nor an Arrow IPC file; "
-                    "write it with DataFrame.to_parquet() or pyarrow.parquet.write_table()"
+                    "write it with DataFrame.to_parquet() or pyarrow.parquet.write_table(); a CSV ends in .csv"
                 )
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"data {where!r} cannot be read: {error}") from error
@@ -134,9 +157,9 @@ def count_rows(source: str) -> int:
     """Rows of a source, from its files' metadata; a stream has none, and is read. Raises DataError."""
     if source.startswith(builtin.SCHEME):
         return builtin.n_rows(source)
-    return sum(_rows_of(source, file) for file in list_files(source))
+    return sum(_rows_of(file) for file in list_files(source))
 
 
-def _rows_of(source: str, file: SourceFile) -> int:
-    with opened(source, file, whole=False) as reader:
+def _rows_of(file: SourceFile) -> int:
+    with opened(file, whole=False) as reader:
         return reader.count()

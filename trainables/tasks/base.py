@@ -31,7 +31,8 @@ from torch.nn import functional as F
 from trainables.tasks.output_kind import OVERRIDE, Outputs, OutputsError, what_outputs_are
 
 Batch = Mapping[str, Tensor]  # column name -> tensor of shape [rows, ...]
-Source = str | Path  # Parquet or Arrow IPC: a file, a folder of files, or a pyarrow.fs URI
+SingleSource = str | Path  # Parquet, Arrow IPC or CSV: a file, a folder, a pattern (`part-*`), or a pyarrow.fs URI
+Source = SingleSource | Sequence[SingleSource]
 
 
 class Task(ABC):
@@ -50,7 +51,7 @@ class Task(ABC):
     that does something else with its batch, as `batch.items()` or `helper(batch)`, and names no columns, is given all
     that a tensor can hold.
     """
-    files: Sequence[Source] = ()
+    files: Sequence[SingleSource] = ()
     """Other files that the task reads, such as `("backbone.safetensors",)`; a relative path starts where the data's do.
 
     Their content is part of a trial's identity as that of the data is: another backbone is another trial. A folder

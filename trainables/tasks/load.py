@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from trainables.data.sources import SPLITS, real_path
+from trainables.data.sources import SPLITS, is_source, real_path
 from trainables.tasks.catalog import BUILTIN, Option
 
 if TYPE_CHECKING:
@@ -123,9 +123,12 @@ def wrong_files(files: object) -> str | None:
 
 
 def _check(task: Task, name: str) -> None:
-    missing = [split for split in SPLITS if not isinstance(getattr(task, split, None), str | Path)]
+    missing = [split for split in SPLITS if not is_source(getattr(task, split, None))]
     if missing:
-        raise TaskError(f"task {name!r} does not say where its data is: set {', '.join(missing)} to a path or a URI")
+        raise TaskError(
+            f"task {name!r} does not say where its data is: set {', '.join(missing)} to a path or a URI, or to a list "
+            "of them"
+        )
     sources = sources_of(task)
     if len(set(map(real_path, sources.values()))) < len(SPLITS):
         raise TaskError(

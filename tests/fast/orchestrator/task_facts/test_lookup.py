@@ -61,6 +61,17 @@ def test_rows_of_arrow_files_are_counted_too(folder: Path) -> None:
     assert load(folder).facts.train_rows == 50
 
 
+def test_patterns_lists_and_csv_are_known_without_importing(folder: Path) -> None:
+    (folder / "data" / "more.csv").write_text("features,label\n0.5,1\n")
+    named = 'train, validation, test = "data/train.parquet", "data/validation.parquet", "data/test"'
+    several = '["data/test/*.parquet", "data/train.parquet"]'
+    edit(folder / "wine.py", named, f'train, validation, test = {several}, "data/validation.parquet", "data/*.csv"')
+    facts = load(folder).facts
+    assert (facts.train_rows, facts.complete) == (42 + 43 + 40, True)
+    edit(folder / "wine.py", several, "[]")
+    assert "Wine.train must be a path, a URI, or a list of these, not []" in problem(folder)
+
+
 def test_a_users_task_may_train_on_built_in_data(folder: Path) -> None:
     edit(folder / "wine.py", '"data/train.parquet"', '"builtin://diabetes/train"')
     facts = load(folder).facts

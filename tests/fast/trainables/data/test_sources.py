@@ -15,6 +15,8 @@ import pytest
 
 from trainables.data.digest import SETTLED_SECONDS
 from trainables.data.fingerprint import fingerprint, overlap
+from trainables.data.formats import count_rows
+from trainables.data.selection import Selection
 from trainables.data.sources import DataError, absolute_source, list_files, real_files
 from trainables.data.table import open_table
 from trainables.seal import sealed, unsealed
@@ -51,7 +53,7 @@ def test_a_file_uri_is_its_path(tmp_path):
     ("source", "words"),
     [
         ("/nowhere/x.parquet", "'/nowhere/x.parquet' does not exist; a relative path starts at"),
-        ("/nowhere/train-*.parquet", "train-*.parquet' does not exist; patterns (*, ?, [) are not looked up: name one"),
+        ("/nowhere/train-*.parquet", "train-*.parquet' matches no data file; data files end in"),
         ("carrier-pigeon://home/x", "neither a path nor a URI that pyarrow.fs can open"),
         ("builtin://digits", "is no built-in data; it is builtin:// and one of digits, diabetes, stdlib"),
         ("builtin://digits/all", "a slash, and one of train, validation, test"),
@@ -220,3 +222,119 @@ def test_a_file_in_a_bucket_is_read_and_a_missing_one_named(tmp_path, bucket):
     assert open_table(uri("x.parquet"), tmp_path / "cache").column("x").tolist() == [4, 5]
     with pytest.raises(DataError, match="does not exist"):
         open_table(uri("y.parquet"), tmp_path / "cache")
+
+
+def test_a_pattern_in_a_bucket_stands_for_the_files_that_fit(tmp_path, bucket):
+    uri, objects = bucket
+    for name, values in [("hub/train-1.parquet", [2]), ("hub/train-0.parquet", [1]), ("hub/test-0.parquet", [9])]:
+        objects[name] = write(tmp_path / name, values).read_bytes()
+    assert open_table(uri("hub/train-*.parquet"), tmp_path / "cache").column("x").tolist() == [1, 2]
+    assert open_table(uri("**/test-*"), tmp_path / "cache").column("x").tolist() == [9]
+    with pytest.raises(DataError, match="matches no data file"):
+        list_files(uri("hub/validation-*.parquet"))
+
+
+# -- patterns, lists and folders as others write them -----------------------------------------------------------------
+
+
+def rows_of(source, tmp_path):
+    return open_table(absolute_source(source, tmp_path), tmp_path / "cache").column("x").tolist()
+
+
+def test_a_pattern_stands_for_the_files_that_fit_in_the_order_of_their_names(tmp_path):
+    for name, values in [("train-00001-of-00002", [3]), ("train-00000-of-00002", [1, 2]), ("test-00000-of-00001", [9])]:
+        write(tmp_path / "data" / f"{name}.parquet", values)
+    (tmp_path / "data" / "train-notes.md").write_text("notes")
+    write(tmp_path / "data" / "deep" / "part-0.parquet", [7])
+    assert rows_of("data/train-*.parquet", tmp_path) == [1, 2, 3]
+    assert rows_of("data/train-*", tmp_path) == [1, 2, 3]
+    assert rows_of("data/**/part-*", tmp_path) == [7]
+    assert rows_of("data/dee?", tmp_path) == [7]  # a folder stands for what is in it
+    write(tmp_path / "data" / "train-00002-of-00002.parquet", [4])
+    assert rows_of("data/train-*.parquet", tmp_path) == [1, 2, 3, 4]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
+    write(tmp_path / "x[1].parquet", [1])
+    write(tmp_path / "x1.parquet", [2])
+    assert rows_of("x[1].parquet", tmp_path) == [1]
+
+
+def test_several_sources_are_read_one_after_the_other_and_their_content_is_the_identity(tmp_path):
+    write(tmp_path / "b.parquet", [1])
+    write(tmp_path / "a" / "x.parquet", [2])
+    several = ["b.parquet", Path("a")]
+    assert rows_of(several, tmp_path) == [1, 2]
+    source = absolute_source(several, tmp_path)
+    before = fingerprint(source, tmp_path / "cache")
+    assert count_rows(source) == 2
+    assert real_files(source) == {str(tmp_path / "b.parquet"), str(tmp_path / "a" / "x.parquet")}
+    assert fingerprint(absolute_source(several[::-1], tmp_path), tmp_path / "cache") != before
+    write(tmp_path / "a" / "x.parquet", [3, 4])
+    assert fingerprint(source, tmp_path / "cache") != before
+
+
+def test_a_file_that_is_named_twice_is_refused(tmp_path):
+    write(tmp_path / "a.parquet", [1])
+    with pytest.raises(DataError, match="twice; its rows would count twice"):
+        list_files(absolute_source(["a.parquet", "*.parquet"], tmp_path))
+
+
+def test_what_spark_writes_is_one_table(tmp_path):
+    folder = tmp_path / "spark"
+    folder.mkdir()
+    for part, nullable in enumerate((True, False)):
+        element = pa.list_(pa.field("element", pa.float32(), nullable=nullable))
+        schema = pa.schema([pa.field("x", pa.int64(), nullable=nullable), pa.field("v", element, nullable=nullable)])
+        content = pa.table({"x": [part], "v": [[0.5, 1.5]]}, schema=schema)
+        pq.write_table(content, folder / f"part-0000{part}-c000.snappy.parquet")
+    pq.write_metadata(content.schema, folder / "_metadata")
+    pq.write_metadata(content.schema, folder / "_common_metadata")
+    for name in ("_SUCCESS", "._SUCCESS.crc", ".part-00000-c000.snappy.parquet.crc"):
+        (folder / name).touch()
+    assert rows_of("spark", tmp_path) == [0, 1]
+    assert rows_of("spark/*", tmp_path) == [0, 1]
+
+
+def test_of_a_folder_that_datasets_saved_only_its_own_files_are_read(tmp_path):
+    folder = tmp_path / "saved" / "train"
+    folder.mkdir(parents=True)
+    for name, values in (("data-00000-of-00001.arrow", [1, 2]), ("cache-1b2f.arrow", [7])):
+        with pa.ipc.new_stream(str(folder / name), pa.schema({"x": pa.int64()})) as writer:
+            writer.write_table(pa.table({"x": values}))
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+    assert rows_of("saved/train", tmp_path) == [1, 2]
+    (tmp_path / "saved" / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
+    with pytest.raises(
+        DataError, match=r"holds several sets \(train, test\): name the folder of one, such as .*saved/train"
+    ):
+        list_files(str(tmp_path / "saved"))
+
+
+# -- CSV --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_csv_has_the_types_that_all_of_it_has(tmp_path):
+    rows = [f"{number},{number},yes" for number in range(200_000)]
+    (tmp_path / "x.csv").write_text("\n".join(["x,late,city", *rows, "7,0.5,no"]))
+    (tmp_path / "y.tsv").write_text("x\tlate\n8\t1.5\n")
+    table = open_table(str(tmp_path / "x.csv"), tmp_path / "cache", Selection.of(["x", "late"]))
+    assert count_rows(str(tmp_path / "x.csv")) == table.n_rows == 200_001
+    assert (table.column("x")[-1].item(), table.column("late")[-1].item()) == (7, 0.5)
+    assert str(table.columns["x"][0]) == "torch.int64"
+    assert list(table.left_out) == ["city"]
+    assert rows_of("y.tsv", tmp_path) == [8]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x,y\n1,2\n3\n", r"x\.csv' cannot be read: CSV parse error: Expected 2 columns, got 1"),
+        ("x\n1\n\n2\nNA\n", r"column 'x' of .*x\.csv holds 1 null values"),
+        ("x\n1\ntwo\n", r"column 'x' of .*x\.csv is of type string"),
+    ],
+)
+def test_a_csv_that_is_no_table_of_numbers_says_why(tmp_path, text, words):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        open_table(str(tmp_path / "x.csv"), tmp_path / "cache")
