@@ -1,6 +1,6 @@
-"""What to doubt about a recommendation: noise, few seeds, the edge of a grid, what is not in yet. One value for each.
+"""What to doubt about a recommendation: noise, few seeds, the edge of a grid, unfinished trials. One value for each.
 
-`orchestrator.wording.caveats` makes a sentence of each.
+`orchestrator.wording.caveats` turns each into a sentence.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Unfinished:
 class DamagedFiles:
     """Results that cannot be read, so that their trials count as not ended."""
 
-    problems: tuple[str, ...]  # the errors' own words
+    problems: tuple[str, ...]  # the errors' messages
 
 
 @dataclass(frozen=True)
 class NoFiniteFigure:
-    """These ran to their end with an objective that is no finite number, and take no part."""
+    """These trials ran to their end with an objective that is not a finite number. They are not considered."""
 
     trials: tuple[str, ...]
 
@@ -45,8 +45,8 @@ class NoisyLatencies:
     """The parent timed against itself was not 1: latencies do not count."""
 
     worst: NotQuiet
-    variants: int  # beside which it was not
-    goals_undetermined: bool  # a goal is about a latency that was measured so
+    variants: int  # number of variants for which it was not
+    goals_undetermined: bool  # whether a goal limits one of these latencies
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ class SharedMachine:
 
 @dataclass(frozen=True)
 class BetterTraining:
-    """The rule would choose another training than that of what is recommended, and it was not compressed."""
+    """The rule, applied to trainings alone, would choose another one than the recommended's; it was not compressed."""
 
     best: Configuration
     best_objective: Summary | None
-    best_seconds: float | None  # to the target, as `fronts.seconds_to_target` has them
+    best_seconds: float | None  # to the target, by `pareto.seconds_to_target`
     parent: Configuration
     parent_objective: Summary | None
     parent_seconds: float | None
@@ -68,10 +68,10 @@ class BetterTraining:
 
 @dataclass(frozen=True)
 class GoalNotAsked:
-    """There is no parent to compare with."""
+    """A goal relative to the parent was not checked, as no variant can be compared with a parent."""
 
     goal: Goal
-    variants_broke: bool  # none ran to its end; otherwise nothing was compressed
+    variants_broke: bool  # True: no variant ran to its end. False: nothing was compressed
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class SeedBroke:
 
 @dataclass(frozen=True)
 class SeedsStopped:
-    """The mean is over the others."""
+    """Seeds that were stopped early; the mean is over the others."""
 
     stopped: int
     of: int
@@ -89,7 +89,7 @@ class SeedsStopped:
 
 @dataclass(frozen=True)
 class EdgeOfGrid:
-    """The learning rate is at an end of those tried: the best one may lie outside."""
+    """The learning rate is the lowest or the highest that was tried: the best one may lie outside."""
 
     batch_size: int
     learning_rate: float
@@ -110,14 +110,14 @@ class TrialWarns:
 
 @dataclass(frozen=True)
 class OneSeed:
-    """Whether another seed would give the same order is not known."""
+    """The ranking rests on one seed: another seed may give another order."""
 
-    parent_seeds: int  # of its training: more than one may be compressed
+    parent_seeds: int  # seeds of its training: more than one of them may be compressed
 
 
 @dataclass(frozen=True)
 class FewSeeds:
-    """First and second cannot be told apart; `needed` seeds would tell, if the difference is real."""
+    """The first and the second are statistically tied; `needed` seeds would separate them if the difference is real."""
 
     difference: float
     needed: int
@@ -131,7 +131,7 @@ Caveat = (
 
 
 def progress(table: SweepTable) -> list[Caveat]:
-    """What is not in yet."""
+    """Caveats about trials that have not ended, or whose results are damaged."""
     waiting = sum(row.status == WAITING for row in table.rows) - len(table.damaged)
     found: list[Caveat] = [Unfinished(waiting, len(table.rows))] if waiting else []
     return [*found, DamagedFiles(table.damaged)] if table.damaged else found
@@ -157,7 +157,7 @@ def shared_machine(evidence: Evidence) -> list[Caveat]:
 
 
 def better_training(table: SweepTable, best: Configuration, chosen: Configuration) -> list[Caveat]:
-    """`best`: what the rule chooses of the trainings alone. Parents are ranked by their objective only."""
+    """`best`: the rule's choice among the trainings alone. Parents are ranked by their objective only."""
     compressed = {row.parent for row in table.rows if row.parent}
     if best.training.batch_size == chosen.training.batch_size or compressed & {row.id for row in best.rows}:
         return []
@@ -167,7 +167,7 @@ def better_training(table: SweepTable, best: Configuration, chosen: Configuratio
 
 
 def of_configuration(evidence: Evidence, chosen: Configuration, row: Row, not_asked: Sequence[Goal]) -> list[Caveat]:
-    """What is to be doubted about one configuration and the trial that stands for it."""
+    """The caveats about one configuration and the trial that represents it."""
     table = evidence.table
     parent = table.parent_of(chosen)
     broken = (*parent.broken, *(chosen.broken if chosen is not parent else ()))
@@ -188,7 +188,7 @@ def of_configuration(evidence: Evidence, chosen: Configuration, row: Row, not_as
 
 
 def few_seeds(table: SweepTable, chosen: Configuration, second: Configuration | None) -> list[Caveat]:
-    """What it would take to tell the first from the second."""
+    """How many seeds it would take to separate the first from the second."""
     objective = table.plan.objective
     values = chosen.values(objective.metric)
     if len(values) < 2:

@@ -1,38 +1,39 @@
-"""The rule of the recommendation. It looks at figures and returns a decision; the sentences are made elsewhere.
+"""The rule that selects the recommended configuration. It reads figures and returns a decision; `wording` speaks.
 
-Among the candidates (those within the goals), seven steps, each keeping a part of what the one before left:
+The rule starts with the candidates that are within the goals. Seven steps follow; each keeps some of the remaining:
 
-    objective  The leader has the best mean objective. Kept: whatever is not detectably worse than it (paired by seed,
-               t-test at 5 % with the variance pooled over other trainings, Holm over all candidates; the sign test
-               where all seeds differ by the same and no other training tells) and whose mean is no further from it
-               than the validation data can resolve: the half-width of the leader's own interval over validation rows,
-               or the value of a max-degradation goal on the objective where that is smaller. The second condition is
-               there because few seeds detect little, and "not detected" alone would let a clearly poorer model
-               through.
-    latency    Kept: at most 5 % slower than the fastest, or not told from it: their intervals overlap. Speed is the
-               geometric mean, over the two measured batch sizes, of the latency over the parent's compiled latency,
-               taken in alternation.
-    size       Kept: at most 5 % larger on disk than the smallest.
-    front      Kept: those on the Pareto front, if any is left: within 5 % in every cost, it may yet be beaten in all.
-    work       Kept: what no other beats in training to the objective's target (to its end, where there is none): with
-               as few steps and as few examples, and 5 % fewer of one.
-    seconds    Kept: what is not slower to train than the fastest, by an interval and half as many seconds again
-               (`effort.py`).
+    objective  The leader has the best mean objective. A candidate is kept if it is not detectably worse than the
+               leader (paired by seed, t-test at 5 % with the variance pooled over other trainings, Holm over all
+               candidates; the sign test if all seeds differ by the same amount and no other training has a variance),
+               and if its mean is no further from the leader's than the validation data can resolve. The resolution is
+               the half-width of the leader's own interval over validation rows, or the value of a max-degradation
+               goal on the objective if that is smaller. The second condition exists because a test over few seeds
+               detects little: alone, it would let a clearly poorer model through.
+    latency    Keeps candidates at most 5 % slower than the fastest, or whose interval overlaps the fastest's. Speed is
+               the geometric mean, over the two measured batch sizes, of the latency divided by the compiled parent's
+               latency, both timed in alternation.
+    size       Keeps candidates at most 5 % larger on disk than the smallest.
+    front      Keeps candidates on the Pareto front, if any is left: one that is within 5 % of the best in every cost
+               may still be beaten in all of them.
+    work       Keeps candidates whose training to the objective's target (to its end, without a target) no other beats;
+               a training beats another if it needs no more steps and no more examples, and 5 % fewer of one.
+    seconds    Keeps candidates that do not train detectably slower than the fastest: slower means at least 1.5 times
+               the seconds, by an interval (`effort.py`).
     tie        The best mean objective; of equal ones the fewest bytes, the fewest examples and steps of training, the
                smallest batch size, the lowest latency, in this order; then the configuration's key, so that the answer
-               does not depend on order.
+               does not depend on the order of the candidates.
 
-What the clock says comes after what it does not change: the same results on another day give the same recommendation.
-A step on a figure that no candidate has is passed over; a candidate that lacks a figure the others have is dropped.
-With one seed a difference in the objective is not determined, and the first step rests on its second condition alone.
-When not to trust it: 5 % is a convention for "the same to a user", not a test; goals are how a user says otherwise.
+Training times come last, because they vary from day to day: the same results give the same recommendation.
+If no candidate has a step's figure, the step is skipped; if only some have it, those without it are dropped.
+With one seed, a difference in the objective is not determined, and the first step uses its second condition alone.
+When not to trust it: 5 % is a convention for "the same to a user", not a test. A user who disagrees sets goals.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.analysis.effort import SAME, Effort
@@ -54,7 +55,7 @@ class Step(StrEnum):
 
 
 class Tie(StrEnum):
-    """What decides between candidates that every step before left, in this order."""
+    """The figures that decide between the candidates left after all other steps, in this order."""
 
     MEAN = "mean"
     SIZE = "size"
@@ -62,20 +63,20 @@ class Tie(StrEnum):
     STEPS = "steps"
     BATCH_SIZE = "batch size"
     SPEED = "speed"
-    KEY = "key"  # says nothing of them: they are equal in every figure
+    KEY = "key"  # arbitrary: the candidates are equal in every figure
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One configuration, as far as the rule needs it. A figure that was not measured is None."""
+    """The figures of one configuration that the rule needs. A figure that was not measured is None."""
 
     key: str
     objective: Values  # seed -> value, at least one
-    resolution: float  # what the validation rows can tell apart, in the objective's unit
+    resolution: float  # smallest difference that the validation rows resolve, in the objective's unit
     speed: float | None = None  # latency over the parent's; lower is faster
     artifact_bytes: float | None = None
     effort: Effort | None = None  # of its training
-    on_front: bool = False  # nobody beats it in the objective, size and latencies
+    on_front: bool = False  # on the Pareto front of objective, size and latencies
     batch_size: int | None = None
     rows: Mapping[int, Estimate] = field(default_factory=dict)  # seed -> the objective with its interval over rows
     speed_interval: tuple[float, float] | None = None  # None: not known
@@ -85,7 +86,7 @@ class Candidate:
         return sum(self.objective.values()) / len(self.objective)
 
     def is_slower(self, other: Candidate) -> bool:
-        """By more than 5 % and, where both intervals are known, by more than these allow for; without a figure: yes."""
+        """Slower by more than 5 %, and with disjoint intervals if both are known. True if it has no figure itself."""
         if self.speed is None or other.speed is None:
             return self.speed is None
         if self.speed <= SAME * other.speed:
@@ -96,17 +97,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the rule decided, and at which step it let go of each of the others."""
+    """The rule's decision, and the step at which it dropped each of the other candidates."""
 
     chosen: Candidate
     leader: Candidate
     margin: float  # the largest distance from the leader that was accepted
-    margin_is_goal: bool  # it is a goal's value, not what the validation rows can tell apart
+    margin_is_goal: bool  # the margin is a goal's value, not the resolution of the validation rows
     differences: dict[str, Difference | None]  # each candidate minus the leader; Holm's p-values
     candidates: dict[str, Candidate]
     dropped: dict[str, Step] = field(default_factory=dict)
     kept: dict[Step, int] = field(default_factory=dict)  # how many candidates each step left, for steps that were taken
-    settled: dict[str, Tie] = field(default_factory=dict)  # what decided against those dropped at the last step
+    settled: dict[str, Tie] = field(default_factory=dict)  # the figure that decided against those dropped at the tie
 
     @property
     def is_best(self) -> bool:
@@ -122,8 +123,9 @@ def choose(
 ) -> Choice:
     """Apply the rule. `tolerance`: the value of a max-degradation goal on the objective, if there is one.
 
-    `beside`: of two candidates' keys, the objectives (seed -> value) that may tell how far seeds spread; by default the
-    other candidates', which must then be trainings of their own. Raises ValueError for no candidates.
+    `beside`: returns, for two candidates' keys, the objectives (seed -> value) from which the variance over seeds is
+    pooled. By default these are the other candidates', which must then be independent trainings. Raises ValueError if
+    there are no candidates.
     """
     sign = sign_of(mode)
     leader = max(
@@ -134,41 +136,69 @@ def choose(
     margin_is_goal = tolerance is not None and tolerance < leader.resolution
     margin = tolerance if tolerance is not None and margin_is_goal else leader.resolution
     by_key = {c.key: d for c, d in zip(others, differences, strict=True)}
-    choice = Choice(leader, leader, margin, margin_is_goal, by_key, {c.key: c for c in candidates})
-
-    remaining = list(candidates)
-
-    def keep(step: Step, condition: Callable[[Candidate], bool]) -> None:
-        nonlocal remaining
-        choice.dropped.update({c.key: step for c in remaining if not condition(c)})
-        remaining = [c for c in remaining if condition(c)]
-        choice.kept[step] = len(remaining)
-
-    def keep_lowest(step: Step, figure: Callable[[Candidate], float | None]) -> None:
-        figures = [value for c in remaining if (value := figure(c)) is not None]
-        if figures and math.isfinite(lowest := min(figures)):
-            keep(step, lambda c: (value := figure(c)) is not None and value <= SAME * lowest)
 
     def as_good(candidate: Candidate) -> bool:
-        difference = choice.differences.get(candidate.key)
+        difference = by_key.get(candidate.key)
         worse = difference is not None and difference.verdict is Verdict.WORSE
         return candidate is leader or (not worse and sign * (leader.mean - candidate.mean) <= margin * (1 + ROUNDING))
 
-    keep(Step.OBJECTIVE, as_good)
-    speeds = {c.speed: c for c in sorted(remaining, key=lambda c: c.key) if c.speed is not None}
+    narrowed = _Narrowed(list(candidates))
+    narrowed.keep(Step.OBJECTIVE, as_good)
+    _keep_fast(narrowed)
+    _keep_small(narrowed)
+    if any(c.on_front for c in narrowed.remaining):
+        narrowed.keep(Step.FRONT, lambda c: c.on_front)
+    _keep_cheap_to_train(narrowed)
+    settled: dict[str, Tie] = {}
+    chosen = _break_tie(narrowed.remaining, sign, settled)
+    narrowed.keep(Step.TIE, lambda c: c is chosen)
+    return Choice(
+        chosen=chosen,
+        leader=leader,
+        margin=margin,
+        margin_is_goal=margin_is_goal,
+        differences=by_key,
+        candidates={c.key: c for c in candidates},
+        dropped=narrowed.dropped,
+        kept=narrowed.kept,
+        settled=settled,
+    )
+
+
+@dataclass
+class _Narrowed:
+    """The candidates that the steps so far have left, and the step at which each of the others was dropped."""
+
+    remaining: list[Candidate]
+    dropped: dict[str, Step] = field(default_factory=dict)
+    kept: dict[Step, int] = field(default_factory=dict)
+
+    def keep(self, step: Step, condition: Callable[[Candidate], bool]) -> None:
+        self.dropped.update({c.key: step for c in self.remaining if not condition(c)})
+        self.remaining = [c for c in self.remaining if condition(c)]
+        self.kept[step] = len(self.remaining)
+
+
+def _keep_fast(narrowed: _Narrowed) -> None:
+    speeds = {c.speed: c for c in sorted(narrowed.remaining, key=lambda c: c.key) if c.speed is not None}
     if speeds and math.isfinite(lowest := min(speeds)):
-        keep(Step.LATENCY, lambda c: not c.is_slower(speeds[lowest]))
-    keep_lowest(Step.SIZE, lambda c: c.artifact_bytes)
-    if any(c.on_front for c in remaining):
-        keep(Step.FRONT, lambda c: c.on_front)
-    efforts = {c.key: c.effort for c in remaining if c.effort is not None}
-    if any(math.isfinite(effort.steps) for effort in efforts.values()):
-        keep(Step.WORK, lambda c: c.effort is not None and not any(o.beats(c.effort) for o in efforts.values()))
-        fastest = min((c.effort for c in remaining if c.effort is not None), key=lambda effort: effort.seconds)
-        keep(Step.SECONDS, lambda c: c.effort is not None and not c.effort.is_slower(fastest))
-    chosen = _break_tie(remaining, sign, choice.settled)
-    keep(Step.TIE, lambda c: c is chosen)
-    return replace(choice, chosen=chosen)
+        narrowed.keep(Step.LATENCY, lambda c: not c.is_slower(speeds[lowest]))
+
+
+def _keep_small(narrowed: _Narrowed) -> None:
+    sizes = [c.artifact_bytes for c in narrowed.remaining if c.artifact_bytes is not None]
+    if sizes and math.isfinite(lowest := min(sizes)):
+        narrowed.keep(Step.SIZE, lambda c: c.artifact_bytes is not None and c.artifact_bytes <= SAME * lowest)
+
+
+def _keep_cheap_to_train(narrowed: _Narrowed) -> None:
+    """First by steps and examples, then by seconds. Both steps are skipped where no candidate reached the target."""
+    efforts = [c.effort for c in narrowed.remaining if c.effort is not None]
+    if not any(math.isfinite(effort.steps) for effort in efforts):
+        return
+    narrowed.keep(Step.WORK, lambda c: c.effort is not None and not any(o.beats(c.effort) for o in efforts))
+    fastest = min((c.effort for c in narrowed.remaining if c.effort is not None), key=lambda effort: effort.seconds)
+    narrowed.keep(Step.SECONDS, lambda c: c.effort is not None and not c.effort.is_slower(fastest))
 
 
 def _difference(
@@ -187,7 +217,7 @@ def _difference(
 
 
 def _break_tie(remaining: Sequence[Candidate], sign: float, settled: dict[str, Tie]) -> Candidate:
-    """The one that is taken; `settled` is filled with what decided against each of the others."""
+    """Return the chosen candidate; fill `settled` with the figure that decided against each of the others."""
     figures: dict[Tie, Callable[[Candidate], float | None]] = {  # lower is better
         Tie.MEAN: lambda c: -sign * c.mean,
         Tie.SIZE: lambda c: c.artifact_bytes,

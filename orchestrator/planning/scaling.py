@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from orchestrator.sweep.plan import Plan
 from orchestrator.sweep.spec import Carried, Rule, ScaledLearningRate
 from trainables.config.training import Adam, AdamW, Budget, Constant, Optimizer, Schedule, Sgd, WarmupCosine
 
@@ -121,6 +122,12 @@ def rule_words(rule: ScaledLearningRate) -> Iterator[str]:
     yield f"learning_rate: {RATE_RULES[rule.rule]}"
     for name in rule.carry:
         yield f"{name}: {CARRY_RULES[name]}"
+
+
+def rules_of(plan: Plan) -> list[str]:
+    """How a plan's settings follow the batch size, with sources; empty if the learning rates are given directly."""
+    rate = plan.sweep.parameters.learning_rate
+    return list(rule_words(rate)) if isinstance(rate, ScaledLearningRate) else []
 
 
 def scaled_rates(rule: ScaledLearningRate, batch_size: int) -> list[tuple[float, str]]:

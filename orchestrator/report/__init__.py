@@ -1,1 +1,1 @@
-"""The outputs for people and scripts: terminal, page, tables and exports."""
+"""The outputs for people and for scripts: terminal, page, tables and exports."""

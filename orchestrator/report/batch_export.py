@@ -1,4 +1,4 @@
-"""The findings about the batch size as data: steps to the target, critical batch, verdict, equal readings."""
+"""The findings about the batch size as data: steps to the target, critical batch size, verdict, equal budgets."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def batch_dict(comparison: SweepComparison) -> dict[str, Any]:
 
 
 def equal_readings(comparison: SweepComparison) -> dict[str, dict[str, Any]]:
-    """Trial id -> `{"equal_examples": [{"examples", metrics...}], "equal_steps": [...]}`, of every baseline."""
+    """Trial id -> `{"equal_examples": [{"examples", metrics...}], "equal_steps": [...]}`, for every baseline."""
     places, metrics = comparison.evidence.checkpoints, metrics_read(comparison.table)
 
     def of(row: Row) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The findings about the batch size for a person: lines and a table in the terminal, sections of the page."""
+"""The findings about the batch size for people: lines and a table in the terminal, sections of the page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Grid = tuple[Sequence[str], Sequence[Sequence[str]]]  # heads, rows
 
 
 def target_grid(table: SweepTable, rows: Sequence[ToTarget]) -> Grid:
-    """What each batch size took, at the rate with the fewest steps."""
+    """The training effort of each batch size, at its learning rate with the fewest steps."""
     several = bool(table.settings)
     figures = ["steps", "examples", "seconds", "worker-seconds", "seeds"]
     heads = ["batch", "rate", *(["settings"] if several else []), *figures]
@@ -45,7 +45,7 @@ def target_grid(table: SweepTable, rows: Sequence[ToTarget]) -> Grid:
 
 
 def equal_grid(comparison: SweepComparison, axis: ReadingAxis) -> Grid | None:
-    """Validation / training at common checkpoints, each batch size at its best rate; None with nothing to compare."""
+    """Validation / training metric at common points, each batch size at its best learning rate; None without any."""
     places = comparison.evidence.checkpoints.of(axis)
     shown = places[-SHOWN_CHECKPOINTS:] if axis == "steps" else places[1::2]
     metric = comparison.table.plan.objective.metric.removeprefix("best_")
@@ -73,9 +73,9 @@ def equal_grid(comparison: SweepComparison, axis: ReadingAxis) -> Grid | None:
 
 
 def batch_lines(comparison: SweepComparison, *, details: bool = True) -> list[RenderableType]:
-    """The verdict where the batch size was to be found; else one line per critical batch that was looked for.
+    """The verdict of a sweep with `batch_size: auto`; for other sweeps one line per critical batch size.
 
-    Without the details: the verdict in one line, and the critical batches that are determined.
+    Without `details`: the verdict in one line, and only the critical batch sizes that are determined.
     """
     verdict = comparison.batch
     if not details:
@@ -93,14 +93,14 @@ def batch_lines(comparison: SweepComparison, *, details: bool = True) -> list[Re
     parts += [Text(f"  - {line}") for line in curve_lines(comparison)]
     if comparison.targets:
         target = target_words(comparison.table.plan.objective)
-        title = f"To {target}, between readings: each at the rate with the fewest steps"
+        title = f"To {target}, interpolated between evaluations: each batch size at the rate with the fewest steps"
         grid = target_grid(comparison.evidence.tuning.table, comparison.targets)
         parts += ["", titled(title, text_table(*grid, left={"settings"}))]
     return parts
 
 
 def curve_lines(comparison: SweepComparison) -> list[str]:
-    """A sweep that tried one or two batch sizes has asked no such question."""
+    """One line per critical batch size. None for a sweep with one or two batch sizes: they cannot determine it."""
     named = len(comparison.curves) > 1
     sizes = {baseline.training.batch_size for baseline in comparison.table.baselines}
     if len(sizes) < MIN_SIZES and comparison.batch is None:

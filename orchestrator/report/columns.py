@@ -1,4 +1,4 @@
-"""The columns of the comparison's two tables, and what each says about a configuration: for terminal and page alike."""
+"""The columns of the comparison's two tables, with the cell of each configuration, for terminal and page alike."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SYMBOLS = ", ".join(f"{symbol} {verdict}" for verdict, symbol in VERDICT_SYMBOLS
 class Column:
     title: str
     cell: Callable[[Configuration], str]
-    left: bool = False  # words are set to the left, figures to the right
-    dispensable: bool = False  # may be left out where there is little room
-    short: Callable[[Configuration], str] | None = None  # says less, where there is less room still
+    left: bool = False  # text is aligned to the left, figures to the right
+    dispensable: bool = False  # may be left out in a narrow terminal
+    short: Callable[[Configuration], str] | None = None  # a shorter cell, for an even narrower terminal
 
 
 def training_columns(comparison: SweepComparison) -> list[Column]:
-    """Of a baseline at its best learning rate."""
+    """The columns for baselines, each at its best learning rate."""
     table = comparison.table
     objective = table.plan.objective
     edges = {entry.best.key for entry in comparison.evidence.tuned if entry.edge}
@@ -58,7 +58,7 @@ def training_columns(comparison: SweepComparison) -> list[Column]:
 
 
 def variant_columns(comparison: SweepComparison) -> list[Column]:
-    """Of a compressed model."""
+    """The columns for compressed models."""
     table = comparison.table
     metric = table.plan.objective.metric
     trainings = {(c.training.batch_size, c.training.learning_rate) for c in table.variants}
@@ -84,13 +84,13 @@ def variant_columns(comparison: SweepComparison) -> list[Column]:
 
 
 def representative(comparison: SweepComparison, configuration: Configuration) -> Row:
-    """The trial that stands for a configuration: the recommended one, or the first that was measured."""
+    """The trial that represents a configuration: the recommended one, or the first that was measured."""
     row = comparison.recommendation.row
     return row if row is not None and row in configuration.rows else (*configuration.measured, *configuration.rows)[0]
 
 
 def marks(comparison: SweepComparison, configuration: Configuration, front: frozenset[str]) -> str:
-    """Arrow: recommended, or what the recommended model was made from. Star: on the front."""
+    """Arrow: recommended, or the training of the recommended variant. Star: on the Pareto front."""
     chosen = comparison.recommendation.configuration
     is_chosen = chosen is not None and configuration in (chosen, comparison.table.parent_of(chosen))
     return (ARROW if is_chosen else " ") + (STAR if configuration.key in front else " ")

@@ -1,7 +1,7 @@
 """The comparison as data: JSON for scripts, CSV and Parquet for tables. One record per trial, each figure a number.
 
 A figure `x` with an interval has `x_low` and `x_high` beside it. `configuration` is the same for trials that differ
-only by seed. A trial without a result has status `waiting`; one that was cut short has the figures of its last reading.
+only by seed. A trial without a result has status `waiting`; an interrupted one has the figures of its last evaluation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from trainables.estimate import Estimate
 def to_dict(comparison: SweepComparison) -> dict[str, Any]:
     """`{"sweep", "trials": [{"id", "kind", "parent", "status", "params", "metrics"}], "pareto", "recommendation"}`.
 
-    A baseline has `equal_examples` and `equal_steps` too; what the whole sweep says of batch sizes is batch_dict's.
+    A baseline has `equal_examples` and `equal_steps` too; `batch_dict` has the sweep's findings on batch sizes.
     """
     readings = equal_readings(comparison)
     trial_settings = _params_of_all(comparison.table)
@@ -95,7 +95,7 @@ def to_table(comparison: SweepComparison) -> pa.Table:
 
 
 def to_records(comparison: SweepComparison) -> list[dict[str, Leaf]]:
-    """One flat record per trial: what it is, its settings, its figures, and whether it is on the front."""
+    """One flat record per trial: its identity, its settings, its figures, and whether it is on the Pareto front."""
     recommended = comparison.recommendation.row
     front, trial_settings = set(comparison.pareto), _params_of_all(comparison.table)
     probes: list[dict[str, Leaf]] = [
@@ -138,7 +138,7 @@ def flat_settings(row: Row, configuration: Configuration) -> dict[str, Leaf]:
 
 
 def trial_settings(config: AnyTrialConfig) -> dict[str, Leaf]:
-    """What a trial trains with; of a probe, what it probes with."""
+    """The training settings of a trial; for a probe, the settings that it probes with."""
     if isinstance(config, ProbeConfig):
         return _probe_params(config)
     found = _task_params(config.task)
@@ -155,7 +155,7 @@ def trial_settings(config: AnyTrialConfig) -> dict[str, Leaf]:
 
 
 def _params_of_all(table: SweepTable) -> dict[str, dict[str, Leaf]]:
-    """The `params` of every trial; those of one configuration have the same but for what is a trial's own."""
+    """The `params` of every trial. Trials of one configuration share all of them except their own seed and parent."""
     found: dict[str, dict[str, Leaf]] = {}
     for configuration in table.configurations:
         shared = flat_settings(configuration.rows[0], configuration)
@@ -165,12 +165,12 @@ def _params_of_all(table: SweepTable) -> dict[str, dict[str, Leaf]]:
 
 
 def _task_params(task: TaskConfig) -> dict[str, Leaf]:
-    """As they are called in MLflow."""
+    """The task and its options under the names that MLflow's parameters have."""
     return {"task": task.name, **{f"task.options.{name}": value for name, value in task.options.items()}}
 
 
 def figures(row: Row) -> dict[str, float]:
-    """All figures of a trial, with the ends of their intervals; of a trial that was cut short, its last reading's."""
+    """All figures of a trial, with the ends of their intervals; for an interrupted trial, its last evaluation's."""
     if row.result is None:
         return {}
     last = row.result.history[-1].metrics if row.result.history and not row.measured else {}
@@ -187,7 +187,7 @@ def flat(metrics: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def _probe_dict(row: ProbeRow) -> dict[str, Any]:
-    """A probe as the other trials are given, with its own settings as `params`."""
+    """A probe in the same form as other trials, with its own settings as `params`."""
     return {
         "id": row.id,
         "kind": row.config.kind,
@@ -215,7 +215,7 @@ def _probe_figures(row: ProbeRow) -> dict[str, float | None]:
 
 
 def recommendation_dict(comparison: SweepComparison) -> dict[str, Any]:
-    """`trial` is null when nothing is recommended; `nearest` then names what comes closest to the goals."""
+    """`trial` is null when nothing is recommended; `nearest` then names the trial that comes closest to the goals."""
     found = comparison.recommendation
     test = comparison.test_of_recommended
     return {
@@ -252,7 +252,7 @@ def goal_dict(result: GoalResult) -> dict[str, Any]:
 
 
 def _settings(found: Recommendation) -> dict[str, Any]:
-    """What to set, to get the recommended model."""
+    """The settings that reproduce the recommended model."""
     training = found.configuration.training if found.configuration else None
     return {
         "options": dict(found.row.config.task.options) if found.row else None,
@@ -265,7 +265,7 @@ def _settings(found: Recommendation) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no infinity and no NaN."""
+    """The value with infinity and NaN as null, since JSON has neither."""
     return value if math.isfinite(value) else None
 
 
@@ -274,7 +274,7 @@ def _columns(records: list[dict[str, Leaf]]) -> list[str]:
 
 
 def _typed(values: list[Leaf]) -> pa.Array:
-    """One column. Where a setting is here a number and there a word, all become words."""
+    """One column. If a setting is a number in some trials and text in others, all its values become text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float} and kinds != {int}:
         return pa.array([None if value is None else float(value) for value in values], pa.float64())

@@ -1,7 +1,7 @@
-"""The comparison as one HTML page that carries everything it needs: it can be mailed, and opens without a network.
+"""The comparison as one self-contained HTML page: it can be sent by mail, and opens without a network.
 
-The values are made here; `templates/page.html.j2` lays them out and escapes each of them, `templates/page.css` is their
-look. The page forbids itself to load anything (Content-Security-Policy).
+This module computes the values; `templates/page.html.j2` lays them out and escapes each of them, and
+`templates/page.css` is the style. The page's Content-Security-Policy forbids loading anything.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SYMBOL_SIGNS = {
 
 @dataclass(frozen=True)
 class PageTable:
-    """`left`: names of the columns of words; `chosen`: index of the row that is recommended."""
+    """`left`: names of the columns with text; `chosen`: index of the recommended row."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -57,7 +57,7 @@ class PageTable:
 
 
 def to_page(comparison: SweepComparison) -> str:
-    """The whole page, about 5 MB of it the drawing library."""
+    """The whole page as HTML. The drawing library takes about 5 MB of it."""
     first, _, second = heading(comparison.table).plain.partition("\n")
     return (
         _environment()
@@ -99,7 +99,7 @@ def _figure_data(figure: Any) -> Any:
 
 
 def _choice(comparison: SweepComparison) -> dict[str, Any]:
-    """The recommendation, or that there is none."""
+    """The recommendation, or the statement that there is none."""
     found, table = comparison.recommendation, comparison.table
     said = {"reasons": reasons(table, found), "caveats": caveats(table, found.caveats)}
     if found.row is None or found.configuration is None:
@@ -139,7 +139,7 @@ def _facts(comparison: SweepComparison, configuration: Configuration, row: Row) 
 
 
 def _verdict(comparison: SweepComparison) -> dict[str, Any] | None:
-    """Of the batch size; None for a sweep whose batch sizes were given."""
+    """The verdict on the batch size; None for a sweep whose batch sizes were given."""
     verdict = comparison.batch
     if verdict is None:
         return None
@@ -192,7 +192,9 @@ def _target(comparison: SweepComparison) -> dict[str, Any] | None:
 
 
 def _equal_budget(comparison: SweepComparison) -> dict[str, Any] | None:
-    """Equal examples beside equal steps, validation beside training data: overfitting, or fewer steps?"""
+    """Tables at equal examples and at equal steps, on validation and training data, to tell overfitting from too few
+    steps.
+    """
     grids = {
         "After equal examples (equal work)": equal_grid(comparison, "examples"),
         "After equal steps": equal_grid(comparison, "steps"),
@@ -209,7 +211,7 @@ def _equal_budget(comparison: SweepComparison) -> dict[str, Any] | None:
 
 
 def _trials(comparison: SweepComparison) -> dict[str, Any]:
-    """Every trial in a few words, folded away; those of one configuration share the cells that say which it is."""
+    """A collapsed table of all trials. Trials of one configuration share the cells that name the configuration."""
     metric, count = comparison.table.plan.objective.metric, len(comparison.table.rows)
     groups = []
     for configuration in comparison.table.configurations:

@@ -1,4 +1,4 @@
-"""A plan as records: one per trial that is known, with its settings in the columns of the comparison's table."""
+"""A plan as records: one per known trial, with its settings in the columns of the comparison's table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.sweep.plan import Plan
 
 
 def trial_records(plan: Plan) -> list[dict[str, Leaf]]:
-    """In the order of the plan. `steps` and `examples` are None where only the data, once read, can tell."""
+    """One record per trial, in the plan's order. `steps` and `examples` are None if they depend on unread data."""
     records: list[dict[str, Leaf]] = []
     for trial in plan.trials:
         work = work_of(trial.config, plan.sweep.facts.train_rows)

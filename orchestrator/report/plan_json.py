@@ -1,4 +1,4 @@
-"""The plan for scripts, as JSON: every trial with its settings, and the totals; null is what is not known yet."""
+"""The plan for scripts, as JSON: every trial with its settings, and the totals. Unknown values are null."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from orchestrator.planning.plan_totals import (
     total_work,
     variants_at_most,
 )
+from orchestrator.planning.scaling import rules_of
 from orchestrator.planning.variants import variant_trial
 from orchestrator.planning.workload import work_of
-from orchestrator.report.plan_table import rules_of
 from orchestrator.sweep.plan import PendingVariant, Plan, Trial
 from trainables.config.compression import describe_chain
 from trainables.config.trial import AnyTrialConfig, ProbeConfig, VariantConfig
@@ -90,7 +90,7 @@ def _pending_as_dict(plan: Plan, pending: PendingVariant) -> dict[str, Any]:
 
 
 def _settings_in_common(parents: Sequence[Trial]) -> dict[str, Any]:
-    """What is known of a variant before its parent is: the settings that all possible parents share, else None."""
+    """A variant whose parent is not chosen yet: the settings that all possible parents share; others are None."""
     first, *others = [
         {**_settings_as_dict(parent.config), "learning_rate_source": parent.learning_rate_source} for parent in parents
     ]

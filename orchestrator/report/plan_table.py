@@ -1,4 +1,4 @@
-"""The plan for people: every trial with the numbers that decide its cost, and their totals."""
+"""The plan for people: every trial with the numbers that determine its cost, and the totals."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from orchestrator.planning.plan_totals import (
     total_work,
     variants_at_most,
 )
-from orchestrator.planning.scaling import rule_words
+from orchestrator.planning.scaling import rules_of
 from orchestrator.planning.variants import variant_trial
 from orchestrator.planning.workload import Work, known_most, work_of
 from orchestrator.report.tables import text_table, titled
 from orchestrator.sweep.axes import AXES
 from orchestrator.sweep.plan import PendingVariant, Plan, Stage, Trial
-from orchestrator.sweep.spec import AutoBatchSize, ScaledLearningRate
+from orchestrator.sweep.spec import AutoBatchSize
 from orchestrator.text import plural
 from trainables.config.compression import describe_chain
 from trainables.config.training import Training
@@ -32,7 +32,7 @@ PlanRow = Sequence[str]
 
 UNKNOWN = "unknown"
 NUMBERS = {"learning_rate", "workers", "seed", "steps", "examples"}  # columns
-ALWAYS_SHOWN = ("precision", "num_workers")  # in columns of their own; another axis only where it is varied
+ALWAYS_SHOWN = ("precision", "num_workers")  # always have a column; another axis has one only if it is varied
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class PlanTable:
 
 
 def tables_of(plan: Plan) -> list[PlanTable]:
-    """All there is to show of a plan."""
+    """All tables of a plan, in the order in which they are shown."""
     probes = [probe_table(plan)] if any(trial.stage is Stage.PROBE for trial in plan.trials) else []
     stages = [stage_table(plan)] if plan.stages else []
     variants = [variant_table(plan)] if plan.pending else []
@@ -94,7 +94,7 @@ def probe_table(plan: Plan) -> PlanTable:
 
 
 def stage_table(plan: Plan) -> PlanTable:
-    """One row per stage of a sweep whose trials are asked for by results: what comes, and how much at most."""
+    """One row per stage of a sweep whose later trials depend on results: the trials, and their upper bounds."""
     rows = tuple(
         (
             bound.stage.value,
@@ -104,11 +104,11 @@ def stage_table(plan: Plan) -> PlanTable:
         )
         for bound in plan.stages
     )
-    return PlanTable("What results ask for, stage after stage", ("stage", "trials", "examples", "what"), rows)
+    return PlanTable("Stages: later trials depend on results", ("stage", "trials", "examples", "what"), rows)
 
 
 def variant_table(plan: Plan) -> PlanTable:
-    """One row per variant. Its id is known in advance only where its parent is."""
+    """One row per variant. A variant's id is known in advance only if its parent is."""
     rows = []
     for pending in plan.pending:
         parents = possible_parents(plan, pending)
@@ -121,7 +121,7 @@ def variant_table(plan: Plan) -> PlanTable:
                 _common([f"{parent.training.learning_rate:g}" for parent in parents]),
                 _common([parent.learning_rate_source or "as given" for parent in parents]),
                 _common([parent.training.precision for parent in parents]),
-                "1",  # whatever its parent had
+                "1",  # a variant has one worker, whatever its parent had
                 _seed_words(plan, pending),
                 describe_chain(pending.chain),
                 *_work_words([pending_work(plan, pending, parent) for parent in parents]),
@@ -135,7 +135,7 @@ def variant_table(plan: Plan) -> PlanTable:
 
 
 def summary_lines(plan: Plan) -> list[str]:
-    """The totals, and what a careful reader should know."""
+    """The totals, the rules for learning rates, and the notes."""
     work, later = total_work(plan), later_trials(plan)
     variants = variants_at_most(plan)
     trials = len(plan.trials) + later + variants
@@ -146,7 +146,7 @@ def summary_lines(plan: Plan) -> list[str]:
     if work.seconds:
         parts.append(f"at most {work.seconds:,.0f} s of training")
     elif work.examples is None:
-        parts.append("examples and steps unknown: how many rows there are is known once the task is imported")
+        parts.append("examples and steps unknown: the number of rows is known once the task is imported")
     elif work.examples:
         steps = "" if work.steps is None else f" in {work.steps:,} steps"
         parts.append(f"at most {work.examples:,} examples{steps}")
@@ -188,18 +188,12 @@ def factorisation(training: Training) -> str:
     return f"{training.batch_size} = {' x '.join(map(str, factors))}"
 
 
-def rules_of(plan: Plan) -> list[str]:
-    """How settings are carried over batch sizes, with the sources; nothing, where rates are given as they are."""
-    rate = plan.sweep.parameters.learning_rate
-    return list(rule_words(rate)) if isinstance(rate, ScaledLearningRate) else []
-
-
 def _seed_words(plan: Plan, pending: PendingVariant) -> str:
     return "first" if pending.seed_index is None else str(plan.sweep.parameters.seed[pending.seed_index])
 
 
 def _work_words(works: Sequence[Work]) -> tuple[str, str]:
-    """(steps, examples), as far as they are known; the most of several possibilities."""
+    """(steps, examples), as far as they are known; the largest of several possibilities."""
     if any(work.seconds for work in works):
         return f"for {max(work.seconds for work in works):g} s", UNKNOWN
     return _most([work.steps for work in works]), _most([work.examples for work in works])

@@ -1,4 +1,4 @@
-"""The findings of probes, for people and for scripts."""
+"""The results of probes, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _fit_as_dict(fit: StepTimeFit) -> dict[str, Any]:
 
 
 def print_probes(task: str, probed: Sequence[Probed], console: Console) -> None:
-    """The tables; what was not asked for is left out."""
+    """Print the tables; those that were not asked for are left out."""
     console.print(_memory_table(task, probed))
     for _, result in probed:
         for doubt in [*([result.reason] if result.reason else []), *result.warnings]:
@@ -143,7 +143,7 @@ def _throughput_table(results: Sequence[TrialResult]) -> Group:
 
 def _fit_lines(fit: StepTimeFit | None, results: Sequence[TrialResult]) -> Iterable[str]:
     if fit is None:
-        yield "no line through these: it takes three timings at two sizes"
+        yield "no fit: it needs at least three timings at two sizes"
         return
     line, reference = fit.step_time, fit.step_time.reference_workers
     overhead, beyond = ("a", "") if reference == 1 else (f"a + c({reference})", f" - c({reference})")
@@ -156,18 +156,18 @@ def _fit_lines(fit: StepTimeFit | None, results: Sequence[TrialResult]) -> Itera
         ends = _range(fit.communication_intervals[workers], 1e3)
         yield f"c({workers}){beyond} = {seconds * 1e3:.3g} ms ({ends}) for the exchange between {workers} workers"
     if line.per_example <= 0:
-        yield "no knee: within what was timed, more examples cost no more time"
+        yield "no knee: at all sizes that were timed, more examples take no more time"
         return
     half, most = (round(_knee(line, share)) for share in (0.5, 0.9))
     largest = _largest_timed(results, reference)
     yield (
-        f"knee: half of what the line tends to, {reference / line.per_example:,.0f} examples/s, at batch {half:,} "
+        f"knee: half of the limit of {reference / line.per_example:,.0f} examples/s is reached at batch {half:,} "
         f"({_range(fit.knee_interval, 1)}), 90 % at {most:,}, "
         f"on {'one worker' if reference == 1 else f'{reference} workers'}"
     )
     if most > largest:
         which = f"{most:,} is" if half <= largest else "both are"
-        yield f"{which} beyond the largest batch that was timed, {largest:,}: the line is extended to there"
+        yield f"{which} beyond the largest batch that was timed, {largest:,}: the fit is extrapolated"
 
 
 def _knee(line: StepTime, share: float) -> float:
@@ -175,7 +175,7 @@ def _knee(line: StepTime, share: float) -> float:
 
 
 def _largest_timed(results: Sequence[TrialResult], workers: int) -> int:
-    """The largest batch that was timed on so many workers."""
+    """The largest batch that was timed with this number of workers."""
     probes = [r for r in results if isinstance(r.config, ProbeConfig) and r.config.num_workers == workers]
     return max((size * workers for result in probes for size in step_times(result)), default=0)
 
@@ -196,7 +196,7 @@ def _print_neighbours(result: TrialResult, console: Console) -> None:
 
 
 def probe_lines(table: SweepTable) -> list[str]:
-    """What a sweep's probes found, in a line each.
+    """The results of a sweep's probes, one line each.
 
     `float32, sgd, 1 worker: micro-batches of up to 128 fit; fastest with 64: 5,210 examples/s`.
     """
@@ -219,7 +219,7 @@ def _found(row: ProbeRow) -> str:
 
 
 def _groups(probed: Sequence[Probed]) -> list[list[Probed]]:
-    """Those that differ only in the number of workers; the order is kept."""
+    """Group probes that differ only in the number of workers, in the given order."""
 
     def key(pair: Probed) -> tuple[str, str]:
         return pair[0].precision, pair[0].optimizer.name

@@ -1,4 +1,4 @@
-"""Tables as rich draws them: fitted to a terminal, and whole and without colours in a pipe, a file or a log."""
+"""Tables drawn by rich: fitted to the width of a terminal; complete and without colours in a pipe, a file or a log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-WHOLE = 10_000  # columns: no table is wider
+WHOLE = 10_000  # characters: wider than any table, so that none is cut
 
 
 def text_table(
@@ -21,9 +21,9 @@ def text_table(
     fold: Collection[str] = (),
     gap: int = 2,
 ) -> Table:
-    """A table of plain cells (no markup), `gap` spaces apart, numbers to the right.
+    """A table of plain cells (no markup), `gap` spaces apart, with numbers aligned to the right.
 
-    `left`: names of the columns of words; `fold`: of those that may take several lines where the console is narrow.
+    `left`: names of the columns with text; `fold`: names of those that may wrap in a narrow console.
     """
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="underline")
     for column in columns:
@@ -45,7 +45,7 @@ def titled(title: str, table: Table) -> Group:
 
 
 def plain_text(draw: Callable[[Console], None], width: int = WHOLE) -> str:
-    """What `draw` prints, without colours and without spaces at the ends of lines."""
+    """The output of `draw` as text, without colours and without spaces at the ends of lines."""
     console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False, force_jupyter=False)
     with console.capture() as captured:
         draw(console)
@@ -53,7 +53,7 @@ def plain_text(draw: Callable[[Console], None], width: int = WHOLE) -> str:
 
 
 def print_table(draw: Callable[[Console], None]) -> None:
-    """Print to standard output: a terminal in its width and colours, anything else whole and plain."""
+    """Print to standard output: in a terminal with its width and colours, elsewhere complete and plain."""
     if sys.stdout.isatty():
         draw(Console())
     else:

@@ -1,4 +1,4 @@
-"""The comparison as a person reads it in a terminal: what training showed, what compression did, what to take."""
+"""The comparison in a terminal: the results of training, the results of compression, the recommendation."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from orchestrator.wording.reasons import label
 from orchestrator.wording.recommendation import caveats, reasons
 from orchestrator.wording.runner_up import why_not
 
-MAX_ROWS = 40  # of one table; every trial is in the other formats
-SHORT_ROWS = 12  # without the details
+MAX_ROWS = 40  # rows of one table; the other formats have every trial
+SHORT_ROWS = 12  # rows of one table without `--details`
 MAX_BROKEN = 8
 MAX_WARNINGS = 6
 
@@ -38,9 +38,9 @@ MAX_WARNINGS = 6
 def print_comparison(
     comparison: SweepComparison, console: Console, sentence_width: int | None = None, *, details: bool = False
 ) -> None:
-    """Print all sections, fitted to the console's width, or but for the tables to a smaller one.
+    """Print all sections, fitted to the console's width; sentences may be set narrower than tables.
 
-    Without `details` what a person needs first, on one screen.
+    Without `details`, print the main points on one screen.
     """
     for part in sections(comparison, console.width, details=details):
         console.print(part, highlight=False, width=None if isinstance(part, Table) else sentence_width)
@@ -77,7 +77,7 @@ def _compression(comparison: SweepComparison, width: int, details: bool) -> list
 
 
 def heading(table: SweepTable) -> Text:
-    """What the sweep is, and how its trials ended."""
+    """The sweep's name, task and objective, and how its trials ended."""
     objective = table.plan.objective
     better = "higher" if objective.mode == "max" else "lower"
     target = "" if objective.target is None else f", target {objective.target:g}"
@@ -97,12 +97,14 @@ def training_title(comparison: SweepComparison) -> str:
     entries = comparison.evidence.tuned
     several = any(len(entry.rates) > 1 for entry in entries)
     which = "at the best of its learning rates" if several else "at its one learning rate"
-    also = ", and what is recommended" if len(trainings(comparison)) > len(entries) else ""
+    also = ", and the recommended one" if len(trainings(comparison)) > len(entries) else ""
     return f"Training{trained_on(table.baselines)}: each batch size {which}{also}"
 
 
 def trainings(comparison: SweepComparison) -> list[Configuration]:
-    """The baselines of the training table: at the best rate of each, and what the choice and its runner-up rest on."""
+    """The baselines of the training table: each batch size at its best learning rate, and the parents of the
+    recommended configuration and of the runner-up.
+    """
     table = comparison.table
     order = {entry.best.key: number for number, entry in enumerate(comparison.evidence.tuned)}
     shown = order.keys() | {table.parent_of(c).key for c in _chosen(comparison)}
@@ -111,7 +113,7 @@ def trainings(comparison: SweepComparison) -> list[Configuration]:
 
 
 def recommendation(comparison: SweepComparison, *, details: bool = True) -> RenderableType:
-    """The one trial, the reasons, the runner-up, the doubts, the test figures."""
+    """The recommended trial, the reasons, the runner-up, the caveats, the test figures."""
     found, table = comparison.recommendation, comparison.table
     why = _bullets(reasons(table, found, details=details))
     doubts = _doubts(caveats(table, found.caveats, details=details))
@@ -129,7 +131,7 @@ def recommendation(comparison: SweepComparison, *, details: bool = True) -> Rend
 
 
 def test_words(comparison: SweepComparison) -> str:
-    """The test figures of the recommended trial and how often the data was read, or why they are not there."""
+    """The test figures of the recommended trial and how often the data was read, or why there are none."""
     reading, row = comparison.test_of_recommended, comparison.recommendation.row
     if reading is None:
         has_no_model = row is not None and row.result is not None and "model" not in row.result.files
@@ -146,62 +148,62 @@ def test_words(comparison: SweepComparison) -> str:
 
 
 def short_legend(comparison: SweepComparison) -> Text:
-    """The marks of both tables, and where the rest is told: two lines."""
+    """Two lines: the marks of both tables, and where to find everything else."""
     table = comparison.table
     marks = [f"{ARROW} recommended", f"{STAR} on the Pareto front", "± 95 % interval"]
     if any(entry.edge for entry in comparison.evidence.tuned):
-        marks.append(f"{EDGE} an end of the rates tried")
+        marks.append(f"{EDGE} lowest or highest rate tried")
     goals = f"goals: {SYMBOLS}, {NOISE} within noise. " if table.variants and table.plan.goals else ""
     return Text(f"{'; '.join(marks)}.\n{goals}All figures and reasons: --details", "dim")
 
 
 def legend(comparison: SweepComparison) -> Text:
-    """What the marks and intervals mean; only those that can occur."""
+    """The meaning of marks and intervals; only of those that can occur in this comparison."""
     table = comparison.table
     metric = table.plan.objective.metric
     summaries = [summary for c in table.configurations if (summary := c.summary(metric)) is not None]
     over = []
     if seeds := {summary.n for summary in summaries if summary.basis is Basis.SEEDS}:
-        over.append(f"over {enumeration([str(n) for n in sorted(seeds)])} seeds, of which the mean is shown")
+        over.append(f"over {enumeration([str(n) for n in sorted(seeds)])} seeds, with their mean")
     if any(summary.basis is Basis.WITHIN for summary in summaries):
         over.append("over the validation rows of one seed")
     lines = [
-        f"{ARROW} recommended; {STAR} on the Pareto front: none is as good in all and better in one "
-        "(costs within 5 % are equal)"
+        f"{ARROW} recommended; {STAR} on the Pareto front: no other is at least as good in all figures and better in "
+        "one (costs within 5 % are equal)"
     ]
     if over:
         lines.append(f"±: 95 % interval {'; or '.join(over)}")
     if any(summary.n > 1 and summary.low is None and math.isfinite(summary.mean) for summary in summaries):
-        lines.append("no ±: every seed gave the same, which does not tell what others would")
+        lines.append("no ±: every seed gave the same value; other seeds may not")
     if any(entry.edge for entry in comparison.evidence.tuned):
-        lines.append(f"{EDGE} at a rate: the lowest or highest tried, so the best may lie beyond")
+        lines.append(f"{EDGE} at a rate: the lowest or highest learning rate tried, so the best may lie beyond")
     if table.variants:
         lines += [
-            "ms at B: median time of a batch of B, compiled; its ratio to the uncompressed parent's, in alternation",
-            "         (ms: that ratio times the parent's median, so that all are at one speed of the machine)",
-            "change, size in %: against the uncompressed parent",
+            "ms at B: median latency of a batch of B, compiled; its ratio to the uncompressed parent's, in alternation",
+            "         (ms: that ratio times the parent's median, so that all refer to one machine speed)",
+            "change, size in %: relative to the uncompressed parent",
         ]
         asked = [f"({i}) {goal_words(g, table.plan.direction(g.metric))}" for i, g in enumerate(table.plan.goals, 1)]
         if asked:
             lines.append(f"goals: {'; '.join(asked)}")
             lines.append(f"       {SYMBOLS}, followed by ~ where the interval allows the opposite")
         if any(goal.metric.startswith(LATENCY_PREFIX) and not is_against_parent(goal) for goal in table.plan.goals):
-            lines.append("       a limit in ms is held against what each trial took when it was measured")
+            lines.append("       a limit in ms is compared with the latency that was measured in each trial itself")
     return Text("\n".join(lines), "dim")
 
 
 def machine_sentences(comparison: SweepComparison) -> list[str]:
-    """That seconds and throughput are of trials that ran side by side."""
+    """The sentence that says that trials ran at the same time, which affects seconds and throughput."""
     return caveats(comparison.table, shared_machine(comparison.evidence))
 
 
 def latency_sentences(comparison: SweepComparison) -> list[str]:
-    """What the control of the latencies says, where it says that they mean nothing."""
+    """The sentence that says that the control makes the latencies unusable, if it does."""
     return caveats(comparison.table, noisy_latencies(comparison.evidence))
 
 
 def warnings(comparison: SweepComparison) -> list[str]:
-    """What trials of the compression table warn of; the recommended one's is said with the recommendation."""
+    """Warnings of trials in the compression table; the recommended trial's own are shown with the recommendation."""
     recommended = comparison.recommendation.row
     rows = [row for c in comparison.table.variants for row in c.measured if row != recommended]
     lines = [f"{row.id} ({row.compression}): {text}" for row in rows if row.result for text in row.result.warnings]
@@ -211,7 +213,7 @@ def warnings(comparison: SweepComparison) -> list[str]:
 
 
 def broken(table: SweepTable) -> list[RenderableType]:
-    """Trials that did not run to their end, with the reason."""
+    """The trials that did not run to their end, each with the reason."""
     rows = [row for c in table.configurations for row in c.broken]
     if not rows:
         return []
@@ -228,7 +230,7 @@ def _row_words(table: SweepTable, row: Row) -> str:
 
 
 def _that_matter(comparison: SweepComparison, shown: Sequence[Configuration], most: int) -> list[Configuration]:
-    """All, if they fit; otherwise the recommended, the runner-up, the nearest, the front and the uncompressed."""
+    """All rows if they fit; else the recommended, the runner-up, the nearest, the Pareto front, the uncompressed."""
     if len(shown) <= most:
         return list(shown)
     special = _chosen(comparison)
@@ -239,7 +241,7 @@ def _that_matter(comparison: SweepComparison, shown: Sequence[Configuration], mo
 
 
 def _chosen(comparison: SweepComparison) -> list[Configuration]:
-    """What is recommended, or comes closest to the goals, and the runner-up."""
+    """The recommended configuration, or the one that comes closest to the goals, and the runner-up."""
     found = comparison.recommendation
     named = [found.configuration, found.nearest, found.runner_up.configuration if found.runner_up else None]
     return [configuration for configuration in named if configuration is not None]
@@ -249,7 +251,7 @@ def _chosen(comparison: SweepComparison) -> list[Configuration]:
 
 
 def _grid(title: str, columns: Sequence[Column], rows: Sequence[Configuration], width: int) -> list[RenderableType]:
-    """A table that fits: first without the dispensable columns, then with short cells, close together."""
+    """A table that fits the width: first dispensable columns are dropped, then cells are shortened and moved closer."""
     if not rows:
         return [Text(title, "bold"), "  nothing has been measured yet"]
     needed = [column for column in columns if not column.dispensable]
@@ -270,7 +272,7 @@ def _doubts(sentences: Sequence[str]) -> list[RenderableType]:
 
 
 def _bullets(sentences: Sequence[str]) -> list[RenderableType]:
-    """Sentences with a hanging indent."""
+    """The sentences as a list with hanging indents."""
     lines: list[RenderableType] = []
     for sentence in sentences:
         grid = Table.grid(padding=(0, 1, 0, 0))

@@ -1,4 +1,4 @@
-"""The findings about the batch size in sentences: the verdict, the predictions, the critical batch, the caveats."""
+"""Sentences about the batch size: the verdict, the predictions, the critical batch size, the caveats."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def batch_size_headline(table: SweepTable, verdict: BatchVerdict) -> str:
     if verdict.no_difference:
         return f"No detectable difference in time to {target} between {names}"
     if not verdict.others:
-        return f"{names.capitalize()} is the only one that reached {target} with every fresh seed"
+        return f"{names.capitalize()} is the only batch size that reached {target} with every fresh seed"
     if len(verdict.not_slower) > 1:
         return f"Fastest to {target}, with no detectable difference: {names}"
     return f"{names.capitalize()} is fastest to {target}"
@@ -52,30 +52,31 @@ def _confirmed(verdict: BatchVerdict) -> Iterator[str]:
     if fastest is not None and cheapest is not None and smallest is not None:
         training = fastest.configuration.training
         yield (
-            f"Fastest: {_name(verdict, fastest)} with rate {training.learning_rate:.4g}, {training.precision}, "
+            f"Fastest: {_name(verdict, fastest)} with learning rate {training.learning_rate:.4g}, "
+            f"{training.precision}, "
             f"micro-batch {training.micro_batch_size} x {training.accumulation_steps} x {training.num_workers}: "
             f"{'at most ' if fastest.is_bound else ''}{_seconds(fastest)} s, "
             f"mean over {plural(len(fastest.crossings), 'fresh seed')}."
         )
         if cheapest is fastest:
-            yield "It is the cheapest in the mean too, in worker-seconds."
+            yield "It is also the cheapest on average, in worker-seconds."
         else:
             cost = cheapest.seconds.mean * cheapest.num_workers
             own = fastest.seconds.mean * fastest.num_workers
             most = "at most " if fastest.is_bound else ""
             yield (
-                f"Cheapest in the mean: {_name(verdict, cheapest)}, {number(cost)} worker-seconds against the "
-                f"fastest's {most}{number(own)}."
+                f"Cheapest on average: {_name(verdict, cheapest)}, {number(cost)} worker-seconds; the fastest takes "
+                f"{most}{number(own)}."
             )
         if smallest is fastest:
             yield (
-                f"No smaller batch that was confirmed is within {100 * (AS_FAST - 1):.0f} % of it in the mean and not "
-                "detectably slower."
+                "No smaller confirmed batch size is as fast: not detectably slower, and with a mean at most "
+                f"{100 * (AS_FAST - 1):.0f} % longer."
             )
         else:
             yield (
-                f"Smallest batch that is not worse: {_name(verdict, smallest)} (not detectably slower, and at most "
-                f"{100 * (AS_FAST - 1):.0f} % in the mean)."
+                f"Smallest batch that is as fast: {_name(verdict, smallest)} (not detectably slower, and with a mean "
+                f"at most {100 * (AS_FAST - 1):.0f} % longer)."
             )
     for other in verdict.others:
         yield f"{_name(verdict, other.contender).capitalize()}: {slower_words(other)}."
@@ -84,28 +85,29 @@ def _confirmed(verdict: BatchVerdict) -> Iterator[str]:
             rows = contender.configuration.rows
             yield (
                 f"{_name(verdict, contender).capitalize()}: {len(contender.crossings)} of {len(rows)} seeds reached "
-                "the target, so it takes no part."
+                "the target, so it is not compared."
             )
 
 
 def slower_words(other: Slower) -> str:
-    """`1.21 times the fastest's seconds (1.08 to 1.35, paired over 4 seeds): slower`."""
+    """`1.21 times the seconds of the fastest (1.08 to 1.35, paired over 4 seeds): slower`."""
     if other.difference is None:
         return "not determined (no seed in common)"
     words = {Verdict.WORSE: "slower", Verdict.BETTER: "faster"}.get(other.verdict, str(other.verdict))
     least = "at least " if other.is_at_least else ""
     if other.interval is None:
-        return f"{least}{number(other.ratio)} times the fastest's seconds: {words}"
+        return f"{least}{number(other.ratio)} times the seconds of the fastest: {words}"
     low, high = other.interval
     pairs = f"{paired_words(other.difference)}, after Holm p = {other.difference.p_value:.2g}"
     return (
-        f"{least}{number(other.ratio)} times the fastest's seconds ({number(low)} to {number(high)}, {pairs}): {words}"
+        f"{least}{number(other.ratio)} times the seconds of the fastest ({number(low)} to {number(high)}, {pairs}): "
+        f"{words}"
     )
 
 
 def _predicted(verdict: BatchVerdict) -> Iterator[str]:
     if verdict.fit.prediction is not None:
-        yield f"Predicted from the fit: {prediction_words(verdict.fit.prediction)}."
+        yield f"The fit predicts {prediction_words(verdict.fit.prediction)}."
     estimate = verdict.noise_scale
     if estimate is None:
         yield "The noise scale was not measured."
@@ -114,7 +116,7 @@ def _predicted(verdict: BatchVerdict) -> Iterator[str]:
     else:
         known = estimate.low is not None and estimate.high is not None
         interval = f" ({number(estimate.low or 0.0)} to {number(estimate.high or 0.0)})" if known else ""
-        prior = f"; predicted from it: {prediction_words(verdict.prior)}" if verdict.prior else ""
+        prior = f"; it predicts {prediction_words(verdict.prior)}" if verdict.prior else ""
         yield f"Noise scale of the short run: {number(estimate.value)} examples{interval}{prior}."
 
 
@@ -144,27 +146,27 @@ def curve_words(curve: CriticalBatch) -> str:
 
 
 def doubts(rows: Sequence[ToTarget]) -> list[str]:
-    """What makes a row's figures less than they seem."""
+    """The caveats about the figures of these batch sizes."""
     sentences = []
     if bounds := [str(row.batch_size) for row in rows if row.is_bound]:
         sentences.append(
-            f"At batch size {enumeration(bounds)} the first reading of all had reached the target: left out of the "
-            "critical batch, as the steps are an upper bound; more `evaluations` tell."
+            f"At batch size {enumeration(bounds)} the first evaluation had reached the target already, so the steps "
+            "are an upper bound. The fit of the critical batch size leaves it out; more `evaluations` would help."
         )
     sentences.extend(
-        f"At batch size {row.batch_size} {len(row.crossings)} of {plural(row.seeds, 'seed')} reached the target: left "
-        "out of the critical batch, as a mean over those would be too low."
+        f"At batch size {row.batch_size}, {len(row.crossings)} of {plural(row.seeds, 'seed')} reached the target. The "
+        "fit of the critical batch size leaves it out, as a mean over these seeds would be too low."
         for row in rows
         if not row.is_whole
     )
     if len(rows) > 1 and all(len(row.rates) == 1 for row in rows):
         sentences.append(
-            "One learning rate was tried at each batch size: with rates tuned at each, steps and critical batch may be "
-            "others."
+            "Only one learning rate was tried at each batch size. With tuned learning rates, the steps and the "
+            "critical batch size may differ."
         )
     sentences.extend(
-        f"The fewest steps at batch size {row.batch_size} are at rate {row.configuration.training.learning_rate:.4g}, "
-        f"the {row.edge} tried: a better one may lie beyond."
+        f"The fewest steps at batch size {row.batch_size} are at learning rate "
+        f"{row.configuration.training.learning_rate:.4g}, the {row.edge} tried: a better one may lie beyond."
         for row in rows
         if row.edge
     )
@@ -184,7 +186,7 @@ def behind_words(table: SweepTable, found: Behind) -> str:
         parts.append(f"{metric.replace('val_', 'train_', 1)} {signed(metric, found.training.mean)}")
     if found.gap is not None and found.gap.low is not None and found.gap.high is not None:
         low, high = signed(metric, found.gap.low), signed(metric, found.gap.high)
-        parts.append(f"the gap of the two {signed(metric, found.gap.mean)} ({low} to {high})")
+        parts.append(f"the gap between them {signed(metric, found.gap.mean)} ({low} to {high})")
     figures = [f"{enumeration(parts)} after {found.examples:,} examples"] if parts else []
     if found.at_equal_steps is not None and found.steps is not None:
         figures.append(f"{metric} {signed(metric, found.at_equal_steps.mean)} after {found.steps:,} steps")
@@ -195,7 +197,7 @@ def behind_words(table: SweepTable, found: Behind) -> str:
 
 
 def finding_words(found: Behind) -> str:
-    """What the differences say, as part of a sentence."""
+    """The finding from the differences, as part of a sentence."""
     more = "by more" if found.more_on_validation else "not detectably by more"
     too = f"worse on training data too, and {more} on validation data"
     doubt = "" if found.in_phase else ", but the learning-rate schedules are at different phases there"
@@ -213,11 +215,11 @@ def finding_words(found: Behind) -> str:
         case Finding.WORSE_ON_BOTH:
             return too
         case Finding.NO_COMMON_STEPS:
-            return f"{too}; no number of steps is common to both"
+            return f"{too}; the two have no number of steps in common"
         case Finding.FEWER_STEPS:
-            return f"took fewer steps: {too}; not detectably worse after equal steps{doubt}"
+            return f"trained for fewer steps: {too}; not detectably worse after equal steps{doubt}"
         case Finding.WORSE_STEPS:
-            return f"{too}; also worse after equal steps{doubt or ': its steps are worse, not only fewer'}"
+            return f"{too}; also worse after equal steps{doubt or ', so fewer steps do not explain it'}"
 
 
 def _compared(table: SweepTable, found: Behind) -> str:

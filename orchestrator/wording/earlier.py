@@ -1,4 +1,4 @@
-"""What is said, before a run, of results that no longer count."""
+"""The note, before a run, about earlier results that no longer count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures in words: units, sensible digits, intervals. The unit of a metric is read off its name."""
+"""Figures as text: units, significant digits, intervals. The name of a metric tells its unit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.text import plural as plural
 
 
 def unit_of(metric: str) -> tuple[float, str]:
-    """(divisor, unit) in which a metric is shown: bytes as kB, seconds as s. A plain number has no unit."""
+    """(divisor, unit) for showing a metric: bytes as kB, seconds as s. A plain number has no unit."""
     if metric.endswith("_bytes"):
         return 1000.0, "kB"
     if re.search(r"_ms(_|$)", metric):  # latency_p50_ms_batch_1, and not a mean squared error
@@ -24,7 +24,7 @@ def unit_of(metric: str) -> tuple[float, str]:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number on its own: `digits` significant digits, whole above that, thousands marked: 0.0123, 4.56, 12,345."""
+    """A number with `digits` significant digits, but never cut before the decimal point: 0.0123, 4.56, 12,345."""
     if not math.isfinite(value):
         return str(value)
     if value == 0:
@@ -76,12 +76,12 @@ def signed(metric: str, value: float) -> str:
 
 
 def paired_words(difference: Difference) -> str:
-    """What a verdict over seeds rests on: `paired over 2 seeds, variance pooled over 8 configurations (...)`."""
+    """The basis of a verdict over seeds: `paired over 2 seeds, variance pooled over 8 configurations (...)`."""
     pairs, spread = f"paired over {difference.pairs} seeds", difference.spread
     if spread is None:
         return pairs
     if spread.outlying:
-        return f"{pairs}; variance not pooled, as one of the two varies far more over seeds than the others"
+        return f"{pairs}; variance not pooled, as one of the two varies far more over seeds than other configurations"
     if spread.configurations == 2:
         return pairs
     scale = "" if spread.scale is Scale.PLAIN else f" on the {spread.scale} scale"
@@ -92,10 +92,10 @@ def paired_words(difference: Difference) -> str:
 
 
 def one_seed_words(difference: Difference) -> str:
-    """What is known, and what is not, of two configurations with one seed each."""
+    """What is known, and what is not, about two configurations with one seed each."""
     if difference.p_rows is None:
         return "not determined (one seed)"
-    unknown = "whether the settings differ over seeds is not known from one seed"
+    unknown = "one seed cannot show whether the settings differ"
     p_value = f"(p = {difference.p_rows:.2g})"
     if difference.rows_verdict is Verdict.NO_DIFFERENCE:
         return f"not determined (one seed): the validation rows do not tell these two trained models apart {p_value}"

@@ -1,4 +1,4 @@
-"""Goals in words: what is asked, what is, and whether it can be told from noise."""
+"""Sentences about goals: the limit, the value reached, and whether the two differ by more than noise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainables.results import Status
 
 
 def goal_words(goal: Goal, mode: Mode) -> str:
-    """What a goal asks, in words: `val_accuracy at most 0.01 worse than the parent`."""
+    """The limit of a goal: `val_accuracy at most 0.01 lower than the parent's`."""
     divisor, unit = (1.0, "%") if goal.type.startswith("percent") else unit_of(goal.metric)
     amount = f"{goal.value / divisor:g} {unit}".rstrip()
     match goal.type:
@@ -34,7 +34,7 @@ def goal_words(goal: Goal, mode: Mode) -> str:
 
 
 def result_words(result: GoalResult, mode: Mode) -> str:
-    """One sentence: what was asked, what is, and whether it can be told from noise."""
+    """One sentence: the limit, the value reached, and whether the two differ by more than noise."""
     asked = goal_words(result.goal, mode)
     if result.achieved is None or result.margin is None:
         return f"{asked}: not determined ({why_not_judged(result.reason)})"
@@ -64,27 +64,27 @@ def why_not_judged(reason: WhyNotJudged | None) -> str:
         case NotMeasured(metric):
             return f"{metric} was not measured"
         case ParentNotMeasured(metric):
-            return f"{metric} of its uncompressed parent was not measured"
+            return f"its uncompressed parent's {metric} was not measured"
         case ParentIsZero(metric):
             return f"the parent's {metric} is 0"
         case NoParent():
             return "a baseline has no parent to be compared with"
         case NotQuiet():
             control = control_words(reason)
-            return f"the machine was not quiet: the parent timed against itself was not 1, but {control}"
+            return f"the machine was not quiet: the control (the parent's latency over itself) was {control}, not 1"
         case NothingMeasured() | None:
             return "no trial of it ran to its end"
 
 
 def control_words(found: NotQuiet) -> str:
-    """`0.63 (0.61 to 0.65) at batch 64, beside 0123456789ab`."""
+    """`0.63 (0.61 to 0.65) at batch 64, measured with 0123456789ab`."""
     low, high = found.control.low, found.control.high
     interval = f" ({number(low)} to {number(high)})" if low is not None and high is not None else ""
-    return f"{number(found.control.value)}{interval} at batch {found.batch}, beside {found.trial}"
+    return f"{number(found.control.value)}{interval} at batch {found.batch}, measured with {found.trial}"
 
 
 def ending_words(table: SweepTable, row: Row) -> str | None:
-    """Why a trial ended as it did, in words: the reason in its result, or the goals that it misses."""
+    """Why a trial ended with its status: the reason in its result, or the goals that it misses."""
     if row.status != Status.GOAL_MISSED:
         return row.result.reason if row.result is not None else None
     missed = goals_missed(table, row)

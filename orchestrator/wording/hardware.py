@@ -1,4 +1,4 @@
-"""On what a sweep was trained and measured, in words for a title."""
+"""The hardware that a sweep was trained and measured on, for the title of a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a batch size, or a critical batch size, is not determined: in words, each a sentence without its end."""
+"""Why a batch size, or a critical batch size, is not determined: sentences without their full stop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from orchestrator.wording.format import enumeration, number, plural, target_word
 
 
 def why_no_verdict(table: SweepTable, reason: WhyNoVerdict | None) -> str | None:
-    """None where there is a verdict."""
+    """None if there is a verdict."""
     target = target_words(table.plan.objective)
     match reason:
         case None:
@@ -39,21 +39,21 @@ def why_no_verdict(table: SweepTable, reason: WhyNoVerdict | None) -> str | None
             return f"{target} is reached within {number(seconds)} s, too short to compare: a harder target would tell"
         case FirstReadings(sizes):
             return (
-                f"at batch size {_sizes(sizes)} the first reading was at {target} already, so how soon it was reached "
-                "is not known: more `evaluations`, or a target that takes longer, would tell"
+                f"at batch size {_sizes(sizes)} the first evaluation had reached {target} already, so the time to "
+                "reach it is only bounded: more `evaluations`, or a target that takes longer, would tell"
             )
 
 
 def why_no_curve(reason: WhyNoCurve | None) -> str | None:
-    """None where the critical batch size is determined."""
+    """None if the critical batch size is determined."""
     match reason:
         case None:
             return None
         case TooFewSizes(known, (), ()):
             return f"{plural(known, 'batch size')} reached the target; three, well spread, are needed"
         case TooFewSizes(known, bounds, partly):
-            more = "(more `evaluations` would tell)"
-            first = f"batch size {_sizes(bounds)} reached the target by the first reading already {more}"
+            more = "(more `evaluations` would help)"
+            first = f"batch size {_sizes(bounds)} had reached the target at the first evaluation {more}"
             some = f"at batch size {_sizes(partly)} not every seed reached it"
             why = " and ".join(words for words, sizes in ((first, bounds), (some, partly)) if sizes)
             return f"{why}, which leaves {known}; three, well spread, are needed"
@@ -67,7 +67,7 @@ def why_no_curve(reason: WhyNoCurve | None) -> str | None:
 
 
 def basis_of_prediction(basis: PredictionBasis) -> str:
-    """What a predicted batch size rests on, or why it is no better."""
+    """The basis of a predicted batch size, or why the prediction is not more exact."""
     match basis:
         case FromNoiseScale():
             return "the noise scale of the short run and the step time of the probe"
@@ -77,7 +77,7 @@ def basis_of_prediction(basis: PredictionBasis) -> str:
             return f"straight lines between measured points; critical batch not determined: {why_no_curve(why)}"
         case FromFit(cut):
             words = "the fitted steps and step times; the interval follows from the critical batch's 90 % interval"
-            return f"{words}, cut at the {' and the '.join(cut)} size tried: it may lie beyond" if cut else words
+    return f"{words}, cut off at the {' and the '.join(cut)} size tried: the optimum may lie beyond" if cut else words
 
 
 def _sizes(sizes: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The sentences of a recommendation, one `match` over its reasons. Every one carries the figures it rests on."""
+"""The sentences that explain a recommendation, one `match` over its reasons. Every sentence carries its figures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from orchestrator.wording.sentence import Sentence
 from orchestrator.wording.training import cost_words, effort_words, seed_words, times_words, train_words
 
 PERCENT_SAME = f"{100 * (SAME - 1):.0f} %"
-ASIDE_TOLD = 3  # of those set aside
+ASIDE_TOLD = 3  # configurations named among those set aside
 
 
 def label(table: SweepTable, configuration: Configuration) -> str:
@@ -60,7 +60,7 @@ def label(table: SweepTable, configuration: Configuration) -> str:
 
 
 def reason_sentences(table: SweepTable, reason: Reason) -> list[Sentence]:
-    """One reason: a sentence, and one more for each goal that it is about."""
+    """The sentence of one reason, and one more sentence for each goal that the reason is about."""
     match reason:
         case NoTrials():
             return [Sentence("The sweep has no trials.")]
@@ -84,11 +84,11 @@ def _sentence(table: SweepTable, reason: Reason) -> Sentence:
             return _set_aside(table, reason)
         case AmongFastest(sizes):
             told = enumeration([str(size) for size in sizes])
-            return Sentence(f"Chosen among batch sizes {told}, which are as fast to the target as can be told.")
+            return Sentence(f"Chosen among batch sizes {told}, all statistically tied as the fastest to the target.")
         case BestObjective(own, equal, of, is_best_of_all):
             of_these = "" if is_best_of_all else f" of these {of}"
             which = "" if of_these and of == 1 else f" the best{of_these}:"
-            more = f"; {equal} more {'counts' if equal == 1 else 'count'} as equal to it" if equal else ""
+            more = f"; {equal} more {'is' if equal == 1 else 'are'} statistically tied with it" if equal else ""
             return Sentence(f"Its {metric} is{which} {summary_words(metric, own)}{more}.", basis_words(own))
         case AsGoodAsBest():
             return _as_good_as_best(table, reason)
@@ -96,19 +96,19 @@ def _sentence(table: SweepTable, reason: Reason) -> Sentence:
             took = latency_words(latencies)
             if within_percent:
                 return Sentence(f"Of these {of} it is the fastest{_company(left)}: {took}.")
-            how = f"Equally fast: within {PERCENT_SAME}, or within the intervals of their timing."
+            how = f"Equally fast means within {PERCENT_SAME}, or with overlapping intervals of the timings."
             return Sentence(f"Of these {of} it is one of the {left} fastest: {took}.", how)
         case Smaller(of, left, size):
             return Sentence(f"Of these {of} it is the smallest{_company(left)}: {quantity('artifact_bytes', size)}.")
         case OnFront(of, left):
             return Sentence(f"Of these {of}, {_alone(left)} on the Pareto front.")
         case FewestSteps(of, left, effort):
-            beaten = f"Of these {of}, {_alone(left)} not beaten in steps and examples of training"
-            return Sentence(f"{beaten}; this takes {effort_words(table, effort)}.")
+            beaten = f"Of these {of}, {_alone(left)} not beaten in training steps and examples"
+            return Sentence(f"{beaten}; this one takes {effort_words(table, effort)}.")
         case FasterTraining(of, left, seconds):
-            slower = "The others take half as many seconds again at least, by the 95 % interval over all timed runs."
+            slower = "The others take at least 1.5 times as long, by the 95 % interval over all timed runs."
             kept = f"{left} {'trains' if left == 1 else 'train'} faster"
-            return Sentence(f"Of these {of}, {kept}; this takes about {cost_words(table, seconds)}.", slower)
+            return Sentence(f"Of these {of}, {kept}; this one takes about {cost_words(table, seconds)}.", slower)
         case TieBroken(of, by):
             return Sentence(f"Between the last {of}{_tie_words(metric, by)}.")
         case TrainWith():
@@ -116,7 +116,7 @@ def _sentence(table: SweepTable, reason: Reason) -> Sentence:
         case TimesToTarget():
             return Sentence(times_words(table, reason), is_detail=True)
         case BestSeed():
-            return Sentence(seed_words(metric, reason), "Chosen for being the best, it flatters itself.")
+            return Sentence(seed_words(metric, reason), "The best of several seeds overestimates the model.")
         case _:
             raise TypeError(f"a reason of several sentences: {reason}")
 
@@ -126,15 +126,16 @@ def _alone(left: int) -> str:
 
 
 def _company(left: int) -> str:
-    return "" if left == 1 else f" (with {left - 1} more within {PERCENT_SAME} of it)"
+    return "" if left == 1 else f" ({left - 1} more {'is' if left == 2 else 'are'} within {PERCENT_SAME} of it)"
 
 
 def _set_aside(table: SweepTable, reason: SetAside) -> Sentence:
     found = reason.configurations
     told = "; ".join(f"{label(table, c.configuration)}: {lost_words(c)}" for c in found[:ASIDE_TOLD])
     more = f"; and {len(found) - ASIDE_TOLD} more" if len(found) > ASIDE_TOLD else ""
-    aside = f"{plural(len(found), 'configuration')} lost seeds that others did not lose: set aside."
-    return Sentence(aside, f"A mean over the other seeds flatters: {told}{more}.")
+    are = "configuration is" if len(found) == 1 else "configurations are"
+    aside = f"{len(found)} {are} set aside: seeds failed there that did not fail elsewhere."
+    return Sentence(aside, f"A mean over the remaining seeds would be too good: {told}{more}.")
 
 
 def _none_within_goals(table: SweepTable, reason: NoneWithinGoals) -> list[Sentence]:
@@ -171,16 +172,16 @@ def _as_good_as_best(table: SweepTable, reason: AsGoodAsBest) -> Sentence:
     metric = table.plan.objective.metric
     own, best = summary_words(metric, reason.own), summary_words(metric, reason.best)
     of_these = "" if reason.is_best_of_all else f" of these {reason.of}"
-    allowed = "the goal allows" if reason.margin_is_goal else "the validation rows can tell apart"
+    allowed = "as the goal allows" if reason.margin_is_goal else "the resolution of the validation rows"
     return Sentence(
-        f"Its {metric}, {own}, counts as equal to the best{of_these}, {best}.",
-        f"The best is {label(table, reason.leader)}: {difference_words(metric, reason.difference)}, and within the "
-        f"{quantity(metric, reason.margin, 2)} that {allowed}.",
+        f"Its {metric}, {own}, is statistically tied with the best{of_these}, {best}.",
+        f"The best is {label(table, reason.leader)}: {difference_words(metric, reason.difference)}. "
+        f"The means differ by at most {quantity(metric, reason.margin, 2)}, {allowed}.",
     )
 
 
 def basis_words(summary: Summary) -> str:
-    """What the interval of a figure is over."""
+    """What the interval of a figure covers: seeds, or validation rows."""
     match summary.basis:
         case Basis.SEEDS:
             return f"Mean and 95 % interval over {summary.n} seeds."
@@ -193,7 +194,7 @@ def basis_words(summary: Summary) -> str:
 def difference_words(metric: str, difference: Difference | None) -> str:
     """A paired difference and its verdict: `no detectable difference (-0.002 ± 0.011, ..., after Holm p = 0.36)`.
 
-    The verdict is corrected for the number of comparisons and the interval is not, so each may say another thing.
+    The verdict is corrected for the number of comparisons and the interval is not, so the two may disagree.
     """
     if difference is None:
         return "not determined (no seed in common)"
@@ -214,8 +215,8 @@ def _tie_words(metric: str, decided: tuple[Tie, ...]) -> str:
     words = {
         Tie.MEAN: f"the better mean {metric}",
         Tie.SIZE: "the smaller file",
-        Tie.EXAMPLES: "the fewer examples of training",
-        Tie.STEPS: "the fewer steps of training",
+        Tie.EXAMPLES: "fewer training examples",
+        Tie.STEPS: "fewer training steps",
         Tie.BATCH_SIZE: "the smaller batch size",
         Tie.SPEED: "the lower latency",
         Tie.KEY: "an arbitrary order (every figure is the same)",
@@ -226,6 +227,8 @@ def _tie_words(metric: str, decided: tuple[Tie, ...]) -> str:
 
 
 def latency_words(latencies: Latencies) -> str:
-    """`latency 0.31 at batch 1 and 0.20 at batch 64 of its parent's, compiled`."""
+    """`latency 0.31 at batch 1 and 0.20 at batch 64, relative to its parent (both compiled)`."""
     parts = [f"{summary_words('', summary)} at batch {batch}" for batch, summary in latencies.items()]
-    return f"latency {enumeration(parts)} of its parent's, compiled" if parts else "latency was not measured"
+    if not parts:
+        return "latency was not measured"
+    return f"latency {enumeration(parts)}, relative to its parent (both compiled)"

@@ -13,7 +13,7 @@ from orchestrator.wording.sentence import Sentence
 
 
 def recommendation_headline(table: SweepTable, found: Recommendation) -> str:
-    """All of it in one line."""
+    """The recommendation in one line."""
     if found.row is None or found.configuration is None:
         return f"No recommendation: {reasons(table, found)[0]}"
     return f"Recommended: {found.row.id} ({label(table, found.configuration)})"

@@ -1,4 +1,4 @@
-"""Why the runner-up is only second, in words: one `match` over the loss."""
+"""The sentences that say why the runner-up is only second: one `match` over the loss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from orchestrator.wording.training import effort_words
 
 
 def why_not(table: SweepTable, second: RunnerUp) -> str:
-    """The step at which the rule let go of it, with the two figures; a sentence without its end."""
+    """The step at which the rule dropped the runner-up, with both figures: a sentence without its full stop."""
     metric = table.plan.objective.metric
     match second.loss:
         case WorseObjective(own, difference):
@@ -35,7 +35,7 @@ def why_not(table: SweepTable, second: RunnerUp) -> str:
         case LatencyNotMeasured(latencies):
             return f"its {latency_words(latencies)}"
         case SlowerModel(latencies, is_certain):
-            doubt = "" if is_certain else ", though how exact the timing was is not known"
+            doubt = "" if is_certain else ", though the timing has no interval"
             return f"it is slower: {latency_words(latencies)}{doubt}"
         case LargerModel(own, chosen):
             sizes = (summary_words("artifact_bytes", size) for size in (own, chosen))
@@ -48,7 +48,10 @@ def why_not(table: SweepTable, second: RunnerUp) -> str:
         case LostTie():
             return f"equal in every step; {_tie_loss(metric, second.loss)}"
         case OffFront():
-            return f"as fast and as small within {PERCENT_SAME}, but another is as good in everything and better in one"
+            return (
+                f"within {PERCENT_SAME} in latency and size, but another configuration is at least as good in every "
+                "figure and better in one"
+            )
         case OutsideGoals(missed):
             return "; ".join(result_words(r, table.plan.direction(r.goal.metric)) for r in missed)
         case LostSeeds():
@@ -56,14 +59,14 @@ def why_not(table: SweepTable, second: RunnerUp) -> str:
 
 
 def _tie_loss(metric: str, loss: LostTie) -> str:
-    """What decided at last against the runner-up, with the two figures."""
+    """The figure that decided the tie against the runner-up, with both values."""
     own, chosen = loss.own, loss.chosen
     same = f"its mean {metric} is the same"
     match loss.by:
         case Tie.MEAN:
             return f"its mean {metric} is {_against(metric, own.mean, chosen.mean)}"
         case Tie.SPEED:
-            return f"{same}, and its latency is {_against('', own.speed, chosen.speed)} of its parent's"
+            return f"{same}, and its latency relative to its parent is {_against('', own.speed, chosen.speed)}"
         case Tie.EXAMPLES | Tie.STEPS:
             took = (None if e is None else getattr(e, loss.by) for e in (own.effort, chosen.effort))
             return f"{same}, and its training took {_against('', *took)} {loss.by}"
@@ -76,7 +79,7 @@ def _tie_loss(metric: str, loss: LostTie) -> str:
 
 
 def _against(metric: str, one: float | None, other: float | None) -> str:
-    """`0.971 against 0.972`: with as many digits as it takes to tell them apart."""
+    """`0.971 against 0.972`: with enough digits to show the difference."""
 
     def told(digits: int) -> list[str]:
         return ["-" if value is None else quantity(metric, value, digits) for value in (one, other)]

@@ -1,4 +1,4 @@
-"""A sentence in two lengths: what it says, and what that rests on."""
+"""A sentence in two lengths: the statement, and the statement with its basis."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Sentence:
-    """`text` stands for itself, on a line of a terminal. With the details `basis` follows, in sentences of its own."""
+    """`text` is complete without `basis`. With `--details`, `basis` follows in sentences of its own."""
 
     text: str
     basis: str = ""
-    is_detail: bool = False  # said with the details alone: a table or another sentence has the gist of it
+    is_detail: bool = False  # shown with `--details` only: a table or another sentence has the main point
 
     @property
     def whole(self) -> str:

@@ -1,4 +1,4 @@
-"""The sentences on how to train what is recommended: its settings, the time to the target, the choice of a seed."""
+"""Sentences on how to train the recommended configuration: settings, time to the target, choice of a seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.sweep.labels import settings_words
 from orchestrator.sweep.plan import Stage
 from orchestrator.wording.format import plural, quantity, target_words
 
-MOST_TOLD, FASTEST_TOLD = 6, 3  # with more settings than that only the fastest are told: the table has them all
+MOST_TOLD, FASTEST_TOLD = 6, 3  # with more than 6 settings only the 3 fastest are named: the table has them all
 
 
 def cost_words(table: SweepTable, seconds: float | None) -> str:
@@ -20,7 +20,7 @@ def cost_words(table: SweepTable, seconds: float | None) -> str:
     objective = table.plan.objective
     until = "to the end" if objective.target is None else f"to {target_words(objective)}"
     if seconds is None or seconds == math.inf:
-        return f"not every seed came {until}" if objective.target is not None else "not measured"
+        return f"not every seed reached {target_words(objective)}" if objective.target is not None else "not measured"
     return f"{quantity('train_seconds', seconds)} {until}"
 
 
@@ -43,9 +43,9 @@ def train_words(reason: TrainWith) -> str:
 
 
 def times_words(table: SweepTable, reason: TimesToTarget) -> str:
-    """What each batch size took; with many of them, the fastest."""
+    """The training effort of each batch size; of the fastest ones if there are many."""
     told, several = reason.times, reason.several_rates
-    which = f"at the rate of each{' with the fewest steps' if several else ''}"
+    which = f"each at its learning rate{' with the fewest steps' if several else ''}"
     if reason.before_confirmation:
         which += ", before the confirmation"
     if len(told) > MOST_TOLD:
@@ -68,7 +68,7 @@ def _slowness(time: TimeToTarget) -> tuple[float, float]:
 
 
 def _took(row: ToTarget | None, several_rates: bool) -> str:
-    """` at rate 0.1: 52 steps, 3,340 examples, 0.484 s`: with the rate where the table may show another beside it."""
+    """` at rate 0.1: 52 steps, 3,340 examples, 0.484 s`. The learning rate is named if several were tried."""
     if row is None:
         return ": not reached"
     rate = f" at rate {row.configuration.training.learning_rate:.4g}" if several_rates else ""
@@ -81,4 +81,4 @@ def _took(row: ToTarget | None, several_rates: bool) -> str:
 
 def seed_words(metric: str, reason: BestSeed) -> str:
     best = f"{reason.row.id} (seed {reason.row.seed}) has the best {metric}, {quantity(metric, reason.value)}"
-    return f"Of its {reason.seeds} seeds, {best}: expect the mean."
+    return f"Of its {reason.seeds} seeds, {best}. For a new seed, expect the mean."

@@ -109,7 +109,7 @@ def test_words_from_outside_stay_words(tmp_path: Path) -> None:
         ({"target": None}, ["The sweep's objective has no target"]),
         ({"target": 0.9999}, ["No trial reached val_accuracy 0.9999."]),
         ({"batch_sizes": (32,)}, ["not determined (1 batch size reached the target"]),
-        ({"batch_sizes": (8, 512)}, ["No rate was tried at more than one batch size"]),
+        ({"batch_sizes": (8, 512)}, ["No learning rate was tried at several batch sizes"]),
     ],
 )
 def test_what_cannot_be_drawn_is_said(options: dict[str, object], sentences: list[str]) -> None:

@@ -9,7 +9,7 @@ from orchestrator.report.plots.training import accuracy_plot, curve_plots, speed
 
 
 def all_plots(comparison: SweepComparison) -> dict[str, Plot]:
-    """In the order of the page."""
+    """All plots, in the order of the page."""
     plots = [
         *deployment_plots(comparison),
         *target_plots(comparison),

@@ -1,6 +1,7 @@
-"""The plots of the page, as Plotly figures; and for each, a sentence to show where there is nothing to plot.
+"""The plots of the page as Plotly figures; each has a sentence to show instead if there is nothing to plot.
 
-Colour is the batch size, light to dark with size, unless an axis is (see `looks`); marker is always the compression.
+Colour stands for the batch size, light to dark with size, unless an axis does (see `series_style`); the marker always
+stands for the compression.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ MARKER_SYMBOLS = (
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 HEIGHT = 340  # pixels
 MAX_BATCH_TICKS = 9
-TICK_ROOM = 1 / 10  # of an axis: ticks that are nearer to one another would overlap
+TICK_ROOM = 1 / 10  # least distance of ticks as a share of the axis: closer ones would overlap
 TICKS = (  # leading digits, ever finer
     *((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)),
     *(tuple(tenths / 10 for tenths in range(10, 100, step)) for step in (10, 5, 2, 1)),
@@ -45,9 +46,9 @@ TICKS = (  # leading digits, ever finer
 
 @dataclass(frozen=True)
 class Plot:
-    """One plot of the page. `figure` is None when there is nothing to draw, and `missing` says why."""
+    """One plot of the page. `figure` is None when there is nothing to draw; `missing` then says why."""
 
-    name: str  # what Python asks for it by
+    name: str  # its name in Python: `Comparison.plot(name)`
     title: str
     caption: str
     figure: Any = None
@@ -68,7 +69,7 @@ def compression_symbols(comparison: SweepComparison) -> dict[str, str]:
 
 
 def deployment_plots(comparison: SweepComparison) -> list[Plot]:
-    """The objective against what using the model costs: one plot per cost."""
+    """The objective against the costs of using the model (latency, file size): one plot per cost."""
     table = comparison.table
     costs = {
         (f"latency_ms_batch_{batch}", f"latency at batch {batch}, ms"): latencies
@@ -97,8 +98,8 @@ def _deployment_plot(comparison: SweepComparison, cost: str, axis: str, costs: M
     _point_at_chosen(figure, comparison, points, cost)
     better = "upper" if objective.mode == "max" else "lower"
     caption = (
-        f"The {better} left corner is best. The line is the front of these two alone; a ring marks the front over all "
-        "of objective, size and latencies. Bars are 95 % intervals."
+        f"The {better} left corner is best. The line is the Pareto front of these two figures; a ring marks the Pareto "
+        "front over objective, size and latencies. Bars are 95 % intervals."
     )
     return Plot(cost, title, caption, figure)
 
@@ -146,7 +147,7 @@ def _markers(
 
 
 def _add_front(figure: Any, comparison: SweepComparison, points: Points, cost: str) -> None:
-    """The staircase of what nothing beats in these two figures."""
+    """The staircase line of the Pareto front in these two figures."""
     mode, divisor = comparison.table.plan.objective.mode, unit_of(cost)[0]
     pairs = [(x.mean / divisor, y.mean) for _, y, x in points.values() if math.isfinite(x.mean + y.mean)]
     steps = sorted(pairs[index] for index in front(pairs, ["min", mode]))
@@ -178,7 +179,7 @@ def _point_at_chosen(figure: Any, comparison: SweepComparison, points: Points, c
 
 
 def new_figure(x_title: str, y_title: str) -> Any:
-    """An empty figure in the page's look. Titles are taken as text, not as markup."""
+    """An empty figure in the page's style. Titles are plain text, not markup."""
     figure = go.Figure()
     look = {"gridcolor": GRID, "linecolor": FAINT, "ticks": "outside", "tickcolor": FAINT}
     axis = {**look, "zeroline": False, "automargin": True}
@@ -198,7 +199,7 @@ def new_figure(x_title: str, y_title: str) -> Any:
 
 
 def error_bars(summaries: Sequence[Summary], divisor: float = 1.0, color: str = FAINT) -> dict[str, Any]:
-    """Intervals, which need not be symmetric, as Plotly wants them; no bar where there is no interval."""
+    """Error bars in Plotly's form; they may be asymmetric. A figure without an interval has no bar."""
 
     def length(end: float | None, mean: float, sign: int) -> float:
         return 0.0 if end is None or not math.isfinite(end) else max(0.0, sign * (end - mean)) / divisor
@@ -215,13 +216,13 @@ def error_bars(summaries: Sequence[Summary], divisor: float = 1.0, color: str = 
 
 
 def extent(summary: Summary) -> list[float]:
-    """What a logarithmic axis shows of a figure: the mean, and the ends of its bar."""
+    """The values that must fit on a logarithmic axis: each mean, and the ends of its bar."""
     ends = (end for end in (summary.low, summary.high) if end is not None and math.isfinite(end) and end > 0)
     return [summary.mean, *ends]
 
 
 def log_axis(figure: Any, axis: str, values: Sequence[float]) -> None:
-    """A logarithmic axis ("x" or "y") with plain ticks: powers of ten, and as many more as it takes to have three."""
+    """A logarithmic axis ("x" or "y") with plain ticks: powers of ten, and finer ones if these are fewer than three."""
     low, high = min(values), max(values)
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     found = [[digit * 10.0**decade for decade in decades for digit in digits] for digits in TICKS]
@@ -233,7 +234,7 @@ def log_axis(figure: Any, axis: str, values: Sequence[float]) -> None:
 
 
 def _apart(ticks: Sequence[float], ratio: float) -> list[float]:
-    """Those of ascending ticks that are a ratio apart, from the top: 0.1 is kept, and 0.098 is not."""
+    """Drop ticks that are closer than a ratio, starting from the top: 0.1 is kept, and 0.098 is dropped."""
     kept: list[float] = []
     for tick in reversed(ticks):
         if not kept or tick * ratio <= kept[0]:
@@ -242,7 +243,7 @@ def _apart(ticks: Sequence[float], ratio: float) -> list[float]:
 
 
 def batch_axis(figure: Any, sizes: Sequence[int]) -> None:
-    """A logarithmic axis of batch sizes, with ticks at those that were tried, as many as there is room for."""
+    """A logarithmic axis of batch sizes, with ticks at the sizes that were tried, as far as they fit."""
     tried = sorted(set(sizes))
     room = (tried[-1] / tried[0]) ** (1 / MAX_BATCH_TICKS)
     ticks = [tried[0]]

@@ -1,4 +1,4 @@
-"""Learning rate against batch size: where training went well, and whether the grid was wide enough."""
+"""The plot of learning rate against batch size: it shows the best ones, and whether the grid was wide enough."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from orchestrator.sweep.metrics import sign_of
 from orchestrator.wording.format import number
 
 FAILED_MARK, STOPPED = "✗", "-"
-MAX_PLOT_ROWS = 12  # rates that still leave room for a figure in every cell
+MAX_PLOT_ROWS = 12  # with more learning rates, figures no longer fit into the cells
 TITLE = "Learning rate and batch size"
 COLORBAR = {"thickness": 10, "len": 0.9, "outlinewidth": 0}
 
-Cells = dict[tuple[str, int], Configuration]  # (rate in words, batch size) -> the best of what was tried there
+Cells = dict[tuple[str, int], Configuration]  # (learning rate as text, batch size) -> the best configuration there
 
 
 def rate_plots(comparison: SweepComparison) -> list[Plot]:
-    """The mean objective at every rate and batch size, one plot per choice of the other settings.
+    """The mean objective at every learning rate and batch size, one plot per choice of the other settings.
 
-    A grid with figures, or squares where rates are many.
+    A grid with figures, or coloured squares if there are many learning rates.
     """
     table = comparison.table
     if not comparison.evidence.tuned:
@@ -41,7 +41,7 @@ def rate_plots(comparison: SweepComparison) -> list[Plot]:
 
 
 def _rate_plot(evidence: Evidence, choice: str, cells: Cells) -> Plot:
-    """`choice`: of the other settings, in words; empty where nothing else is varied."""
+    """`choice`: the other settings as text; empty if nothing else is varied."""
     table, keys = evidence.table, {c.key for c in cells.values()}
     entries = [entry for entry in evidence.tuned if entry.best.key in keys]
     best = {entry.best.key for entry in entries}
@@ -68,7 +68,7 @@ def _cells(table: SweepTable, configurations: Sequence[Configuration]) -> Cells:
         return -math.inf if mean is None else sign * mean
 
     cells: Cells = {}
-    for configuration in sorted(configurations, key=score):  # the best is written last
+    for configuration in sorted(configurations, key=score):  # the best comes last, so it overwrites the others
         training = configuration.training
         cells[f"{training.learning_rate:.4g}", training.batch_size] = configuration
     return cells
@@ -133,12 +133,12 @@ def _squares(table: SweepTable, cells: Cells, best: set[str]) -> Any:
 
 
 def _mark(configuration: Configuration) -> str:
-    """Why there is no figure."""
+    """The mark that says why a cell has no figure."""
     return FAILED_MARK if configuration.broken else STOPPED
 
 
 def _color_axis(table: SweepTable) -> dict[str, Any]:
-    """Dark is good, and means the same in the plots of all choices."""
+    """The colour scale: dark is good. All plots share its limits, so that colours can be compared."""
     means = [mean for c in table.baselines if (mean := _mean(table, c)) is not None]
     limits = {"cmin": min(means), "cmax": max(means)} if table.settings and len(set(means)) > 1 else {}
     scale = "Blues" if table.plan.objective.mode == "max" else "Blues_r"

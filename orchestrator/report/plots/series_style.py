@@ -1,6 +1,6 @@
-"""How a plot tells the choices of settings apart, where a sweep varies more than batch size, learning rate and seed.
+"""Colours and dashes that tell choices of settings apart, if more varies than batch size, learning rate and seed.
 
-A choice has one colour wherever the batch size is on an axis, and one dash wherever colour is the batch size.
+A choice has one colour in plots with the batch size on an axis, and one dash in plots whose colour is the batch size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from orchestrator.wording.batch_size import choice_words
 
 COLORS = qualitative.D3
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,6px")  # with COLORS: 70 pairs
-NAME_WIDTH = 48  # characters: what a legend has room for on a phone
+NAME_WIDTH = 48  # characters that fit into a legend on a phone
 LEGEND_LINE = 19  # pixels
 
 T = TypeVar("T")
@@ -37,14 +37,14 @@ class SeriesStyle:
     dash: str = "solid"
 
     def name(self, otherwise: str) -> str:
-        """For a legend, on lines that fit; `otherwise` where there is nothing to choose."""
+        """The name for a legend, broken into lines that fit; `otherwise` for a sweep with a single choice."""
         return "<br>".join(map(html.escape, textwrap.wrap(self.choice, NAME_WIDTH))) or html.escape(otherwise)
 
 
 def by_choice(
     evidence: Evidence, items: Iterable[T], configuration: Callable[[T], Configuration]
 ) -> list[tuple[SeriesStyle, list[T]]]:
-    """The items of each choice, in their order; the choices in the sweep's, those without an item left out."""
+    """The items of each choice, in the given order. Choices are in the sweep's order; empty ones are left out."""
     table, groups = evidence.table, defaultdict[SettingsChoice, list[T]](list)
     for item in items:
         groups[evidence.choices[table.place_of(configuration(item))]].append(item)
@@ -60,7 +60,7 @@ def by_choice(
 
 
 def name_choices(figure: Any, looks: Sequence[SeriesStyle]) -> None:
-    """A legend even of one choice. It stands above the plot and takes of its height what is added here."""
+    """Show a legend, even for one choice, and make the figure taller by the space that the legend needs."""
     if any(look.choice for look in looks):
         lines = sum(look.name("").count("<br>") + 1 for look in looks)
         figure.update_layout(height=HEIGHT + LEGEND_LINE * lines, showlegend=True, legend_tracegroupgap=0)

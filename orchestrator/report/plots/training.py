@@ -1,4 +1,4 @@
-"""The plots of training: steps, examples and seconds to the target, accuracy against batch size, rates, curves."""
+"""The plots of training: steps, examples and seconds to the target, objective against batch size, learning curves."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from orchestrator.wording.format import summary_words
 from orchestrator.wording.reasons import label
 from trainables.results import Report
 
-FIXED_RATES = 3  # curves at one rate over several batch sizes; more than this is a tangle
+FIXED_RATES = 3  # most curves at a fixed learning rate; more would be hard to read
 
 
 def target_plots(comparison: SweepComparison) -> list[Plot]:
-    """Steps, examples and seconds to the target against batch size, each at the rate that needs the fewest steps."""
+    """Steps, examples and seconds to the target against batch size, each at the learning rate with the fewest steps."""
     objective = comparison.table.plan.objective
     if objective.target is None:
-        missing = "The sweep's objective has no target; with `target:` the page shows what it takes to reach it."
+        missing = "The sweep's objective has no target; with `target:` the page shows the effort to reach it."
         return [Plot("steps_to_target", "Training to the target", "", missing=missing)]
     names = {"steps": "steps", "examples": "examples seen", "seconds": "seconds of training"}
     if len({row.num_workers for row in comparison.targets}) > 1:
@@ -64,7 +64,7 @@ def _target_plot(comparison: SweepComparison, title: str, kind: str, words: str)
     caption = "Each batch size at the learning rate that needs the fewest steps there. " + (
         ""
         if all(row.is_whole for row in rows)
-        else "Open: not every seed got there, and the mean is over those that did. "
+        else "Open: not every seed reached the target, and the mean is over those that did. "
     )
     theory = _add_theory(figure, comparison, groups) if kind == "steps" else ""
     return Plot(f"{kind}_to_target", title, caption + theory, figure)
@@ -96,9 +96,9 @@ def _target_markers(table: SweepTable, look: SeriesStyle, rows: Sequence[ToTarge
 def _add_theory(
     figure: Any, comparison: SweepComparison, groups: Sequence[tuple[SeriesStyle, Sequence[ToTarget]]]
 ) -> str:
-    """Per choice the 1/B line of perfect scaling, and the fitted curve if it is determined. Returns the words on them.
+    """Add the 1/B line of perfect scaling and the fitted curve of each choice; return the caption about them.
 
-    The legend has each choice once, with its markers; where there is nothing to choose, the lines.
+    The legend names each choice once, with its markers; for a sweep with a single choice it names the lines.
     """
     tuning = comparison.evidence.tuning
     for look, rows in groups:
@@ -117,14 +117,14 @@ def _add_theory(
             grid = [sizes[0] * (sizes[-1] / sizes[0]) ** (i / 40) for i in range(41)]
             steps = [curve.steps(size) for size in grid]
             figure.add_trace(go.Scatter(name=look.name("fit"), x=grid, y=steps, line={"color": look.color}, **shared))
-    dashed = "Dashed: twice the batch, half the steps. "
+    dashed = "Dashed: perfect scaling (twice the batch, half the steps). "
     if len(groups) > 1:  # their critical batches are listed above the plots, one by one
-        return f"{dashed}Solid: the fit, where the critical batch is determined."
-    return dashed + " ".join(map(curve_words, comparison.curves.values()))  # the legend says whose
+        return f"{dashed}Solid: the fit, if the critical batch size is determined."
+    return dashed + " ".join(map(curve_words, comparison.curves.values()))  # the legend names the choice
 
 
 def accuracy_plot(comparison: SweepComparison) -> Plot:
-    """The objective against batch size: tuned at each, and at one rate held fixed; validation beside training data."""
+    """The objective against batch size, tuned and at fixed learning rates, on validation and training data."""
     table = comparison.table
     metric = table.plan.objective.metric
     entries, title = comparison.evidence.tuned, f"{metric} against batch size"
@@ -140,26 +140,29 @@ def accuracy_plot(comparison: SweepComparison) -> Plot:
         line = {"color": look.color, "width": 2.5, "dash": look.dash}
         figure.add_trace(_line(table, look.name("validation, best rate"), best, metric, line, look.choice))
     name_choices(figure, [look for look, _ in groups])
-    tuned_words = "Tuned: the best rate tried at each batch size. Bars are 95 % intervals. "
+    tuned_words = "Tuned: the best learning rate tried at each batch size. Bars are 95 % intervals. "
     if table.settings:
         faint = "" if train_metric == metric else "Thin: on training data. "
         return Plot(
-            "objective", title, f"{tuned_words}{faint}No rate is held fixed here, as other settings vary.", figure
+            "objective",
+            title,
+            f"{tuned_words}{faint}No curve has a fixed learning rate, as other settings vary.",
+            figure,
         )
     fixed = _fixed_rates(table)
     for index, (rate, group) in enumerate(fixed):
         line = {"color": ("#c05621", "#b7791f", "#975a16")[index % 3], "width": 1.2, "dash": "dash"}
         figure.add_trace(_line(table, f"validation, rate {rate:.4g}", group, metric, line))
     caption = tuned_words + (
-        "A dashed line holds one rate fixed: what it shows is batch size and a rate that no longer fits, together."
+        "A dashed line keeps one learning rate: it mixes the effects of the batch size and of a poor learning rate."
         if fixed
-        else "No rate was tried at more than one batch size, so there is no curve at a fixed rate."
+        else "No learning rate was tried at several batch sizes, so there is no curve at a fixed learning rate."
     )
     return Plot("objective", title, caption, figure)
 
 
 def _training_line(table: SweepTable, look: SeriesStyle, group: Sequence[Configuration], metric: str) -> Any:
-    """Beside a choice's validation line, and in the legend with it; on its own where there is nothing to choose."""
+    """Add the training-data line of a choice, in the legend together with its validation line, if there are several."""
     if not look.choice:
         return _line(table, "training data", group, metric, {"color": FAINT, "dash": "dot"})
     trace = _line(
@@ -171,7 +174,7 @@ def _training_line(table: SweepTable, look: SeriesStyle, group: Sequence[Configu
 def _line(
     table: SweepTable, name: str, group: Sequence[Configuration], metric: str, line: dict[str, Any], choice: str = ""
 ) -> Any:
-    """One figure of several batch sizes. The name may have markup."""
+    """A line of one figure over batch sizes. The name may contain markup."""
     pairs = [(c, s) for c in group if (s := c.summary(metric)) is not None]
     return go.Scatter(
         name=name,
@@ -187,7 +190,7 @@ def _line(
 
 
 def _fixed_rates(table: SweepTable) -> list[tuple[float, list[Configuration]]]:
-    """Rates that were tried at several batch sizes, the ones tried at most first; one configuration per batch size."""
+    """Learning rates tried at several batch sizes, those with the most sizes first; one configuration per size."""
     metric, sign = table.plan.objective.metric, sign_of(table.plan.objective.mode)
     groups: dict[str, dict[int, tuple[float, Configuration]]] = defaultdict(dict)
     for c in table.baselines:
@@ -202,9 +205,9 @@ def _fixed_rates(table: SweepTable) -> list[tuple[float, list[Configuration]]]:
 
 
 def curve_plots(comparison: SweepComparison) -> list[Plot]:
-    """Learning curves at the best rate of each batch size, against examples (equal work) and steps (equal updates)."""
+    """Learning curves at each batch size's best learning rate, by examples (equal work) and steps (equal updates)."""
     entries = comparison.evidence.tuned
-    metric = comparison.table.plan.objective.metric.removeprefix("best_")  # the curve is that of the readings
+    metric = comparison.table.plan.objective.metric.removeprefix("best_")  # the curve shows every evaluation
     steps = [r.step for e in entries for r in _readings(e.best.measured, metric)]
     titles = {"examples": "Learning curves by examples seen", "step": "Learning curves by optimiser steps"}
     plots = []
@@ -226,13 +229,13 @@ def curve_plots(comparison: SweepComparison) -> list[Plot]:
         if target is not None:
             figure.add_hline(y=target, line={"color": FAINT, "width": 1, "dash": "dot"})
         plots.append(
-            Plot(name, title, "One line per seed, each batch size at its best rate, on validation data.", figure)
+            Plot(name, title, "One line per seed, each batch size at its best learning rate, validation data.", figure)
         )
     return plots
 
 
 def _add_curves(figure: Any, look: SeriesStyle, entry: Tuned, field: str, metric: str, color: str) -> None:
-    """A line for each seed, as one series with gaps: a series for each of a thousand would fill the page."""
+    """A line for each seed, as one series with gaps: a thousand separate series would make the page too large."""
     x: list[float | None] = []
     y: list[float | None] = []
     seeds_and_steps: list[tuple[int, int] | None] = []
@@ -258,7 +261,7 @@ def _add_curves(figure: Any, look: SeriesStyle, entry: Tuned, field: str, metric
 
 
 def _name_curves(figure: Any, looks: Sequence[SeriesStyle]) -> None:
-    """Every colour is in the legend once; so is every dash, where there are several."""
+    """The legend: every colour once, and every dash once if there are several."""
     for trace in {trace.legendgroup: trace for trace in reversed(figure.data)}.values():
         trace.showlegend = True
     if len(looks) > 1:
@@ -290,6 +293,6 @@ def speed_plot(comparison: SweepComparison) -> Plot:
     return Plot(
         metric,
         title,
-        "Seconds are those of training, without evaluations. Trials that ran side by side share the machine.",
+        "Seconds are training time without evaluations. Trials that ran at the same time share the machine.",
         figure,
     )

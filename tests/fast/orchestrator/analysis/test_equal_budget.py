@@ -161,8 +161,8 @@ def test_one_that_learns_less_and_loses_more_is_not_acquitted() -> None:
     found = only(table_of(generalising(lost=0.04, learned=0.04), seeds=6))
     assert (found.finding, found.more_on_validation) == (Finding.WORSE_STEPS, True)
     assert finding_words(found) == (
-        "worse on training data too, and by more on validation data; also worse after equal steps: its steps are "
-        "worse, not only fewer"
+        "worse on training data too, and by more on validation data; also worse after equal steps, so fewer steps do "
+        "not explain it"
     )
 
 

@@ -210,11 +210,11 @@ def test_shortfalls_are_in_units_of_each_goals_limit() -> None:
         (Estimate(value=1.01, low=0.98, high=1.03), None),
         (
             Estimate(value=0.63, low=0.61, high=0.65),
-            "the parent timed against itself was not 1, but 0.630 (0.610 to 0.650) at",
+            "the control (the parent's latency over itself) was 0.630 (0.610 to 0.650) at",
         ),
         (
             Estimate(value=1.0, low=0.8, high=1.2),
-            "the parent timed against itself was not 1, but 1.00 (0.800 to 1.20) at batch 1",
+            "the control (the parent's latency over itself) was 1.00 (0.800 to 1.20) at batch 1",
         ),
     ],
 )

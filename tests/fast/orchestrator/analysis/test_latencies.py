@@ -124,7 +124,7 @@ def test_a_parent_that_is_not_as_fast_as_itself_makes_latencies_unusable(value: 
     (caveat,) = of_kind(comparison.recommendation.caveats, NoisyLatencies)
     assert caveat == NoisyLatencies(found, 1, goals_undetermined=False)
     (said,) = caveat_sentences(comparison.table, caveat)
-    assert f"at batch 64, beside {found.trial}" in said.whole
+    assert f"at batch 64, measured with {found.trial}" in said.whole
     assert said.whole in warnings(comparison), "it stands under the table too"
     titles = [column.title for column in variant_columns(comparison)]
     assert [title for title in titles if "ms at" in title] == ["ms at 1?", "ms at 64?"]
@@ -153,7 +153,7 @@ def test_where_no_latency_is_usable_a_goal_on_it_lets_nothing_through_and_fails_
     assert isinstance(result.reason, NotQuiet)
     assert result.reason.control.value == 0.63
     assert why_not_judged(result.reason).startswith(
-        "the machine was not quiet: the parent timed against itself was not"
+        "the machine was not quiet: the control (the parent's latency over itself) was"
     )
     (caveat,) = of_kind(found.caveats, NoisyLatencies)
     assert caveat.goals_undetermined

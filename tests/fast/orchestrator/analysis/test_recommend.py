@@ -154,7 +154,7 @@ def test_of_many_settings_only_the_fastest_to_the_target_are_told() -> None:
         assert [time.shown.training.batch_size for time in reason.times] == list(sizes)
         words = times_words(comparison.table, reason)
         assert words.count("; batch ") + 1 == told
-        assert ("the fastest 3 of 7, at" in words) == (told == 3)
+        assert ("the fastest 3 of 7, each at" in words) == (told == 3)
 
 
 def test_relative_goals_are_not_asked_of_baselines_and_that_is_said() -> None:

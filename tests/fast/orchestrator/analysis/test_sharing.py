@@ -58,7 +58,7 @@ def test_who_ran_beside_others(when: Callable[[int], dict[str, str]], together: 
 def test_it_is_said_below_the_table_and_with_the_recommendation() -> None:
     told = (
         "2 of 4 trainings shared a machine: their seconds are not those of a quiet one. Up to 2 trials of this sweep "
-        "ran there at a time; the same holds for examples/s."
+        "ran there at a time, which affects examples/s too."
     )
     comparison = compare(ran(lambda n: at(0, 10) if n < 2 else at(10 * n, 10 * n + 10)))
     (caveat,) = of_kind(comparison.recommendation.caveats, SharedMachine)

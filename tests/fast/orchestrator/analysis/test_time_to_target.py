@@ -135,7 +135,7 @@ def test_first_readings_alone_determine_no_critical_batch() -> None:
     reason = critical_batch(rows).undetermined
     assert reason == TooFewSizes(0, (1, 4, 16, 64))
     words = why_no_curve(reason) or ""
-    assert "batch size 1, 4, 16 and 64 reached the target by the first reading" in words
+    assert "batch size 1, 4, 16 and 64 had reached the target at the first evaluation" in words
     assert "`evaluations`" in words
     assert critical_batch(rows[:2]).undetermined == TooFewSizes(0, (1, 4))
 
@@ -256,5 +256,5 @@ def test_a_size_that_only_some_seeds_reached_has_no_part_in_the_critical_batch_a
     (curve,) = comparison.curves.values()
     assert curve.batch_size == pytest.approx(32, rel=1e-3)
     text = "\n".join(str(line) for line in batch_lines(comparison))
-    assert "One learning rate was tried at each batch size" in text
-    assert "At batch size 512 2 of 3 seeds reached the target: left out of the critical batch" in text
+    assert "Only one learning rate was tried at each batch size" in text
+    assert "At batch size 512, 2 of 3 seeds reached the target. The fit of the critical batch size leaves" in text

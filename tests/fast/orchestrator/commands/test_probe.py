@@ -104,9 +104,9 @@ def test_people_and_scripts_see_what_was_found() -> None:
     assert "a = 4 ms" in shown
     assert "b = 20 us an example" in shown
     assert (
-        "knee: half of what the line tends to, 50,000 examples/s, at batch 200 (200 to 200), 90 % at 1,800, on" in shown
+        "knee: half of the limit of 50,000 examples/s is reached at batch 200 (200 to 200), 90 % at 1,800, on" in shown
     )
-    assert "both are beyond the largest batch that was timed, 144: the line is extended to there" in shown
+    assert "both are beyond the largest batch that was timed, 144: the fit is extrapolated" in shown
     assert "no detectable difference" in shown
     data = json.loads(probes_as_json("digits_cnn", pairs))
     assert data["probes"][0]["metrics"]["largest_micro_batch_size"]["value"] == 144
@@ -136,7 +136,7 @@ def test_a_knee_beyond_what_was_timed_is_said_to_be(largest: int, said: str | No
             (2,),
             [
                 "a + c(2) = 7 ms",
-                "knee: half of what the line tends to, 100,000 examples/s, at batch 700",
+                "knee: half of the limit of 100,000 examples/s is reached at batch 700",
                 "on 2 workers",
             ],
         ),

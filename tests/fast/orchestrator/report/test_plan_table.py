@@ -56,8 +56,7 @@ def test_what_only_the_imported_task_can_tell_is_shown_as_unknown_and_not_as_not
     assert [row[-2:] for row in variant_table(plan).rows][:3] == [("0", "0"), ("0", "0"), ("unknown", "unknown")]
     assert stage_table(plan).rows[0][2] == "unknown"
     assert (
-        "examples and steps unknown: how many rows there are is known once the task is imported"
-        in (summary_lines(plan)[0])
+        "examples and steps unknown: the number of rows is known once the task is imported" in (summary_lines(plan)[0])
     )
     told = plan_as_dict(plan)
     assert told["totals"]["steps"] is told["totals"]["examples"] is told["trials"][0]["steps"] is None

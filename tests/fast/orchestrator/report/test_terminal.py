@@ -154,7 +154,7 @@ def test_a_stranger_finds_everything(comparison: SweepComparison) -> None:
         "Runner-up: ",
         "Why not: ",
         "Test data: not read yet",
-        "95 % interval over 2 and 3 seeds, of which the mean is shown; or over the validation rows of one seed",
+        "95 % interval over 2 and 3 seeds, with their mean; or over the validation rows of one seed",
         "goals: (1) val_accuracy at most 0.01 lower than the parent's; (2) artifact_bytes at least 50 % lower",
     ):
         assert words in text

@@ -46,7 +46,7 @@ def test_first_readings_that_were_there_decide_nothing(tmp_path: Path) -> None:
     assert all(contender.is_bound for contender in verdict.contenders)
     assert verdict.fastest is None
     assert isinstance(verdict.undetermined, FirstReadings)
-    assert "the first reading was at val_loss 0.5 already" in batch_size_headline(table, verdict)
+    assert "the first evaluation had reached val_loss 0.5 already" in batch_size_headline(table, verdict)
     assert "`evaluations`" in batch_size_headline(table, verdict)
     heads, rows = target_grid(table, compare(table).targets)
     for figure in ("steps", "examples", "seconds", "worker-seconds"):
@@ -81,7 +81,8 @@ def test_the_fastest_by_a_bound_is_the_fastest(played: tuple[SweepTable, BatchVe
     assert any("at most" in sentence for sentence in verdict_sentences(table, again))
     assert any(": at least 2.00 times" in sentence for sentence in verdict_sentences(table, again))
     assert any(
-        sentence.startswith("No smaller batch that was confirmed") for sentence in verdict_sentences(table, again)
+        sentence.startswith("No smaller confirmed batch size is as fast")
+        for sentence in verdict_sentences(table, again)
     )
 
 
@@ -102,7 +103,7 @@ def test_all_that_are_not_detectably_slower_stand_in_the_headline(played: tuple[
 def test_a_single_contender_is_not_called_the_fastest(played: tuple[SweepTable, BatchVerdict]) -> None:
     table, verdict = played
     words = batch_size_headline(table, decided(verdict, verdict.contenders[:1]))
-    assert "is the only one that reached" in words
+    assert "is the only batch size that reached" in words
     assert "fastest" not in words
 
 
@@ -110,7 +111,7 @@ def test_the_interval_of_the_prediction_is_not_called_that_of_the_critical_batch
     played: tuple[SweepTable, BatchVerdict],
 ) -> None:
     table, verdict = played
-    (words,) = (sentence for sentence in verdict_sentences(table, verdict) if sentence.startswith("Predicted from the"))
+    (words,) = (sentence for sentence in verdict_sentences(table, verdict) if sentence.startswith("The fit predicts"))
     assert "the interval follows from the critical batch's 90 % interval" in words
     prediction, curve = verdict.fit.prediction, verdict.fit.curve
     assert prediction is not None

@@ -55,7 +55,7 @@ def test_the_rate_is_the_one_that_is_there_soonest_and_not_the_one_that_ends_bes
 
     comparison = trained(history, batch_sizes=(8,), multipliers=(1.0, 2.0), seeds=(0,))
     assert times(comparison) == (
-        "To val_accuracy 0.95, at the rate of each with the fewest steps: batch 8 at rate 0.0125: 25 steps, "
+        "To val_accuracy 0.95, each at its learning rate with the fewest steps: batch 8 at rate 0.0125: 25 steps, "
         "200 examples, 0.250 s."
     )
     (row,) = comparison.targets
@@ -71,8 +71,8 @@ def test_with_one_rate_at_each_size_none_is_named() -> None:
         return rising(40, every=50) if training.batch_size == 32 else rising(40 if training.seed else 4000, 0.94)
 
     assert times(trained(history, multipliers=(1.0,), seeds=(0, 1))) == (
-        "To val_accuracy 0.95, at the rate of each: batch 8: 40 steps, 320 examples, 0.400 s (only 1 of 2 seeds); "
-        "batch 32: at most 50 steps, 400 examples, 0.500 s; batch 128: not reached."
+        "To val_accuracy 0.95, each at its learning rate: batch 8: 40 steps, 320 examples, 0.400 s (only 1 of 2 "
+        "seeds); batch 32: at most 50 steps, 400 examples, 0.500 s; batch 128: not reached."
     )
 
 
