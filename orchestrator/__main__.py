@@ -1,4 +1,4 @@
-"""`python -m orchestrator`: the command line where only Python's modules are sure to be found: in a cluster's job."""
+"""`python -m orchestrator`: the command line for a cluster's job, where `paretune` may not be on the PATH."""
 
 from orchestrator.cli import main
 

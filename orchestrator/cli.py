@@ -1,4 +1,4 @@
-"""The command line. Each command imports what it needs when it runs, so that help and plans come at once.
+"""The command line. Each command imports its modules when it runs, so that help and plans appear at once.
 
 Exit codes are in `orchestrator.exit_codes`.
 """
@@ -79,7 +79,7 @@ def plan(
 ) -> None:
     """Check a sweep file and show every trial that would run. Needs no GPU, and takes less than a second.
 
-    A task of your own is not imported here: `run` tries it on the first rows of its data, before anything else.
+    Your own task is not imported here: `run` tests it on the first rows of its data before it starts any trial.
 
     Example: paretune plan examples/digits.yaml
     """
@@ -107,12 +107,12 @@ def run(
     ] = None,
     executor: Annotated[
         Literal["ray", "inline"],
-        typer.Option(help="What runs the trials: Ray, or this process, one trial after another, to debug a task."),
+        typer.Option(help="Run trials with Ray, or one after another in this process (inline), to debug a task."),
     ] = "ray",
     retry_failed: RetryFailed = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines of progress, also in a terminal.")] = False,
 ) -> None:
-    """Run a sweep, or what is left of it, then compare. Finished trials are never run twice.
+    """Run or resume a sweep, then compare its trials. A finished trial never runs again.
 
     Example: paretune run examples/digits.yaml
 
@@ -121,7 +121,7 @@ def run(
     from orchestrator.commands.run import run_command
 
     if executor == "inline" and address is not None:
-        raise typer.BadParameter("the --address of a cluster goes with the executor ray", param_hint="--executor")
+        raise typer.BadParameter("--address needs the executor ray", param_hint="--executor")
     options = RunOptions(retry_failed=retry_failed)
     code = run_command(sweep_file, storage, address=address, executor=executor, options=options, plain=plain)
     raise typer.Exit(code)
@@ -136,7 +136,7 @@ def demo(
 
     Example: paretune demo
 
-    It needs no file and no download, and takes some minutes. Results are in ./paretune-results.
+    It needs no sweep file and no download, and takes some minutes. Results go to ./paretune-results.
     """
     from orchestrator.commands.run import DEMO, run_command
 
@@ -155,7 +155,7 @@ def compare(
         bool, typer.Option("--details", help="Every reason with its figures, marks and warnings.")
     ] = False,
 ) -> None:
-    """Compare what a sweep found: its trials, the Pareto front, and one recommendation.
+    """Compare the trials of a sweep: tables, the Pareto front, and one recommendation.
 
     Example: paretune compare digits --details
     """
@@ -170,7 +170,7 @@ def report(
     storage: StorageOption = None,
     output: Annotated[str | None, typer.Option(help="The file to write. By default SWEEP.html, here.")] = None,
 ) -> None:
-    """Write one HTML page with the plots of a sweep. It needs nothing else to be read.
+    """Write a self-contained HTML page with the plots of a sweep.
 
     Example: paretune report digits
     """
@@ -183,7 +183,7 @@ def report(
 def ui(
     sweep: Annotated[str | None, typer.Argument(metavar="SWEEP", help="A sweep: its name, or its file.")] = None,
     storage: StorageOption = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is served.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the MLflow server.")] = 5000,
 ) -> None:
     """Open MLflow on the results.
 
@@ -221,14 +221,14 @@ def _plan_or_exit(sweep_file: Path, *, as_json: bool = False) -> Plan:
 
 def main() -> None:
     """The entry point of the `paretune` command."""
-    atexit.register(gc.freeze)  # for seconds, Python's end would search half a million objects of the libraries
+    atexit.register(gc.freeze)  # otherwise Python spends seconds at exit on half a million objects of libraries
     _make_everything_printable()
     settle_in()
     app()
 
 
 def _make_everything_printable() -> None:
-    """A letter that the locale lacks is printed as its number; where an output is closed (`>&-`), nothing is shown."""
+    """Print characters that the locale lacks as escapes; discard output if a stream is closed (`>&-`)."""
     sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

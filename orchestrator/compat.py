@@ -1,6 +1,6 @@
-"""Every name that is private to Ray or MLflow and used by the driver: what for, and what breaks where it is gone.
+"""All private names of Ray and MLflow that the driver uses: their purpose, and what breaks without them.
 
-A test holds each to what it is used for. Each is imported when it is used: a plan needs neither library.
+A test checks each for its purpose. Each is imported only when it is used, because a plan needs neither library.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def show_worker_logs(shown: bool) -> None:
-    """What Ray's daemons print of workers that died; a trial's result says it already."""
+    """The lines that Ray's daemons print about dead workers; a trial's result already says the same."""
     import ray._private.worker
 
     ray._private.worker._worker_logs_enabled = shown
@@ -23,8 +23,8 @@ def show_worker_logs(shown: bool) -> None:
 
 @contextmanager
 def signals_left_alone() -> Iterator[None]:
-    """In the block, ray.init installs no handlers. Else it takes SIGTERM: one handler ends Python with exit code 15,
-    one in C++ prints its frames and aborts, and neither leaves a sweep the time for a farewell.
+    """In the block, ray.init installs no signal handlers. Its handlers for SIGTERM would end the process (one with exit
+    code 15, one in C++ by printing its frames and aborting) before the sweep can shut down in order.
     """
     from ray._private import ray_constants, utils
 
@@ -40,10 +40,11 @@ def signals_left_alone() -> Iterator[None]:
 
 @contextmanager
 def daemons_in_their_own_group() -> Iterator[None]:
-    """In the block, ray.init starts daemons that a signal to the driver's group does not reach, for one machine only.
+    """In the block, ray.init starts daemons that a signal to the driver's process group does not reach.
 
-    What a terminal or `timeout` sends to the whole group is for the driver to heed: without its Ray it could say no
-    farewell. Ray itself does the same on Windows; the daemons end with the driver all the same.
+    A terminal or `timeout` sends its signal to the whole group. Only the driver must act on it: without Ray it could
+    not shut down in order. For one machine only. Ray itself does the same on Windows; the daemons still end with the
+    driver.
     """
     from ray._private import ray_constants, services
 
@@ -59,42 +60,42 @@ def daemons_in_their_own_group() -> Iterator[None]:
 
 
 def resources_of_this_machine(num_cpus: int, address: str) -> Any:
-    """What a Ray started here would have: `num_cpus`, `num_gpus`, `resources`, `labels`, known before it is started."""
+    """The resources that a Ray started here would have (`num_cpus`, `num_gpus`, `resources`, `labels`), in advance."""
     from ray._private.resource_and_label_spec import ResourceAndLabelSpec
 
     return ResourceAndLabelSpec(num_cpus=num_cpus).resolve(is_head=True, node_ip_address=address)
 
 
 def cpus_of_the_container() -> float:
-    """A container's quota of processor time, which os.cpu_count does not know."""
+    """A container's CPU quota, which os.cpu_count ignores."""
     from ray._private.utils import get_num_cpus
 
     return float(get_num_cpus(True))
 
 
 def forget_token() -> None:
-    """Ray keeps the token that it found, or that it found none; one that is there since would be overlooked."""
+    """Clear Ray's cached token (or its cached absence), so that a token added since is found."""
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     AuthenticationTokenLoader.instance().reset_cache()
 
 
 def last_cluster_address() -> str:
-    """Where `ray start` left word of a cluster on this machine, which may have died since; "" if nowhere."""
+    """The cluster address that `ray start` recorded on this machine; it may be dead by now. Empty if there is none."""
     from ray._private.services import canonicalize_bootstrap_address
 
     return canonicalize_bootstrap_address("auto") or ""
 
 
 def own_node() -> Any:
-    """The daemons that this process has started or joined; None before. Ray tells nobody that one of them died."""
+    """The daemons that this process has started or joined; None before. Ray does not report that one of them died."""
     import ray._private.worker
 
     return ray._private.worker._global_node
 
 
 def placement_groups() -> list[Any]:
-    """Every placement group of the cluster. The public table does not say who created one, so not whose is orphaned."""
+    """All placement groups of the cluster with their creators, to find orphans. Ray's public table lacks creators."""
     from ray._private.state import state
     from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined] # made by protobuf
 
@@ -105,12 +106,12 @@ def placement_groups() -> list[Any]:
 
 
 def is_removed(group: Any) -> bool:
-    """Whether a placement group of `placement_groups` is gone, and only listed still."""
+    """Whether a placement group of `placement_groups` has been removed and is only still listed."""
     return bool(group.state == type(group).REMOVED)
 
 
 def put_value(key: str, value: str, namespace: str) -> None:
-    """Into the cluster's key-value store, where workers find the storage's credentials, which are written nowhere."""
+    """Write to the cluster's key-value store. It hands the storage's credentials to workers without writing a file."""
     from ray.experimental.internal_kv import _internal_kv_put
 
     _internal_kv_put(key, value, namespace=namespace)
@@ -126,7 +127,7 @@ def delete_value(key: str, namespace: str) -> None:
 
 
 def ask_mlflow(tracking_uri: str, path: str, verb: str, **options: Any) -> Any:
-    """A request as MLflow makes its own: with its credentials, its certificates and its extensions."""
+    """A request with the credentials, certificates and extensions that MLflow uses itself."""
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
@@ -136,7 +137,7 @@ def ask_mlflow(tracking_uri: str, path: str, verb: str, **options: Any) -> Any:
 
 
 def mlflow_migrations() -> Path:
-    """Where the installed MLflow has the versions of its database: by them an older one, and a newer one, is known."""
+    """The folder of the installed MLflow's database migrations; they tell whether a database is older or newer."""
     import mlflow.store.db_migrations
 
     return Path(str(mlflow.store.db_migrations.__file__)).parent

@@ -1,8 +1,8 @@
 """The exit codes of every command, for scripts and for jobs on a cluster."""
 
-DONE = 0  # the work was done
-FAILED = 1  # it was not
+DONE = 0  # success
+FAILED = 1  # the command failed
 INPUT_IS_WRONG = 2
-RUNNING_ELSEWHERE = 3  # another run of the same sweep is at work: nothing was done, and nothing is wrong
-INTERRUPTED = 130  # Ctrl-C, as shells have it
-TERMINATED = 143  # SIGTERM, likewise
+RUNNING_ELSEWHERE = 3  # another process is running the same sweep: this one did nothing, and nothing is wrong
+INTERRUPTED = 130  # Ctrl-C, as in shells
+TERMINATED = 143  # SIGTERM, as in shells

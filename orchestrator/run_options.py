@@ -1,4 +1,4 @@
-"""What `run` and `submit` are both told: one list, so that a sweep can be run on a cluster in every way it can here."""
+"""The options that `run` and `submit` share: one list, so that a cluster runs a sweep with the same options."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run failed tr
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a sweep is run, wherever that is. A field is an option of `run` and of `submit`, of the same name."""
+    """How a sweep is run, here or on a cluster. Each field is an option of `run` and of `submit` with the same name."""
 
     retry_failed: bool = False
 
     def words(self) -> tuple[str, ...]:
-        """As they are written on the command line of `run`: what differs from the default."""
+        """The options that differ from the default, as arguments of `run`."""
         return tuple(_option(field.name) for field in dataclasses.fields(self) if getattr(self, field.name))
 
 

@@ -13,7 +13,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def listing(names: Iterable[str]) -> str:
-    """Names for a message, in their own order; a long list is cut."""
+    """Names for a message, in the given order; a long list is cut."""
     names = list(names)
     more = f", and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
     return ", ".join(names[:SHOWN_NAMES]) + more

@@ -1,9 +1,9 @@
-"""Paretune from Python: `import paretune`, then what the command line can do, in the same words.
+"""Paretune from Python: `import paretune` offers the commands of the command line as functions of the same names.
 
     comparison = paretune.run("sweep.yaml")
     comparison.trials, comparison.recommendation, comparison.pareto, comparison.plot("objective")
 
-Only names are handed on, each imported when it is first used: `plan` needs no torch, Ray or MLflow. The
+This package only forwards names, and imports each when it is first used: `plan` needs no torch, Ray or MLflow. The
 functions are in `orchestrator.api`; the tree of exceptions is drawn in `trainables.errors`.
 """
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from trainables.tasks.base import Task as Task
     from trainables.tasks.load import TaskError as TaskError
 
-_HOME = {  # name -> the module that has it
+_HOME = {  # name -> the module that defines it
     "ArtifactError": "trainables.measure.artifact",
     "Batch": "trainables.tasks.base",
     "ClusterError": "orchestrator.remote.token",

@@ -1,1 +1,1 @@
-"""What `import paretune` hands on: each command as a function that returns a value or raises a ParetuneError."""
+"""The functions behind `import paretune`: each command as a function that returns a value or raises a ParetuneError."""

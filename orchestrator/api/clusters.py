@@ -1,4 +1,4 @@
-"""The commands for a cluster, as functions: submit a sweep, look at what was submitted, and what is wrong."""
+"""The commands for a cluster, as functions: submit a sweep, inspect submitted sweeps, find problems."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ def submit(
     retry_failed: bool = False,
     wait: bool = True,
 ) -> str:
-    """Run a sweep on a cluster, as a Ray job. Returns the job's id, with which `status`, `logs` and `stop` name it.
+    """Run a sweep on a cluster, as a Ray job. Returns the job's id, which `status`, `logs` and `stop` accept.
 
-    `address`: the cluster's job server; by default $RAY_API_SERVER_ADDRESS, or a tunnel's end here. `storage`: a path
-    or URI that every node reaches. `working_dir`: sent along, with the sweep file in it. `env`: for the job's
-    environment, never a secret. `wait`: print the job's log until it has ended, and raise ClusterError if it failed.
+    `address`: the cluster's job server; by default $RAY_API_SERVER_ADDRESS, or a local tunnel to it. `storage`: a path
+    or URI that every node reaches. `working_dir`: the folder to send to the cluster; it contains the sweep file. `env`:
+    variables for the job's environment, never secrets. `wait`: print the job's log until it has ended, and raise
+    ClusterError if it failed.
     """
     from orchestrator.commands.cluster import submit_sweep
 
@@ -58,7 +59,7 @@ def submit(
 
 
 def jobs(address: str | None = None) -> pd.DataFrame:
-    """The sweeps that were submitted to a cluster, the latest first: one row per job, by its id."""
+    """The sweeps that were submitted to a cluster, latest first: one row per job, indexed by its id."""
     import pandas as pd
 
     sweeps = [job.as_json() for job in _server(address).sweeps()]
@@ -66,9 +67,9 @@ def jobs(address: str | None = None) -> pd.DataFrame:
 
 
 def status(job: str, address: str | None = None) -> HowFar:
-    """How far a submitted sweep is. `job`: its id, or the name of its sweep, then the latest.
+    """The progress of a submitted sweep. `job`: a job's id, or a sweep's name (then the latest job of that sweep).
 
-    Raises UnknownJobError, or ClusterError where the storage cannot be asked.
+    Raises UnknownJobError, or ClusterError if the cluster cannot read the storage.
     """
     from orchestrator.commands.jobs import how_far_is
 
@@ -77,7 +78,7 @@ def status(job: str, address: str | None = None) -> HowFar:
 
 
 def logs(job: str, address: str | None = None, *, follow: bool = False) -> str:
-    """What a submitted sweep has said so far. `follow`: print it as it comes, until the job has ended."""
+    """The log of a submitted sweep so far. `follow`: print it as it grows, until the job has ended."""
     server = _server(address)
     name = find(server.sweeps(), job).id
     if follow:
@@ -86,14 +87,14 @@ def logs(job: str, address: str | None = None, *, follow: bool = False) -> str:
 
 
 def stop(job: str, address: str | None = None) -> None:
-    """Stop a submitted sweep in order: what runs keeps its checkpoint, and the same `submit` goes on from there."""
+    """Stop a submitted sweep gracefully: running trials keep their checkpoints, and submitting again resumes them."""
     from orchestrator.commands.jobs import stop_job
 
     stop_job(_server(address), job)
 
 
 def doctor(address: str | None = None, storage: str | None = None) -> tuple[Check, ...]:
-    """What is wrong with this machine, or with a cluster, and what to do about it: `is_problem` of each says.
+    """The findings about this machine, or about a cluster; those with `is_problem` come with a way to fix them.
 
     `address`: a cluster's job server, or `auto` for the cluster that this machine is a node of.
     """

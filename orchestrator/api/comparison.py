@@ -1,4 +1,4 @@
-"""What `paretune.run` and `paretune.compare` return: the comparison of a sweep, for a notebook or a script."""
+"""The comparison of a sweep, for a notebook or a script: the value of `paretune.run` and `paretune.compare`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Comparison:
-    """What a sweep found. Printed, it is what `paretune compare` prints."""
+    """The results of a sweep. Its text form is the output of `paretune compare`."""
 
     def __init__(self, found: SweepComparison, storage: Storage) -> None:
         self._found, self._storage = found, storage
@@ -32,7 +32,7 @@ class Comparison:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """One row per trial, by its id: what it is, its settings and figures, and whether it is on the front.
+        """One row per trial, indexed by its id: kind, settings, figures, and whether it is on the Pareto front.
 
         The columns are those of `paretune compare --format csv`: a figure `x` with a 95 % interval has `x_low` and
         `x_high` beside it; `configuration` is the same for trials that differ only by seed.
@@ -44,30 +44,30 @@ class Comparison:
 
     @property
     def pareto(self) -> pd.DataFrame:
-        """The rows of `trials` that no other beats: variants in objective, size and latencies; without variants,
-        baselines in objective and seconds of training.
+        """The rows of `trials` on the Pareto front: variants by objective, size and latencies; without variants,
+        baselines by objective and seconds of training.
         """
         return self.trials.loc[list(self._found.pareto)]
 
     @property
     def recommendation(self) -> Recommendation:
-        """What to take, why, and what to keep in mind. Its `row` is None where nothing is recommended."""
+        """The recommended configuration, with reasons and caveats. Its `row` is None if nothing is recommended."""
         return self._found.recommendation
 
     @property
     def test(self) -> TestReading | None:
-        """The figures of the recommended trial on the test data, which `run` reads once."""
+        """The recommended trial's figures on the test data, which `run` reads once."""
         return self._found.test_of_recommended
 
     @property
     def plots(self) -> tuple[str, ...]:
-        """The names that `plot` takes."""
+        """The names that `plot` accepts."""
         from orchestrator.report.plots.all_plots import all_plots
 
         return tuple(all_plots(self._found))
 
     def plot(self, name: str) -> Figure:
-        """One plot of the sweep's page, as a Plotly figure. Raises InputError where there is none, and says why."""
+        """One plot of the sweep's page, as a Plotly figure. Raises InputError, with the reason, if there is none."""
         from orchestrator.report.plots.all_plots import all_plots
 
         plots = all_plots(self._found)
@@ -80,13 +80,13 @@ class Comparison:
         return figure.update_layout(title={"text": html.escape(plot.title)}, margin={"t": 60})
 
     def report(self, output: str | Path | None = None) -> Path:
-        """Write the HTML page of the sweep, by default to `<name>.html` here. Returns where it is."""
+        """Write the HTML page of the sweep, by default to `<name>.html` here. Returns its path."""
         from orchestrator.commands.compare import write_page
 
         return write_page(self._found, output)
 
     def load_model(self, device: str = "cpu") -> nn.Module:
-        """The recommended model. Raises InputError where nothing is recommended, or its trial kept no model."""
+        """The recommended model. Raises InputError if nothing is recommended, or if its trial has no stored model."""
         from orchestrator.api.models import model_of_trial
 
         row = self.recommendation.row
@@ -95,7 +95,7 @@ class Comparison:
         return model_of_trial(row.id, self._storage, device)
 
     def to_dict(self) -> dict[str, Any]:
-        """What `paretune compare --format json` prints."""
+        """The content of `paretune compare --format json`, as a dict."""
         from orchestrator.report.export import to_dict
 
         return to_dict(self._found)
@@ -104,7 +104,7 @@ class Comparison:
         return self.text()
 
     def text(self, *, details: bool = False) -> str:
-        """As `paretune compare` prints it: what is needed first, or with `details` every figure and reason."""
+        """The output of `paretune compare`: the main points, or with `details` every figure and reason."""
         from orchestrator.commands.compare import comparison_text
 
         return comparison_text(self._found, details=details)
@@ -114,5 +114,5 @@ class Comparison:
         return f"<Comparison of {self.name}: {len(self.trials)} trials, recommended: {row.id if row else 'none'}>"
 
     def _repr_html_(self) -> str:
-        """In a notebook."""
+        """The form in a notebook."""
         return f'<pre style="white-space: pre; overflow-x: auto">{html.escape(str(self))}</pre>'

@@ -1,4 +1,4 @@
-"""Loading what a sweep has kept: the models of its trials."""
+"""Loads the models that a sweep's trials have stored."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def load_model(model: str | Path, storage: str | None = None, *, device: str = "
     """An exported model, ready to be called with a batch of inputs, in evaluation mode.
 
     `model`: a file (`model.pt2`), or the id of a trial in `storage`. It runs without the code that defined it, for any
-    number of rows, and has no working `train()` and `eval()`. Raises InputError where there is none, ArtifactError for
-    a file that is no exported model, or not as it was written.
+    number of rows; its `train()` and `eval()` do not work. Raises InputError if there is no such model, ArtifactError
+    if the file is not an exported model or is damaged.
     """
     if str(model).endswith(SUFFIX):
         from trainables.measure.artifact import load_model as load_file
@@ -33,7 +33,7 @@ def load_model(model: str | Path, storage: str | None = None, *, device: str = "
 
 
 def model_of_trial(trial: str, storage: Storage, device: str) -> nn.Module:
-    """The model that a trial has kept. Raises InputError if it has none."""
+    """The model that a trial has stored. Raises InputError if it has none."""
     from trainables.data.fingerprint import default_cache
     from trainables.measure.artifact import load_model as load_file
 
@@ -41,6 +41,6 @@ def model_of_trial(trial: str, storage: Storage, device: str) -> nn.Module:
     if result is None:
         raise InputError(f"no trial {trial!r} has ended in {storage.label}")
     if "model" not in result.files:
-        raise InputError(f"trial {trial} has kept no model: it ended as {result.status}")
+        raise InputError(f"trial {trial} has no stored model: it ended as {result.status}")
     file = result.files["model"]
     return load_file(storage.fetch(trial_file(trial, file), default_cache() / "models" / trial / file), device)

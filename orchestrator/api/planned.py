@@ -1,4 +1,4 @@
-"""What `paretune.plan` returns: every trial that a sweep would run. Imports no torch, no Ray, no MLflow."""
+"""The plan of a sweep, the value of `paretune.plan`: every trial that would run. Imports no torch, Ray or MLflow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class SweepPlan:
-    """A sweep before it runs. Printed, it is what `paretune plan` prints."""
+    """A sweep before it runs. Its text form is the output of `paretune plan`."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -24,7 +24,7 @@ class SweepPlan:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """One row per trial that is known before anything runs, by its id: its settings, its steps and examples."""
+        """One row per trial that is known in advance, indexed by its id: its settings, its steps and examples."""
         import pandas as pd
 
         from orchestrator.report.plan_frame import trial_records
@@ -33,7 +33,7 @@ class SweepPlan:
 
     @cached_property
     def variants(self) -> pd.DataFrame:
-        """One row per variant whose baseline is chosen from results: the rule, the chain, and its steps at most."""
+        """One row per variant whose baseline is chosen from results: the rule, the chain, the most steps of it."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -42,11 +42,11 @@ class SweepPlan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a careful reader of the plan should know."""
+        """The notes on the plan: possible problems of the sweep."""
         return self._plan.notes
 
     def to_dict(self) -> dict[str, Any]:
-        """What `paretune plan --format json` prints."""
+        """The content of `paretune plan --format json`, as a dict."""
         from orchestrator.report.plan_json import plan_as_dict
 
         return plan_as_dict(self._plan)

@@ -33,10 +33,10 @@ def probe(
 ) -> Probes:
     """Find the largest micro-batch that fits this machine's memory, and how long its steps take.
 
-    Real optimiser steps in fresh processes; nothing of them is kept. `task`: a built-in one, or package.module:Class.
+    It runs real optimiser steps in fresh processes and keeps no model. `task`: a built-in one, or package.module:Class.
     `option`: its options. `precision`, `optimizer`, `workers`: one or several; by default all precisions that the
-    device has, sgd and adamw, one worker. `memory_limit`: of one worker, such as "2GiB". `threads`: CPU threads of each
-    worker. Raises SweepError for a task that is not found, InputError, LocalTrialError where the workers fail.
+    device supports, sgd and adamw, one worker. `memory_limit`: memory of one worker, such as "2GiB". `threads`: CPU
+    threads of each worker. Raises SweepError for an unknown task, InputError, LocalTrialError if the workers fail.
     """
     settle_in()
     configs, search_path = probes_of(
@@ -55,7 +55,7 @@ def probe(
 
 
 class Probes:
-    """What probes found. Printed, it is what `paretune probe` prints."""
+    """The results of probes. Their text form is the output of `paretune probe`."""
 
     def __init__(self, task: str, probed: Sequence[Probed]) -> None:
         self._task, self._probed = task, tuple(probed)
@@ -82,7 +82,7 @@ class Probes:
         return pd.DataFrame(records).set_index("trial")
 
     def to_dict(self) -> dict[str, Any]:
-        """What `paretune probe --format json` prints."""
+        """The content of `paretune probe --format json`, as a dict."""
         from orchestrator.report.probe_table import probes_as_dict
 
         return probes_as_dict(self._task, self._probed)

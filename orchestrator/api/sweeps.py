@@ -18,14 +18,14 @@ from orchestrator.sweepfile.load import load_sweep
 if TYPE_CHECKING:
     from orchestrator.api.comparison import Comparison
 
-SweepLike = str | PathLike[str] | Mapping[str, Any]  # a sweep file, or what stands in one
+SweepLike = str | PathLike[str] | Mapping[str, Any]  # a sweep file, or its content
 
 
 def plan(sweep: SweepLike) -> SweepPlan:
     """Check a sweep and return every trial that would run. Imports no torch, no Ray, no MLflow.
 
-    `sweep`: a file, or its content as a dict, in which relative places start at the current folder.
-    Raises SweepError with everything that is wrong.
+    `sweep`: a file, or its content as a dict, whose relative paths start at the current folder.
+    Raises SweepError with all problems.
     """
     made = expand(load_sweep(_source(sweep)))
     return SweepPlan(replace(made, notes=(*made.notes, *room_notes(made))))
@@ -40,16 +40,16 @@ def run(
     retry_failed: bool = False,
     plain: bool = False,
 ) -> Comparison:
-    """Run a sweep, or what is left of it, then compare. Finished trials are never run twice: called again, it resumes.
+    """Run or resume a sweep, then compare its trials. A finished trial never runs again.
 
-    `sweep`: as of `plan`. `storage`: a folder, or a URI such as s3://bucket/folder; by default $PARETUNE_STORAGE, or
+    `sweep`: as for `plan`. `storage`: a folder, or a URI such as s3://bucket/folder; by default $PARETUNE_STORAGE, or
     ./paretune-results. `address`: a running Ray cluster; `auto` finds the one of this machine.
-    `executor`: what runs the trials, Ray, or this process, one trial after another (`inline`), to debug a task.
+    `executor`: run trials with Ray, or one after another in this process (`inline`), to debug a task.
     `retry_failed`: run failed trials again. `plain`: plain lines of progress, also in a terminal.
 
-    How a trial ended is in the value: a sweep whose every trial failed returns a comparison that recommends nothing.
-    Raises SweepError for a wrong sweep, NeverFitsError for a trial with no room, SweepIsRunningError if another driver
-    is running it, Interrupted on Ctrl-C, and other errors of ParetuneError's tree.
+    A failed trial is a result, not an exception: if all trials fail, the comparison recommends nothing.
+    Raises SweepError for an invalid sweep, NeverFitsError for a trial that no node can hold, SweepIsRunningError if
+    another driver is running the sweep, Interrupted on Ctrl-C, and other errors of ParetuneError's tree.
     """
     from orchestrator.api.comparison import Comparison
     from orchestrator.commands.compare import storage_of
@@ -66,16 +66,16 @@ def run(
 
 
 def demo(storage: str | PathLike[str] | None = None, *, plain: bool = False) -> Comparison:
-    """Run the small sweep that comes with Paretune, as `run` does: handwritten digits, some minutes, no download."""
+    """Run the small sweep on handwritten digits that comes with Paretune. It takes some minutes and no download."""
     from orchestrator.commands.run import DEMO
 
     return run(DEMO, storage, plain=plain)
 
 
 def compare(sweep: str | PathLike[str], storage: str | PathLike[str] | None = None) -> Comparison:
-    """What a sweep has found so far: its trials, the Pareto front, and one recommendation.
+    """The results of a sweep so far: its trials, the Pareto front, and one recommendation.
 
-    `sweep`: its name, or its file. `.text(details=True)` is all that `--details` prints. Raises TableError where the
+    `sweep`: its name, or its file. `.text(details=True)` is the output with `--details`. Raises TableError if the
     storage has no such sweep.
     """
     from orchestrator.analysis.comparison import load_comparison
@@ -93,14 +93,14 @@ def report(
     *,
     output: str | PathLike[str] | None = None,
 ) -> Path:
-    """Write one HTML page with the plots of a sweep, by default to `<name>.html` here. Returns where it is."""
+    """Write a self-contained HTML page with a sweep's plots, by default to `<name>.html` here. Returns its path."""
     return compare(sweep, storage).report(None if output is None else Path(output))
 
 
 def ui(
     sweep: str | PathLike[str] | None = None, storage: str | PathLike[str] | None = None, *, port: int = 5000
 ) -> None:
-    """Serve MLflow's pages on the results, until KeyboardInterrupt; where a server has them, print the address only."""
+    """Serve the MLflow UI on the results until KeyboardInterrupt; if a server runs already, only print its address."""
     from orchestrator.commands.ui import serve_pages
 
     settle_in()

@@ -1,4 +1,4 @@
-"""The commands for a cluster: `submit` sends a sweep to it as a Ray job, `doctor` finds its faults."""
+"""The commands for a cluster: `submit` sends a sweep to it as a Ray job, `doctor` finds its problems."""
 
 from __future__ import annotations
 
@@ -32,28 +32,35 @@ from orchestrator.run_options import RetryFailed, RunOptions
 
 if TYPE_CHECKING:
     from orchestrator.remote.check import Check
-    from orchestrator.remote.jobs import JobServer
+    from orchestrator.remote.jobs import JobEnd, JobServer
+
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.", show_default=False)]
+ClusterStorage = Annotated[
+    str | None,
+    typer.Option(
+        help="Where results go: a path or URI (s3://..., gs://...) that every node of the cluster reaches.",
+        envvar="PARETUNE_STORAGE",
+    ),
+]
+WorkingDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder to send to the cluster; it must contain the sweep file. By default that file's folder."),
+]
+JobEnvironment = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="A variable for the job's environment; may be repeated. Never a secret."),
+]
+SubmissionId = Annotated[str | None, typer.Option(help="The job's id. By default the sweep's name with random digits.")]
 
 
 def submit_command(
-    sweep_file: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.", show_default=False)],
+    sweep_file: SweepFile,
     address: Address = DEFAULT_ADDRESS,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            help="Where results go: a path or URI (s3://..., gs://...) that every node of the cluster reaches.",
-            envvar="PARETUNE_STORAGE",
-        ),
-    ] = None,
-    working_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder to send along, with the sweep file in it. By default that file's folder."),
-    ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="For the job's environment; may be repeated. Never a secret."),
-    ] = None,
-    submission_id: Annotated[str | None, typer.Option(help="The job's name; by default the sweep's and more.")] = None,
+    storage: ClusterStorage = None,
+    working_dir: WorkingDir = None,
+    env: JobEnvironment = None,
+    submission_id: SubmissionId = None,
     retry_failed: RetryFailed = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log until the job ends.")] = True,
 ) -> None:
@@ -61,13 +68,12 @@ def submit_command(
 
     Example: paretune submit sweep.yaml --address http://127.0.0.1:8265 --storage /srv/paretune
 
-    The cluster's token is taken from RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token.
+    The cluster's token is read from RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token.
 
-    MLFLOW_TRACKING_URI is passed on when it is a server's.
+    MLFLOW_TRACKING_URI is passed to the job if it is the address of a server.
 
     Submitting again resumes the sweep. The exit code is that of the job.
     """
-    options = RunOptions(retry_failed=retry_failed)
     with failures_told():
         server, request = submit_sweep(
             sweep_file,
@@ -76,20 +82,23 @@ def submit_command(
             working_dir=working_dir,
             env=env or (),
             submission_id=submission_id,
-            options=options,
+            options=RunOptions(retry_failed=retry_failed),
         )
         if not wait:
             typer.echo(request.submission_id)
             return
         end = follow(server, request.submission_id)
+    say(_ended_words(server, request, end, str(storage)))
+    raise typer.Exit(exit_code(end))
+
+
+def _ended_words(server: JobServer, request: JobRequest, end: JobEnd, storage: str) -> str:
     sweep = request.metadata[SWEEP]
     if end.state == "SUCCEEDED":
-        say(f"done; compare with: paretune compare {sweep} --storage {shlex.quote(str(storage))}")
-    elif end.exit_code == RUNNING_ELSEWHERE:
-        say(f"{request.submission_id} has not run anything: {_at_work_words(server, sweep, str(storage))}")
-    else:
-        say(job_ended_words(request.submission_id, end))
-    raise typer.Exit(exit_code(end))
+        return f"done; compare with: paretune compare {sweep} --storage {shlex.quote(storage)}"
+    if end.exit_code == RUNNING_ELSEWHERE:
+        return f"{request.submission_id} has not run any trial: {_at_work_words(server, sweep, storage)}"
+    return job_ended_words(request.submission_id, end)
 
 
 def submit_sweep(
@@ -102,7 +111,7 @@ def submit_sweep(
     submission_id: str | None,
     options: RunOptions,
 ) -> tuple[JobServer, JobRequest]:
-    """Check a sweep file here, and send it to run on a cluster. Raises SweepError, InputError or ClusterError."""
+    """Check a sweep file on this machine, then send it to a cluster. Raises SweepError, InputError or ClusterError."""
     from orchestrator.planning.expand import expand
     from orchestrator.sweepfile.load import load_sweep
 
@@ -124,7 +133,7 @@ def submit_sweep(
 
 
 def checks(address: str | None, storage: str | None, client: str | None) -> Iterator[Check]:
-    """Of this machine alone, or of the cluster that it is a node of."""
+    """The checks of this machine, or of the cluster that it is a node of."""
     if address is None:
         from orchestrator.remote.doctor import check_here
 
@@ -136,14 +145,14 @@ def checks(address: str | None, storage: str | None, client: str | None) -> Iter
 
 
 def _at_work_words(server: JobServer, sweep: str, storage: str) -> str:
-    """The job that is running the sweep already, if it was submitted to this cluster."""
+    """The job that is already running the sweep, if it was submitted to this cluster."""
     try:
         jobs = server.sweeps()
     except ClusterError:
         jobs = []
     others = [job.id for job in jobs if (job.sweep, job.storage, job.state) == (sweep, storage, "RUNNING")]
     if not others:
-        return f"sweep {sweep} is being run already, by what the line above names"
+        return f"sweep {sweep} is being run already, by the process that the line above names"
     return f"{others[0]} is running sweep {sweep} already; follow it: {command('logs --follow', server, others[0])}"
 
 
@@ -151,7 +160,7 @@ def doctor_command(
     address: Annotated[
         str | None,
         typer.Option(
-            help="Look at a cluster too: its job server, or `auto` for the cluster that this machine is a node of.",
+            help="Check a cluster: its job server, or `auto` for the cluster that this machine is a node of.",
             metavar="http://HOST:8265|auto",
         ),
     ] = None,
@@ -159,9 +168,9 @@ def doctor_command(
         str | None, typer.Option(help="Check that this storage can be written.", envvar="PARETUNE_STORAGE")
     ] = None,
     format: Annotated[Literal["table", "json"], typer.Option(help="For people, or for scripts.")] = "table",
-    client: Annotated[str | None, typer.Option(hidden=True, help="The versions of who asks, as JSON.")] = None,
+    client: Annotated[str | None, typer.Option(hidden=True, help="The client's versions, as JSON.")] = None,
 ) -> None:
-    """Find the faults of this machine, or of a cluster, and say how to mend each.
+    """Find the problems of this machine, or of a cluster, and say how to fix each.
 
     Example: paretune doctor --address http://127.0.0.1:8265 --storage /srv/paretune
 
@@ -187,7 +196,7 @@ def doctor_command(
 
 
 def checks_of_cluster(server: JobServer, storage: str | None) -> tuple[Check, ...]:
-    """What `doctor` finds inside a cluster. Raises InputError for a storage that no cluster can have; ClusterError."""
+    """The findings of `doctor` inside a cluster. Raises ClusterError, InputError for a storage no cluster can use."""
     from orchestrator.remote.check import Check
 
     request, said = _doctor_request(storage, as_json=True), list[str]()

@@ -1,4 +1,4 @@
-"""`paretune compare` and `paretune report`. Both exit with 0 only when they did their work."""
+"""`paretune compare` and `paretune report`. Both exit with 0 only if they succeed."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from trainables.storage import Storage
 
 FORMATS = ("table", "json", "csv", "parquet")
 ASCII: dict[str, str | int | None] = {"★": "*", "→": ">", "±": "+-", "✓": "y", "✗": "n"}
-PLAIN_WIDTH = 120  # columns of the sentences, where the output is no terminal
+PLAIN_WIDTH = 120  # width of sentences in characters, if the output is not a terminal
 
 
 def compare_command(sweep: str, storage: str | None, format: str, *, details: bool = False) -> int:
-    """Print the comparison of a sweep, given by name or by its file. Exit code 0, or 2 where the input is wrong."""
+    """Print the comparison of a sweep, given by name or by its file. Exit code 0, or 2 for wrong input."""
     if format not in FORMATS:
         return _fail(f"--format {format!r} is unknown; it is one of {', '.join(FORMATS)}")
     if format == "parquet" and sys.stdout.isatty():
-        return _fail("--format parquet writes binary: send it to a file, `paretune compare ... > sweep.parquet`")
+        return _fail("--format parquet is binary: redirect it to a file, `paretune compare ... > sweep.parquet`")
     with uncollected():
         try:
             comparison = comparison_of(sweep, storage)
@@ -37,7 +37,7 @@ def compare_command(sweep: str, storage: str | None, format: str, *, details: bo
 
 
 def report_command(sweep: str, storage: str | None, output: str | None) -> int:
-    """Write the page of a sweep, by default to `<name>.html` here, and print where it is. Exit codes as above."""
+    """Write the page of a sweep, by default to `<name>.html` here, and print its path. Exit codes as above."""
     try:
         with uncollected():
             path = write_page(comparison_of(sweep, storage), output)
@@ -48,13 +48,15 @@ def report_command(sweep: str, storage: str | None, output: str | None) -> int:
 
 
 def comparison_of(sweep: str, storage: str | None) -> SweepComparison:
-    """Of a sweep, given by name or by its file. Raises TableError if there is none, SweepError for a wrong file."""
+    """The comparison of a sweep, given by name or by its file. Raises TableError if it has none, SweepError for a bad
+    file.
+    """
     return load_comparison(Storage(storage_of(storage)), sweep_name(sweep))
 
 
 def write_page(comparison: SweepComparison, output: str | Path | None) -> Path:
-    """Write the page of a comparison, by default to `<name>.html` here. Returns where it is."""
-    from orchestrator.report.page import to_page  # brings in plotly
+    """Write the page of a comparison, by default to `<name>.html` here. Returns its path."""
+    from orchestrator.report.page import to_page  # imports plotly
 
     path = Path(output or f"{comparison.table.plan.name}.html")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,12 +65,12 @@ def write_page(comparison: SweepComparison, output: str | Path | None) -> Path:
 
 
 def storage_of(storage: str | None) -> str:
-    """Where results are: as given, else as the environment says, else in a folder here."""
+    """Where results are: as given, else $PARETUNE_STORAGE, else a folder here."""
     return storage or os.environ.get("PARETUNE_STORAGE") or DEFAULT_STORAGE
 
 
 def sweep_name(sweep: str) -> str:
-    """A sweep's name, of a name or of the path of a sweep file."""
+    """A sweep's name, from its name or from the path of its file."""
     if sweep.endswith((".yaml", ".yml")):
         from orchestrator.sweepfile.load import load_sweep
 
@@ -77,9 +79,9 @@ def sweep_name(sweep: str) -> str:
 
 
 def show_comparison(comparison: SweepComparison, *, details: bool = False) -> None:
-    """To the terminal in its width and with its colours; to a file or a pipe as plain text, with whole tables.
+    """Print to a terminal in its width and with colours; to a file or a pipe as plain text, with complete tables.
 
-    COLUMNS is the width everywhere.
+    The environment variable COLUMNS sets the width in both cases.
     """
     from orchestrator.report import terminal
 
@@ -92,7 +94,7 @@ def show_comparison(comparison: SweepComparison, *, details: bool = False) -> No
 
 
 def comparison_text(comparison: SweepComparison, width: int | None = None, *, details: bool = False) -> str:
-    """The comparison without colours, for files, pipes and logs; without a width, no column of a table is left out."""
+    """The comparison without colours, for files, pipes and logs. Without a width, tables keep all columns."""
     from orchestrator.report import tables, terminal
 
     return tables.plain_text(
@@ -117,7 +119,7 @@ def _write(comparison: SweepComparison, format: str, details: bool) -> None:
 
 
 def _print(text: str) -> None:
-    """Also where the output cannot take every character."""
+    """Write text, replacing characters that the output cannot encode."""
     encoding = sys.stdout.encoding or "utf-8"
     try:
         text.encode(encoding)

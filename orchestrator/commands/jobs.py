@@ -1,4 +1,4 @@
-"""The commands for sweeps that were submitted: `jobs` lists them; `status`, `logs` and `stop` are about one."""
+"""The commands for submitted sweeps: `jobs` lists them; `status`, `logs` and `stop` are about one."""
 
 from __future__ import annotations
 
@@ -28,18 +28,20 @@ if TYPE_CHECKING:
     from orchestrator.commands.sweep_status import HowFar, OpenTrial
     from orchestrator.remote.jobs import JobServer
 
-ANSWER_PATIENCE_S = 120.0  # for a job that reads a journal, on a head that may be busy
-STOP_MARGIN_S = 30.0  # beyond the time after which Ray kills what it stops
+ANSWER_PATIENCE_S = 120.0  # seconds to wait for a job that reads a journal, on a head that may be busy
+STOP_MARGIN_S = 30.0  # seconds beyond the time after which Ray kills a stopped job
 
 Format = Annotated[Literal["table", "json"], typer.Option(help="For people, or for scripts.")]
 Job = Annotated[
     str,
-    typer.Argument(metavar="JOB", help="The job's id, or the name of its sweep: then the latest.", show_default=False),
+    typer.Argument(
+        metavar="JOB", help="The job's id, or its sweep's name (then the latest job of it).", show_default=False
+    ),
 ]
 
 
 def jobs_command(address: Address = DEFAULT_ADDRESS, format: Format = "table") -> None:
-    """List the sweeps that were submitted to a cluster, the latest first.
+    """List the sweeps that were submitted to a cluster, latest first.
 
     Example: paretune jobs --address http://127.0.0.1:8265
     """
@@ -48,7 +50,7 @@ def jobs_command(address: Address = DEFAULT_ADDRESS, format: Format = "table") -
     if format == "json":
         typer.echo(json.dumps([sweep.as_json() for sweep in sweeps], indent=2))
     elif not sweeps:
-        say("no sweep was submitted to this cluster since it was started")
+        say("no sweep has been submitted to this cluster since it started")
     else:
         rows = [("id", "sweep", "status", "since", "storage")]
         rows += [(job.id, job.sweep, job.state, clock(job.since_ms), job.storage) for job in sweeps]
@@ -58,11 +60,11 @@ def jobs_command(address: Address = DEFAULT_ADDRESS, format: Format = "table") -
 
 
 def status_command(job: Job, address: Address = DEFAULT_ADDRESS, format: Format = "table") -> None:
-    """Say how far a submitted sweep is: what has ended, what runs, what waits.
+    """Show the progress of a submitted sweep: which trials have ended, run or wait.
 
     Example: paretune status digits --address http://127.0.0.1:8265
 
-    It asks the cluster, where the storage is reached, which takes some seconds.
+    It asks the cluster, which can read the storage. This takes some seconds.
     """
     far, why_not = None, ""
     with failures_told():
@@ -78,7 +80,7 @@ def status_command(job: Job, address: Address = DEFAULT_ADDRESS, format: Format 
 
 
 def how_far_is(server: JobServer, job: SubmittedSweep) -> HowFar:
-    """Asked where the sweep's storage is reached. Raises ClusterError."""
+    """The progress of a sweep, read on the cluster, which reaches the sweep's storage. Raises ClusterError."""
     from orchestrator.commands.sweep_status import HowFar
 
     answer = server.answer_of(request_for_progress(job.sweep, job.storage), ANSWER_PATIENCE_S)
@@ -86,16 +88,16 @@ def how_far_is(server: JobServer, job: SubmittedSweep) -> HowFar:
         return HowFar.model_validate_json(answer)
     except ValueError:
         raise ClusterError(
-            "another version of Paretune answers there; `paretune doctor --address` compares them"
+            "the cluster has another version of Paretune; `paretune doctor --address` compares the versions"
         ) from None
 
 
 def logs_command(
     job: Job,
     address: Address = DEFAULT_ADDRESS,
-    follow_it: Annotated[bool, typer.Option("--follow", help="Go on until the job ends.")] = False,
+    follow_it: Annotated[bool, typer.Option("--follow", help="Continue until the job ends.")] = False,
 ) -> None:
-    """Print what a submitted sweep has said so far; with --follow, go on until it ends.
+    """Print the log of a submitted sweep so far; with --follow, continue until it ends.
 
     Example: paretune logs digits --follow --address http://127.0.0.1:8265
 
@@ -113,7 +115,7 @@ def logs_command(
 
 
 def stop_command(job: Job, address: Address = DEFAULT_ADDRESS) -> None:
-    """Stop a submitted sweep in order: what runs keeps its checkpoint, and the same submit goes on from there.
+    """Stop a submitted sweep gracefully: running trials keep their checkpoints, and submitting again resumes them.
 
     Example: paretune stop digits --address http://127.0.0.1:8265
     """
@@ -122,7 +124,7 @@ def stop_command(job: Job, address: Address = DEFAULT_ADDRESS) -> None:
 
 
 def stop_job(server: JobServer, job: str) -> None:
-    """Stop it, and print what it says on its way out. Raises UnknownJobError or ClusterError."""
+    """Stop a job and print the rest of its log. Raises UnknownJobError or ClusterError."""
     found = find(server.sweeps(), job)
     if not found.is_at_work:
         say(f"{found.id} is not running: it is {found.state} since {clock(found.ended_ms)}")
@@ -137,12 +139,12 @@ def stop_job(server: JobServer, job: str) -> None:
 def _as_text(job: SubmittedSweep, far: HowFar | None, why_not: str) -> str:
     lines = [f"{job.id}: {job.state} since {clock(job.since_ms)}; sweep {job.sweep} in {job.storage}"]
     if far is None:
-        return "\n".join([*lines, f"How far it is cannot be told: {why_not}"])
+        return "\n".join([*lines, f"Its progress is not known: {why_not}"])
     since = _driver_since(job)
     lines.append(far.words(since))
     lines += [f"  {trial.id}  {_trial_words(trial, far.objective)}" for trial in far.running(since)]
     if unfinished := len(far.open) - len(far.running(since)):
-        lines.append(f"{plural(unfinished, 'trial')} begun and not ended: run again, each goes on from its checkpoint")
+        lines.append(f"{plural(unfinished, 'trial')} interrupted: submit again, and each resumes from its checkpoint")
     if far.last_ms is not None:
         lines.append(f"last recorded: {clock(far.last_ms)}")
     return "\n".join(lines)
@@ -155,7 +157,7 @@ def _trial_words(trial: OpenTrial, objective: str) -> str:
 
 
 def _as_json(job: SubmittedSweep, far: HowFar | None, why_not: str) -> str:
-    """`trials` is null, and `problem` says why, where the sweep's storage tells nothing."""
+    """The status as JSON; if the storage has no answer, `trials` is null and `problem` says why."""
     answer: dict[str, object] = {**job.as_json(), "trials": None, "problem": why_not or None}
     if far is not None:
         since = _driver_since(job)

@@ -1,4 +1,4 @@
-"""The display of a running sweep: a live picture in a terminal, plain lines everywhere else.
+"""The display of a running sweep: a live display in a terminal, plain lines everywhere else.
 
 with display(plan) as observer:
     run_sweep(plan, storage, observer)
@@ -37,27 +37,27 @@ from trainables.error_text import first_line
 from trainables.redact import without_credentials
 from trainables.results import Report, Status, TrialResult
 
-HEARTBEAT_SECONDS = 30.0  # the longest silence of the plain lines
+HEARTBEAT_SECONDS = 30.0  # longest time between two plain lines
 MAX_RUNNING_LINES = 8
 REFRESH_PER_SECOND = 4
-GONE = (errno.EPIPE, errno.EIO)  # a pipe, a terminal without a reader
+GONE = (errno.EPIPE, errno.EIO)  # the errors of a pipe and of a terminal without a reader
 
 
 class Display(Observer, Protocol):
     def tell(self, sentence: str) -> None:
-        """What a person has to know besides."""
+        """Show a note that does not belong to a single trial."""
 
 
 @contextmanager
 def display(plan: Plan, *, plain: bool = False, console: Console | None = None, earlier: str = "") -> Iterator[Display]:
-    """An observer that shows the sweep. Leaves the terminal as it was, whatever ends the block."""
+    """An observer that shows the sweep. The terminal is restored, however the block ends."""
     console = console or Console()
     live = console.is_terminal and not console.is_dumb_terminal and not plain
     shown = LiveDisplay(plan, console, earlier=earlier) if live else PlainDisplay(plan, console, earlier=earlier)
     why = ""
     try:
         yield shown
-    except (OSError, RuntimeError, ValueError) as error:  # an interruption is none of them, and needs no reason
+    except (OSError, RuntimeError, ValueError) as error:  # not KeyboardInterrupt, which needs no explanation
         why = without_credentials(first_line(error))
         raise
     finally:
@@ -66,7 +66,7 @@ def display(plan: Plan, *, plain: bool = False, console: Console | None = None, 
 
 @contextmanager
 def outliving_its_readers() -> Iterator[None]:
-    """In the block, standard output and standard error may lose their readers: what is said then is lost, no more."""
+    """In the block, output is discarded when standard output or standard error lose their reader."""
     output, errors = (cast("IO[str]", _Patient(file, forgiving=False)) for file in (sys.stdout, sys.stderr))
     with redirect_stdout(output), redirect_stderr(errors):
         try:
@@ -77,14 +77,14 @@ def outliving_its_readers() -> Iterator[None]:
 
 
 def patient(file: IO[str]) -> IO[str]:
-    """The file, as one that nobody has to read, nor the disk to have room for: what a sweep says on its way."""
+    """The file, wrapped so that neither a missing reader nor a full disk stops the sweep that writes progress to it."""
     return cast("IO[str]", _Patient(file, forgiving=True))
 
 
 class _Patient:
-    """A file whose reader may go, as a closed terminal or `| head` does: no reason to stop a sweep.
+    """A file whose reader may disappear (a closed terminal, `| head`) without stopping the sweep.
 
-    `forgiving`: whatever else goes wrong is no reason either, such as a full disk.
+    `forgiving`: other write errors, such as a full disk, are ignored too.
     """
 
     def __init__(self, file: IO[str], *, forgiving: bool) -> None:
@@ -110,20 +110,20 @@ class _Patient:
             elif not self._forgiving:
                 raise
         except ValueError:
-            pass  # it is closed, or cannot take a character
+            pass  # the file is closed, or cannot encode a character
 
     def _let_go(self) -> None:
-        """What is in its buffer, and all that comes, goes nowhere: else Python's end would fail on it."""
+        """Discard the buffer and all later output; otherwise flushing would fail when Python exits."""
         with suppress(OSError, ValueError), open(os.devnull, "w", encoding="utf-8") as nowhere:
             os.dup2(nowhere.fileno(), self._file.fileno())
 
 
 class LiveDisplay:
-    """A bar, the totals, and one line per running trial; those that end otherwise than completed are named above it."""
+    """A bar, the totals, and one line per running trial. Trials that do not complete are named above the bar."""
 
     def __init__(self, plan: Plan, console: Console, clock: Clock = time.monotonic, earlier: str = "") -> None:
         self._progress = Progress(plan, clock, earlier)
-        self._lock = threading.RLock()  # the picture is drawn by a thread of its own
+        self._lock = threading.RLock()  # another thread draws the display
         console.file = patient(console.file)
         self._live = Live(
             console=console,
@@ -163,7 +163,7 @@ class LiveDisplay:
         self._live.console.print(Text(sentence, "yellow"), highlight=False)
 
     def close(self, why: str = "") -> None:
-        """Take the picture away and leave one line of totals."""
+        """Remove the live display and leave one line of totals."""
         self._live.stop()
         self._live.console.print(closing_words(self._progress, why), highlight=False, markup=False)
 
@@ -184,7 +184,7 @@ class LiveDisplay:
 
 
 class PlainDisplay:
-    """One line when a trial starts or ends, and one when nothing has been said for half a minute."""
+    """One line when a trial starts or ends, and one line of progress after half a minute without any."""
 
     def __init__(
         self,
@@ -248,7 +248,7 @@ class PlainDisplay:
             self._say(closing_words(self._progress, why))
 
     def beat(self) -> None:
-        """Say where the sweep stands, if nothing was said for a while."""
+        """Print the progress if nothing was printed for a while."""
         with self._lock:
             if self._clock() - self._spoke >= self._heartbeat_seconds:
                 progress = self._progress

@@ -1,4 +1,4 @@
-"""`paretune probe`: runs one probe after another on this machine, then prints the findings.
+"""`paretune probe`: runs one probe after another on this machine, then prints the results.
 
 paretune probe digits_cnn
 paretune probe my_package.my_module:MyTask --optimizer adamw --throughput --workers 1 --workers 2
@@ -31,7 +31,7 @@ UNITS |= {"kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
 class OptimizerName(StrEnum):
-    """Each optimiser at its default settings: its memory for one weight does not depend on them."""
+    """The optimisers, each with default settings: an optimiser's memory per weight does not depend on its settings."""
 
     SGD = "sgd"
     ADAM = "adam"
@@ -44,39 +44,52 @@ class PrecisionName(StrEnum):
     FLOAT16 = "float16"
 
 
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A built-in task, or package.module:Class.")]
+TaskOptions = Annotated[
+    list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the task; may be repeated.")
+]
+Precisions = Annotated[
+    list[PrecisionName] | None,
+    typer.Option(help="A precision; may be repeated. By default all that the device supports."),
+]
+Optimizers = Annotated[
+    list[OptimizerName] | None, typer.Option(help="An optimiser; may be repeated. By default sgd and adamw.")
+]
+Workers = Annotated[
+    list[int] | None, typer.Option(min=1, help="A number of data-parallel workers; may be repeated. By default 1.")
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(help="Memory of one worker, such as 2GiB. By default the free memory of the device or the machine."),
+]
+MaxMicroBatch = Annotated[int, typer.Option(min=1, help="The largest micro-batch to try.")]
+WithThroughput = Annotated[
+    bool, typer.Option("--throughput", help="Also time steps, fit t(B) = a + b B/K + c(K), and find the knee.")
+]
+WithNeighbours = Annotated[
+    bool,
+    typer.Option("--neighbours", help="Also time powers of two in turn with sizes an eighth smaller and larger."),
+]
+Rounds = Annotated[int, typer.Option(min=3, help="Rounds of timing; an interval needs at least six.")]
+
+
 def probe_command(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="A built-in task, or package.module:Class.")],
-    option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="An option of the task; may be repeated.")
-    ] = None,
-    precision: Annotated[
-        list[PrecisionName] | None,
-        typer.Option(help="May be repeated. By default all that the device has."),
-    ] = None,
-    optimizer: Annotated[
-        list[OptimizerName] | None, typer.Option(help="May be repeated. By default sgd and adamw.")
-    ] = None,
-    workers: Annotated[
-        list[int] | None, typer.Option(min=1, help="Data-parallel workers; may be repeated. By default 1.")
-    ] = None,
-    memory_limit: Annotated[
-        str | None,
-        typer.Option(help="Of one worker, such as 2GiB. By default what the device, or the machine, has left."),
-    ] = None,
-    max_micro_batch: Annotated[int, typer.Option(min=1, help="Nothing larger is tried.")] = MAX_MICRO_BATCH,
-    throughput: Annotated[
-        bool, typer.Option("--throughput", help="Time steps, fit t(B) = a + b B/K + c(K), find the knee.")
-    ] = False,
-    neighbours: Annotated[
-        bool, typer.Option("--neighbours", help="Time powers of two in turn with sizes an eighth below and above.")
-    ] = False,
-    rounds: Annotated[int, typer.Option(min=3, help="Of timing; an interval takes at least six.")] = PROBE_ROUNDS,
+    task: TaskName,
+    option: TaskOptions = None,
+    precision: Precisions = None,
+    optimizer: Optimizers = None,
+    workers: Workers = None,
+    memory_limit: MemoryLimit = None,
+    max_micro_batch: MaxMicroBatch = MAX_MICRO_BATCH,
+    throughput: WithThroughput = False,
+    neighbours: WithNeighbours = False,
+    rounds: Rounds = PROBE_ROUNDS,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each worker.")] = 1,
     format: Annotated[Literal["table", "json"], typer.Option(help="For people, or for scripts.")] = "table",
 ) -> None:
     """Find the largest micro-batch that fits this machine's memory, and how long its steps take.
 
-    Real optimiser steps in fresh processes; nothing of them is kept. Probes of a sweep run on its cluster instead.
+    It runs real optimiser steps in fresh processes and keeps no model. A sweep's own probes run on its cluster instead.
 
     Example: paretune probe digits_cnn --throughput
 
@@ -114,9 +127,9 @@ def probes_of(
     neighbours: bool = False,
     rounds: int = PROBE_ROUNDS,
 ) -> tuple[list[ProbeConfig], tuple[str, ...]]:
-    """The probes that a command asks for, and the folders where the task's module is found.
+    """The probes of one command, and the folders that hold the task's module.
 
-    Raises SweepError for a task that is not found, InputError for what is no amount of memory, precision or optimizer.
+    Raises SweepError for an unknown task, InputError for an invalid memory limit, precision or optimizer.
     """
     limit = None if memory_limit is None else read_bytes(memory_limit)
     for option, kinds, given in (("optimizer", OptimizerName, optimizer), ("precision", PrecisionName, precision)):
@@ -142,7 +155,7 @@ def probes_of(
 
 
 def read_bytes(text: str) -> int:
-    """`2GiB`, `500MB`, `1.5g`, `1000000`. Raises InputError."""
+    """The bytes of `2GiB`, `500MB`, `1.5g` or `1000000`. Raises InputError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     if match is None or match[2] not in UNITS or float(match[1]) <= 0:
         raise InputError(f"--memory-limit {text!r} is not an amount of memory; write it like 2GiB, 500MiB or 3GB")
@@ -150,7 +163,7 @@ def read_bytes(text: str) -> int:
 
 
 def _task(name: str, options: Mapping[str, Scalar]) -> tuple[TaskConfig, tuple[str, ...]]:
-    """The task and the folders where its module is found. Raises SweepError with what is wrong."""
+    """The task and the folders that hold its module. Raises SweepError with all problems."""
     from orchestrator.diagnostics.node import Findings, Node
     from orchestrator.diagnostics.problem import SweepError
     from orchestrator.diagnostics.task_needs import Requirements
@@ -167,7 +180,7 @@ def _task(name: str, options: Mapping[str, Scalar]) -> tuple[TaskConfig, tuple[s
 
 
 def read_option(text: str) -> tuple[str, Scalar]:
-    """`channels=8` -> ("channels", 8), as in a sweep file: quotes make a text of a number. Raises InputError."""
+    """`channels=8` -> ("channels", 8). As in a sweep file, quotes turn a number into text. Raises InputError."""
     from orchestrator.sweepfile.yaml_file import plain_scalar
 
     key, equals, value = text.partition("=")
@@ -183,7 +196,7 @@ def read_option(text: str) -> tuple[str, Scalar]:
 
 
 def _precisions() -> list[Precision]:
-    """All that this machine has."""
+    """All precisions that this machine supports."""
     import torch
 
     return ["float32", "bfloat16", *(["float16"] if torch.cuda.is_available() else [])]  # type: ignore[list-item]
@@ -223,7 +236,7 @@ def _probe_all(
         probed.extend(run_probes(configs, search_path, threads))
     except LocalTrialError as error:
         print(f"paretune: the probe failed:\n{error}", file=sys.stderr)
-        code = FAILED  # what was found before it is printed all the same
+        code = FAILED  # the results of earlier probes are still printed
     except KeyboardInterrupt:
         print("\nparetune: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -235,7 +248,7 @@ def _probe_all(
 
 
 def run_probes(configs: Sequence[ProbeConfig], search_path: Sequence[str], threads: int) -> Iterator[Probed]:
-    """One probe after another on this machine, telling on standard error how far each is. Raises LocalTrialError."""
+    """Run one probe after another on this machine, with progress on standard error. Raises LocalTrialError."""
     from rich.console import Console
 
     from orchestrator.running.local_trial import run_locally

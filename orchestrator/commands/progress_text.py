@@ -1,4 +1,4 @@
-"""How far a sweep has come, in words: for the live picture and for plain lines alike."""
+"""The progress of a sweep as text, for the live display and for plain lines."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def counts_words(progress: Progress) -> str:
 
 
 def running_words(progress: Progress) -> str:
-    """`; for 45 s now: batch 32, rate 0.025, int8, seed 0`: what takes so long, where that is one trial."""
+    """`; for 45 s now: batch 32, rate 0.025, int8, seed 0`: the trial that runs, if only one does."""
     if len(progress.running) != 1:
         return ""
     (running,) = progress.running.values()
     if running.waits is not None:
         return f" {running.waits}"
-    made = ", made and measured" if isinstance(running.trial.config, VariantConfig) else ""
+    made = ", compressed and measured" if isinstance(running.trial.config, VariantConfig) else ""
     return f"; for {duration(progress.seconds_of(running))} now: {progress.describe(running.trial)}{made}"
 
 
@@ -32,8 +32,8 @@ def pace_words(progress: Progress) -> str:
     if progress.running and not progress.at_work:
         limit = duration(60 * progress.plan.sweep.resources.no_progress_minutes)
         waits = any(running.waits for running in progress.running.values())
-        ends = "" if waits else f" (a trial that does nothing for {limit} is ended)"
-        words.append(f"no reading for {duration(progress.silence)}{ends}")
+        ends = "" if waits else f" (a trial without any progress for {limit} is ended)"
+        words.append(f"no evaluation for {duration(progress.silence)}{ends}")
     if (left := progress.time_left()) is not None and (left.seconds >= 1 or not left.is_least):
         words.append(f"{'at least' if left.is_least else 'about'} {duration(left.seconds)} left")
     if (speed := progress.examples_per_second) is not None:
@@ -41,7 +41,7 @@ def pace_words(progress: Progress) -> str:
     if progress.best is not None:
         value = progress.objective_of(progress.best)
         words.append(f"best {progress.plan.sweep.objective.metric} {value:.4g} ({progress.describe(progress.best)})")
-    return "; ".join(words) or "no reading yet"
+    return "; ".join(words) or "no evaluation yet"
 
 
 def ended_words(progress: Progress, result: TrialResult) -> str:
@@ -53,7 +53,7 @@ def ended_words(progress: Progress, result: TrialResult) -> str:
 
 
 def closing_words(progress: Progress, why: str = "") -> str:
-    """`why`: the reason for which trials were left undone."""
+    """The last line of a run. `why`: the reason why some trials were not run to their end."""
     completed = len(progress.results) - sum(progress.failures.values())
     failures = "".join(f", {count} {status_words(status)}" for status, count in progress.failures.most_common())
     missing = progress.total - len(progress.results)

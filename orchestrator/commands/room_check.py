@@ -1,4 +1,4 @@
-"""Whether this machine alone has the CPUs and GPUs that the trials of a plan need. Imports no Ray."""
+"""Checks that this machine alone has enough CPUs and GPUs for the trials of a plan. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DRIVER = Path("/proc/driver/nvidia/gpus")  # one entry for each GPU
 
 
 def room_notes(plan: Plan) -> tuple[str, ...]:
-    """A note on the first trial that `run` would refuse here; none where a cluster is named, or asked for."""
+    """A note on the first trial that is too large for this machine; empty if a cluster is to run the sweep."""
     resources = plan.sweep.resources
     if os.environ.get("RAY_ADDRESS") or resources.accelerator_type or resources.node_labels:
         return ()
@@ -28,7 +28,7 @@ def room_notes(plan: Plan) -> tuple[str, ...]:
 
 
 def this_machine() -> ClusterNode:
-    """The CPUs and GPUs that a Ray started here has at most: Ray also keeps to a container's CPU limit."""
+    """An upper bound of the CPUs and GPUs of a Ray started here; Ray also respects a container's CPU limit."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = len(list(DRIVER.iterdir())) if DRIVER.is_dir() else 0
     if visible is not None:

@@ -1,7 +1,7 @@
 """`paretune run`, from the sweep file to the recommendation.
 
     check -> plan -> run the trials -> read the test data for the recommended one -> compare
-Killed anywhere, the same command goes on from there.
+If it is killed at any point, the same command resumes from there.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from trainables.errors import InputError
 from trainables.redact import without_credentials
 from trainables.storage import trial_file, within
 
-DEMO = Path(str(files("orchestrator"))) / "demo" / "digits.yaml"  # in the wheel, so that it is there without a clone
+DEMO = Path(str(files("orchestrator"))) / "demo" / "digits.yaml"  # part of the wheel, so it needs no clone
 
 
 def run_command(
@@ -66,9 +66,9 @@ def run_command(
     options: RunOptions | None = None,
     plain: bool = False,
 ) -> int:
-    """Run a sweep, or the rest of it, and print the comparison. Returns the exit code.
+    """Run or resume a sweep, and print the comparison. Returns the exit code.
 
-    `address`: of a Ray cluster; None with the inline executor, which has no use for one.
+    `address`: the address of a Ray cluster; None with the inline executor, which needs none.
     """
     with outliving_its_readers(), heeding_signals() as interrupts:
         options = options or RunOptions()
@@ -117,9 +117,9 @@ def _run_and_print(
 
 
 def prepare(sweep: Path | Mapping[str, Any], where: str) -> tuple[Plan, PatientStorage]:
-    """The plan of a sweep, tried on the first rows of its data, and the storage that it runs in. Nothing has been run.
+    """The plan of a sweep, after a dry run of its task on the first rows of data, and its storage. Runs no trial.
 
-    Raises SweepError for what is wrong with the sweep, InputError or NoHomeError for what is wrong around it.
+    Raises SweepError for problems of the sweep, InputError or NoHomeError for problems of its surroundings.
     """
     writable_cache()
     plan = expand(load_sweep(sweep, import_task=True))
@@ -136,10 +136,10 @@ def run_plan(
     options: RunOptions,
     plain: bool = False,
 ) -> SweepComparison:
-    """Run what is left of a plan, showing how far it is, and compare.
+    """Run the remaining trials of a plan, show the progress, and compare.
 
-    Raises SweepIsRunningError, NeverFitsError, JournalError or TrackingError before anything runs; RayStartError,
-    NobodyAtWorkError or StorageFailsError where it cannot go on; Interrupted.
+    Raises SweepIsRunningError, NeverFitsError, JournalError or TrackingError before any trial runs; RayStartError,
+    NobodyAtWorkError or StorageFailsError if the run cannot continue; Interrupted.
     """
     for note in plan.sweep.facts.notes:
         print(f"note: {note}")
@@ -158,8 +158,8 @@ def _run(
     options: RunOptions,
     plain: bool,
 ) -> None:
-    """The trials, then the one reading of the test data; everything recorded, whatever the way out."""
-    earlier = earlier_words(left_behind(storage, plan))  # before the keeper writes another plan
+    """Run the trials, then read the test data once. Everything is recorded, however this ends."""
+    earlier = earlier_words(left_behind(storage, plan))  # must come before the keeper overwrites the stored plan
     keeper = PlanKeeper(plan, storage)
     for note in filter(None, (outer_run_note(), load_note() if executor.is_here else "")):
         print(f"paretune: {note}", file=sys.stderr)
@@ -189,20 +189,20 @@ def _run(
 
 
 def executor_named(name: ExecutorName, address: str | None) -> Executor:
-    """`address`: of a Ray cluster; by default Ray is started on this machine. Raises InputError."""
+    """`address`: the address of a Ray cluster; by default Ray starts on this machine. Raises InputError."""
     if name == "inline" and address is not None:
-        raise InputError("the address of a cluster goes with the executor ray: inline, trials run in this process")
+        raise InputError("an address needs the executor ray: the inline executor runs trials in this process")
     match name:
         case "ray":
             return RayExecutor(RaySettings(address=address))
         case "inline":
-            from orchestrator.running.inline import InlineExecutor  # brings in torch, which a driver does without
+            from orchestrator.running.inline import InlineExecutor  # imports torch, which the Ray driver does not need
 
             return InlineExecutor()
 
 
 def _say_what_next(comparison: SweepComparison, storage: str | None, where: str) -> None:
-    """Where the recommended model is, and how to look at it all again: the words are complete commands."""
+    """Print the path of the recommended model, and complete commands that show the results again."""
     rest = [comparison.table.plan.name, *_options(storage)]
     print()
     row = comparison.recommendation.row
@@ -218,20 +218,20 @@ def _say_what_next(comparison: SweepComparison, storage: str | None, where: str)
 
 
 def _options(storage: str | None, address: str | None = None) -> list[str]:
-    """As they were given; but what is printed goes into logs, so names and passwords are left out."""
+    """The options as given, but without user names and passwords, as the output may go into logs."""
     given = {"--storage": storage and without_credentials(storage), "--address": address}
     return [word for option, value in given.items() if value is not None for word in (option, value)]
 
 
 def _left_out(storage: str | None) -> str:
-    """A line on what the printed commands lack, if they lack something."""
+    """A line about credentials that the printed commands leave out, if they leave out any."""
     if not storage or without_credentials(storage) == storage:
         return ""
-    return "--storage is shown without its credentials: write it as you gave it, or leave it to PARETUNE_STORAGE\n"
+    return "--storage is shown without its credentials: add them again, or set PARETUNE_STORAGE\n"
 
 
 def _program() -> str:
-    """The command as it can be typed here: `.venv/bin/paretune` where it was started so and no shell would find it."""
+    """The command as it can be typed here: `.venv/bin/paretune` if it was started so and is not on the PATH."""
     started = Path(sys.argv[0])
     found_by_a_shell = shutil.which("paretune") is not None or started.is_absolute() or started.name != "paretune"
     return "paretune" if found_by_a_shell else str(started)

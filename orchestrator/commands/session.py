@@ -1,4 +1,4 @@
-"""What the commands for a cluster share: its address, how they reach it, and how they end with a sentence."""
+"""Shared parts of the commands for a cluster: its address, the connection, and error messages with exit codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Address = Annotated[
 
 @contextmanager
 def failures_told() -> Iterator[None]:
-    """A command ends with a sentence and an exit code where what it calls raises."""
+    """Turn the errors of the block into one message and an exit code."""
     try:
         yield
     except SweepError as error:
@@ -43,7 +43,7 @@ def failures_told() -> Iterator[None]:
 
 
 def connect(address: str) -> JobServer:
-    """The job server there, reached and authenticated. Raises InputError for no address, ClusterError for no answer."""
+    """A connected, authenticated job server. Raises InputError for a bad address, ClusterError without an answer."""
     from orchestrator.remote import jobs
 
     if not jobs.check_address(address):
@@ -52,7 +52,7 @@ def connect(address: str) -> JobServer:
 
 
 def send(server: JobServer, request: JobRequest) -> None:
-    """Submit a job, and say what it does not take along. Raises ClusterError."""
+    """Submit a job, and print its notes. Raises ClusterError."""
     for note in request.notes:
         say(f"note: {note}")
     server.submit(request)
@@ -60,19 +60,19 @@ def send(server: JobServer, request: JobRequest) -> None:
 
 
 def follow(server: JobServer, name: str, *, is_sweep: bool = True) -> JobEnd:
-    """Print a job's log until it has ended. Ctrl-C leaves a sweep running and says how to go on; else it ends it.
+    """Print a job's log until it has ended. Ctrl-C leaves a sweep running and prints how to continue; it stops others.
 
-    Raises ClusterError if the server stays away, and KeyboardInterrupt.
+    Raises ClusterError if the server does not come back, and KeyboardInterrupt.
     """
     try:
         return server.follow(name, write)
     except ClusterError as error:
-        more = f"; the job may still run, see: {command('status', server, name)}" if is_sweep else ""
+        more = f"; the job may still be running, see: {command('status', server, name)}" if is_sweep else ""
         raise ClusterError(f"{error}{more}") from error
     except KeyboardInterrupt:
         if is_sweep:
             logs, stop = command("logs --follow", server, name), command("stop", server, name)
-            say(f"\nleft {name} running; follow it: {logs}; stop it: {stop}")
+            say(f"\n{name} continues to run; follow it: {logs}; stop it: {stop}")
         else:
             with suppress(ClusterError):
                 server.stop(name, patience_s=0.0)
@@ -80,7 +80,7 @@ def follow(server: JobServer, name: str, *, is_sweep: bool = True) -> JobEnd:
 
 
 def command(verb: str, server: JobServer, name: str) -> str:
-    """A command about a job, as it can be typed."""
+    """A complete command about a job."""
     return f"paretune {verb} {name} --address {server.address}"
 
 
@@ -90,12 +90,12 @@ def exit_code(end: JobEnd) -> int:
 
 
 def job_ended_words(name: str, end: JobEnd) -> str:
-    """How a job ended, and what can be done about it."""
+    """How a job ended, and what to do next."""
     if end.state == "SUCCEEDED":
-        return f"{name} has done its work"
+        return f"{name} has succeeded"
     if end.state == "STOPPED":
-        return f"{name} was stopped; the same submit again goes on with the sweep"
-    why = f": {end.message}" if end.exit_code is None and end.message else ""  # else its log has told
+        return f"{name} was stopped; submit again to resume the sweep"
+    why = f": {end.message}" if end.exit_code is None and end.message else ""  # otherwise the log has the reason
     return f"{name} ended as {end.state}{why}; the same command again resumes the sweep"
 
 

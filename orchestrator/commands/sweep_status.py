@@ -1,4 +1,4 @@
-"""How far a sweep is, read from its plan and its journal; `python -m` it where the storage is reached.
+"""The progress of a sweep, read from its plan and its journal; to be run with `python -m` where the storage is reached.
 
 python -m orchestrator.commands.sweep_status SWEEP STORAGE      prints one line of JSON, of a `HowFar`
 """
@@ -22,14 +22,14 @@ from trainables.storage import Storage
 
 
 class OpenTrial(FrozenConfig):
-    """A trial that was started and has not ended. Times are milliseconds since 1970."""
+    """A trial that has started and not ended. Times are milliseconds since 1970."""
 
     id: str
-    what: str  # in words
+    what: str  # its settings as text
     since_ms: int  # when it was last started
-    last_ms: int  # when it last said something
-    fraction: float | None  # of its budget; None for a variant, whose steps are of several kinds
-    objective: float | None  # of its last reading
+    last_ms: int  # when its last event was recorded
+    fraction: float | None  # share of the budget done; None for a variant, whose steps are of several kinds
+    objective: float | None  # at its last evaluation
 
 
 class HowFar(FrozenConfig):
@@ -52,7 +52,7 @@ class HowFar(FrozenConfig):
         return sum(self.ended.values())
 
     def running(self, driver_since_ms: int | None) -> tuple[OpenTrial, ...]:
-        """Those that the driver at work has started; an earlier one's wait to go on. None: no driver is at work."""
+        """Trials that the current driver has started; those of an earlier driver wait. None: no driver is running."""
         return tuple(t for t in self.open if driver_since_ms is not None and t.last_ms >= driver_since_ms)
 
     def waiting(self, driver_since_ms: int | None) -> int:
@@ -68,13 +68,13 @@ class HowFar(FrozenConfig):
 
 
 def how_far(storage: Storage, sweep: str) -> HowFar:
-    """Raises TableError where the storage has no such sweep, JournalError where its journal is damaged."""
+    """Raises TableError if the storage has no such sweep, JournalError if its journal is damaged."""
     return _counted(load_plan(storage, sweep), read(storage, sweep))
 
 
 def _counted(plan: StoredPlan, journal: JournalView) -> HowFar:
     known = {trial.id: trial for trial in plan.trials}
-    logs = {id: log for id, log in journal.trials.items() if id in known}  # another plan's trials do not count
+    logs = {id: log for id, log in journal.trials.items() if id in known}  # without trials of an earlier plan
     settings = varying_settings(t.config for t in plan.trials if not isinstance(t.config, ProbeConfig))
     ended = Counter(log.ended.result.status for log in logs.values() if log.ended is not None)
     return HowFar(

@@ -1,4 +1,4 @@
-"""The reading of the test data: of the recommended trial, after every choice has been made on validation data."""
+"""Reads the test data for the recommended trial, after every choice has been made on validation data."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LOG = "test_readings.jsonl"
 
 
 def read_test_data(plan: Plan, storage: Storage, cache: Path) -> SweepComparison:
-    """The sweep's comparison, with the test figures of what it recommends; they are read unless they were before.
+    """The sweep's comparison, with the test figures of the recommended trial; they are read if they are not stored.
 
-    Should a later run recommend another trial, the test data is read again: every reading stays in the sweep's log and
-    is counted, so that nobody can mistake the best of several for one.
+    If a later run recommends another trial, the test data is read again. Every reading stays in the sweep's log and is
+    counted, so that the best of several readings is not mistaken for a single one.
     """
     name = plan.sweep.name
     comparison = load_comparison(storage, name)
@@ -37,7 +37,7 @@ def read_test_data(plan: Plan, storage: Storage, cache: Path) -> SweepComparison
     known = comparison.test_of_recommended or next((reading for reading in log if reading.trial == row.id), None)
     if known is not None:
         return _with(storage, name, known, max(1, count))
-    from trainables.measure.client import MeasureError, evaluate_artifact  # brings in torch
+    from trainables.measure.client import MeasureError, evaluate_artifact  # imports torch
 
     print(f"Reading the test data with the recommended model, {row.id} ...", flush=True)
     file = row.result.files["model"]
@@ -45,7 +45,7 @@ def read_test_data(plan: Plan, storage: Storage, cache: Path) -> SweepComparison
     sys.path.extend(folder for folder in plan.sweep.facts.search_path if folder not in sys.path)  # the user's module
     try:
         measure = plan.sweep.measure
-        if measure.device == "cuda":  # the workers have one; the driver may not
+        if measure.device == "cuda":  # the workers have a GPU; the driver may not
             measure = measure.model_copy(update={"device": "auto"})
         metrics = evaluate_artifact(model, row.config.task, cache, measure=measure)
     except MeasureError as error:
@@ -57,7 +57,7 @@ def read_test_data(plan: Plan, storage: Storage, cache: Path) -> SweepComparison
 
 
 def _log(storage: Storage, sweep: str) -> tuple[list[TestReading], int]:
-    """All readings whose lines are as they were written, and how many lines there are."""
+    """All readings whose lines are undamaged, and the number of all lines."""
     name, found = sweep_file(sweep, LOG), []
     lines = storage.read_lines(name)
     for number, line in enumerate(lines, start=1):
@@ -65,12 +65,12 @@ def _log(storage: Storage, sweep: str) -> tuple[list[TestReading], int]:
             text = unsealed_line(line, f"line {number} of {storage.display(name)}")
             found.append(TestReading.model_validate_json(text))
         except (DamagedFileError, ValidationError) as error:
-            print(f"paretune: {first_line(error)}; this reading of the test data only counts", file=sys.stderr)
+            print(f"paretune: {first_line(error)}; this test reading is counted, but not shown", file=sys.stderr)
     return found, len(lines)
 
 
 def _with(storage: Storage, sweep: str, reading: TestReading, readings: int) -> SweepComparison:
-    """The sweep's comparison with this reading, one of so many in the sweep, as what is shown from now on."""
+    """Store this reading and the sweep's number of readings, and return the comparison with it."""
     reading = reading.model_copy(update={"readings": readings})
     if reading != load_test_reading(storage, sweep):
         save_test_reading(storage, sweep, reading)

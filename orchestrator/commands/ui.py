@@ -1,4 +1,4 @@
-"""`paretune ui`: serves MLflow's pages and prints the address of the view of one sweep."""
+"""`paretune ui`: serves the MLflow UI and prints the address of a sweep's view."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:
-    """Print where a sweep's results can be seen; where no server runs yet, serve them until Ctrl-C. The exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)  # else the server would live on
+    """Print the address of a sweep's results; serve them until Ctrl-C if no server runs. Returns the exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)  # otherwise the server would survive this process
     try:
         serve_pages(sweep, storage, port=port)
     except ServerError as error:
         print(f"paretune: {error}", file=sys.stderr)
         return FAILED
-    except ValueError as error:  # a storage that is none, a sweep file that is wrong, or nothing to be seen
+    except ValueError as error:  # an invalid storage, an invalid sweep file, or no recorded results
         print(f"paretune: {error}", file=sys.stderr)
         return INPUT_IS_WRONG
     except KeyboardInterrupt:
@@ -40,10 +40,10 @@ def ui_command(sweep: str | None, storage: str | None, *, port: int) -> int:
 
 
 def serve_pages(sweep: str | None, storage: str | None, *, port: int) -> None:
-    """Print where a sweep's results can be seen; where no server runs yet, serve them until KeyboardInterrupt.
+    """Print the address of a sweep's results; without a running server, serve them until KeyboardInterrupt.
 
-    Without a sweep, the list of all of them. `MLFLOW_TRACKING_URI` is honoured. Raises InputError where there is
-    nothing to be seen, PortInUseError, or ServerError where the server does not come up or ends.
+    Without a sweep, the address of the list of all sweeps. `MLFLOW_TRACKING_URI` is respected. Raises InputError if
+    nothing is recorded, PortInUseError, or ServerError if the server does not start or ends.
     """
     place = Storage(storage_of(storage))
     tracking_uri = default_tracking_uri(place)
@@ -60,7 +60,7 @@ def serve_pages(sweep: str | None, storage: str | None, *, port: int) -> None:
 
 
 class _Page:
-    """The address of a page, for any server that has it."""
+    """A function from a server's address to the address of the page."""
 
     def __init__(self, experiment: str | None) -> None:
         self._experiment = experiment
@@ -86,7 +86,7 @@ def _page(sweep: str | None, storage: Storage, tracking_uri: str) -> _Page:
         others = [] if experiment else client.search_experiments(max_results=20)
     except MlflowException as error:
         what = without_credentials(str(error).splitlines()[0])
-        raise InputError(f"MLflow cannot be asked for sweep {name!r}: {what}") from error
+        raise InputError(f"MLflow cannot search for sweep {name!r}: {what}") from error
     if experiment is None:
         known = ", ".join(found.name for found in others) or "none"
         raise InputError(f"no sweep {name!r} is recorded in {without_credentials(tracking_uri)}; there are: {known}")
@@ -94,10 +94,10 @@ def _page(sweep: str | None, storage: Storage, tracking_uri: str) -> _Page:
 
 
 def _experiment(client: MlflowClient, sweep: str, storage: Storage, tracking_uri: str) -> Experiment | None:
-    """The one in which this storage's sweep was recorded, whatever a person calls it now; else one of its name."""
+    """The experiment that this storage's sweep was recorded in, even if it was renamed; else the one with its name."""
     try:
         cursor = Cursor(storage, sweep)
-    except OSError:  # a bucket that cannot be read: MLflow can be looked at all the same
+    except OSError:  # a bucket that cannot be read does not prevent showing MLflow
         return client.get_experiment_by_name(sweep)
     target = cursor.target if cursor.is_aimed_at(tracking_uri) else None
     known = experiment_with(client, target.experiment, of_recording(cursor.recording)) if target else None

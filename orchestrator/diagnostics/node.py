@@ -1,7 +1,7 @@
-"""A value of the sweep file together with its place in it: reading from it collects problems and never raises.
+"""A value of the sweep file together with its place in the file: reading it collects problems and never raises.
 
-Every reader returns None (or leaves the item out) where the file is wrong, and has noted why. So one pass over the
-file finds everything, and the rules that span several keys can still be checked on the parts that are right.
+Every reader notes a problem for an invalid value and returns None (or leaves the item out). So one pass over the file
+finds all problems, and the rules that span several keys can still be checked on the valid parts.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Findings:
         return self.lines.get(path)
 
     def take(self, spots: Sequence[tuple[Path, Problem]]) -> None:
-        """Values that were wrong before they were read: all else that was said of them was said of a stand-in."""
+        """Note values that the file's reader found invalid; drop other problems there: they concern a substitute."""
 
         def is_new(path: Path) -> bool:
             return not any(path[: len(spot)] == spot for spot, _ in spots)
@@ -51,7 +51,7 @@ class Findings:
         self.problems = [*spots, *(found for found in self.problems if is_new(found[0]))]
 
     def in_file_order(self) -> list[Problem]:
-        """Sorted by line and, within a line, by path; without repetitions."""
+        """The problems sorted by line and, within a line, by path; without repetitions."""
 
         def place(entry: tuple[Path, Problem]) -> tuple[int, list[tuple[int, str]]]:
             path, problem = entry
@@ -100,11 +100,11 @@ class Node:
         return Node(value, (*self.path, *at), self.findings)
 
     def has_problems(self) -> bool:
-        """Whether anything has been noted of this value, or of one within it."""
+        """Whether a problem has been noted for this value, or for one within it."""
         return any(path[: len(self.path)] == self.path for path, _ in self.findings.problems)
 
     def mapping(self, allowed: Iterable[str], required: Iterable[str] = ()) -> dict[str, Node] | None:
-        """The keys of a mapping that are known; unknown and missing ones are noted. None if it is no mapping."""
+        """The known keys of a mapping; unknown and missing ones are noted. None if the value is not a mapping."""
         allowed = list(allowed)
         if not isinstance(self.value, dict):
             self.fail("must be a mapping" if self.value is not None else "is empty", allowed=listing(allowed))
@@ -118,7 +118,7 @@ class Node:
         return {key: self.child(key) for key in self.value if key in allowed}
 
     def items(self) -> list[Node] | None:
-        """The items of a list that is not empty."""
+        """The items of a non-empty list."""
         if not isinstance(self.value, list):
             self.fail("must be a list, written [a, b, c]")
             return None
@@ -130,7 +130,7 @@ class Node:
     def text(self) -> str | None:
         if isinstance(self.value, str) and self.value.strip():
             return self.value
-        self.fail("must be text that is not empty")
+        self.fail("must be non-empty text")
         return None
 
     def choice(self, names: Iterable[C]) -> C | None:
@@ -143,7 +143,7 @@ class Node:
         return None
 
     def integer(self, low: int, high: int) -> int | None:
-        """A whole number from `low` to `high`; `1e4` is one too, `true` is not."""
+        """A whole number from `low` to `high`; `1e4` is a whole number, `true` is not."""
         number = with_whole_numbers(self.value)
         if isinstance(number, int) and not isinstance(number, bool) and low <= number <= high:
             return number
@@ -151,7 +151,7 @@ class Node:
         return None
 
     def number(self, low: float, high: float, *, with_low: bool = False, with_high: bool = True) -> float | None:
-        """A number between `low` and `high`; whether either end is one of them is said."""
+        """A number between `low` and `high`; `with_low` and `with_high` say whether the ends are allowed."""
         is_end = (self.value == low and not with_low) or (self.value == high and not with_high)
         if _is_number(self.value) and low <= self.value <= high and not is_end:
             return float(self.value)
@@ -181,14 +181,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Placed(Generic[T]):
-    """A value that was read, and where it stands, for the rules that are checked later."""
+    """A value that was read, and its place in the file, for the rules that are checked later."""
 
     value: T
     node: Node
 
 
 def read_axis(node: Node, read: Callable[[Node], T | None]) -> list[Placed[T]]:
-    """A scalar, or `{values: [...]}`: the values that are right. Duplicates are noted."""
+    """The valid values of a scalar, or of `{values: [...]}`. Duplicates are noted."""
     if isinstance(node.value, list):
         node.fail("must be one value or a mapping; several values are written {values: [...]}")
         return []
@@ -205,13 +205,13 @@ def read_axis(node: Node, read: Callable[[Node], T | None]) -> list[Placed[T]]:
 
 
 def is_axis(value: Any, other_keys: Iterable[str] = ()) -> bool:
-    """Whether this is `{values: [...]}`, or was meant to be: a key is closer to `values` than to the other keys."""
+    """Whether this is `{values: [...]}`, or a misspelling: a key that is closer to `values` than to the other keys."""
     names = ["values", *other_keys]
     return isinstance(value, dict) and ("values" in value or "values" in (closest_name(key, names) for key in value))
 
 
 def _read_one(node: Node, read: Callable[[Node], T | None]) -> list[Placed[T]]:
-    """A single value. Where it cannot be read and is several, written otherwise, that is all that is noted."""
+    """A single value. If it is unreadable but looks like several values in another notation, only that is noted."""
     aside = Findings(node.findings.lines)
     value = read(Node(node.value, node.path, aside))
     if value is None and (several := _several(node.value)):
@@ -222,7 +222,7 @@ def _read_one(node: Node, read: Callable[[Node], T | None]) -> list[Placed[T]]:
 
 
 def _several(value: Any) -> list[str]:
-    """The values of `16, 32`, which is text in YAML, or of `{16, 32}`, which is a mapping; none of anything else."""
+    """The values of `16, 32`, which is text in YAML, or of `{16, 32}`, which is a mapping; empty for anything else."""
     if isinstance(value, str) and "," in value and not _THOUSANDS.fullmatch(value):
         return [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, dict) and len(value) > 1 and all(content is None for content in value.values()):
@@ -242,7 +242,7 @@ def refuse_duplicates(given: Iterable[Placed[Any]]) -> None:
 
 
 def with_whole_numbers(value: Any) -> Any:
-    """`1e4` is how people write 10000: floats that are whole numbers become integers, at any depth."""
+    """Turn floats that are whole numbers into integers, at any depth, as people write `1e4` for 10000."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if isinstance(value, list):
@@ -253,7 +253,7 @@ def with_whole_numbers(value: Any) -> Any:
 
 
 def _shown(value: Any) -> Any:
-    """A value for a message: scalars as they are, the rest as it would be written in the file."""
+    """A value for a message: scalars as they are, anything else as it would be written in the file."""
     return value if isinstance(value, bool | int | float | str | type(None)) else json.dumps(value, default=str)
 
 

@@ -1,7 +1,7 @@
 """The problems of a sweep file: they are collected, so that a person sees all of them at once.
 
 SweepError(ValueError)     the file cannot be used; carries
-  Problem                  one wrong key or value: where it is, what it is, what is allowed, the nearest valid name
+  Problem                  one invalid key or value: its place, the value, what is allowed, the nearest valid name
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from trainables.errors import InputError
 
 Path = tuple[str | int, ...]
 
-SHOWN_CHARACTERS = 60  # of a value; a pasted file must not flood the terminal
-SHOWN_PROBLEMS = 100  # the rest are repetitions, most likely; JSON has them all
+SHOWN_CHARACTERS = 60  # characters of a value; a pasted file must not flood the terminal
+SHOWN_PROBLEMS = 100  # problems shown in full; more are most likely repetitions, and JSON has them all
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong. `path` is empty when the file as a whole is meant."""
+    """One problem. `path` is empty if it concerns the file as a whole."""
 
     path: str  # "parameters.batch_size.values[2]"
     value: object
     message: str
     allowed: str = ""
-    nearest: str | None = None  # the valid name that looks most like the one given
+    nearest: str | None = None  # the valid name that is most similar to the given one
     line: int | None = None  # first line is 1
 
     def __str__(self) -> str:
@@ -41,7 +41,7 @@ class Problem:
         return f"{where}{key}{self.message}{allowed}{hint}"
 
     def as_json(self) -> dict[str, Any]:
-        """The same for a script; a value too long to be useful is shortened."""
+        """The problem as a JSON object; a very long value is shortened."""
         value = self.value if isinstance(self.value, bool | int | float | type(None)) else shown_value(self.value)
         if isinstance(self.value, int) and len(shown_value(self.value)) > SHOWN_CHARACTERS:
             value = shown_value(self.value)
@@ -56,7 +56,7 @@ class Problem:
 
 
 class SweepError(InputError):
-    """A sweep file that cannot be used. `problems` holds everything that was found, in the order of the file."""
+    """A sweep file that cannot be used. `problems` holds all its problems, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem], source: str = "the sweep file") -> None:
         self.problems = tuple(problems)
@@ -74,7 +74,7 @@ class SweepError(InputError):
 
 
 def shown_value(value: object) -> str:
-    """A value as a person would write it, cut to a readable length."""
+    """A value in the notation of a sweep file, cut to a readable length."""
     try:
         text = value if isinstance(value, str) and value.isprintable() and value else repr(value)
     except ValueError:  # Python refuses to print integers of thousands of digits
@@ -83,7 +83,7 @@ def shown_value(value: object) -> str:
 
 
 def join_path(path: Path) -> str:
-    """`("parameters", "batch_size", "values", 2)` as a person would write it: `parameters.batch_size.values[2]`."""
+    """The path as text: `("parameters", "batch_size", "values", 2)` is `parameters.batch_size.values[2]`."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -96,7 +96,7 @@ def join_path(path: Path) -> str:
 
 
 def closest_name(name: object, names: Iterable[str]) -> str | None:
-    """The one of `names` that looks most like `name`, if any looks like it at all."""
+    """The entry of `names` that is most similar to `name`; None if none is similar."""
     by_folded = {candidate.lower().replace("-", "_"): candidate for candidate in names}
     folded = str(name)[:200].lower().replace("-", "_")
     found = difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.6)

@@ -1,4 +1,4 @@
-"""Sentences about the configuration classes: the values they allow, their errors, and upper bounds that they lack."""
+"""Sentences about the configuration classes: their allowed values, their errors, and further upper bounds."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.diagnostics.problem import Path
 from orchestrator.text import listing
 
-# Far above anything meant: what is larger is a slip of the finger, and is refused before it costs a machine.
+# Far above any sensible value: a larger one is a typing error, and is refused before it costs machine time.
 MAX_BATCH_SIZE = 1 << 20
 MAX_SEED = 2**32 - 1  # what NumPy takes
 MAX_LEARNING_RATE = 1e4
 MAX_EVALUATIONS = 10_000
-MAX_FIGURE = 1e18  # of a metric
+MAX_FIGURE = 1e18  # largest value of a metric
 MAX_AXIS_VALUES = 1000
 MAX_TRIALS = 100_000
 MAX_CHAIN = 8
@@ -62,14 +62,14 @@ _KINDS = {
 
 
 def explain(error: ValidationError, cls: type[BaseModel]) -> Iterator[Explained]:
-    """Each error of a validation as (path, message, allowed, names). Errors of a union are those of its best member."""
+    """Each validation error as (path, message, allowed, names). For a union, the errors of the best matching member."""
     details = error.errors(include_url=False, include_context=True)
     lists_with_errors = {
         detail["loc"][:-1] for detail in details if detail["loc"] and isinstance(detail["loc"][-1], int)
     }
     for detail in details:
         if detail["type"] == "too_short" and detail["loc"] in lists_with_errors:
-            continue  # short of the items that are wrong
+            continue  # "too short" only because invalid items were dropped
         path: Path = tuple(part for part in detail["loc"] if not (isinstance(part, str) and "[" in part))
         context = detail.get("ctx", {})
         match detail["type"]:
@@ -94,7 +94,7 @@ def explain(error: ValidationError, cls: type[BaseModel]) -> Iterator[Explained]
 
 
 def upper_bound_problems(model: BaseModel, given: dict[str, Any], at: Path = ()) -> Iterator[tuple[Path, str, str]]:
-    """(path, message, allowed) for every number given that is absurdly large for its field."""
+    """(path, message, allowed) for every number that is absurdly large for its field."""
     for name, value in given.items():
         field_value = getattr(model, name)
         if isinstance(value, dict) and isinstance(field_value, BaseModel):

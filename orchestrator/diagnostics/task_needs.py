@@ -1,4 +1,4 @@
-"""Everything that a sweep will ask of its task, so that the dry run can try it before anything is spent."""
+"""The requirements that a sweep has for its task, so that the dry run can test them before any trial runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from trainables.config.training import Precision
 
 class Requirements(FrozenConfig):
     precisions: tuple[Precision, ...] = ("float32",)
-    num_workers: int = 1  # the most of one trial
-    compresses: bool = False  # so that an exported model is needed
-    student_widths: tuple[float, ...] = ()  # of all that is distilled
+    num_workers: int = 1  # the largest number in any trial
+    compresses: bool = False  # whether the model must be exportable
+    student_widths: tuple[float, ...] = ()  # widths of all distilled students

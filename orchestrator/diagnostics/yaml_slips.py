@@ -1,4 +1,4 @@
-"""Slips that a YAML parser answers with riddles, or takes in silence: tabs, odd spaces, zeros before a number."""
+"""Common mistakes that a YAML parser reports unclearly or not at all: tabs, odd spaces, zeros before a number."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def leading_zero(text: str, kind: str) -> str | None:
 
 
 def odd_space(lines: Sequence[str], event: Any) -> Problem | None:
-    """A space that is none to YAML, in text without quotes: it is taken for a letter, and joins what it should part."""
+    """A problem for an unusual space in text without quotes: YAML reads it as a letter, so it separates nothing."""
     start, end = event.start_mark, event.end_mark
     for number in range(start.line, min(end.line + 1, len(lines))):
         first = start.column if number == start.line else 0
@@ -38,19 +38,19 @@ def odd_space(lines: Sequence[str], event: Any) -> Problem | None:
                 return Problem(
                     "",
                     None,
-                    f"holds a {name} (U+{ord(character):04X}) in column {column}, which YAML takes for a letter: "
-                    "replace it by a space, or put the text that it belongs to in quotes",
+                    f"holds a {name} (U+{ord(character):04X}) in column {column}, which YAML reads as a letter: "
+                    "replace it by a space, or put the text around it in quotes",
                     line=number + 1,
                 )
     return None
 
 
 def not_yaml(error: yaml.YAMLError, text: str) -> Problem:
-    """The meaning of a parser's error, and its place in the file."""
-    if isinstance(error, yaml.reader.ReaderError):  # its position counts bytes
+    """The problem behind a parser's error, with its place in the file."""
+    if isinstance(error, yaml.reader.ReaderError):  # its position is in bytes, so no line is known
         before = text.encode("utf-8", "surrogatepass")[: error.position]
         where = before.count(b"\n") + 1
-        message = f"is not YAML: it holds the character U+{error.character:04X}, which may not stand in it; remove it"
+        message = f"is not YAML: it holds the character U+{error.character:04X}, which YAML forbids; remove it"
         return Problem("", None, message, line=where)
     if not isinstance(error, yaml.MarkedYAMLError):
         return Problem("", None, f"is not YAML: {shown_value(' '.join(str(error).split()))}")
@@ -61,8 +61,6 @@ def not_yaml(error: yaml.YAMLError, text: str) -> Problem:
     line = text.split("\n")[mark.line] if mark.line <= text.count("\n") else ""
     indent = line[: len(line) - len(line.lstrip(" \t"))]
     if "\t" in indent and mark.column <= len(indent):
-        what = (
-            f"a tab stands in column {indent.find(chr(9)) + 1}, and YAML is indented with spaces; replace it by spaces"
-        )
+        what = f"has a tab in column {indent.find(chr(9)) + 1}, but YAML is indented with spaces; replace it by spaces"
         return Problem("", None, f"is not YAML: {what}", line=mark.line + 1)
     return Problem("", None, f"is not YAML: {what} (column {mark.column + 1})", line=mark.line + 1)

@@ -1,1 +1,1 @@
-"""This machine: what around it leads a command astray, the folder of a local Ray, signals."""
+"""This machine: settings that could mislead a command, the folder of a local Ray, signals."""

@@ -1,6 +1,6 @@
-"""Settings of this machine that would mislead a command: each is set right before anything reads it, or told.
+"""Settings of this machine that would mislead a command: each is corrected before anything reads it, or reported.
 
-Imports nothing that takes time.
+Imports no slow module.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from pathlib import Path
 from urllib.request import getproxies_environment
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-OUTER_RUN = "MLFLOW_RUN_ID"  # set for what an MLflow run starts, as by `mlflow run` and Databricks
+OUTER_RUN = "MLFLOW_RUN_ID"  # set in processes that an MLflow run starts, as with `mlflow run` and Databricks
 OF_AN_OUTER_RUN = (OUTER_RUN, "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 OUTER_RUN_TAG = "paretune.outer_run"
 
 
 def settle_in() -> None:
-    """For this process and all that it starts."""
+    """Correct the settings for this process and its children."""
     never_through_a_proxy(*LOOPBACK)
-    if not has_name():  # what asks for one, as torch's caches do, would fail
+    if not has_name():  # otherwise libraries that ask for the user's name, such as torch's caches, would fail
         os.environ.setdefault("LOGNAME", f"uid-{os.getuid()}")
         os.environ.setdefault("USER", f"uid-{os.getuid()}")
     if home() is None and (cache := os.environ.get("PARETUNE_CACHE")):
-        os.environ["HOME"] = cache  # MLflow and torch want one
+        os.environ["HOME"] = cache  # MLflow and torch need one
 
 
 def home() -> Path | None:
-    """The user's home folder, if anybody knows it."""
+    """The user's home folder; None if it is unknown."""
     try:
         return Path.home()
     except RuntimeError:
@@ -35,7 +35,7 @@ def home() -> Path | None:
 
 
 def has_name() -> bool:
-    """Whether this machine knows a name for the current user: containers often give a number alone."""
+    """Whether the current user has a name on this machine: in containers, a user is often only a number."""
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:
@@ -49,7 +49,7 @@ def proxies() -> dict[str, str]:
 
 
 def never_through_a_proxy(*hosts: str) -> None:
-    """A proxy knows neither this machine's own addresses nor those inside a cluster. Each of both spellings is read."""
+    """Exclude addresses of this machine and of clusters from the proxy, which cannot reach them, in both spellings."""
     if not proxies():
         return
     known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
@@ -58,7 +58,7 @@ def never_through_a_proxy(*hosts: str) -> None:
 
 
 def outer_run_note() -> str:
-    """A note on the variables of an outer MLflow run that are ignored; empty if this process was started in none."""
+    """A note on variables of an outer MLflow run, which are ignored; empty outside of an MLflow run."""
     found = [name for name in OF_AN_OUTER_RUN if os.environ.get(name)]
     if not found:
         return ""
@@ -70,12 +70,12 @@ def outer_run_note() -> str:
 
 
 def load_note(load: float | None = None, cores: int | None = None) -> str:
-    """A note where the load of the last minute is more than the cores can carry, so that timings are not to be trusted.
+    """A note if the load of the last minute exceeds the number of cores, because timings are then not reliable.
 
-    `load` and `cores` are this machine's where they are not given.
+    `load` and `cores` are this machine's by default.
     """
     load = os.getloadavg()[0] if load is None else load
     cores = (os.cpu_count() or 1) if cores is None else cores
     if load <= cores:
         return ""
-    return f"load {load:.0f} on {cores} cores: others are at work here, so seconds and latencies of now mean little"
+    return f"load {load:.0f} on {cores} cores: other programs are running, so seconds and latencies are not reliable"

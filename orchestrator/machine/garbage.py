@@ -1,4 +1,4 @@
-"""Python's collector of garbage, held back while nothing but what is kept is made."""
+"""Pauses Python's garbage collector while many long-lived objects are created."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """In the block, no garbage is looked for: among thousands of results that are being read there is none, and to look
-    through them again whenever there are some more takes several times as long as to read them.
+    """In the block, the garbage collector is off. While thousands of results are read there is no garbage, and scanning
+    them again and again takes several times as long as reading them.
     """
     was_enabled = gc.isenabled()
     gc.disable()

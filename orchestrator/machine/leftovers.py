@@ -1,7 +1,8 @@
 """Removes the leftovers of a killed driver: the folder of its local Ray, and processes of Ray that outlive it.
 
-Each folder says whose it is. The next run removes it if that process is surely gone: of the same boot and the same
-process namespace (another container's processes are not seen from here), its number free or taken by a later process.
+Each folder records its owner process. The next run removes the folder if that process has certainly ended: it belongs
+to the same boot and the same process namespace (processes of other containers are invisible), and its process id is
+free or taken by a later process.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ OWNER = "owner.json"
 
 
 class Owner(FrozenResult):
-    """A process, told from all others that a machine has had or will have."""
+    """The identity of a process, unique among all processes that a machine has had or will have."""
 
     pid: int
-    started_ticks: int  # since the machine has booted
+    started_ticks: int  # start time in clock ticks since boot
     boot: str
     namespace: int
 
 
 def claim(folder: str) -> None:
-    """Write down that the folder is this process's."""
+    """Record this process as the owner of the folder."""
     owner = _owner(os.getpid())
     if owner is not None:
         Path(folder, OWNER).write_text(owner.model_dump_json())
 
 
 def clean_up(places: Iterable[str], prefix: str) -> list[str]:
-    """Remove the folders of dead drivers of this user, and end what still works in them. Returns the folders."""
+    """Remove the folders of this user's dead drivers, and end processes that still use them. Returns the folders."""
     removed = []
     for place in places:
-        with contextlib.suppress(OSError):  # a folder that may not be listed
+        with contextlib.suppress(OSError):  # a folder that this user may not list
             for folder in Path(place).glob(f"{prefix}*"):
                 if _is_orphaned(folder):
                     _end_those_in(folder)
@@ -64,7 +65,7 @@ def _is_orphaned(folder: Path) -> bool:
 def _owner(pid: int) -> Owner | None:
     """None if there is no such process, or no /proc."""
     try:
-        # The name, in brackets, may hold anything; the 20th field after it is the start.
+        # The process name, in brackets, may contain anything; the 20th field after it is the start time.
         ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return Owner(pid=pid, started_ticks=ticks, boot=boot, namespace=os.stat("/proc/self/ns/pid").st_ino)
@@ -73,9 +74,9 @@ def _owner(pid: int) -> Owner | None:
 
 
 def _end_those_in(folder: Path) -> None:
-    """Processes that have a file of the folder open, as all of Ray's have their logs, whatever they call themselves."""
+    """Processes with an open file in the folder. All processes of Ray have open logs there, whatever their names."""
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended, or is another user's
+        with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
             held = (os.readlink(file) for file in (process / "fd").iterdir())
             if int(process.name) != os.getpid() and any(path.startswith(f"{folder}/") for path in held):
                 os.kill(int(process.name), signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""The folder of a local Ray: short enough for its sockets, closed to everyone else, removed at its end.
+"""The folder of a local Ray: short enough for its sockets, private to this user, removed at the end.
 
-Ray opens its own folders to all users of the machine, and keeps logs, settings and messages of every process in them.
+Ray makes its own folders accessible to all users, and keeps logs, settings and messages of every process in them.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from trainables.errors import ParetuneError
 RAY_FOLDER_PREFIX = "paretune-ray-"
 # What Ray appends, at its longest: a date, a process id of seven digits, a socket.
 LONGEST_SOCKET = "ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
-LONGEST_PATH = 107  # of a socket, in bytes, on Linux
-SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - what is made there is closed to others
+LONGEST_PATH = 107  # longest path of a socket on Linux, in bytes
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - the folder made there is private
 
 
 class NoFolderError(ParetuneError, OSError):
-    """Ray's sockets fit nowhere on this machine."""
+    """No folder of this machine is suitable for Ray's sockets."""
 
 
 @contextlib.contextmanager
 def ray_folder() -> Iterator[str]:
-    """A new folder that only this user may enter, and Ray's own in it, which Ray opens to all. Raises NoFolderError.
+    """A new folder that only this user can enter; Ray's own folder, accessible to all, is inside. Raises NoFolderError.
 
-    What drivers that were killed have left is removed first.
+    Leftovers of killed drivers are removed first.
     """
     clean_up(folder_candidates(), RAY_FOLDER_PREFIX)
     for place in folder_candidates():
         try:
             folder = tempfile.TemporaryDirectory(prefix=RAY_FOLDER_PREFIX, dir=place, ignore_cleanup_errors=True)
-        except OSError:  # not there, or not to be written
+        except OSError:  # the folder does not exist, or cannot be written
             continue
         with folder as path:
             if takes_sockets(path):
@@ -47,13 +47,13 @@ def ray_folder() -> Iterator[str]:
 
 
 def folder_candidates() -> list[str]:
-    """Where the folder may be, the user's own choices first."""
+    """Candidates for the parent folder, the user's own choices first."""
     own = (os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR"))
     return list(dict.fromkeys(place for place in (*own, *SHORT_FOLDERS) if place))
 
 
 def takes_sockets(folder: str) -> bool:
-    """Whether a socket with a path as long as Ray's can be made there. A network's disk may take none at all."""
+    """Whether a socket with a path as long as Ray's can be created there. Network disks may not support sockets."""
     file = Path(folder, "s" * len(LONGEST_SOCKET))
     try:
         with socket.socket(socket.AF_UNIX) as probe:
@@ -69,6 +69,6 @@ def no_folder() -> str:
     longest = LONGEST_PATH - len(f"/{RAY_FOLDER_PREFIX}xxxxxxxx/{LONGEST_SOCKET}")
     tried = ", ".join(folder_candidates())
     return (
-        f"Ray's sockets fit into none of {tried}: set RAY_TMPDIR to a folder on a local disk that can be written, "
+        f"Ray's sockets do not fit into any of {tried}: set RAY_TMPDIR to a writable folder on a local disk, "
         f"with a path of at most {longest} characters"
     )

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: either ends a sweep in order, and its command goes on from there.
+"""Ctrl-C and SIGTERM: both shut a sweep down in order, and its command resumes it later.
 
-SIGTERM is how machines say it: a spot instance's notice, `docker stop`, Slurm, Kubernetes, `ray job stop`. They kill
-what has not ended ten seconds later, or thirty; a person who presses Ctrl-C again is as impatient. Then the farewell is
-hurried.
+Spot instances, `docker stop`, Slurm, Kubernetes and `ray job stop` send SIGTERM, and kill the process if it has not
+ended ten or thirty seconds later. A second Ctrl-C also means that the user does not want to wait. In these cases the
+shutdown is hurried.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from types import FrameType
 
 from orchestrator.exit_codes import INTERRUPTED, TERMINATED
 
-LIMIT_SECONDS = 9.0  # of a hurried farewell: `docker stop` kills after 10
+LIMIT_SECONDS = 9.0  # most seconds of a hurried shutdown: `docker stop` kills after 10
 AGAIN_SECONDS = 0.05
 _ENDS_A_SWEEP = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """What has been asked so far. A signal raises KeyboardInterrupt in the main thread, as Ctrl-C does by itself."""
+    """The signals received so far. Each raises KeyboardInterrupt in the main thread, as Ctrl-C does by default."""
 
     def __init__(self, *, may_leave: bool = True) -> None:
-        """`may_leave`: whether the process may be ended where a hurried farewell takes too long."""
+        """`may_leave`: whether the process may be ended if a hurried shutdown takes too long."""
         self._may_leave = may_leave
         self._times = 0
         self._is_terminated = False
@@ -35,7 +35,7 @@ class Interrupts:
 
     @property
     def is_hurried(self) -> bool:
-        """Whether somebody is about to kill this process, or does not want to wait."""
+        """Whether the process will be killed soon, or the user does not want to wait."""
         return self._is_terminated or self._times > 1
 
     @property
@@ -43,7 +43,7 @@ class Interrupts:
         return TERMINATED if self._is_terminated else INTERRUPTED
 
     def heed(self, number: int, frame: FrameType | None) -> None:
-        """The handler of both signals. Once the farewell is hurried, a further signal does not disturb it."""
+        """The handler of both signals. It ignores further signals during a hurried shutdown."""
         if self._was_swallowed:
             self._was_swallowed = False
             raise KeyboardInterrupt
@@ -58,12 +58,12 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def end(self) -> None:
-        """The farewell is over: its limit holds no longer."""
+        """End the shutdown and cancel its time limit."""
         if self._limit is not None:
             self._limit.cancel()
 
     def raise_again(self, unraisable: sys.UnraisableHookArgs) -> None:
-        """What was raised while Python ran a finaliser goes nowhere: it is raised once more, outside."""
+        """Raise the interrupt again later: Python discards an exception that is raised inside a finaliser."""
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
             self._was_swallowed = True
             main = threading.main_thread().ident or 0
@@ -72,9 +72,9 @@ class Interrupts:
             sys.__unraisablehook__(unraisable)
 
     def _leave(self) -> None:
-        """Something does not answer. What it was to be told is told by the next run."""
+        """End the process, as something does not answer. The next run records the rest."""
         print(
-            "\nparetune: stopped at once; MLflow may show runs as running until the same command goes on from here",
+            "\nparetune: stopped at once; MLflow may show runs as running until the same command resumes the sweep",
             file=sys.stderr,
             flush=True,
         )
@@ -83,12 +83,12 @@ class Interrupts:
 
 @contextmanager
 def heeding_signals(*, may_leave: bool = True) -> Iterator[Interrupts]:
-    """In the block, both signals raise KeyboardInterrupt: in the main thread, which alone can have it so."""
+    """In the block, both signals raise KeyboardInterrupt in the main thread; only the main thread can set this up."""
     interrupts = Interrupts(may_leave=may_leave)
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # started in the background by a shell: not for it
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a shell's background process: Ctrl-C is not for it
     heeded = _ENDS_A_SWEEP[ignored:]
     before = {number: signal.signal(number, interrupts.heed) for number in heeded}
     hook, sys.unraisablehook = sys.unraisablehook, interrupts.raise_again

@@ -1,4 +1,4 @@
-"""Modules of a user that are called like a package of Paretune."""
+"""Detects a user's modules with the same name as a package of Paretune."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ OURS = ("orchestrator", "paretune", "trainables")
 
 
 def taken_name(folders: Iterable[str | Path]) -> str | None:
-    """The sentence about a module in one of the folders that is named like a package of Paretune; None if none is.
+    """A message about a module in one of the folders that has the name of a package of Paretune; None if there is none.
 
-    The folders come first where workers look for modules: there, it would be imported in the place of ours.
+    Workers search these folders first, so they would import the user's module instead of Paretune's.
     """
     for name in OURS:
         ours = importlib.util.find_spec(name)
@@ -23,7 +23,7 @@ def taken_name(folders: Iterable[str | Path]) -> str | None:
             spec = PathFinder.find_spec(name, [str(folder)])
             if spec and spec.origin and not (ours and ours.origin and os.path.samefile(spec.origin, ours.origin)):
                 return (
-                    f"the name {name!r} is taken by a package of Paretune itself, and {spec.origin} would stand in its "
-                    f"place: rename yours (my_{name}), or move it out of {folder} if it has no part in the sweep"
+                    f"the name {name!r} belongs to a package of Paretune, and {spec.origin} would be imported instead: "
+                    f"rename yours (my_{name}), or move it out of {folder} if the sweep does not need it"
                 )
     return None

@@ -1,1 +1,1 @@
-"""A cluster and its machines: jobs that are submitted, the token, and what the doctor finds."""
+"""A cluster and its machines: submitted jobs, the token, and the checks of `paretune doctor`."""

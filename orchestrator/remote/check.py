@@ -1,4 +1,4 @@
-"""One finding of the doctor."""
+"""One finding of `paretune doctor`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. A note is worth knowing; a problem will spoil a sweep, and says what to do about it."""
+    """One finding. A note is worth knowing; a problem will make a sweep fail or mislead, and has a way out."""
 
     level: Literal["ok", "note", "problem"]
     subject: str
     finding: str
     way_out: str = ""
-    node: str = ""  # of a cluster; empty for this machine
+    node: str = ""  # a node of a cluster; empty for this machine
 
     @property
     def is_problem(self) -> bool:

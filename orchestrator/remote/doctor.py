@@ -1,7 +1,7 @@
-"""What is wrong with this machine, and the way out. Looks and reports; changes nothing.
+"""Checks this machine, and names a way out for each problem. It only reports; it changes nothing.
 
-Every check is a value. `doctor_nodes` runs the same checks on every node of a cluster. What may be missing or broken is
-imported inside the check that needs it, and a check that cannot even import it says so.
+Every check is a value. `doctor_nodes` runs the same checks on every node of a cluster. Packages that may be missing or
+broken are imported inside the check that needs them, and a failing import is itself reported.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from trainables.error_text import first_line
 from trainables.redact import without_credentials
 
 OLDEST_PYTHON = (3, 11)
-LEAST_FREE_BYTES = 2 * 2**30  # of disk: the data, converted once, and the models of a small sweep
+LEAST_FREE_BYTES = 2 * 2**30  # free disk space for converted data and the models of a small sweep
 REINSTALL = "pip install -c constraints.txt . in the clone"
 
 
 def check_here(storage: str | None) -> Iterator[Check]:
-    """This machine alone: what `paretune run` would meet."""
+    """The checks of this machine alone, as `paretune run` would find it."""
     yield from check_surroundings()
     yield from check_machine()
     yield check_token()
@@ -39,7 +39,7 @@ def check_here(storage: str | None) -> Iterator[Check]:
 
 
 def _checked(subject: str, check: Callable[[], Check]) -> Check:
-    """An installation without a package, or with one whose libraries do not load, is what is looked for here."""
+    """Turn an import error into a finding: a missing package, or one whose libraries do not load."""
     try:
         return check()
     except (ImportError, OSError) as error:
@@ -50,7 +50,7 @@ def _checked(subject: str, check: Callable[[], Check]) -> Check:
 
 
 def check_machine() -> list[Check]:
-    """Python, packages, compiler, accelerator and disk of the machine this runs on."""
+    """The checks of this machine's Python, packages, compiler, accelerator and disk."""
     return [
         check_python(),
         _checked("packages", check_packages),
@@ -61,14 +61,14 @@ def check_machine() -> list[Check]:
 
 
 def check_cache() -> Check:
-    """Where this machine keeps converted data."""
+    """The check of the folder for converted data."""
     from trainables.data.fingerprint import NoHomeError, default_cache
 
     try:
         return check_disk(default_cache())
     except NoHomeError:
         way_out = "set PARETUNE_CACHE, or HOME, to a folder that can be written"
-        return Check("problem", "disk", "no folder for converted data, as nobody knows this user's home", way_out)
+        return Check("problem", "disk", "no folder for converted data, as this user has no known home", way_out)
 
 
 def check_python() -> Check:
@@ -79,7 +79,7 @@ def check_python() -> Check:
 
 
 def check_packages() -> Check:
-    """Whether what is installed is what the project asks for."""
+    """Whether the installed packages satisfy the project's requirements."""
     from packaging.requirements import Requirement
 
     try:
@@ -89,7 +89,7 @@ def check_packages() -> Check:
     wrong = []
     for requirement in required:
         if requirement.marker is not None and not requirement.marker.evaluate():
-            continue  # of an extra, or of another platform
+            continue  # a requirement of an extra, or of another platform
         try:
             installed = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
@@ -104,7 +104,7 @@ def check_packages() -> Check:
 
 
 def check_compiler() -> Check:
-    """torch.compile builds C++ with Python's headers while it runs, and compiled latency is what a sweep compares."""
+    """Check the compiler: torch.compile builds C++ with Python's headers, and a sweep compares compiled latencies."""
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++")), None)
     way_out = "install one (`apt-get install g++`), or name it in CXX"
     if compiler is None or shutil.which(compiler) is None:
@@ -119,7 +119,7 @@ def check_compiler() -> Check:
 
 
 def _build_error(compiler: str, program: str, *options: str) -> str:
-    """The end of what the compiler says, as one line, if it cannot build the program; empty if it can."""
+    """The end of the compiler's output, as one line, if it cannot build the program; empty if it can."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "check.cpp")
         source.write_text(program)
@@ -131,7 +131,7 @@ def _build_error(compiler: str, program: str, *options: str) -> str:
 
 
 def check_accelerator() -> Check:
-    """A GPU that the driver sees and torch does not is a wrong build of torch, or a wrong driver."""
+    """Check the GPUs: if the driver sees one and torch does not, the build of torch or the driver is wrong."""
     import torch
 
     if torch.cuda.is_available():
@@ -148,7 +148,7 @@ def check_accelerator() -> Check:
 
 
 def check_disk(folder: Path) -> Check:
-    """Free space where `folder` is, or will be."""
+    """Check that `folder` can be written, and the free space there; the folder need not exist yet."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     finding = f"{free / 2**30:.1f} GiB free for {folder}"
@@ -160,7 +160,7 @@ def check_disk(folder: Path) -> Check:
 
 
 def check_token() -> Check:
-    """Where the token comes from, and who else may read it. Never the token itself."""
+    """Check where the token comes from, and whether other users can read it. Never shows the token itself."""
     try:
         token = auth_token()
     except ClusterError as error:
@@ -178,8 +178,8 @@ def check_token() -> Check:
 
 
 def check_mlflow(tracking_uri: str | None, storage: str | None = None) -> Check:
-    """Whether MLflow can record there: the server answers and takes the credentials, the database is whole, and of the
-    installed MLflow's version. Without an address, the file that the storage has, or ./paretune-results.
+    """Check that MLflow can record there: the server answers and accepts the credentials; the database is intact and of
+    the installed MLflow's version. Without an address, the database file in the storage or ./paretune-results.
     """
     from orchestrator.remote.tracking import DEFAULT_STORAGE, default_tracking_uri, trouble_with
 
@@ -203,7 +203,7 @@ def check_mlflow(tracking_uri: str | None, storage: str | None = None) -> Check:
 
 
 def check_storage(storage: str) -> Check:
-    """Write, read and delete a file there."""
+    """Check the storage: write, read and delete a file there."""
     from trainables.storage import Storage
 
     name = f"doctor-{uuid.uuid4().hex}"
@@ -214,7 +214,7 @@ def check_storage(storage: str) -> Check:
         place.remove(name)
     except (OSError, ValueError) as error:
         what = without_credentials(first_line(error))
-        return Check("problem", "storage", what, "choose another --storage, or mend its permissions")
+        return Check("problem", "storage", what, "choose another --storage, or correct its permissions")
     if content != b"probe":
-        return Check("problem", "storage", f"{place.label} gives back other bytes than were written", "choose another")
+        return Check("problem", "storage", f"{place.label} returns other bytes than were written", "choose another")
     return Check("ok", "storage", f"{place.label} can be written")

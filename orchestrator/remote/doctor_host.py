@@ -1,4 +1,4 @@
-"""What around this machine may lead a sweep astray: no home, a long TMPDIR, proxies, an outer MLflow run."""
+"""Checks of this machine's environment that could mislead a sweep: home, TMPDIR, proxies, an outer MLflow run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_surroundings() -> Iterator[Check]:
 
 
 def check_load(note: str) -> Check:
-    return Check("note", "load", note) if note else Check("ok", "load", "no more is at work than there are cores")
+    return Check("note", "load", note) if note else Check("ok", "load", "no more than the number of cores")
 
 
 def check_home() -> Check:
@@ -36,12 +36,12 @@ def check_home() -> Check:
         way_out = "set HOME to a folder that can"
         return Check("problem", "home", f"{folder} cannot be written", way_out)
     if not has_name():
-        return Check("note", "home", f"{folder}; this machine knows no name for user {os.getuid()}")
+        return Check("note", "home", f"{folder}; user {os.getuid()} has no name on this machine")
     return Check("ok", "home", str(folder))
 
 
 def check_sockets() -> Check:
-    """Where a local Ray would keep its files."""
+    """Check the folder for a local Ray's files."""
     try:
         with ray_folder() as folder:
             place = os.path.dirname(os.path.dirname(folder))
@@ -50,19 +50,19 @@ def check_sockets() -> Check:
     wanted = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     if place != wanted:
         return Check(
-            "note", "sockets", f"{wanted} is too long for Ray's, or no place for them; {place} is taken instead"
+            "note", "sockets", f"{wanted} is too long for Ray's sockets, or does not allow any; {place} is used instead"
         )
-    return Check("ok", "sockets", f"Ray's fit into {place}")
+    return Check("ok", "sockets", f"Ray's sockets fit into {place}")
 
 
 def check_proxies(tracking_uri: str | None) -> Iterator[Check]:
-    """Loopback and the addresses of a cluster never go through a proxy; what does, and may not be meant to, is told."""
+    """Check the proxies: loopback and cluster addresses never use one; an MLflow server that does is noted."""
     found = proxies()
     if not found:
         return
     named = ", ".join(f"{protocol} through {without_credentials(proxy)}" for protocol, proxy in sorted(found.items()))
-    yield Check("ok", "proxies", f"{named}; not for this machine's own addresses, nor a cluster's")
+    yield Check("ok", "proxies", f"{named}; not for addresses of this machine or of a cluster")
     parts = urlsplit(tracking_uri or "")
     if parts.scheme in found and parts.hostname and not proxy_bypass(parts.hostname):
-        way_out = f"if it is to be asked directly, add {parts.hostname} to no_proxy"
-        yield Check("note", "proxies", f"MLflow at {parts.hostname} is asked through the proxy", way_out)
+        way_out = f"to connect directly, add {parts.hostname} to no_proxy"
+        yield Check("note", "proxies", f"MLflow at {parts.hostname} is reached through the proxy", way_out)

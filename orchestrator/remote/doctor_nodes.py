@@ -1,4 +1,4 @@
-"""What is wrong with a cluster: every node's own checks, and whether all nodes write the same storage."""
+"""Checks a cluster: the checks of every node, and whether all nodes write the same storage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NODE_TIMEOUT_S = 180.0  # a node's first task starts a process that imports torc
 
 
 def check_cluster(storage: str | None, client: Versions | None = None) -> Iterator[Check]:
-    """The cluster that this machine is a node of; for a job, or on the head itself. `client`: who sent the job."""
+    """The checks of this machine's cluster, from a job or on the head. `client`: versions of the submitting machine."""
     try:
         ray.init(address="auto", logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
@@ -39,13 +39,13 @@ def check_cluster(storage: str | None, client: Versions | None = None) -> Iterat
 
 
 def check_nodes(storage: str | None) -> Iterator[Check]:
-    """Every node's own checks, and whether all of them write the same storage."""
+    """The checks of every node, and whether all nodes write the same storage."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     alive = [node for node in nodes if node["Alive"]]
     dead = len(nodes) - len(alive)
     total = ray.cluster_resources()  # type: ignore[no-untyped-call]
     resources = ", ".join(f"{value:g} {key}" for key, value in sorted(total.items()) if key in ("CPU", "GPU"))
-    yield Check("ok", "nodes", f"{len(alive)} alive, {dead} gone; {resources or 'no CPU'}")
+    yield Check("ok", "nodes", f"{len(alive)} alive, {dead} dead; {resources or 'no CPU'}")
     look = ray.remote(num_cpus=0, max_retries=0, max_calls=1)(look_from_node)
     pending = {
         f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})": look.options(
@@ -59,7 +59,7 @@ def check_nodes(storage: str | None) -> Iterator[Check]:
         try:
             checks, probe, versions = ray.get(answer, timeout=NODE_TIMEOUT_S)
         except ray.exceptions.RayError as error:
-            way_out = "is Paretune installed there, and the node well?"
+            way_out = "check that Paretune is installed there and that the node is healthy"
             yield Check("problem", "node", first_line(error), way_out, address)
             continue
         yield from (replace(check, node=address) for check in checks)
@@ -72,8 +72,8 @@ def check_nodes(storage: str | None) -> Iterator[Check]:
 
 
 def look_from_node(storage: str | None) -> tuple[list[Check], bytes, Versions]:
-    """Run on a node: its checks, the file that it left in the storage (empty: it could not), its versions."""
-    os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides the GPUs from a task that asked for none
+    """Run on a node: its checks, the name of the file that it wrote to the storage (empty: it failed), its versions."""
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray hides the GPUs from a task that requests none
     checks, versions = check_machine(), installed_versions()
     if storage is None:
         return checks, b"", versions
@@ -86,7 +86,7 @@ def look_from_node(storage: str | None) -> tuple[list[Check], bytes, Versions]:
 
 
 def check_shared(storage: str, seen: dict[str, bytes]) -> Check:
-    """Whether the files that the nodes left are all seen from here: one storage, not a folder of each node's own."""
+    """Check that this process sees the files of all nodes: one shared storage, not a separate folder on each node."""
     place = Storage(storage)
     apart = [address for address, name in seen.items() if not place.exists(name.decode())]
     for name in seen.values():

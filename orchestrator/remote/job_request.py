@@ -1,7 +1,7 @@
-"""What is asked of a cluster: a command, a folder to send along, an environment. Decided here, sent by `jobs`.
+"""The request for a job: a command, a working directory, an environment. Built here, sent by `jobs`.
 
-Everyone who may look at the cluster's dashboard can read a job's command and environment, so nothing secret is put
-there: a password in an address or in `--env` is refused before anything is sent.
+Every user of the cluster's dashboard can read a job's command and environment. So they must not contain secrets: a
+password in an address or in `--env` is refused before anything is sent.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from orchestrator.run_options import RunOptions
 from trainables.errors import InputError
 from trainables.redact import has_secret, looks_secret, without_credentials
 
-LARGEST_FILE_BYTES = 50 * 2**20  # every node unpacks the folder: data belongs where all nodes reach it
+LARGEST_FILE_BYTES = 50 * 2**20  # every node unpacks the folder, so large data belongs on shared storage
 SKIPPED_FOLDERS = (
     *(".git", ".venv", "venv", "__pycache__", "node_modules", "paretune-results"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"),
 )
-STOP_PATIENCE_S = 60  # from the signal to the kill when a job is stopped; Ray's own 3 s are too few for a farewell
+STOP_PATIENCE_S = 60  # seconds from SIGTERM to SIGKILL when a job is stopped; Ray's 3 s are too few to shut down
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """One job. `left_out` are files of the folder, relative to it, that are too large to be sent.
+    """One job. `left_out`: files of the folder, relative to it, that are too large to send.
 
-    `notes`: what a person should know before it is sent, a sentence each. `metadata`: kept by the job server with it.
+    `notes`: sentences to show before the job is sent. `metadata`: stored with the job by the job server.
     """
 
     submission_id: str
@@ -52,9 +52,9 @@ class JobRequest:
 
     @property
     def runtime_env(self) -> dict[str, Any]:
-        """The same in Ray's terms. What the folder's own .gitignore names is left out too, by Ray."""
+        """The job's runtime environment for Ray. Ray also leaves out files that the folder's .gitignore names."""
         environment = {
-            "PYTHONUNBUFFERED": "1",  # or the log arrives in lumps
+            "PYTHONUNBUFFERED": "1",  # otherwise the log arrives late and in large pieces
             "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_PATIENCE_S),
             **self.environment,
         }
@@ -75,13 +75,13 @@ def request_for_sweep(
     submission_id: str | None = None,
     options: RunOptions | None = None,
 ) -> JobRequest:
-    """`paretune run` of the file, as the cluster will start it. Raises InputError with a sentence for a person.
+    """The request for `paretune run` with this file on the cluster. Raises InputError.
 
-    `tracking_uri`: this machine's MLFLOW_TRACKING_URI, passed on if it is a server's.
+    `tracking_uri`: this machine's MLFLOW_TRACKING_URI, passed on if it is the address of a server.
     """
     folder = _folder_to_send(working_dir or sweep_file.parent)
     try:
-        relative = (sweep_file.parent.resolve() / sweep_file.name).relative_to(folder)  # a link is sent as a file
+        relative = (sweep_file.parent.resolve() / sweep_file.name).relative_to(folder)  # Ray sends a link as a file
     except ValueError as error:
         raise InputError(f"{sweep_file} is not inside the working directory {folder}") from error
     place = _cluster_storage(storage)
@@ -102,9 +102,9 @@ def request_for_sweep(
 def request_for_doctor(
     storage: str | None, tracking_uri: str | None = None, client: str | None = None, *, as_json: bool = False
 ) -> JobRequest:
-    """`paretune doctor`, from inside the cluster. Raises InputError with a sentence for a person.
+    """The request for `paretune doctor` inside the cluster. Raises InputError.
 
-    `client`: the versions of this machine, to be compared there.
+    `client`: the versions of this machine as JSON, to be compared there.
     """
     command: tuple[str, ...] = ("python", "-m", "orchestrator", "doctor", "--address", "auto")
     if storage is not None:
@@ -119,7 +119,7 @@ def request_for_doctor(
 
 
 def request_for_progress(sweep: str, storage: str) -> JobRequest:
-    """How far a sweep is, asked where its storage is reached."""
+    """The request for a sweep's progress; the cluster reads it, as it reaches the storage."""
     command = ("python", "-m", "orchestrator.commands.sweep_status", sweep, storage)
     return JobRequest(submission_id=f"progress-{secrets.token_hex(4)}", command=command, environment={})
 
@@ -131,7 +131,7 @@ def _cluster_storage(storage: str | None) -> str:
         )
     if "://" not in storage and not storage.startswith(("/", "~")):
         raise InputError(
-            f"--storage {storage!r} is relative to no folder of a cluster; write an absolute path or a URI"
+            f"--storage {storage!r} is a relative path, which means nothing on a cluster; use an absolute path or a URI"
         )
     _refuse_password(storage, "--storage")
     return storage
@@ -142,7 +142,7 @@ def _folder_to_send(working_dir: Path) -> Path:
     if not folder.is_dir():
         raise InputError(f"the working directory {working_dir} is not a folder")
     if folder in (Path("/"), Path.home().resolve()):
-        raise InputError(f"{folder} is too much to send along; put the sweep and its modules in a folder of their own")
+        raise InputError(f"{folder} is too large to send; put the sweep and its modules in a folder of their own")
     if taken := taken_name([folder]):
         raise InputError(taken)
     return folder
@@ -168,21 +168,21 @@ def _environment(env: Iterable[str], tracking_uri: str | None) -> dict[str, str]
 
 
 def _is_server(tracking_uri: str) -> bool:
-    """A database's address or a file's path would mean another one on the cluster, in place of the cluster's own."""
+    """The address to pass on, if it is a server's: a database or a file would be another one on the cluster."""
     return tracking_uri.lower().startswith(("http://", "https://"))
 
 
 def _notes(tracking_uri: str | None, env: Iterable[str] = ()) -> tuple[str, ...]:
-    """What becomes of this machine's MLFLOW_TRACKING_URI, where that may surprise."""
+    """Notes if this machine's MLFLOW_TRACKING_URI is not passed on, or means something else on the cluster."""
     key = "MLFLOW_TRACKING_URI"
     if not tracking_uri or any(assignment.startswith(f"{key}=") for assignment in env):
         return ()
     shown = without_credentials(tracking_uri)
     if not _is_server(tracking_uri):
         way_out = f"the cluster's own is used; --env {key}=... sets another"
-        return (f"{key} {shown} is no server's address, so it is not passed on: {way_out}",)
+        return (f"{key} {shown} is not the address of a server, so it is not passed on: {way_out}",)
     if urlsplit(tracking_uri).hostname in LOOPBACK:
-        return (f"{key} {shown} is passed on, and there it means the cluster's head",)
+        return (f"{key} {shown} is passed on; on the cluster it means the head node",)
     return ()
 
 

@@ -1,4 +1,4 @@
-"""Talks to a cluster's job server: with which token, how to submit a command, how to follow it to its end."""
+"""The client of a cluster's job server: authenticates, submits a command, follows it to its end."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from trainables.errors import InputError
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it reports every closed connection
 
-REQUEST_TIMEOUT_S = (5, 20)  # to connect, to answer
-STATUS_INTERVAL_S = 10.0  # a silent job is asked for its status this often, in case its log ended unseen
-OUTAGE_LIMIT_S = 120.0  # how long a server that stopped answering is waited for
-POLL_S = 0.5  # how often a job that is over in seconds is asked for
+REQUEST_TIMEOUT_S = (5, 20)  # seconds to connect, and to answer
+STATUS_INTERVAL_S = 10.0  # seconds between requests for a silent job's status, in case its log ended unnoticed
+OUTAGE_LIMIT_S = 120.0  # seconds to wait for a server that has stopped answering
+POLL_S = 0.5  # seconds between requests for the status of a short job
 
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job ended. `exit_code` is its driver's, None if it never ran or was stopped."""
+    """How a job ended. `exit_code` is that of its driver; None if it never ran or was stopped."""
 
     state: JobState
     exit_code: int | None
@@ -45,7 +45,7 @@ class JobEnd:
 
 
 class JobServer:
-    """A cluster's job server at `address` (http or https), reached and authenticated when this returns."""
+    """A cluster's job server at `address` (http or https). The constructor connects and authenticates."""
 
     def __init__(self, address: str, token: str | None) -> None:
         """Raises ClusterError if nothing answers there within seconds, or the token is missing or wrong."""
@@ -69,28 +69,28 @@ class JobServer:
             raise ClusterError(f"the job was not accepted: {_last_line(error)}") from error
 
     def status(self, submission_id: str) -> JobEnd:
-        """How the job stands now. Raises ClusterError."""
+        """The job's current state. Raises ClusterError."""
         job = self._get(f"/api/jobs/{submission_id}")
         return JobEnd(job["status"], job.get("driver_exit_code"), job.get("message") or "")
 
     def sweeps(self) -> list[SubmittedSweep]:
-        """The sweeps that were submitted since the cluster was started, the newest first. Raises ClusterError."""
+        """The sweeps that were submitted since the cluster started, newest first. Raises ClusterError."""
         return submitted_sweeps(self._get("/api/jobs/"))
 
     def log(self, submission_id: str) -> str:
-        """All that a job has said so far. Raises ClusterError."""
+        """A job's whole log so far. Raises ClusterError."""
         text: str = self._get(f"/api/jobs/{submission_id}/logs").get("logs") or ""
         return text
 
     def stop(self, submission_id: str, patience_s: float) -> JobEnd:
-        """Ask a job to end, and wait so long for it to have ended. Raises ClusterError; a job that is over stays so."""
+        """Stop a job and wait up to `patience_s` seconds for its end; an ended job is kept. Raises ClusterError."""
         self._request("POST", f"/api/jobs/{submission_id}/stop")
         return self._end_of(submission_id, patience_s)
 
     def answer_of(self, request: JobRequest, patience_s: float) -> str:
-        """The last line that a short job says, which is then forgotten by the server. Raises ClusterError if it fails.
+        """Run a short job, return its last line, and delete it from the server. Raises ClusterError if it fails.
 
-        One that is not over in time is stopped.
+        A job that has not ended in time is stopped.
         """
         name = request.submission_id
         self.submit(request)
@@ -117,9 +117,9 @@ class JobServer:
         return end
 
     def follow(self, submission_id: str, write: Callable[[str], object]) -> JobEnd:
-        """Hand the job's log to `write` as it grows, until the job has ended.
+        """Pass the job's log to `write` as it grows, until the job has ended.
 
-        A lost connection is taken up again where it broke; ClusterError is raised when the server stays away.
+        After a lost connection the log continues where it broke off. Raises ClusterError if the server does not return.
         """
         return asyncio.run(self._follow(submission_id, write))
 
@@ -141,13 +141,13 @@ class JobServer:
                 last_answer = loop.time()
             except ClusterError as error:
                 if loop.time() - last_answer > OUTAGE_LIMIT_S:
-                    if end is not None and end.is_final:  # only the log was not to be had: it went with its node
+                    if end is not None and end.is_final:  # only the log is missing: it was lost with its node
                         return end
                     raise ClusterError(f"lost the cluster at {self.address}: {error}") from error
             await asyncio.sleep(1.0)
 
     async def _tail(self, submission_id: str) -> AsyncIterator[str]:
-        """Chunks of the log from its beginning, until it or the connection ends, or the job is found to have ended."""
+        """Chunks of the log from its beginning, until the log, the connection or the job ends."""
         chunks = self._client.tail_job_logs(submission_id).__aiter__()
         has_ended = False
         try:
@@ -182,7 +182,7 @@ class JobServer:
             ) from error
         if answer.status_code == 401:
             raise ClusterError(
-                f"the cluster at {self.address} asks for a token; set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, "
+                f"the cluster at {self.address} requires a token; set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, "
                 "or put it in ~/.ray/auth_token"
             )
         if answer.status_code == 403:
@@ -195,14 +195,14 @@ class JobServer:
             return answer.json()
         except requests.RequestException as error:
             raise ClusterError(
-                f"{self.address} is not a Ray job server, or has trouble: {path} gave status {answer.status_code}"
+                f"{self.address} is not a Ray job server, or fails: {path} returned status {answer.status_code}"
             ) from error
 
 
 def check_address(address: str) -> bool:
-    """Whether what is sent to this address of a job server stays private: encrypted, or on this machine.
+    """Whether traffic to this job server is private: encrypted, or within this machine.
 
-    Raises InputError with a sentence if it is no such address.
+    Raises InputError if the address is not that of a job server.
     """
     parts = urlsplit(address)
     try:
@@ -210,7 +210,7 @@ def check_address(address: str) -> bool:
     except ValueError:  # the port is not a number
         is_address = False
     if parts.username or parts.password:
-        raise InputError("the address holds a user name or password; the cluster wants its token (RAY_AUTH_TOKEN)")
+        raise InputError("the address contains a user name or password; the cluster needs its token (RAY_AUTH_TOKEN)")
     if not is_address:
         raise InputError(f"{address!r} is not the address of a job server; write http://HOST:8265")
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
@@ -226,6 +226,6 @@ def _without(*names: str) -> Iterator[None]:
 
 
 def _last_line(error: BaseException) -> str:
-    """What an exception says in the end: the server's errors arrive as whole tracebacks."""
+    """The last line of an exception: the server's errors arrive as whole tracebacks."""
     lines = [line.strip() for line in str(error).splitlines() if any(map(str.isalnum, line))]
     return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The sweeps that were submitted to a cluster, as its job server tells of them, and how a person names one."""
+"""The sweeps that were submitted to a cluster, from its job server's list, and the search for one by id or name."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Literal
 from orchestrator.remote.token import ClusterError
 from trainables.errors import InputError
 
-SWEEP, STORAGE = "paretune_sweep", "paretune_storage"  # what `submit` has the job server keep with a job
-SHOWN = 20  # of the newest, where a name was not found
+SWEEP, STORAGE = "paretune_sweep", "paretune_storage"  # keys of the metadata that `submit` stores with a job
+SHOWN = 20  # newest jobs listed if a name is not found
 
 JobState = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
 
 
 class UnknownJobError(ClusterError, InputError):
-    """The cluster knows no such job, or several; the message names those that it knows."""
+    """The cluster has no such job, or several; the message names those that it has."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class SubmittedSweep:
 
     @property
     def since_ms(self) -> int | None:
-        """When it came into its state."""
+        """When the job entered its current state."""
         return self.started_ms if self.is_at_work else self.ended_ms
 
     def as_json(self) -> dict[str, Any]:
-        """For a script: times are ISO 8601, UTC."""
+        """The job as JSON for a script; times are ISO 8601, UTC."""
         return {
             "id": self.id,
             "sweep": self.sweep,
@@ -54,7 +54,7 @@ class SubmittedSweep:
 
 
 def submitted_sweeps(jobs: Iterable[Mapping[str, Any]]) -> list[SubmittedSweep]:
-    """Those of a job server's jobs that `submit` has sent for a sweep, the newest first."""
+    """The jobs of a job server that `submit` has sent for a sweep, newest first."""
     sweeps = [
         SubmittedSweep(
             id=job["submission_id"],
@@ -71,20 +71,20 @@ def submitted_sweeps(jobs: Iterable[Mapping[str, Any]]) -> list[SubmittedSweep]:
 
 
 def find(sweeps: Sequence[SubmittedSweep], name: str) -> SubmittedSweep:
-    """By the job's id, or by the sweep's name: then the one at work, else the newest. Raises UnknownJobError.
+    """A job by its id, or by its sweep's name: then the running job, else the newest. Raises UnknownJobError.
 
-    Two at work under one name (in two storages) are told by their ids alone.
+    If two jobs of one name are running (in two storages), the id is needed.
     """
     if exact := [sweep for sweep in sweeps if sweep.id == name]:
         return exact[0]
     named = [sweep for sweep in sweeps if sweep.sweep == name]
     at_work = [sweep for sweep in named if sweep.is_at_work]
     if len(at_work) > 1:
-        raise UnknownJobError(f"several jobs run a sweep {name!r}: name one of {', '.join(job.id for job in at_work)}")
+        raise UnknownJobError(f"several jobs run a sweep {name!r}: give one of {', '.join(job.id for job in at_work)}")
     if named:
         return (at_work or named)[0]
     if not sweeps:
-        raise UnknownJobError(f"no job {name!r}: no sweep was submitted to this cluster since it was started")
+        raise UnknownJobError(f"no job {name!r}: no sweep has been submitted to this cluster since it started")
     names = list(dict.fromkeys(word for sweep in sweeps for word in (sweep.id, sweep.sweep)))
     nearest = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
@@ -99,5 +99,5 @@ def iso(time_ms: int | None) -> str | None:
 
 
 def clock(time_ms: int | None) -> str:
-    """A time for a person, in this machine's time zone."""
+    """A time as text, in this machine's time zone."""
     return "?" if time_ms is None else f"{datetime.fromtimestamp(time_ms / 1000):%Y-%m-%d %H:%M:%S}"

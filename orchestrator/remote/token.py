@@ -1,4 +1,4 @@
-"""The token that a cluster asks for. Imports nothing that a broken installation might lack."""
+"""The token that a cluster requires. Imports nothing that a broken installation might lack."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from trainables.errors import ParetuneError
 
 
 class ClusterError(ParetuneError):
-    """What went wrong between this machine and the cluster, and the way out, in words for a person."""
+    """A problem between this machine and the cluster; the message names the way out."""
 
 
 def auth_token(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The cluster's token from where Ray keeps it: RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token.
+    """The cluster's token, read where Ray reads it: RAY_AUTH_TOKEN, the file RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token.
 
     None if there is none, or with RAY_AUTH_MODE=disabled. Raises ClusterError if the named file cannot be read.
     """
@@ -26,7 +26,7 @@ def auth_token(environment: Mapping[str, str] = os.environ) -> str | None:
     try:
         path = Path(named or "~/.ray/auth_token").expanduser()
         token = path.read_text().strip()
-    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows where this user's home is
+    except (OSError, RuntimeError) as error:  # RuntimeError: this user has no known home
         if named is None:
             return None
         why = error.strerror if isinstance(error, OSError) else error

@@ -1,6 +1,6 @@
-"""Where MLflow keeps a sweep's runs, and what is wrong there: looked at before a run, in an outage, and by doctor.
+"""The place of a sweep's MLflow runs, and its problems: checked before a run, during an outage, and by doctor.
 
-An outage passes; what does not pass by waiting is said with its way out.
+An outage is temporary. A problem that waiting does not solve is reported with a way out.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from trainables.storage import Storage
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-MLFLOW_ENVIRONMENT = {  # what MLflow reads when it is imported
+MLFLOW_ENVIRONMENT = {  # variables that MLflow reads at import
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # below, a database's every refusal is a hundred lines; ours is one
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # trying again is the recorder's work; MLflow's own takes minutes
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "30"),  # seconds; a user's own stays
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # at lower levels, each database error takes a hundred lines; ours takes one
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # the recorder retries; MLflow's own retries take minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "30"),  # seconds; a user's value wins
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run's end, into the sweep's own output
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # otherwise two lines per run appear in the sweep's output
 }
 SERVERS = ("http", "https")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 ANSWER_SECONDS = 5.0
 KEY = "MLFLOW_TRACKING_URI"
-DEFAULT_STORAGE = "paretune-results"  # where results are if nobody says otherwise: a folder here
+DEFAULT_STORAGE = "paretune-results"  # the default folder for results, below the current one
 
 
 @dataclass(frozen=True)
 class Trouble:
     subject: str  # the address, without its password
-    what: str  # is wrong with it: a sentence's rest
+    what: str  # the problem: the rest of the sentence
     way_out: str
-    passes: bool = False  # by waiting, as an outage does
+    passes: bool = False  # whether it may end by itself, as an outage does
 
     @property
     def finding(self) -> str:
@@ -53,7 +53,7 @@ class Trouble:
 
 
 class TrackingError(InputError):
-    """MLflow cannot record there, now or later."""
+    """MLflow cannot record there, and waiting does not help."""
 
 
 class NoPlaceForDatabaseError(InputError, OSError):
@@ -61,9 +61,9 @@ class NoPlaceForDatabaseError(InputError, OSError):
 
 
 def default_tracking_uri(storage: Storage) -> str:
-    """`MLFLOW_TRACKING_URI`, or an SQLite file beside the sweeps; on an object store, in ./paretune-results.
+    """`MLFLOW_TRACKING_URI`, or an SQLite file beside the sweeps; for an object store, in ./paretune-results.
 
-    Raises NoPlaceForDatabaseError for a path in which SQLAlchemy would take a part for options, quoted or not.
+    Raises NoPlaceForDatabaseError for a path with `?`, which SQLAlchemy reads as the start of options, quoted or not.
     """
     if given := os.environ.get("MLFLOW_TRACKING_URI"):
         return given
@@ -81,14 +81,14 @@ def sqlite_file(tracking_uri: str) -> Path | None:
 
 
 def check_tracking(tracking_uri: str) -> None:
-    """Raises TrackingError for what waiting does not mend. An outage is none: a sweep goes on through it."""
+    """Raises TrackingError for a problem that waiting does not solve. A sweep continues through an outage."""
     trouble = trouble_with(tracking_uri)
     if trouble and not trouble.passes:
         raise TrackingError(str(trouble))
 
 
 def trouble_with(tracking_uri: str) -> Trouble | None:
-    """Asks; changes nothing. None also for kinds of stores that are not known here, as Databricks'."""
+    """The problem of an MLflow address, found without changing anything. None also for unknown stores (Databricks)."""
     os.environ.update(MLFLOW_ENVIRONMENT)
     kind = tracking_uri.partition("://")[0].partition("+")[0].lower() if "://" in tracking_uri else ""
     if kind in SERVERS:
@@ -113,7 +113,7 @@ def _of_address(tracking_uri: str, kind: str) -> Trouble | None:
         if re.fullmatch(r"[\w.-]+(:\d+)?(/.*)?", tracking_uri)
         else ("write http://HOST:PORT for a server")
     )
-    return Trouble(shown, "is no address of MLflow", f"{way_out}, or sqlite:////path/mlflow.db for a file")
+    return Trouble(shown, "is not an MLflow address", f"{way_out}, or sqlite:////path/mlflow.db for a file")
 
 
 def _of_server(tracking_uri: str) -> Trouble | None:
@@ -130,8 +130,8 @@ def _of_server(tracking_uri: str) -> Trouble | None:
             why = re.search(r"\[SSL: (\w+)\]", str(cause))
             return Trouble(shown, f"cannot be reached over https ({why[1] if why else 'SSLError'})", _mend_address())
         if isinstance(cause, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
-            return Trouble(shown, "is no address", _mend_address())
-        way_out = f"start it, or correct {KEY}; a sweep goes on without it and catches up"
+            return Trouble(shown, "is not a valid address", _mend_address())
+        way_out = f"start it, or correct {KEY}; a sweep continues without it, and records everything later"
         return Trouble(shown, f"does not answer ({type(cause).__name__})", way_out, passes=True)
     if answer.status_code in (401, 403):
         way_out = (
@@ -164,7 +164,7 @@ def _of_database(tracking_uri: str) -> Trouble | None:
 
     file, shown = sqlite_file(tracking_uri), f"MLflow's database {without_credentials(tracking_uri)}"
     if file and not file.exists():
-        return None  # it will be made
+        return None  # the file will be created
     try:
         engine = sqlalchemy.create_engine(tracking_uri)
     except (ArgumentError, ImportError) as error:  # a driver that is not installed
@@ -176,7 +176,8 @@ def _of_database(tracking_uri: str) -> Trouble | None:
             return _of_version(connection, shown, tracking_uri, file)
     except OperationalError as error:
         refused = re.search(r"authentication failed|access denied|unable to open|does not exist", str(error), re.I)
-        way_out = f"correct {KEY}, or its permissions" if refused else "a sweep goes on without it and catches up"
+        later = "a sweep continues without it, and records everything later"
+        way_out = f"correct {KEY}, or its permissions" if refused else later
         return Trouble(shown, f"cannot be opened ({reason(error)})", way_out, passes=not refused)
     except DatabaseError:
         return _damaged(shown, file)
@@ -192,11 +193,11 @@ def _begin_anew(file: Path | None) -> str:
     if file is None:
         return f"name another in {KEY}"
     aside = shlex.join(["mv", str(file), f"{file}.aside"])
-    return f"move it away ({aside}); a sweep that is run again fills a new one from its own journal"
+    return f"move it away ({aside}); running a sweep again fills a new one from the sweep's journal"
 
 
 def _of_version(connection: Connection, shown: str, tracking_uri: str, file: Path | None) -> Trouble | None:
-    """Whether the installed MLflow works with the database's tables."""
+    """The problem if the installed MLflow does not work with the database's tables."""
     import sqlalchemy
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -206,8 +207,8 @@ def _of_version(connection: Connection, shown: str, tracking_uri: str, file: Pat
     found = MigrationContext.configure(connection).get_current_revision()
     if found is None:
         if not sqlalchemy.inspect(connection).get_table_names():
-            return None  # empty: MLflow will make its tables
-        return Trouble(shown, "is another program's", _begin_anew(file))
+            return None  # empty: MLflow will create its tables
+        return Trouble(shown, "belongs to another program", _begin_anew(file))
     versions = ScriptDirectory(str(mlflow_migrations()))
     if found == versions.get_current_head():
         return None
@@ -221,6 +222,6 @@ def _of_version(connection: Connection, shown: str, tracking_uri: str, file: Pat
 
 
 def reason(error: BaseException) -> str:
-    """A failure of MLflow's in one line: what its database said, where that is the cause."""
+    """A failure of MLflow in one line: the database's error, if that is the cause."""
     said = next((orig for each in (error, error.__cause__) if (orig := getattr(each, "orig", None))), error)
     return without_credentials(f"{type(said).__name__}: {first_line(said)}")[:300]

@@ -1,4 +1,4 @@
-"""Which versions are installed, and what it means where two machines of one sweep differ in them."""
+"""The installed versions, and the consequences if two machines of one sweep differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAME_EVERYWHERE = "install the same constraints.txt and clone on both; with clus
 
 @dataclass(frozen=True)
 class Versions:
-    """What is installed on one machine; `missing` where a package is not."""
+    """The versions on one machine; `missing` for a package that is not installed."""
 
     paretune: str  # with a digest of its sources, since a clone's version stays while its code changes
     ray: str
@@ -23,36 +23,36 @@ class Versions:
     torch: str
 
     def differing(self, other: Versions) -> list[tuple[str, str, str]]:
-        """Name, own and other version, where it matters: not Python's third number, nor torch's build for a GPU."""
+        """(name, own, other version) of each relevant difference: not Python's patch level, nor torch's GPU build."""
         here, there = asdict(self), asdict(other)
         return [(name, here[name], there[name]) for name in here if _core(name, here) != _core(name, there)]
 
 
 def installed_versions() -> Versions:
-    """Of this machine, without importing what may be broken."""
+    """The versions on this machine, read without importing packages that may be broken."""
     names = {field.name: _version(field.name) for field in fields(Versions)}
     names |= {"paretune": f"{names['paretune']} ({_digest_of_sources()})", "python": platform.python_version()}
     return Versions(**names)
 
 
 def check_client(client: Versions, cluster: Versions) -> Check:
-    """Whether the machine that asked has what the cluster has. Another Paretune reads the same sweep file otherwise."""
+    """Whether client and cluster have the same versions. Another Paretune may read the same sweep file differently."""
     differing = client.differing(cluster)
     if not differing:
         return Check("ok", "versions", f"client and cluster have the same: {_listed(cluster)}")
     found = "; ".join(f"{name} is {here} here and {there} on the cluster" for name, here, there in differing)
     if "paretune" in (name for name, _, _ in differing):
-        found += ": what `plan` shows here need not be what runs there"
+        found += ": the cluster may run other trials than `plan` shows here"
         return Check("problem", "versions", found, SAME_EVERYWHERE)
-    return Check("note", "versions", f"{found}: a model that is made there may not load here", SAME_EVERYWHERE)
+    return Check("note", "versions", f"{found}: a model from the cluster may not load here", SAME_EVERYWHERE)
 
 
 def check_node(node: Versions, head: Versions, address: str) -> Check | None:
-    """What a node has otherwise than the head: parts of one sweep would be made by different code. None: nothing."""
+    """The differences of a node from the head, as they would run one sweep with different code. None: no difference."""
     differing = node.differing(head)
     if not differing:
         return None
-    found = "; ".join(f"{name} is {here}, and {there} where sweeps are driven" for name, here, there in differing)
+    found = "; ".join(f"{name} is {here}, but {there} on the head" for name, here, there in differing)
     return Check("problem", "versions", found, SAME_EVERYWHERE, address)
 
 

@@ -1,10 +1,12 @@
-"""From a file to a sweep, or to the list of everything that is wrong with it.
+"""From a file to a sweep, or to the list of all its problems.
 
-yaml_file   text -> plain values, with the line of every key
-document    a value and its place in the file; reading from it notes problems and never raises
-schema      what the configuration classes allow, in words
-sections    plain values -> a draft: each section read on its own (`chains` reads the section compression)
-lookup      what is known about the task without importing it (`source` reads a user's Python)
-checks      the rules that span several sections
-load        all of these, one after the other
+yaml_file            text -> plain values, with the line of every key
+sections             plain values -> a partial sweep: each section is read separately
+compression_section  the section `compression`, in its short notation
+partial_sweep        the sections that could be read, with their places in the file
+rules                the rules that span several sections; also auto_rules and metric_rules
+load                 all of these, one after the other
+
+The values and their places come from `orchestrator.diagnostics.node`, the facts about a task, which are found without
+importing it, from `orchestrator.task_facts.lookup`.
 """

@@ -1,4 +1,4 @@
-"""What `batch_size: auto` asks of the rest of a sweep file."""
+"""The rules that `batch_size: auto` adds for the rest of a sweep file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trainables.config.training import Budget
 
 CHOSEN_AXES = ("num_workers", "precision")
 CHECKED_ELSEWHERE = ("batch_size", "learning_rate")
-MIN_RANGE = 4  # of batch sizes, largest over smallest
+MIN_RANGE = 4  # least ratio of the largest to the smallest batch size
 
 
 def check_auto(draft: Draft) -> None:
-    """Nothing, for a file that gives its batch sizes."""
+    """Check all rules; a file that lists its batch sizes passes."""
     if draft.axes.auto_batch_size is None:
         return
     _there_is_a_target(draft)
@@ -28,7 +28,7 @@ def check_auto(draft: Draft) -> None:
     _there_is_a_range(draft)
     if draft.budget and draft.budget.value.unit == "seconds":
         draft.budget.node.fail(
-            "does not tell how many examples a batch size may take, which auto must know",
+            "does not limit the examples of a trial, which batch_size auto needs to choose batch sizes",
             allowed="a budget in examples, epochs or steps",
         )
 
@@ -37,25 +37,25 @@ def _there_is_a_target(draft: Draft) -> None:
     objective = draft.objective
     if objective is not None and objective.target is None and "target" not in objective.node.value:
         objective.node.fail(
-            "is missing: batch_size auto finds what reaches a target fastest",
+            "is missing: batch_size auto finds the batch size that reaches a target fastest",
             allowed="a value of the objective that good training reaches well within the budget",
             at=("target",),
         )
 
 
 def _rates_can_be_carried(draft: Draft) -> None:
-    """Which batch sizes will be tried is not known, so rates cannot be listed."""
+    """The batch sizes are not known in advance, so the learning rate must follow a rule."""
     axes = draft.axes
     if axes.scaled_learning_rate is None and axes.learning_rate and axes.auto_batch_size:
         node = axes.auto_batch_size.node
         node.fail(
-            "needs a learning rate that can be carried to any batch size",
+            "needs a rule for the learning rate, as the batch sizes are not known in advance",
             allowed="learning_rate: {base: 0.1, at_batch_size: 64, rule: linear}",
         )
 
 
 def _one_of_everything_else(draft: Draft) -> None:
-    """Workers and precisions are chosen by their probes; of the rest there must be one."""
+    """Probes choose the number of workers and the precision; every other axis must have one value."""
     lists = {
         axis.name: value for axis in fields(draft.axes) if isinstance(value := getattr(draft.axes, axis.name), list)
     }
@@ -63,21 +63,21 @@ def _one_of_everything_else(draft: Draft) -> None:
     places = [("parameters", name) for name, given in lists.items() if len(given) > 1 and name not in kept]
     swept = [("task", "options", name) for name in (draft.task.swept if draft.task else ())]
     for place in (*places, *swept):
-        one = "one value; `confirm_seeds` says how many confirm" if place[-1] == "seed" else "one value"
+        one = "one value; `confirm_seeds` is the number of fresh seeds" if place[-1] == "seed" else "one value"
         draft.root.fail(
-            "has several values, and batch_size auto is found for one",
-            allowed=f"{one}; or batch sizes in place of auto",
+            "has several values, but batch_size auto needs one",
+            allowed=f"{one}; or a list of batch sizes instead of auto",
             at=place,
         )
 
 
 def _batches_stay(draft: Draft) -> None:
-    """A curve over batch sizes is one of sizes that stay; one that grows is another from step to step."""
+    """The curve over batch sizes is fitted to constant sizes; a batch that grows has no single size."""
     for schedule in draft.axes.batch_schedule:
         if schedule.value.name != "fixed":
             schedule.node.fail(
-                "lets the batch grow, and batch_size auto looks for one that stays",
-                allowed="fixed; or batch sizes in place of auto",
+                "lets the batch grow, but batch_size auto looks for a constant size",
+                allowed="fixed; or a list of batch sizes instead of auto",
             )
 
 
@@ -87,21 +87,21 @@ def _there_is_a_range(draft: Draft) -> None:
         return
     largest = auto.value.largest
     if rows is not None and largest is not None and largest > rows:
-        auto.node.fail(f"goes beyond the training data, which has {rows} rows", allowed=f"a largest of at most {rows}")
+        auto.node.fail(f"exceeds the training data, which has {rows} rows", allowed=f"a largest of at most {rows}")
     workers = [given.value for given in draft.axes.num_workers] or [1]
     sizes = sizes_of(auto.value, workers, rows, draft.budget.value)
     if len(sizes) < auto.value.fit_sizes or sizes[-1] < MIN_RANGE * sizes[0]:
         found = f"only {sizes[0]} to {sizes[-1]}" if sizes else "no batch size"
         auto.node.fail(
-            f"leaves {found} within data, budget and workers: too little to fit a curve",
-            allowed=f"a smaller `smallest`, or a budget and data for {MIN_RANGE} times as large",
+            f"leaves {found} within data, budget and workers: too few to fit a curve",
+            allowed=f"a smaller `smallest`, or a budget and data for batch sizes {MIN_RANGE} times as large",
         )
         return
     _runs_take_a_step(draft.budget, sizes, rows)
 
 
 def _runs_take_a_step(budget: Placed[Budget], sizes: list[int], rows: int | None) -> None:
-    """The short run has a part of the budget for the size in the middle, every other run all of it."""
+    """The short run gets a part of the budget, at the middle batch size; every other run gets all of it."""
     part, middle = part_of(budget.value, SHORT_RUN_FRACTION), middle_of(sizes)
     if not takes_a_step(budget.value, sizes[-1], rows):
         budget.node.child(budget.value.unit).fail(
@@ -110,6 +110,7 @@ def _runs_take_a_step(budget: Placed[Budget], sizes: list[int], rows: int | None
         )
     elif not takes_a_step(part, middle, rows):
         budget.node.child(budget.value.unit).fail(
-            f"never finishes a step of the short run, which has {SHORT_RUN_FRACTION:g} of it and batch_size {middle}",
+            f"never finishes a step of the short run, which gets {SHORT_RUN_FRACTION:g} of the budget at batch_size "
+            f"{middle}",
             allowed=f"enough for at least {math.ceil(middle / SHORT_RUN_FRACTION)} examples, or a smaller `largest`",
         )

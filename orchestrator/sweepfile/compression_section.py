@@ -23,7 +23,7 @@ SEEDS = ("first", "all")
 
 
 def read_compression(node: Node) -> CompressionPlan | None:
-    """The section; None if any part of it is wrong."""
+    """The section `compression`; None if any part is wrong."""
     keys = node.mapping(CompressionPlan.model_fields)
     if keys is None:
         return None
@@ -52,7 +52,7 @@ def _read_parents(node: Node) -> str | TopParents | None:
 
 
 def read_chain(node: Node) -> Chain | None:
-    """One entry of `variants`; None if a step of it is wrong, or if its steps undo one another."""
+    """One entry of `variants`; None if one of its steps is wrong, or if its steps undo one another."""
     if not isinstance(node.value, list):
         step = _read_step(node)
         return None if step is None else (step,)
@@ -73,7 +73,7 @@ def _read_step(node: Node) -> Compression | None:
     methods = union_members(Compression, "method")
     if isinstance(node.value, str):
         if node.value == "uncompressed":
-            node.fail("is added to every parent by itself; leave it out", allowed=listing(methods))
+            node.fail("is measured for every parent anyway; leave it out", allowed=listing(methods))
             return None
         name = node.choice(methods)
         default: Compression | None = methods[name]() if name else None
@@ -91,14 +91,14 @@ def _read_step(node: Node) -> Compression | None:
 
 
 def _order_is_right(chain: Chain, nodes: list[Node]) -> bool:
-    """Integers end a chain, since nothing can train them; a student is built anew, whatever was pruned before."""
+    """int8 must end a chain, since integers cannot be trained; distill must not follow prune: it builds a new model."""
     right = True
     for step, node in zip(chain[:-1], nodes, strict=False):
         if isinstance(step, Int8):
-            node.fail("int8 must be the last method of a chain: 8-bit weights can be neither pruned nor trained")
+            node.fail("int8 must be the last method of a chain: 8-bit weights cannot be pruned or trained")
             right = False
     for place, step in enumerate(chain):
         if isinstance(step, Distill) and any(isinstance(before, Prune) for before in chain[:place]):
-            nodes[place].fail("distill must not come after prune: its student is built anew, and the pruning is lost")
+            nodes[place].fail("distill must not come after prune: it builds a new student, so the pruning is lost")
             right = False
     return right

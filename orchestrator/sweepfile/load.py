@@ -1,4 +1,4 @@
-"""Reads a sweep file from beginning to end."""
+"""Reads a sweep file, checks it and completes it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from trainables.config.trial import MeasureSettings
 
 T = TypeVar("T")
 
-# What `batch_size: auto` takes where the file does not say otherwise.
+# Defaults of `batch_size: auto`, for keys that the file leaves out.
 AUTO_EVALUATIONS = 40  # steps to the target are read off the curve
 AUTO_MULTIPLIERS = (0.5, 1.0, 2.0)
 AUTO_EXTEND = 2
 
 
 def load_sweep(sweep: str | Path | Mapping[str, Any], *, import_task: bool = False) -> Sweep:
-    """Read, check and complete a sweep. Raises SweepError with everything that is wrong with it.
+    """Read, check and complete a sweep. Raises SweepError with all problems.
 
-    `sweep`: a file, in which relative places start at its folder; or its content, in which they start here.
+    `sweep`: a file, whose relative paths start at its folder; or its content, whose relative paths start at the current
+    folder.
 
-    A user's own task is looked up without being imported, as far as its source tells. With `import_task` the task is
-    imported (and torch with it) and made with every combination of its options: what `run` does before the first trial.
+    A user's own task is not imported: its source code is read instead. With `import_task`, the task (and with it torch)
+    is imported and instantiated with every combination of its options, as `run` does before the first trial.
     """
     if isinstance(sweep, Mapping):
         document, source, folder = Document(plain_content(sweep), {}), "the sweep", Path.cwd()
@@ -49,7 +50,7 @@ def load_sweep(sweep: str | Path | Mapping[str, Any], *, import_task: bool = Fal
 
 
 def plain_content(value: Any) -> Any:
-    """What Python gives, as a file would: numbers of numpy as numbers, tuples as lists, paths as text."""
+    """Values from Python in the form that a file gives: numpy numbers as numbers, tuples as lists, paths as text."""
     match value:
         case Mapping():
             return {str(key): plain_content(item) for key, item in value.items()}
@@ -68,7 +69,7 @@ def plain_content(value: Any) -> Any:
 
 
 def _complete(draft: Draft) -> Sweep:
-    """The sweep of a draft in which nothing is wrong, so that nothing required is missing."""
+    """The sweep of a draft without problems, so that no required section is missing."""
     axes, written, facts = draft.axes, _present(draft.objective), _present(draft.facts)
     metric = _present(written.metric)
     auto = axes.auto_batch_size
@@ -100,7 +101,7 @@ def _complete(draft: Draft) -> Sweep:
 
 
 def _measure(draft: Draft) -> MeasureSettings:
-    """Variants are compared on one device, and int8 runs on a CPU: where there is any, `auto` is that."""
+    """Variants are compared on one device, and int8 runs on CPUs only: with any int8 variant, `auto` means CPU."""
     measure = draft.measure.value if draft.measure else MeasureSettings()
     if measure.device == "auto" and draft.has_int8:
         return measure.model_copy(update={"device": "cpu"})
@@ -108,7 +109,7 @@ def _measure(draft: Draft) -> MeasureSettings:
 
 
 def _learning_rate(axes: Axes) -> ScaledLearningRate | tuple[float, ...]:
-    """Where the batch size is to be found, rates are tuned at every size also if the file only says where to begin."""
+    """With `batch_size: auto`, learning rates are tuned at every size, even if the file gives no multipliers."""
     given = axes.scaled_learning_rate
     if given is None:
         return tuple(rate.value for rate in axes.learning_rate)

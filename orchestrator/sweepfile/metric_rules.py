@@ -1,4 +1,4 @@
-"""Whether the objective and the goals of a sweep file speak of figures that its trials will have, each by one name."""
+"""Checks that the objective and the goals of a sweep file name metrics that its trials report, each by one name."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from orchestrator.sweepfile.partial_sweep import Draft, GoalDraft
 from orchestrator.text import listing
 from trainables.config.trial import MeasureSettings
 
-POSITIVE = ("artifact_bytes", "parameters", "latency_", "examples", "steps", "train_seconds")  # and less is better
+POSITIVE = ("artifact_bytes", "parameters", "latency_", "examples", "steps", "train_seconds")  # lower is better, too
 VARIANT_SUFFIXES = tuple(
     change + end for change in ("", "_change") for end in ("", "_low", "_high")
 )  # of a figure's names
 MAX_METRIC_CHARACTERS = 200  # MLflow takes 250, prefixes and suffixes included
-NOT_TRAINED = "is known only of a training, and variants such as uncompressed and int8 have none"
+NOT_TRAINED = "is a metric of training only, and variants such as uncompressed and int8 are not trained"
 
 
 def check_metric_names(draft: Draft) -> None:
-    """Two figures of one name would overwrite each other, and MLflow writes `_` for what it does not take."""
+    """Two metrics must not share a name: they would overwrite each other. MLflow replaces some characters by `_`."""
     owners = {"seconds": "the time of a training, train_seconds"}
     for metric in draft.facts.metrics if draft.facts else ():
         keys = {mlflow_key(f"{metric}{suffix}") for suffix in VARIANT_SUFFIXES}
         task = draft.root.child("task")
         if taken := sorted(keys & owners.keys()):
-            message = f"has the metric {metric!r}, of which a figure would have the same name as {owners[taken[0]]}"
+            message = f"has the metric {metric!r}, one of whose figures would have the same name as {owners[taken[0]]}"
             task.fail(f"{message}: in MLflow, {taken[0]}", allowed="metrics that differ in their letters or digits")
         elif len(metric) > MAX_METRIC_CHARACTERS:
             task.fail(f"has the metric {metric!r}", allowed=f"names of up to {MAX_METRIC_CHARACTERS} characters")
@@ -55,12 +55,12 @@ def check_objective(draft: Draft) -> None:
         node.fail(message, allowed=listing(names), close_to=names, at=("metric",))
     elif metrics and mode not in (None, names[metric]):
         better = "higher" if names[metric] == "max" else "lower"
-        message = f"is the wrong way round: {better} {metric} is better"
+        message = f"is the wrong direction: {better} {metric} is better"
         node.fail(message, allowed=f"{names[metric]}, or leave it out", at=("mode",))
     elif draft.facts and not metrics and mode is None and "mode" not in node.value:
-        node.fail("is missing: the task's source does not tell it", allowed="min, max", at=("mode",))
+        node.fail("is missing: the task's source code does not show it", allowed="min, max", at=("mode",))
     if draft.objective.target is not None and metric.startswith("best_val_"):
-        message = f"needs an objective that is read while training; with {metric} nothing can be reached"
+        message = f"needs an objective that is evaluated during training; {metric} cannot reach a target"
         node.fail(message, allowed=f"metric: {metric.removeprefix('best_')}", at=("target",))
 
 
@@ -91,12 +91,12 @@ def _goal_is_known(draft: Draft, goal: GoalDraft) -> None:
 
 
 def _goal_needs_no_variant(goal: GoalDraft, names: dict[str, Mode]) -> None:
-    """In a sweep without compression, only what a baseline itself reports can be asked for."""
+    """In a sweep without compression, goals can limit only metrics that a baseline reports."""
     if goal.type not in (None, "threshold"):
-        message = "compares a variant with its parent, and the file has no compression"
+        message = "compares a variant with its parent, but the file has no compression"
         goal.node.fail(message, allowed="threshold, or add the section compression", at=("type",))
     if goal.metric and names and goal.metric not in names:
-        message = "is measured on exported models, and the file has no compression"
+        message = "is measured on exported models, but the file has no compression"
         goal.node.fail(message, allowed=f"{listing(names)}, or add the section compression", at=("metric",))
 
 
@@ -126,5 +126,5 @@ def _goals_differ(draft: Draft) -> None:
 
 
 def _compresses(draft: Draft) -> bool:
-    """Whether variants are compared with each other, even if their section is wrong."""
+    """Whether the file has variants to compare, even if their section is wrong."""
     return "compression" in draft.root.value

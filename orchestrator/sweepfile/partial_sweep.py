@@ -1,4 +1,4 @@
-"""A sweep file half read: the sections that are right, with their places, for the rules that span several of them."""
+"""A partly read sweep file: the valid sections with their places in the file, for rules that span several sections."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass
 class ObjectiveDraft:
-    """The objective as written: the direction may be left to the task, which knows it."""
+    """The objective as written; the task knows the direction if the file leaves it out."""
 
     node: Node
     metric: str | None = None
@@ -46,7 +46,7 @@ class ObjectiveDraft:
 
 @dataclass
 class GoalDraft:
-    """A goal as written; a field that is wrong is None, and the others are still checked."""
+    """A goal as written; an invalid field is None, and the others are still checked."""
 
     node: Node
     metric: str | None = None
@@ -55,7 +55,7 @@ class GoalDraft:
 
 
 def with_axis_lists(cls: type[T]) -> type[T]:
-    """`cls` with an empty list for each row of `AXES` that it does not spell out."""
+    """Add to `cls` an empty list for each row of `AXES` that it does not define itself."""
     for axis in AXES:
         if axis.name not in cls.__annotations__:
             cls.__annotations__[axis.name] = list[Placed[Any]]
@@ -66,9 +66,9 @@ def with_axis_lists(cls: type[T]) -> type[T]:
 @dataclass
 @with_axis_lists
 class Axes:
-    """The values of `parameters` that are right; an axis of which nothing is right is empty.
+    """The valid values of `parameters`; an axis without any valid value is empty.
 
-    Spelled out is what has rules of its own.
+    Only axes with rules of their own are defined here; the others come from `AXES`.
     """
 
     batch_size: list[Placed[int]] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Axes:
         return values
 
     def number_of_configurations(self) -> int:
-        """Baselines without regard to seeds; an axis that could not be read counts once."""
+        """The number of baselines without counting seeds; an unreadable axis counts as one value."""
         scaled = self.scaled_learning_rate
         rates = len(scaled.value.multipliers) if scaled else len(self.learning_rate)
         counts = (rates, len(self.batch_size), *(len(self.of(axis)) for axis in AXES))
@@ -123,7 +123,7 @@ class Draft:
 
     @property
     def requirements(self) -> Requirements:
-        """What the task will have to do."""
+        """The requirements that the sweep has for its task."""
         chains = self.compression.value.variants if self.compression else ()
         widths = {step.width for chain in chains for step in chain if isinstance(step, Distill)}
         return Requirements(

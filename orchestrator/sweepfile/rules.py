@@ -1,4 +1,4 @@
-"""The rules that span several keys of a sweep file. Each notes what is wrong at the key that should change."""
+"""The rules that span several keys of a sweep file. Each notes a problem at the key that should change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainables.config.training import Adam, AdamW, GrowAt, WarmupCosine
 
 
 def check_rules(draft: Draft) -> None:
-    """Every rule, on the sections that could be read."""
+    """Apply every rule to the sections that could be read."""
     _batch_divides_by_workers(draft)
     _batch_fits_the_data(draft)
     _budget_takes_a_step(draft)
@@ -69,7 +69,7 @@ def _budget_takes_a_step(draft: Draft) -> None:
 
 
 def _chains_take_a_step(draft: Draft) -> None:
-    """A fraction of the budget must suffice for a step too, or the method would train nothing."""
+    """A method's fraction of the budget must suffice for at least one step; otherwise it would train nothing."""
     if draft.budget is None or draft.compression is None:
         return
     rows = draft.facts.train_rows if draft.facts else None
@@ -77,7 +77,7 @@ def _chains_take_a_step(draft: Draft) -> None:
         return
     largest = max((batch.value for batch in draft.axes.batch_size), default=1)
     if not takes_a_step(draft.budget.value, largest, rows):
-        return  # said already, of the budget itself
+        return  # the problem of the budget itself has been noted already
     for index, chain in enumerate(draft.compression.value.variants):
         for fraction in budget_fractions(chain):
             if not takes_a_step(part_of(draft.budget.value, fraction), largest, rows):
@@ -105,7 +105,7 @@ def _scaled_rates_are_sane(draft: Draft) -> None:
 
 
 def _what_is_carried_exists(draft: Draft) -> None:
-    """A rule for a setting that no trial has would be believed and do nothing."""
+    """A rule for a setting that no trial has would have no effect, and nobody would notice."""
     scaled = draft.axes.scaled_learning_rate
     optimizers = [given.value for given in draft.axes.optimizer]
     schedules = [given.value for given in draft.axes.schedule]
@@ -117,10 +117,10 @@ def _what_is_carried_exists(draft: Draft) -> None:
                 there, needs = any(isinstance(o, Adam | AdamW) for o in optimizers), "adam or adamw"
             case "weight_decay":
                 there, needs = any(isinstance(o, AdamW) and o.weight_decay for o in optimizers), "adamw with decay"
-                wrong = "needs a number of examples, which a budget in seconds has not" if in_seconds else ""
+                wrong = "needs a number of examples, but the budget is in seconds" if in_seconds else ""
             case "warmup":
                 there, needs = any(isinstance(s, WarmupCosine) for s in schedules), "the schedule warmup_cosine"
-                wrong = "needs a number of steps, which a budget in seconds has not" if in_seconds else ""
+                wrong = "needs a number of steps, but the budget is in seconds" if in_seconds else ""
         if scaled and (wrong or not there):
             allowed = "a budget in examples, epochs or steps" if wrong else f"with {needs}"
             scaled.node.fail(wrong or "is a setting that no trial has", allowed=allowed, at=("carry", index))
@@ -159,13 +159,13 @@ def _early_stopping_can_work(draft: Draft) -> None:
     metric = draft.objective.metric if draft.objective else None
     if metric and not metric.startswith("val_"):
         stopping.node.fail(
-            f"needs an objective that is read while training, and {metric} is not",
+            f"needs an objective that is evaluated during training, and {metric} is not",
             allowed="an objective whose metric begins with val_",
         )
     if draft.budget and draft.budget.value.unit == "seconds":
-        stopping.node.fail("counts examples, and a budget in seconds has no number of them", allowed="another budget")
+        stopping.node.fail("counts examples, but the budget is in seconds", allowed="another budget")
     if draft.evaluations < 2:
-        stopping.node.fail("needs a reading before the last one", allowed="evaluations of at least 2")
+        stopping.node.fail("needs an evaluation before the last one", allowed="evaluations of at least 2")
 
 
 def _measuring_can_work(draft: Draft) -> None:
@@ -182,7 +182,7 @@ def _batches_can_grow(draft: Draft) -> None:
         if schedule.value.name == "fixed":
             continue
         if draft.budget and draft.budget.value.unit not in ("examples", "epochs"):
-            message = f"grows at examples, and a budget in {draft.budget.value.unit} has no number of them"
+            message = f"grows at numbers of examples, but the budget is in {draft.budget.value.unit}"
             schedule.node.fail(message, allowed="fixed, or a budget in examples or epochs")
         if schedule.value.name == "grow_with_noise" and draft.noise_scale is None:
             schedule.node.fail("needs the noise scale, which noise_scale: false switches off", allowed="fixed, grow_at")
@@ -195,11 +195,11 @@ def _grows_within_the_budget(draft: Draft, node: Node, schedule: GrowAt) -> None
     try:
         end = examples_in(draft.budget.value, rows) if draft.budget else None
     except ValueError:
-        return  # not known, or refused as a budget
+        return  # the budget is unknown, or has been refused
     for index, point in enumerate(schedule.examples or ()):
         if end is not None and point >= end:
             node.fail(
-                f"is not reached before the budget's {float(end):.15g} examples are over",
+                f"lies beyond the end of the budget, {float(end):.15g} examples",
                 allowed=f"whole numbers from 1 to {math.ceil(end) - 1}",
                 at=("examples", index),
             )

@@ -1,4 +1,4 @@
-"""The sections of a sweep file, each read on its own, so that a mistake in one hides nothing in another."""
+"""Reads the sections of a sweep file, each separately, so that a mistake in one does not hide those in another."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it becomes the name of
 
 
 def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
-    """All sections of a file. What is wrong is noted in the root's findings and left out."""
+    """Read all sections of a file. Problems are noted in the root's findings; invalid values are left out."""
     draft = Draft(root)
     given = root.mapping(SECTIONS, required=("name", "task", "objective", "budget", "parameters"))
     for key, node in (given or {}).items():
@@ -91,7 +91,7 @@ def read_draft(root: Node, folder: Path, *, import_task: bool) -> Draft:
                 draft.goals = [goal for item in node.items() or [] if (goal := _read_goal(item))]
             case "resources":
                 draft.resources = node.model(Resources) or draft.resources
-    if given and draft.task:  # last: what a task must be able to do depends on what is asked of it
+    if given and draft.task:  # last: the task's requirements depend on the other sections
         draft.facts = look_up(given["task"], draft.task, folder, draft.requirements, import_task=import_task)
     return draft
 
@@ -121,7 +121,7 @@ def _read_task(node: Node) -> TaskChoice | None:
 
 
 def _read_options(node: Node) -> dict[str, tuple[Scalar, ...]]:
-    """The values of every option of which any is right."""
+    """The valid values of every task option that has any."""
     if node.value is None:
         return {}
     if not isinstance(node.value, dict):
@@ -196,9 +196,9 @@ def _read_parameters(node: Node) -> Axes:
 
 
 def _read_values(node: Node, axis: Axis) -> list[Placed[Any]]:
-    """The values of an axis that are right, `null` among them where it can be off."""
+    """The valid values of an axis; `null` is valid for an axis that can be off."""
 
-    def read(item: Node) -> tuple[Any] | None:  # a tuple of one, for None by itself is a value that is wrong
+    def read(item: Node) -> tuple[Any] | None:  # a 1-tuple, since a plain None means an invalid value
         if axis.may_be_off and item.value is None:
             return (None,)
         value = _read_value(item, axis.kind)
@@ -208,7 +208,7 @@ def _read_values(node: Node, axis: Axis) -> list[Placed[Any]]:
 
 
 def _read_value(node: Node, kind: AxisKind) -> Any:
-    """One value that is not null; None if it is wrong."""
+    """One value that is not null; None if it is invalid."""
     match kind:
         case NumberRange(is_whole=True):
             return node.integer(int(kind.low), int(kind.high))
@@ -221,7 +221,7 @@ def _read_value(node: Node, kind: AxisKind) -> Any:
 
 
 def _read_batch_size(node: Node, axes: Axes) -> None:
-    """Sizes; or `auto`, to be found; or {auto: {smallest: 16, ...}}."""
+    """Batch sizes; or `auto`, which searches for one; or {auto: {smallest: 16, ...}}."""
     if node.value == "auto":
         axes.auto_batch_size = Placed(AutoBatchSize(), node)
     elif isinstance(node.value, dict) and "auto" in node.value:
@@ -240,7 +240,7 @@ def _read_learning_rate(node: Node, axes: Axes) -> None:
         return
     if (scaled.rule != "none" or scaled.carry) and scaled.at_batch_size is None:
         needs = f"the {scaled.rule} rule" if scaled.rule != "none" else "carry"
-        message = f"is missing: {needs} needs the batch size at which base is good"
+        message = f"is missing: {needs} needs the batch size that base belongs to"
         node.fail(message, allowed=f"whole numbers from 1 to {MAX_BATCH_SIZE}", at=("at_batch_size",))
         return
     if "multipliers" in node.value:

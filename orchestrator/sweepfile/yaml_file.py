@@ -1,9 +1,9 @@
 """Reads a YAML file into plain values, strictly, and remembers the line of every key.
 
-Stricter than YAML where YAML surprises: `1e-3` is a number, `yes`, `010`, `0o17`, `12:30` and `2024-01-01` are text, a
-key stands once in a mapping, there is one document, and no tags. The parser's events are walked here and not by the
-library's own constructor, because that one takes duplicate keys in silence, recurses without a limit, and lets
-aliases explode.
+The rules are stricter than YAML's, to avoid surprises: `1e-3` is a number; `yes`, `010`, `0o17`, `12:30` and
+`2024-01-01` are text; a mapping must not repeat a key; a file holds one document, without tags. This module walks the
+parser's events itself, because the library's own constructor accepts duplicate keys silently, recurses without a limit,
+and expands aliases without a limit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from orchestrator.diagnostics.yaml_slips import not_yaml, odd_space
 MAX_FILE_BYTES = 1 << 20
 MAX_DEPTH = 24  # a sweep file needs 7
 MAX_NODES = 50_000  # after aliases are expanded
-MAX_DIGITS = 300  # beyond it a whole number may be larger than any float, and no figure of a sweep is meant
+MAX_DIGITS = 300  # a longer whole number may exceed every float, and cannot be meant in a sweep
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?")
@@ -35,10 +35,10 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Document:
-    """The plain content of a file, and the line on which each key or list item stands.
+    """The plain content of a file, and the line of each key or list item.
 
-    `spots`: values that are wrong by themselves (not a finite number, a key that stands twice), for which something
-    else, or nothing, stands in `content`. The rest of the file can still be checked.
+    `spots`: values that are invalid in themselves (a number that is not finite, a repeated key). `content` has a
+    substitute for them, or leaves them out, so that the rest of the file can still be checked.
     """
 
     content: Any
@@ -79,7 +79,7 @@ def parse_yaml(text: str, source: str = "the sweep file") -> Document:
 
 
 def plain_scalar(text: str) -> str | bool | int | float | None:
-    """What a scalar without quotes stands for. Raises ValueError for a number that is not finite."""
+    """The value of a scalar without quotes. Raises ValueError for a number that is not finite."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     if len(text) <= MAX_DIGITS and _INT.fullmatch(text):
@@ -102,7 +102,7 @@ def _events(text: str) -> Iterator[Any]:
 
 
 class _TooMuchError(Exception):
-    """Ends the reading at once: going on would cost more than a sweep file is worth."""
+    """Stops reading at once: the file is far larger or deeper than a sweep file can be."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -111,7 +111,7 @@ class _TooMuchError(Exception):
 @dataclass
 class _Reader:
     text: list[str]  # the lines of the file
-    problems: list[Problem] = field(default_factory=list)  # of the file as a whole
+    problems: list[Problem] = field(default_factory=list)  # problems of the file as a whole
     spots: list[tuple[Path, Problem]] = field(default_factory=list)
     lines: dict[Path, int] = field(default_factory=dict)
     anchors: dict[str, tuple[Any, int] | None] = field(default_factory=dict)  # value and size; None: still open
@@ -179,7 +179,7 @@ class _Reader:
                 self.look_for_odd_spaces(event)
             value = self.value(next(events), events, (*path, key))
             if key in first_lines:
-                message = f"stands twice: on line {first_lines[key]} and on line {line}; keep one"
+                message = f"is given twice, on line {first_lines[key]} and on line {line}; keep one"
                 self.fail((*path, key), None, message, line)
                 continue
             first_lines[key] = line
@@ -197,7 +197,7 @@ class _Reader:
 
     def scalar(self, event: Any, path: Path, line: int) -> str | bool | int | float | None:
         text: str = event.value
-        if not event.implicit[0]:  # quoted, or a block: text, whatever it looks like
+        if not event.implicit[0]:  # quoted, or a block: always text
             return text
         self.look_for_odd_spaces(event)
         try:
@@ -207,7 +207,7 @@ class _Reader:
             return None
 
     def look_for_odd_spaces(self, event: Any) -> None:
-        """Only in text without quotes, which ASCII cannot be wrong in."""
+        """Check text without quotes for unusual spaces; plain ASCII cannot contain any."""
         if event.implicit[0] and not event.value.isascii() and (problem := odd_space(self.text, event)):
             self.problems.append(problem)
 

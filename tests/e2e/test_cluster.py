@@ -158,7 +158,7 @@ def test_the_servers_that_cluster_yaml_starts_are_not_open_to_others(head: Head,
     ("changes", "message"),
     [
         ({"RAY_AUTH_TOKEN": "0" * 64}, "refuses the token"),
-        ({"RAY_AUTH_MODE": "disabled"}, "asks for a token"),
+        ({"RAY_AUTH_MODE": "disabled"}, "requires a token"),
         ({"RAY_AUTH_TOKEN_PATH": "/nowhere/token"}, "cannot be read"),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_sweep_that_another_driver_runs_has_not_failed(head: Head, tmp_path: P
         done = paretune(*submit, environment=head.environment, cwd=tmp_path)
     assert done.returncode == RUNNING_ELSEWHERE
     assert f"is being run by process {os.getpid()}" in done.stdout
-    assert "second has not run anything: sweep digits is being run already" in done.stderr
+    assert "second has not run any trial: sweep digits is being run already" in done.stderr
     assert "FAILED" not in done.stderr
 
 
@@ -268,7 +268,7 @@ def test_interrupting_leaves_the_job_running_until_it_is_stopped_in_order(
 
     stopped = paretune("stop", "stopped", "--address", head.address, environment=head.environment, cwd=tmp_path)
     assert stopped.returncode == 0, stopped.stderr
-    assert "goes-on was stopped; the same submit again goes on" in stopped.stderr
+    assert "goes-on was stopped; submit again to resume the sweep" in stopped.stderr
     assert "the same command again goes on from here" in stopped.stdout, "the driver says farewell"
     assert server.status("goes-on").state == "STOPPED"
     statuses = {status for status, _ in recorded_runs(tracking_uri, "stopped")}

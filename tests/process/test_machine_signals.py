@@ -23,5 +23,5 @@ with signals.heeding_signals():
     assert done.returncode == 143
     assert (
         done.stderr.strip()
-        == "paretune: stopped at once; MLflow may show runs as running until the same command goes on from here"
+        == "paretune: stopped at once; MLflow may show runs as running until the same command resumes the sweep"
     )

@@ -147,7 +147,7 @@ def test_a_database_of_the_installed_version_is_well_and_so_is_none(tmp_path: Pa
             "copy it, then bring it up to date: mlflow db upgrade",
         ),
         ("ffffffffffff", "is of another version of MLflow than the installed", "install the MLflow that wrote it"),
-        (None, "is another program's", "move it away (mv "),
+        (None, "belongs to another program", "move it away (mv "),
     ],
 )
 def test_a_database_of_another_version(tmp_path: Path, version: str | None, what: str, way_out: str) -> None:

@@ -11,8 +11,8 @@ from orchestrator.remote.jobs import JobEnd
 @pytest.mark.parametrize(
     ("end", "code", "words"),
     [
-        (JobEnd("SUCCEEDED", 0, ""), 0, "x has done its work"),
-        (JobEnd("STOPPED", None, "stopped"), 1, "x was stopped; the same submit again goes on with the sweep"),
+        (JobEnd("SUCCEEDED", 0, ""), 0, "x has succeeded"),
+        (JobEnd("STOPPED", None, "stopped"), 1, "x was stopped; submit again to resume the sweep"),
         (JobEnd("FAILED", 2, "log"), 2, "x ended as FAILED; the same command again resumes the sweep"),
         (JobEnd("FAILED", None, "no node"), 1, "x ended as FAILED: no node; the same command again resumes the sweep"),
     ],

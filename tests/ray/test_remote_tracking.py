@@ -24,7 +24,7 @@ def test_run_says_so_before_anything_is_trained(
     assert run.run_command(SWEEP, str(tmp_path)) == 2
     said = capsys.readouterr().err
     assert said == (
-        "paretune: MLFLOW_TRACKING_URI 'localhost:5000' is no address of MLflow: write http://localhost:5000 for a "
+        "paretune: MLFLOW_TRACKING_URI 'localhost:5000' is not an MLflow address: write http://localhost:5000 for a "
         "server, or sqlite:////path/mlflow.db for a file\n"
     )
     assert ui_command("digits", str(tmp_path), port=5000) == 2

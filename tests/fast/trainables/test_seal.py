@@ -168,7 +168,7 @@ def test_a_trial_whose_result_or_model_is_damaged_is_named_and_run_again(
     (caveat,) = progress(compared)
     (sentence,) = caveats(compared, [caveat])
     assert sentence.startswith(f"{storage.path(name)} is damaged: ")
-    assert "until `paretune run` has made it anew" in sentence
+    assert "until `paretune run` has produced it again" in sentence
     told: list[str] = []
     ledger = Ledger(sweep_of(*TRIALS), storage, Told(), tell=told.append)
     ledger.load()

@@ -317,4 +317,7 @@ def test_what_is_recommended_is_as_fast_as_the_fastest(sweep: Sweep) -> None:
 
 def test_readings_that_come_too_late_are_owned_up_to(sweep: Sweep) -> None:
     _, verdict = played(expand(sweep.model_copy(update={"evaluations": 1})), Law(noise=0.0))
-    assert any("upper bound; more `evaluations` tell" in sentence for sentence in doubts(verdict.fit.rows))
+    assert any(
+        "upper bound" in sentence and "more `evaluations` would help" in sentence
+        for sentence in doubts(verdict.fit.rows)
+    )

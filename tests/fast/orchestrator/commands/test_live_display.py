@@ -116,7 +116,7 @@ def test_no_time_left_is_told_from_a_rate_that_has_stopped(plan: Plan, clock: Cl
     clock.now += 60
     shown.beat()
     said = output.getvalue().splitlines()[-1]
-    assert "no reading for 1 min 30 s (a trial that does nothing for 1 h 00 min is ended)" in said
+    assert "no evaluation for 1 min 30 s (a trial without any progress for 1 h 00 min is ended)" in said
     assert "left" not in said
     assert "examples/s" not in said
     shown.waits(first.id, "for 2 x (1 CPU): a node is gone")
@@ -125,7 +125,7 @@ def test_no_time_left_is_told_from_a_rate_that_has_stopped(plan: Plan, clock: Cl
     clock.now += 30
     shown.beat()
     said = output.getvalue().splitlines()[-1]
-    assert "0 of 8 done, 0 running, 8 waiting for 2 x (1 CPU): a node is gone; no reading for 2 min 00 s" in said
+    assert "0 of 8 done, 0 running, 8 waiting for 2 x (1 CPU): a node is gone; no evaluation for 2 min 00 s" in said
     shown.started(second)
     shown.report(first.id, reading(30_000))  # it has workers again
     clock.now += 30
@@ -403,8 +403,8 @@ def test_what_was_left_undone_has_its_reason(plan: Plan, plain: bool) -> None:
 
     def no_sockets() -> None:
         with display(plan, plain=plain, console=Console(file=text, force_terminal=True, width=200)):
-            raise OSError("Ray's sockets fit into none of /tmp\nand more")
+            raise OSError("Ray's sockets do not fit into any of /tmp\nand more")
 
     with pytest.raises(OSError, match="Ray's sockets"):
         no_sockets()
-    assert text.getvalue().rstrip().splitlines()[-1].endswith("8 not done: Ray's sockets fit into none of /tmp")
+    assert text.getvalue().rstrip().splitlines()[-1].endswith("8 not done: Ray's sockets do not fit into any of /tmp")

@@ -83,9 +83,7 @@ def test_doctor_names_the_proxies_and_what_is_asked_through_them(bare: pytest.Mo
     bare.setenv("http_proxy", DEAD_PROXY)
     ok, note = map(str, doctor_host.check_proxies("http://mlflow:5000"))
     assert "hunter2" not in ok
-    assert (
-        "MLflow at mlflow is asked through the proxy -> if it is to be asked directly, add mlflow to no_proxy" in note
-    )
+    assert "MLflow at mlflow is reached through the proxy -> to connect directly, add mlflow to no_proxy" in note
     host.never_through_a_proxy("mlflow")
     assert len(list(doctor_host.check_proxies("http://mlflow:5000"))) == 1
 

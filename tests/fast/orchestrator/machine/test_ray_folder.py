@@ -48,5 +48,5 @@ def test_a_short_folder_of_the_users_own_is_taken(own: pytest.MonkeyPatch) -> No
 def test_where_none_fits_it_is_said_what_to_do(own: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own.setattr(module, "folder_candidates", lambda: [str(tmp_path / ("x" * 90)), "/no/such/folder", "/proc"])
     (tmp_path / ("x" * 90)).mkdir()
-    with pytest.raises(NoFolderError, match="set RAY_TMPDIR to a folder on a local disk"), ray_folder():
+    with pytest.raises(NoFolderError, match="set RAY_TMPDIR to a writable folder on a local disk"), ray_folder():
         pass

@@ -102,7 +102,7 @@ def test_a_server_on_loopback_is_passed_on_and_it_is_said_what_it_means(sweep_fi
     assert request.environment["MLFLOW_TRACKING_URI"] == uri
     (note,) = request.notes
     assert uri in note
-    assert "the cluster's head" in note
+    assert "on the cluster it means the head node" in note
 
 
 @pytest.mark.parametrize(
@@ -152,5 +152,5 @@ def test_large_files_stay_here_and_are_named(sweep_file: Path) -> None:
 
 @pytest.mark.parametrize("folder", [Path("/"), Path.home()])
 def test_a_whole_machine_is_not_sent(sweep_file: Path, folder: Path) -> None:
-    with pytest.raises(ValueError, match="too much"):
+    with pytest.raises(ValueError, match="too large to send"):
         requested(sweep_file, working_dir=folder)

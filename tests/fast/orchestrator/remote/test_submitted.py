@@ -53,11 +53,11 @@ def test_a_sweeps_name_means_its_job_at_work_else_the_latest() -> None:
 
 def test_what_cannot_be_told_apart_or_is_not_there_is_said() -> None:
     twice = listed(job("a-1", "a", "RUNNING", 1), job("a-2", "a", "RUNNING", 2, "s3://b/p"))
-    with pytest.raises(ClusterError, match="several jobs run a sweep 'a': name one of a-2, a-1"):
+    with pytest.raises(ClusterError, match="several jobs run a sweep 'a': give one of a-2, a-1"):
         find(twice, "a")
     with pytest.raises(ClusterError, match="jobs: a-2, a-1; did you mean 'a-1'"):
         find(twice, "a-11")
-    with pytest.raises(ClusterError, match="no sweep was submitted to this cluster"):
+    with pytest.raises(ClusterError, match="no sweep has been submitted to this cluster"):
         find([], "a")
 
 
@@ -109,6 +109,6 @@ def test_a_status_is_said_to_a_person_and_to_a_script(storage: Storage) -> None:
     assert trials["running"][0]["val_loss"] == 0.25
 
     (stopped,) = listed(job("s-1", "s", "STOPPED", LONG_AGO))
-    assert "1 trial begun and not ended" in _as_text(stopped, far, "")
-    assert "How far it is cannot be told: it is hidden" in _as_text(stopped, None, "it is hidden")
+    assert "1 trial interrupted: submit again" in _as_text(stopped, far, "")
+    assert "Its progress is not known: it is hidden" in _as_text(stopped, None, "it is hidden")
     assert json.loads(_as_json(stopped, None, "it is hidden"))["problem"] == "it is hidden"

@@ -45,7 +45,7 @@ def test_nodes_that_differ_are_a_problem() -> None:
     check = check_node(replace(ONE, torch="2.12.1"), ONE, "10.0.0.7 (abc)")
     assert check is not None
     assert check.is_problem
-    assert str(check).startswith("problem  versions    10.0.0.7 (abc): torch is 2.12.1, and 2.13.0+cpu where")
+    assert str(check).startswith("problem  versions    10.0.0.7 (abc): torch is 2.12.1, but 2.13.0+cpu on")
 
 
 def test_the_lowest_versions_that_are_tried_are_the_lower_bounds() -> None:

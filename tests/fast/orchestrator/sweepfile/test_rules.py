@@ -62,10 +62,10 @@ def test_a_module_that_is_called_like_a_package_of_paretune_is_refused(tmp_path:
     place = tmp_path / file.format(name)
     place.parent.mkdir(exist_ok=True)
     place.write_text("LAYERS = [32]")
-    said = f"the name {name!r} is taken by a package of Paretune itself, and {place} would stand in its place: rename"
+    said = f"the name {name!r} belongs to a package of Paretune, and {place} would be imported instead: rename"
     assert said in problems(tmp_path)
     (tmp_path / "sweep.yaml").write_text("")
-    with pytest.raises(ValueError, match=f"the name '{name}' is taken by"):
+    with pytest.raises(ValueError, match=f"the name '{name}' belongs to"):
         request_for_sweep(tmp_path / "sweep.yaml", "small", "/shared")
 
 
