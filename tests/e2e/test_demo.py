@@ -10,11 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from tests.support.loopback import clean_environment
 from tests.support.recorded import without_waiting
@@ -92,6 +92,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = shell("paretune demo", folder)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "demo.txt").write_text(done.stdout)
+    assert shell("python examples/make_own_data.py", folder).returncode == 0  # what several pages go on from
     assert without_waiting(done.stderr) == [], "a stranger would wonder"
     return folder
 
@@ -162,7 +163,19 @@ def test_running_it_again_runs_nothing(clone: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in clone.glob("paretune-results/trials/*/result.json")}
 
 
-@pytest.mark.parametrize("command", [c for c in HERE if not c.startswith("paretune ui")])
+AT_NIGHT = (  # minutes each: whole sweeps beside the demo, and a probe (held by tests/process/test_commands_probe.py)
+    "paretune run examples/auto.yaml",
+    "paretune probe digits_cnn --optimizer sgd --precision float32 --max-micro-batch 64 --throughput",
+    "docs/guides/batch-size.md",
+)
+
+
+def _marked(names: Iterable[str]) -> list[object]:
+    """Commands or pages."""
+    return [pytest.param(name, marks=pytest.mark.nightly) if name in AT_NIGHT else name for name in names]
+
+
+@pytest.mark.parametrize("command", _marked(c for c in HERE if not c.startswith("paretune ui")))
 def test_command(command: str, clone: Path) -> None:
     done = shell(command, clone)
     expected = (0, 1) if command == "paretune doctor" else (0,)  # doctor's 1: it found something, which is its work
@@ -171,7 +184,7 @@ def test_command(command: str, clone: Path) -> None:
     assert done.stdout or not command.startswith("paretune")
 
 
-@pytest.mark.parametrize("page", [page for page in python_pages() if page not in PAGES_HELD_ELSEWHERE])
+@pytest.mark.parametrize("page", _marked(page for page in python_pages() if page not in PAGES_HELD_ELSEWHERE))
 def test_python_session(page: str, clone: Path) -> None:
     """After the commands above, as a reader has them: the sweeps that a page runs have ended, and are only compared."""
     done = subprocess.run(
@@ -204,31 +217,15 @@ def test_command_that_shows_pages(clone: Path) -> None:
     assert ui.returncode == 0
 
 
-AS_IT_IS = pytest.mark.nightly
-
-
-# The demo has trained in full; of these the file is the question. At night they run as they are.
-@pytest.mark.parametrize(
-    ("example", "budget"),
-    [
-        ("auto", None),
-        ("diabetes", {"epochs": 15}),
-        ("stdlib_gpt", {"examples": 2048}),
-        pytest.param("diabetes", None, marks=AS_IT_IS),
-        pytest.param("stdlib_gpt", None, marks=AS_IT_IS),
-    ],
-)
-def test_every_other_example_runs(example: str, budget: dict[str, int] | None, clone: Path) -> None:
-    file = clone / "examples" / f"{example}.yaml"
-    if budget is not None:
-        sweep = yaml.safe_load(file.read_text()) | {"budget": budget}
-        file = clone / f"{example}.yaml"
-        file.write_text(yaml.safe_dump(sweep))
-    done = shell(f"paretune run {file}", clone)
+@pytest.mark.nightly
+@pytest.mark.parametrize("example", ["auto", "diabetes", "stdlib_gpt"])
+def test_every_other_example_runs(example: str, clone: Path) -> None:
+    done = shell(f"paretune run examples/{example}.yaml", clone)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Recommended:" in done.stdout
 
 
+@pytest.mark.nightly
 def test_the_fit_of_auto_ends_what_it_has_no_more_questions_for(clone: Path) -> None:
     assert shell("paretune run examples/auto.yaml", clone).returncode == 0  # it has run: there is nothing left to do
     found = json.loads(shell("paretune compare auto --format json", clone).stdout)
