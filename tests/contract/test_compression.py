@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 
 from tests.support.compiled import cache_in
 from trainables.compression.compress import compress
@@ -56,6 +57,19 @@ CHAINS: dict[str, tuple[Compression, ...]] = {
 }
 ONCE = ("uncompressed", "fine_tune")  # they do nothing that depends on the kind of model, and compiling takes long
 CASES = [(task, chain) for task in TASKS for chain in CHAINS if chain not in ONCE or task == "digits_cnn"]
+BY_DAY = (  # each method, each kind of model; all pairs of them at night
+    ("digits_cnn", "uncompressed"),
+    ("digits_cnn", "fine_tune"),
+    ("digits_cnn", "distill"),
+    ("digits_cnn", "prune + int8"),
+    ("digits_transformer", "prune"),
+    ("diabetes_mlp", "int8"),
+)
+
+
+def _marked(task: str, chain: str) -> ParameterSet:
+    marks = () if (task, chain) in BY_DAY else pytest.mark.nightly
+    return pytest.param((task, chain), id=f"{task}: {chain}", marks=marks)
 
 
 class Made(NamedTuple):
@@ -102,7 +116,7 @@ def parents(worker: WorkerContext) -> dict[str, tuple[TaskConfig, TrialResult]]:
     return {name: train_parent(name, worker) for name in TASKS}
 
 
-@pytest.fixture(scope="module", params=CASES, ids=[f"{task}: {chain}" for task, chain in CASES])
+@pytest.fixture(scope="module", params=[_marked(task, chain) for task, chain in CASES])
 def made(request, worker: WorkerContext, parents) -> Made:
     name, chain = request.param
     task_config, parent = parents[name]
