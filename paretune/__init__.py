@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from orchestrator.running.patience import StorageFailsError as StorageFailsError
     from orchestrator.running.ray_connection import RayStartError as RayStartError
     from orchestrator.running.resources import NeverFitsError as NeverFitsError
+    from trainables.data.columns import Stored as Stored
     from trainables.data.fingerprint import NoHomeError as NoHomeError
     from trainables.data.sources import DataError as DataError
     from trainables.errors import InputError as InputError
@@ -71,6 +72,7 @@ _HOME = {  # name -> the module that defines it
     "RayStartError": "orchestrator.running.ray_connection",
     "StorageError": "trainables.storage",
     "StorageFailsError": "orchestrator.running.patience",
+    "Stored": "trainables.data.columns",
     "SweepError": "orchestrator.diagnostics.problem",
     "SweepIsRunningError": "orchestrator.recording.lease",
     "SweepPlan": "orchestrator.api.planned",
@@ -113,6 +115,7 @@ __all__ = [
     "RayStartError",
     "StorageError",
     "StorageFailsError",
+    "Stored",
     "SweepError",
     "SweepIsRunningError",
     "SweepPlan",

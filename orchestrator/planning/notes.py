@@ -29,6 +29,7 @@ def file_notes(sweep: Sweep) -> Iterator[str]:
             "all batch sizes train at the same learning rates, so what they show is the batch size and the rate "
             "together; a rule (linear for sgd, sqrt for adam and adamw) with multipliers separates them"
         )
+    yield from sweep.facts.notes
     if not sweep.facts.complete:
         yield "the task's source does not tell everything without being imported: ids may change when it is run"
 

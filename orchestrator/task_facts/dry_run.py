@@ -18,6 +18,7 @@ from orchestrator.diagnostics.task_needs import Requirements
 from trainables.config.base import FrozenConfig
 from trainables.config.trial import Scalar
 from trainables.data.fingerprint import default_cache
+from trainables.data.selection import Selection
 from trainables.measure.read_back import ExportedFile, unreadable
 from trainables.process.fresh_process import ChildError, answer, in_fresh_process
 
@@ -107,6 +108,7 @@ def _attempts(request: DryRunRequest) -> Callable[[Mapping[str, Scalar], Path], 
     from orchestrator.task_facts.data_preview import preview
     from orchestrator.task_facts.dry_run_steps import Attempt
     from orchestrator.task_facts.sample_rows import odd_rows
+    from trainables.tasks.columns_read import kept_as_stored
     from trainables.tasks.load import TaskError, load_task
     from trainables.tasks.task_data import open_data, sources_of
 
@@ -119,10 +121,11 @@ def _attempts(request: DryRunRequest) -> Callable[[Mapping[str, Scalar], Path], 
             return None
         sources = sources_of(task)
         data = open_data(task, cache, first)
+        read = Selection.of(data.train.columns, kept_as_stored(task))
         return Attempt(
             task,
             data,
-            lambda split: odd(sources[split], cache, tuple(task.inputs), tuple(data.train.columns)),
+            lambda split: odd(sources[split], cache, tuple(task.inputs), read),
             request.requirements,
             folder,
         )

@@ -19,6 +19,7 @@ from orchestrator.diagnostics.task_needs import Requirements
 from orchestrator.machine.taken_names import taken_name
 from orchestrator.sweep.spec import Mode, TaskChoice, TaskFacts
 from orchestrator.task_facts.code_revision import code_revision
+from orchestrator.task_facts.data_check import check_data
 from orchestrator.task_facts.dry_run import rehearse
 from orchestrator.task_facts.python_source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from orchestrator.task_facts.task_inputs import TaskInputs, read_all, read_inputs
@@ -210,10 +211,11 @@ def _literal_facts(
     )
     if read is None:
         return unknown
+    notes = check_data(name, class_name, found, {at: absolute_source(one, folder) for at, one in sources.items()})
     if files is NOT_LITERAL:
-        return unknown.model_copy(update={"train_rows": read[1]})
+        return unknown.model_copy(update={"train_rows": read[1], "notes": notes})
     complete = metrics is not NOT_LITERAL and not found.open_ended
-    return unknown.model_copy(update={"data": read[:1], "train_rows": read[1], "complete": complete})
+    return unknown.model_copy(update={"data": read[:1], "train_rows": read[1], "complete": complete, "notes": notes})
 
 
 def _metrics_fit(name: Node, class_name: str, metrics: Any) -> bool:
@@ -263,7 +265,7 @@ def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts, requirements
     if not _tell(name, task, dict(zip(metrics, rehearsed.problems, strict=True))):
         return None
     update = {"metrics": metrics[first], "data": read[0], "train_rows": read[1], "complete": True}
-    update["notes"] = rehearsed.notes
+    update["notes"] = (*facts.notes, *rehearsed.notes)
     return facts.model_copy(update=update)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from orchestrator.diagnostics.problem import closest_name
 from orchestrator.text import listing
+from trainables.data.columns import COLUMN_KINDS
 from trainables.errors import InputError
 
 MAX_SOURCE_BYTES = 4 << 20
@@ -36,10 +37,14 @@ class FoundClass:
     """What a class says, its bases in the same module included."""
 
     attributes: dict[str, Any] = field(default_factory=dict)  # literal values, or NOT_LITERAL
-    methods: set[str] = field(default_factory=set)
+    definitions: dict[str, list[ast.FunctionDef]] = field(default_factory=dict)  # of its methods, inherited ones too
     init: ast.arguments | None = None
     is_task: bool = False  # derives from Task, as far as can be seen
     open_ended: bool = False  # has a base, a decorator or a metaclass from elsewhere, which may add anything
+
+    @property
+    def methods(self) -> set[str]:
+        return set(self.definitions)
 
 
 def find_module(name: str, folders: Sequence[str]) -> Path | None:
@@ -146,7 +151,7 @@ def _describe(node: ast.ClassDef, classes: dict[str, ast.ClassDef], seen: tuple[
             found.open_ended = True
     for statement in _statements(node.body):
         if isinstance(statement, ast.FunctionDef):
-            found.methods.add(statement.name)
+            found.definitions.setdefault(statement.name, []).append(statement)
             found.attributes.pop(statement.name, None)
         elif isinstance(statement, ast.Assign | ast.AnnAssign):
             found.attributes.update(_assignments(statement))
@@ -168,7 +173,8 @@ def _set_on_self(init: ast.FunctionDef) -> list[str]:
 
 def _inherit(found: FoundClass, base: FoundClass) -> None:
     found.attributes |= base.attributes
-    found.methods |= base.methods
+    for name, definitions in base.definitions.items():
+        found.definitions.setdefault(name, []).extend(definitions)
     found.init = base.init or found.init
     found.is_task |= base.is_task
     found.open_ended |= base.open_ended
@@ -193,10 +199,31 @@ def _assignments(node: ast.Assign | ast.AnnAssign) -> Iterator[tuple[str, Any]]:
 
 
 def _literal(node: ast.expr) -> Any:
-    """The value of an expression that is written out; `Path("x")` counts as "x"."""
+    """The value of an expression that is written out; `Path("x")` counts as "x", `Stored()` as what it makes."""
+    if isinstance(node, ast.Dict) and any(isinstance(value, ast.Call) for value in node.values):
+        keys = [NOT_LITERAL if key is None else _literal(key) for key in node.keys]
+        values = [_literal(value) for value in node.values]
+        if all(isinstance(key, str) for key in keys) and NOT_LITERAL not in values:
+            return dict(zip(keys, values, strict=True))
+        return NOT_LITERAL
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+        name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+        if name in COLUMN_KINDS and not node.args:
+            return _column_kind(COLUMN_KINDS[name], node)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Path":
         return _literal(node.args[0]) if len(node.args) == 1 and not node.keywords else NOT_LITERAL
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return NOT_LITERAL
+
+
+def _column_kind(kind: type[Any], node: ast.Call) -> Any:
+    """What a task says of a column, such as `Stored()`."""
+    given = {keyword.arg: _literal(keyword.value) for keyword in node.keywords if keyword.arg is not None}
+    if len(given) < len(node.keywords) or NOT_LITERAL in given.values():
+        return NOT_LITERAL
+    try:
+        return kind(**given)
+    except (TypeError, ValueError):
+        return NOT_LITERAL  # whoever imports it is told

@@ -7,7 +7,7 @@ has none is read through, that column alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ import pyarrow as pa
 import torch
 
 from trainables.data import builtin
-from trainables.data.convert import dense
+from trainables.data.convert import dense, tensor_values
 from trainables.data.formats import ParquetRows, opened, source_file_name
+from trainables.data.selection import EVERYTHING, Selection
 from trainables.data.sources import SourceFile, list_files
 from trainables.data.table import Table
 
@@ -50,17 +51,17 @@ class _Part:
 
 
 def odd_rows(
-    source: str, cache: Path, inputs: Sequence[str] = (), names: Sequence[str] | None = None
+    source: str, cache: Path, inputs: Sequence[str] = (), selection: Selection = EVERYTHING
 ) -> tuple[OddRow, ...]:
     """The rows of a source (absolute path or URI), each once. `inputs`: the columns that are given to the model.
 
-    `names`: of the columns that are read; None: of all.
+    `selection`: of the columns that are read.
 
     Raises DataError, for a column that can be used in the first rows, but not in all that are looked at.
     """
     if source.startswith(builtin.SCHEME):
         source = str(builtin.materialise(source, cache))
-    parts, columns = _parts(source, names)
+    parts, columns = _parts(source, selection)
     n_rows = sum(part.rows for part in parts)
     why: dict[int, list[str]] = defaultdict(list)
     for column in sorted(columns, key=lambda name: name in inputs)[:MOST_COLUMNS]:
@@ -68,17 +69,18 @@ def odd_rows(
             why[number].append(reason)
     for number, reason in ((n_rows // 2, "in the middle"), (n_rows - 1, "the last")):
         why[number] = why[number] or [reason]
-    return tuple(_taken(parts, {number: " and ".join(reasons[:3]) for number, reasons in why.items()}, names))
+    return tuple(_taken(parts, {number: " and ".join(reasons[:3]) for number, reasons in why.items()}, selection))
 
 
-def _parts(source: str, names: Sequence[str] | None) -> tuple[list[_Part], list[str]]:
+def _parts(source: str, selection: Selection) -> tuple[list[_Part], list[str]]:
     """All parts that hold rows, and the columns of whole numbers."""
     parts: list[_Part] = []
     columns: list[str] = []
     first = 0
     for file in list_files(source):
         with opened(file, whole=False, mapped=True) as reader:
-            read = [field for field in reader.schema if names is None or field.name in names]
+            chosen = set(selection.among(reader.schema.names))
+            read = [field for field in reader.schema if field.name in chosen]
             columns = columns or [field.name for field in read if _is_whole(field.type)]
             sizes: list[tuple[int | None, int, dict[str, Extremes]]]
             if (footer := reader.footer) is not None:
@@ -143,7 +145,7 @@ def _values(part: _Part, column: str) -> Iterator[np.ndarray[Any, Any]]:
         yield dense(batch.column(0), f"column {column!r} of {source_file_name(part.file)}")
 
 
-def _batches(part: _Part, columns: Sequence[str] | None = None) -> Iterator[Any]:
+def _batches(part: _Part, columns: Collection[str] | None = None) -> Iterator[Any]:
     """The rows of a part, of some columns or of all."""
     with opened(part.file, whole=False, mapped=True) as reader:
         if isinstance(reader, ParquetRows):
@@ -152,17 +154,20 @@ def _batches(part: _Part, columns: Sequence[str] | None = None) -> Iterator[Any]
             yield from (batch for batch in reader.batches(columns) if batch.num_rows)
 
 
-def _taken(parts: Sequence[_Part], why: Mapping[int, str], names: Sequence[str] | None) -> Iterator[OddRow]:
+def _taken(parts: Sequence[_Part], why: Mapping[int, str], selection: Selection) -> Iterator[OddRow]:
     for part in parts:
         wanted = sorted(number for number in why if part.first <= number < part.first + part.rows)
         if not wanted or _is_large(part):
             continue
         before, where = part.first, source_file_name(part.file)
-        for batch in _batches(part, names):
+        for batch in _batches(part, selection.names):
             for number in wanted:
                 if before <= number < before + batch.num_rows:
                     row = batch.slice(number - before, 1)
-                    values = {name: dense(row.column(name), f"column {name!r} of {where}") for name in row.schema.names}
+                    values = {
+                        name: tensor_values(row.column(name), name, f"column {name!r} of {where}", selection)
+                        for name in row.schema.names
+                    }
                     tensors = {name: torch.from_numpy(np.array(value)) for name, value in values.items()}
                     yield OddRow(number, why[number], Table(tensors))
             before += batch.num_rows

@@ -27,16 +27,13 @@ from trainables.data.digest import clear_away, intact_file, with_digest
 from trainables.data.fingerprint import fingerprint
 from trainables.data.formats import opened, source_file_name
 from trainables.data.lock import locked
+from trainables.data.model_types import WIDENED, as_model_type
 from trainables.data.selection import EVERYTHING, NOT_NAMED, Selection
 from trainables.data.sources import DataError, list_files
 from trainables.process.heartbeat import beat
 
 ARROW_SUFFIX = ".arrow"
 FORMAT = 2  # of the mapped files; raise it when something else is written below
-WIDENED: dict[Any, np.dtype[Any]] = {
-    np.dtype(np.uint16): np.dtype(np.int32),
-    np.dtype(np.uint32): np.dtype(np.int64),
-}  # torch cannot compute on them
 LEFT_OUT = b"left_out"  # of the schema's metadata: JSON, why a column of the files is not there; empty: not named
 BOOLEAN = b"boolean"  # Arrow packs booleans into bits; the mapped file holds bytes, and this mark
 
@@ -138,7 +135,7 @@ def none_can_be_read(source: str, selection: Selection, left_out: Mapping[str, s
 def _take(spooled: _Spooled, name: str, array: Any, what: str, selection: Selection, folder: Path) -> None:
     """Append the values of a column to its raw file, or note why it is left out."""
     try:
-        values = dense(array, what)
+        values = tensor_values(array, name, what, selection)
         if name not in spooled.columns:
             path = folder / f"{len(spooled.columns)}.raw"
             spooled.columns[name] = _Column(values.dtype, values.shape[1:], path)
@@ -203,10 +200,18 @@ def _type_name(kind: Any) -> str:
     return str(kind)
 
 
-def dense(array: Any, what: str) -> np.ndarray[Any, Any]:
+def tensor_values(array: Any, name: str, what: str, selection: Selection) -> np.ndarray[Any, Any]:
+    """A column as a table holds it, shape [rows, ...]. `what` names it in a DataError."""
+    if selection.keeps_type(name):
+        return dense(array, what)
+    return as_model_type(dense(array, what, widens=False), what)
+
+
+def dense(array: Any, what: str, *, widens: bool = True) -> np.ndarray[Any, Any]:
     """An Arrow array as numpy, shape [rows, ...]: numbers, booleans, lists of one length, fixed-shape tensors.
 
-    `what` names it in a DataError. uint16 and uint32 become int32 and int64: torch cannot compute on them.
+    `what` names it in a DataError. `widens`: uint16 and uint32 become int32 and int64, since torch cannot compute on
+    them.
     """
     kind = array.type
     if array.null_count:
@@ -215,9 +220,9 @@ def dense(array: Any, what: str) -> np.ndarray[Any, Any]:
         order = kind.permutation
         if order is not None and list(order) != sorted(order):
             raise DataError(f"{what} holds tensors with permuted dimensions; write them in the order of their shape")
-        return dense(array.storage, what).reshape(len(array), *kind.shape)
+        return dense(array.storage, what, widens=widens).reshape(len(array), *kind.shape)
     if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _dense_list(array, what)
+        return _dense_list(array, what, widens)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise DataError(
             f"{what} is of type {kind}; a column holds numbers, booleans, or lists or tensors of one shape: "
@@ -226,11 +231,11 @@ def dense(array: Any, what: str) -> np.ndarray[Any, Any]:
     if pa.types.is_uint64(kind):
         raise DataError(f"{what} is of type uint64, which torch cannot compute on; write it as int64")
     values: np.ndarray[Any, Any] = array.to_numpy(zero_copy_only=False)
-    wide = WIDENED.get(values.dtype)
+    wide = WIDENED.get(values.dtype) if widens else None
     return values if wide is None else values.astype(wide)
 
 
-def _dense_list(array: Any, what: str) -> np.ndarray[Any, Any]:
+def _dense_list(array: Any, what: str, widens: bool) -> np.ndarray[Any, Any]:
     rows = len(array)
     if pa.types.is_fixed_size_list(array.type):
         length = array.type.list_size
@@ -243,7 +248,7 @@ def _dense_list(array: Any, what: str) -> np.ndarray[Any, Any]:
         length = int(lengths[0]) if rows else 0
     if rows and not length:
         raise DataError(f"{what} holds empty lists")
-    inner = dense(array.flatten(), what)
+    inner = dense(array.flatten(), what, widens=widens)
     return inner.reshape(rows, length, *inner.shape[1:])
 
 

@@ -29,6 +29,7 @@ class OpenFile(ABC):
     """A data file that is open."""
 
     schema: Any  # of all its columns
+    is_csv = False
     footer: Any = None  # of a Parquet file: `pq.FileMetaData`, with the statistics of its row groups
 
     @abstractmethod
@@ -78,6 +79,8 @@ class ArrowRows(OpenFile):
 
 class CsvRows(OpenFile):
     """A file of comma- or tab-separated values with a line of names, read whole: all of it tells the types."""
+
+    is_csv = True
 
     def __init__(self, stream: Any, delimiter: str) -> None:
         self._stream, self._delimiter = stream, delimiter

@@ -12,15 +12,18 @@ class Selection:
 
     `names` None: all columns. `skips_unusable`: a column that a table cannot hold, or that differs from file to file,
     is left out with the reason instead of being refused. It is for tasks of which nobody knows what they read.
+    `stored`: the columns that keep the type of their file; those that are not in it have one that models take (see
+    `model_types`). None: all keep theirs.
     """
 
     names: frozenset[str] | None = None
     skips_unusable: bool = False
+    stored: frozenset[str] | None = None
 
     @classmethod
-    def of(cls, names: Iterable[str] | None) -> Selection:
-        """These columns, each of which must be usable; None: all that are."""
-        return cls(None, skips_unusable=True) if names is None else cls(frozenset(names))
+    def of(cls, names: Iterable[str] | None, stored: Iterable[str] = ()) -> Selection:
+        """These columns, each of which must be usable, in the types that models take; None: all that are."""
+        return cls(None if names is None else frozenset(names), names is None, frozenset(stored))
 
     def among(self, names: Iterable[str]) -> list[str]:
         """The columns to read of those that a file has, in the file's order."""
@@ -29,7 +32,12 @@ class Selection:
     @property
     def key(self) -> str:
         """A text that two selections share only if they select the same."""
-        return repr((None if self.names is None else sorted(self.names), self.skips_unusable))
+        names, stored = (None if one is None else sorted(one) for one in (self.names, self.stored))
+        return repr((names, self.skips_unusable, stored))
+
+    def keeps_type(self, name: str) -> bool:
+        """Whether a column is of the type of its file."""
+        return self.stored is None or name in self.stored
 
 
 EVERYTHING = Selection()

@@ -28,6 +28,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainables.data.columns import Column
 from trainables.tasks.output_kind import OVERRIDE, Outputs, OutputsError, what_outputs_are
 
 Batch = Mapping[str, Tensor]  # column name -> tensor of shape [rows, ...]
@@ -44,12 +45,12 @@ class Task(ABC):
     """Where the data is. A relative path starts at the folder of the module that defines the class."""
     inputs: ClassVar[tuple[str, ...]] = ("features",)
     """The columns given to the model, in order, as positional arguments."""
-    columns: ClassVar[Sequence[str]] = ()
+    columns: ClassVar[Sequence[str] | Mapping[str, Column]] = ()
     """The other columns that the task reads, such as `("label",)`; a table holds no column that is not read.
 
     Needed only where the code does not tell: `batch["label"]` in `losses`, `scores` or `forward` is found there. A task
     that does something else with its batch, as `batch.items()` or `helper(batch)`, and names no columns, is given all
-    that a tensor can hold.
+    that a tensor can hold. As a dict, such as `{"weight": Stored()}`, it says how a column becomes numbers for a model.
     """
     files: Sequence[SingleSource] = ()
     """Other files that the task reads, such as `("backbone.safetensors",)`; a relative path starts where the data's do.

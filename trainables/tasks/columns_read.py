@@ -11,9 +11,11 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING
+
+from trainables.data.columns import Stored
 
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
@@ -39,7 +41,13 @@ def columns_of(task: Task) -> frozenset[str] | None:
     return frozenset(named | found)
 
 
-def names_in_code(methods: Callable[[str], list[Method] | None]) -> frozenset[str] | None:
+def kept_as_stored(task: Task) -> list[str]:
+    """The columns whose type is that of their file."""
+    specs = task.columns if isinstance(task.columns, Mapping) else {}
+    return [name for name, spec in specs.items() if isinstance(spec, Stored)]
+
+
+def names_in_code(methods: Callable[[str], Sequence[Method] | None]) -> frozenset[str] | None:
     """The columns that a task's methods take from their batch; None if that cannot be told.
 
     `methods`: all definitions of a method by its name, the inherited ones too; None where one cannot be read.

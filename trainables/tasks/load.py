@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from trainables.data.columns import COLUMN_KINDS, Column
 from trainables.data.sources import SPLITS, is_source, real_path
 from trainables.tasks.catalog import BUILTIN, Option
 
@@ -122,6 +123,15 @@ def wrong_files(files: object) -> str | None:
     return f"files is a tuple of paths such as {hint}, not {files!r}"
 
 
+def wrong_columns(columns: object) -> str | None:
+    """The fault of a task's `columns`, in a sentence; None if there is none."""
+    if isinstance(columns, tuple | list | dict) and all(isinstance(column, str) for column in columns):
+        kinds = columns.items() if isinstance(columns, dict) else ()
+        wrong = next((f"{name!r}: {kind!r}" for name, kind in kinds if not isinstance(kind, Column)), None)
+        return wrong and f"columns has {wrong}; of a column it says {' or '.join(f'{kind}()' for kind in COLUMN_KINDS)}"
+    return f"columns is a tuple of column names such as ('label',), or a dict of names, not {columns!r}"
+
+
 def _check(task: Task, name: str) -> None:
     missing = [split for split in SPLITS if not is_source(getattr(task, split, None))]
     if missing:
@@ -139,8 +149,8 @@ def _check(task: Task, name: str) -> None:
     if not isinstance(inputs, tuple | list) or not inputs:
         raise TaskError(f"task {name!r}: inputs is a tuple of column names such as ('features',), not {inputs!r}")
     columns: object = task.columns
-    if not isinstance(columns, tuple | list) or not all(isinstance(column, str) for column in columns):
-        raise TaskError(f"task {name!r}: columns is a tuple of column names such as ('label',), not {columns!r}")
+    if problem := wrong_columns(columns):
+        raise TaskError(f"task {name!r}: {problem}")
     if problem := wrong_files(task.files):
         raise TaskError(f"task {name!r}: {problem}")
     for metric, mode in task.metrics.items():

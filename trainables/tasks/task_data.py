@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from trainables.data.fingerprint import check_unchanged
 from trainables.data.selection import Selection
 from trainables.data.sources import SPLITS, DataError, absolute_source
-from trainables.tasks.columns_read import columns_of
+from trainables.tasks.columns_read import columns_of, kept_as_stored
 
 if TYPE_CHECKING:
     from trainables.data.table import Table
@@ -82,7 +82,7 @@ def open_data(
 
     def opened(split: str) -> Table:
         wanted = names if names is None or split != "train" else names | beside
-        table = open_source(sources[split], cache, Selection.of(wanted))
+        table = open_source(sources[split], cache, Selection.of(wanted, kept_as_stored(task)))
         for attribute, needed in (("inputs", task.inputs), ("columns", task.columns)):
             if missing := [name for name in needed if name not in table.columns]:
                 known = [*table.columns, *(name for name in table.left_out if name not in missing)]

@@ -51,7 +51,7 @@ DATA = {
     "another shape": (
         "test",
         {"features": [[1.0]] * 40},
-        "has features: float64 [1], the train data features: float32 [2]; they must be the same in all sets",
+        "has features: float32 [1], the train data features: float32 [2]; they must be the same in all sets",
     ),
     "text": ("train", {"label": ["red"] * 40}, "column 'label' of"),
     "a class too many": (
@@ -90,8 +90,8 @@ def test_of_many_columns_that_differ_between_the_sets_some_are_told(folder: Path
         content = table(500, **dict.fromkeys(genes, values * 40))
         pq.write_table(content, folder / "data" / f"{split}.parquet")
     said = rehearsed(folder)
-    assert "gene4: int64 [] and 4 more, the train data gene0: float64 []" in said
-    assert "gene4: float64 [] and 4 more; they must be the same in all sets" in said
+    assert "gene4: int64 [] and 4 more, the train data gene0: float32 []" in said
+    assert "gene4: float32 [] and 4 more; they must be the same in all sets" in said
 
 
 @pytest.mark.usefixtures("rehearsing_here")
@@ -160,6 +160,8 @@ def test_what_trials_can_do_is_not_refused(folder: Path, case: str) -> None:
             content = pq.read_table(file)
             wide = content["features"].cast(pa.list_(pa.float64()))
             pq.write_table(content.set_column(0, "features", wide), file)
+        code = code.replace("    train,", '    columns = {"features": paretune.Stored()}\n    train,', 1)
+        code = f"import paretune\n{code}"
     (folder / "wine.py").write_text(code)
     assert rehearsed(folder) == ""
     assert torch.get_default_dtype() == torch.float32

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import py_compile
+import re
 import shutil
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import ipc
@@ -70,6 +72,45 @@ def test_patterns_lists_and_csv_are_known_without_importing(folder: Path) -> Non
     assert (facts.train_rows, facts.complete) == (42 + 43 + 40, True)
     edit(folder / "wine.py", several, "[]")
     assert "Wine.train must be a path, a URI, or a list of these, not []" in problem(folder)
+
+
+# -- what a plan says of the columns, and refuses ----------------------------------------------------------------------
+
+
+def test_columns_that_are_read_in_another_type_are_noted(folder: Path) -> None:
+    (folder / "data" / "train.csv").write_text("features,label\n" + "0.5,1\n" * 40)
+    for name in ("validation", "test/a", "test/b"):
+        content = pa.table({"features": [0.5] * 40, "label": pa.array([len(name)] * 40, pa.int32())})
+        pq.write_table(content, folder / "data" / f"{name}.parquet")
+    edit(folder / "wine.py", "data/train.parquet", "data/train.csv")
+    notes = load(folder).facts.notes
+    assert "data: features: float64 is read as float32" in notes
+    assert "data: label: int64 in the CSV" in notes
+    assert "data: label: int32 is read as int64" in notes
+
+
+COLUMNS = {
+    "text to be read": ({"label": ["red"] * 9}, "", "column 'label' of .* is of type string"),
+    "nulls to be read": ({"label": [None] + [1] * 8}, "", "column 'label' of .* holds nulls"),
+    "no such input": ({}, 'inputs = ("nose",)', "Wine.train: no column 'nose'; it has 'label', 'features'"),
+    "no such column": ({}, 'columns = ("nose",)', "Wine.validation: no column 'nose'"),
+    "text and nulls that are not read": ({"text": ["red"] * 9, "gap": [None] * 9}, "", None),
+    "text that may be read": ({"text": ["red"] * 9}, "forward = lambda self, model, batch: model(*batch)", None),
+    "text that is to be read": ({"text": ["red"] * 9}, 'columns = ("text",)', "column 'text' of .* is of type string"),
+}
+
+
+@pytest.mark.parametrize("case", COLUMNS)
+def test_columns_that_run_would_refuse_are_refused_by_a_plan(folder: Path, case: str) -> None:
+    columns, line, words = COLUMNS[case]
+    for index, name in enumerate(["train", "validation", "test/a", "test/b"]):
+        content = table(9 + index).slice(index, 9).to_pydict() | {"label": [index] * 9} | columns
+        pq.write_table(pa.table(content), folder / "data" / f"{name}.parquet")
+    edit(folder / "wine.py", "    train, validation", f"    {line}\n    train, validation")
+    if words is None:
+        load(folder, parameters="{batch_size: 4, learning_rate: 0.1}")
+    else:
+        assert re.search(words, problem(folder, parameters="{batch_size: 4, learning_rate: 0.1}"))
 
 
 def test_a_users_task_may_train_on_built_in_data(folder: Path) -> None:
