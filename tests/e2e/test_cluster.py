@@ -29,6 +29,18 @@ from trainables.storage import Storage
 pytestmark = pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")  # Ray's client gives it
 
 DIGITS = CLONE / "examples" / "digits.yaml"
+SHORT = """
+name: digits
+task: digits_cnn
+objective: {metric: val_accuracy}
+budget: {examples: 1500}
+evaluations: 2
+parameters:
+  batch_size: {values: [32, 128]}
+  learning_rate: {base: 0.05, at_batch_size: 64, rule: sqrt}
+  seed: {values: [0, 1]}
+compression: {parents: {top: 1}, variants: [{prune: {ratio: 0.5}}]}
+"""  # the demo itself takes minutes
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +83,7 @@ def test_a_sweep_is_submitted_recorded_and_compared(
     environment = {**head.environment, "MLFLOW_TRACKING_URI": tracking_uri}
     file = tmp_path / "digits.yaml"
     where = "{accelerator_type: L4, node_labels: {zone: here}, max_concurrent_trials: 2}"
-    file.write_text(f"{DIGITS.read_text()}\nresources: {where}\n")
+    file.write_text(f"{SHORT}\nresources: {where}\n")
     submit = ["submit", str(file), "--address", head.address, "--storage", storage]
     submit += ["--env", f"PARETUNE_CACHE={tmp_path / 'cache'}", "--env", f"PYTHONPATH={tmp_path}"]
     submitted = paretune(*submit, "--submission-id", "digits-1", environment=environment, cwd=tmp_path, timeout=1500)

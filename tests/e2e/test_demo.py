@@ -163,9 +163,8 @@ def test_running_it_again_runs_nothing(clone: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in clone.glob("paretune-results/trials/*/result.json")}
 
 
-AT_NIGHT = (  # minutes each: whole sweeps beside the demo, and a probe (held by tests/process/test_commands_probe.py)
+AT_NIGHT = (  # minutes each: whole sweeps beside the demo
     "paretune run examples/auto.yaml",
-    "paretune probe digits_cnn --optimizer sgd --precision float32 --max-micro-batch 64 --throughput",
     "docs/guides/batch-size.md",
 )
 

@@ -13,6 +13,7 @@ from tests.support.places import ROOT
 NOTEBOOK = ROOT / "examples/from_python.ipynb"
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("default")  # of the client that runs the notebook, not of what is tested
 def test_the_notebook_shows_its_progress_a_table_a_plot_and_a_model(

@@ -45,7 +45,14 @@ def drop_a_row(folder: Path, split: str) -> None:
     pq.write_table(pq.read_table(file).slice(1), file)
 
 
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize(
+    "split",
+    [
+        "validation",
+        pytest.param("train", marks=pytest.mark.nightly),
+        pytest.param("test", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_trial_does_not_take_other_data_for_its_own(folder: Path, split: str) -> None:
     first, second, *_ = planned(folder)
     *_, result = run_trial(first.id, first.config, worker(folder))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
 
 
+@pytest.mark.nightly
 def test_the_command_probes(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PARETUNE_CACHE", str(tmp_path))
     arguments = ["probe", "diabetes_mlp", "--precision", "float32", "--optimizer", "sgd", "--max-micro-batch", "16"]

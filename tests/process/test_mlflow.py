@@ -104,7 +104,8 @@ def told(storage: Storage) -> int:
     return storage.read(name).count(b"\n") if storage.exists(name) else 0
 
 
-@pytest.mark.parametrize("outage_s", [8, pytest.param(60, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("outage_s", [8, 60])
 def test_an_outage_stops_nothing_and_loses_nothing(storage, tmp_path, monkeypatch, outage_s):
     """The server is away at the start, comes, goes for a while (a minute at night), and comes back."""
     monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", str(tmp_path / "artifacts"))  # what outlives each server

@@ -95,6 +95,7 @@ def check_that_a_training_fits(folder: Path, task: TaskConfig, micro_batch_size:
     assert (folder / "result").read_text() == f"completed {micro_batch_size}"
 
 
+@pytest.mark.nightly
 def test_what_is_found_is_near_the_limit_and_a_whole_training_fits(tmp_path: Path) -> None:
     """As the command does it, with a worker of its own: what the process of the tests holds is nobody's business."""
     open_data(Heavy(), tmp_path / "cache")  # what this takes of a worker, once, is not to be measured
@@ -118,6 +119,7 @@ def test_what_is_found_is_near_the_limit_and_a_whole_training_fits(tmp_path: Pat
     check_that_a_training_fits(tmp_path, GREEDY, found, LIMIT)
 
 
+@pytest.mark.nightly
 def test_a_checkpoint_fits_beside_the_gradients_too(tmp_path: Path) -> None:
     """At every reading weights and both of Adam's moments are there once more: 3 x weights above what steps hold."""
     open_data(Heavy(), tmp_path / "cache")

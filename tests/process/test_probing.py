@@ -11,11 +11,20 @@ MIB, GIB = 2**20, 2**30
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory):
-    """What the first and what the second worker found."""
-    folder = tmp_path_factory.mktemp("probing")
+    """The findings of the first worker and those of the second, in what takes seconds."""
+    return found_by_two(tmp_path_factory.mktemp("probing"), "by_day")
+
+
+@pytest.fixture(scope="module")
+def probing_workers(tmp_path_factory):
+    """Theirs in whole probes: each size is tried in a fresh process of each worker."""
+    return found_by_two(tmp_path_factory.mktemp("probing"), "at_night")
+
+
+def found_by_two(folder, part):
     command = [sys.executable, "-W", "error", "-m", "tests.support.probing"]
     processes = [
-        subprocess.Popen([*command, str(rank), str(folder)], stderr=subprocess.PIPE, text=True) for rank in (0, 1)
+        subprocess.Popen([*command, str(rank), str(folder), part], stderr=subprocess.PIPE, text=True) for rank in (0, 1)
     ]
     try:
         errors = [process.communicate(timeout=500)[1] for process in processes]
@@ -37,8 +46,9 @@ def test_a_failure_of_one_worker_is_everybodys(workers):
     assert [worker["failing"] for worker in workers] == ["probing failed: no such file (on worker 1)"] * 2
 
 
-def test_real_processes_agree_on_memory_and_on_time(workers):
-    first, second = (worker["real"] for worker in workers)
+@pytest.mark.nightly
+def test_real_processes_agree_on_memory_and_on_time(probing_workers):
+    first, second = (worker["real"] for worker in probing_workers)
     assert first["status"] == "completed", (first["reason"], first["details"])
     assert first == second
     figures = first["metrics"]
@@ -52,15 +62,17 @@ def test_real_processes_agree_on_memory_and_on_time(workers):
         assert rate["value"] == pytest.approx(2 * size / step["value"])
 
 
-def test_real_processes_on_two_machines_meet_too(workers):
-    first, second = (worker["apart"] for worker in workers)
+@pytest.mark.nightly
+def test_real_processes_on_two_machines_meet_too(probing_workers):
+    first, second = (worker["apart"] for worker in probing_workers)
     assert first == second
     assert first["status"] == "completed", first["reason"]
     assert "step_seconds_micro_batch_2" in first["figures"]
 
 
-def test_memory_that_runs_out_in_a_probe_of_several_workers_is_no_failure(workers):
-    first, second = (worker["hungry"] for worker in workers)
+@pytest.mark.nightly
+def test_memory_that_runs_out_in_a_probe_of_several_workers_is_no_failure(probing_workers):
+    first, second = (worker["hungry"] for worker in probing_workers)
     assert first == second
     assert first["status"] == "completed", first["reason"]
     assert first["metrics"]["largest_micro_batch_size"] == 2

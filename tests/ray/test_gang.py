@@ -64,6 +64,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.nightly
 def test_a_full_disk_fails_no_trial_and_with_room_again_the_sweep_goes_on(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_failing_rank_hangs_neither_its_peer_nor_the_driver(storage: Storage) 
     assert not nothing_left()
 
 
+@pytest.mark.nightly
 def test_a_trial_that_hangs_is_ended_with_the_place_where_it_hung(storage: Storage) -> None:
     hangs = scripted(0, num_workers=2, collective=True, fail="hang", at=2, rank=1)
     good = scripted(1, num_workers=2, collective=True)
@@ -170,6 +172,7 @@ def test_a_trial_that_hangs_is_ended_with_the_place_where_it_hung(storage: Stora
     assert not nothing_left()
 
 
+@pytest.mark.nightly
 def test_workers_that_have_grown_are_renewed_between_two_trials_which_is_no_failure(storage: Storage) -> None:
     first, after, last = (scripted(seed, num_workers=2) for seed in (0, 2, 3))  # both CPUs: one gang runs them all
     worn = scripted(1, num_workers=2, worn=True)
@@ -181,7 +184,13 @@ def test_workers_that_have_grown_are_renewed_between_two_trials_which_is_no_fail
     assert not nothing_left()
 
 
-@pytest.mark.parametrize("victim", [("ray::TrainController",), ("ray::Gang", "ray::ResourceTrainable")])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        ("ray::TrainController",),
+        pytest.param(("ray::Gang", "ray::ResourceTrainable"), marks=pytest.mark.nightly),
+    ],
+)
 def test_a_lost_gang_gives_its_workers_room_back(storage: Storage, victim: tuple[str, ...]) -> None:
     """Both workers fill the machine: what a dead owner keeps reserved, nobody else can have."""
     trial = scripted(0, num_workers=2, collective=True, sleep_s=0.5)
@@ -212,6 +221,7 @@ def name_of(process: psutil.Process) -> str:
         return ""
 
 
+@pytest.mark.nightly
 def test_gangs_of_different_sizes_make_room_for_one_another(storage: Storage) -> None:
     small = [scripted(seed, sleep_s=0.5) for seed in range(4)]
     large = [scripted(seed, num_workers=2, collective=True) for seed in range(2)]
@@ -226,6 +236,7 @@ def test_gangs_of_different_sizes_make_room_for_one_another(storage: Storage) ->
     assert not nothing_left()
 
 
+@pytest.mark.nightly
 def test_fifty_trials_stopped_early_leave_nothing_behind(storage: Storage) -> None:
     trials = [
         scripted(0, readings=4, quality=1.0),
@@ -300,6 +311,7 @@ def test_a_trial_is_the_same_to_the_bit_after_one_that_turned_every_setting(tmp_
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+@pytest.mark.nightly
 def test_memory_that_runs_out_in_the_midst_is_met_by_a_new_group_with_smaller_pieces(storage: Storage) -> None:
     """On one of two workers, in the tenth of its steps; with local SGD, where nobody looks beforehand, in the first."""
     trials = []

@@ -24,6 +24,7 @@ def gpu_of(storage: Storage, trial: Trial, rank: int = 0) -> str:
     return storage.read(trial_file(trial.id, f"gpu-{rank}")).decode()
 
 
+@pytest.mark.nightly
 def test_each_worker_has_a_gpu_of_its_own(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path / "storage"))
     alone = [scripted(seed, sleep_s=0.5) for seed in range(4)]

@@ -25,7 +25,7 @@ from trainables.storage import Storage
 DRIVER = ROOT / "tests/support/drive_scripted.py"
 PATIENCE_S = 600.0  # for a start, on a machine that is busy with other tests
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3600)]  # by day tests/e2e/test_kill.py interrupts and kills
 
 
 class Drive:

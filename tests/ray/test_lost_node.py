@@ -50,6 +50,7 @@ class Fate(Told):
             self._at_first_reading()
 
 
+@pytest.mark.nightly
 def test_a_trial_whose_node_is_lost_waits_for_room_and_a_sweep_without_any_stops(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
