@@ -3,10 +3,10 @@
     <storage>/sweeps/<name>/journal.jsonl      started, reported, ended; each with the time at which it was written
     <storage>/sweeps/<name>/lock               held by the one driver that may write the journal; in a bucket: `lease`
 
-The journal is the truth that MLflow is filled from. A record's time is frozen when it is first written, so sending it
-again is the same sending. A driver that was killed and started again may be told things a second time: the journal
-keeps the first report of every (trial, step), and of a trial's end only what is new. A start after an end says that the
-trial is run again; one after a start, that another driver goes on with it.
+MLflow is filled from the journal. A record's time is fixed when it is first written, so sending it again has no further
+effect. A driver that was killed and restarted may see events a second time: the journal keeps the first report of every
+(trial, step), and for a trial's end only the new parts. A start after an end means that the trial runs again; a start
+after a start means that another driver continues it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 class Journal:
-    """The writing end. It observes a sweep: each event is on the storage when the call returns."""
+    """Writes the journal. It observes a sweep: each event is on the storage when the call returns."""
 
     def __init__(self, storage: Storage, sweep: str) -> None:
-        """Loads what is there. Raises SweepIsRunningError if another process writes it, JournalError if it is broken.
+        """Load the journal. Raises SweepIsRunningError if another process is writing it, JournalError if it is damaged.
 
-        In a folder the kernel keeps the lock, in a bucket it is a lease. Where files cannot be locked, nothing keeps
-        two drivers of one sweep apart. Then some trials run twice, and the journal has what both were told.
+        In a folder, the lock is a kernel lock; in a bucket, it is a lease. If files cannot be locked, nothing prevents
+        two drivers of one sweep. Then some trials run twice, and the journal has the events of both.
         """
         self.storage, self.sweep = storage, sweep
         self._lock = _lock(storage, sweep) if storage.is_local else Lease(storage, sweep)
@@ -53,18 +53,18 @@ class Journal:
             raise
         self._listeners: list[Callable[[str], None]] = []
         self._writing = threading.Lock()
-        self._started: set[str] = set()  # by this driver, and not ended since
+        self._started: set[str] = set()  # trials that this driver has started and that have not ended since
 
     @property
     def trials(self) -> dict[str, TrialLog]:
         return self._view.trials
 
     def subscribe(self, listener: Callable[[str], None]) -> None:
-        """`listener` is called with a trial's id whenever the journal was told of it; it must return at once."""
+        """`listener` is called with a trial's id after each of its events; it must return at once."""
         self._listeners.append(listener)
 
     def readings_of_open_trials(self) -> dict[str, list[Report]]:
-        """What those told that have not ended, or have failed: run again, they go on from their checkpoint."""
+        """The reports of trials that have not ended, or have failed; if run again, these resume from checkpoints."""
         logs = self.trials.items()
         open_trials = {trial: log for trial, log in logs if log.ended is None or log.has_failed}
         return {trial: [reported.report for reported in log.reports] for trial, log in open_trials.items()}
@@ -82,18 +82,18 @@ class Journal:
         self._append(trial.id, [] if is_told else [record])
 
     def report(self, trial_id: str, report: Report) -> None:
-        """Raises KeyError unless the trial was started: a report does not say what was run."""
+        """Raises KeyError unless the trial was started, as a report does not contain the configuration."""
         known = report.step in self.trials[trial_id].steps
         self._append(trial_id, [] if known else [Reported(time_ms=_now_ms(), trial=trial_id, report=report)])
 
     def waits(self, trial_id: str, reason: str) -> None:
-        """Nothing: it says nothing of the trial."""
+        """Not recorded, as it does not affect the trial."""
 
     def planned(self, outlook: Outlook) -> None:
-        """Nothing: the plan has a file of its own."""
+        """Not recorded, as the plan has its own file."""
 
     def ended(self, result: TrialResult) -> None:
-        """Also records what was never told, as when another sweep has run the trial: its start and its history."""
+        """Record the end, and also a start and a history that are missing because another sweep ran the trial."""
         end = Ended(time_ms=_now_ms(), trial=result.id, result=result.model_copy(update={"history": ()}))
         records: list[Record] = []
         log = self.trials.get(result.id)
@@ -134,7 +134,7 @@ class Journal:
 
 
 def _untold(log: TrialLog, history: Iterable[Report], end_ms: int) -> list[Reported]:
-    """The missing reports, dated back from the end by the training time between; never before one already told."""
+    """The missing reports, dated back from the end by their training times, but not before recorded reports."""
     history = tuple(history)
     missing = [report for report in history if report.step not in log.steps]
     last_told_ms = log.reports[-1].time_ms if log.reports else 0
@@ -149,7 +149,7 @@ def _untold(log: TrialLog, history: Iterable[Report], end_ms: int) -> list[Repor
 
 
 def _canonical(result: TrialResult) -> str:
-    """Equal for equal results; `==` would not do, since a NaN differs from itself."""
+    """A form that is equal for equal results; `==` does not work, since NaN differs from itself."""
     return json.dumps(result.model_dump(mode="json"), sort_keys=True)
 
 
@@ -158,7 +158,7 @@ def _now_ms() -> int:
 
 
 def _lock(storage: Storage, sweep: str) -> IO[str] | None:
-    """Take the sweep's lock; the kernel gives it back when this process ends, however it ends. None: there are none."""
+    """Take the sweep's lock; the kernel releases it when this process ends. None if locks are not supported."""
     path = storage.path(sweep_file(sweep, "lock"))
     os.makedirs(os.path.dirname(path), exist_ok=True)
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the journal
@@ -172,8 +172,8 @@ def _lock(storage: Storage, sweep: str) -> IO[str] | None:
             raise SweepIsRunningError(sweep, storage, holder) from None
         if error.errno not in _NO_LOCKS:
             raise
-        warning = f"{storage.label} cannot lock files ({error.strerror}): nothing keeps two runs of one sweep apart"
-        print(f"paretune: {warning}; have only one at a time", file=sys.stderr)
+        warning = f"{storage.label} cannot lock files ({error.strerror}): nothing prevents two runs of one sweep"
+        print(f"paretune: {warning}; make sure that only one runs at a time", file=sys.stderr)
         return None
     file.truncate(0)
     file.write(own_name())

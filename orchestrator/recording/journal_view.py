@@ -1,4 +1,4 @@
-"""The records of a sweep's journal, and all that they tell of each trial: for reading, also while it is written."""
+"""The records of a sweep's journal, gathered by trial. The journal can be read while it is written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Started(FrozenResult):
     time_ms: int  # since 1970, UTC
     trial: str
     config: TrialConfig
-    learning_rate_source: str | None = None  # None: the trial came from another sweep
+    learning_rate_source: str | None = None  # None if the trial came from another sweep
     stage: Stage = Stage.GRID
 
 
@@ -38,7 +38,7 @@ class Reported(FrozenResult):
 
 
 class Ended(FrozenResult):
-    """`result` is kept without its history: the reports are in the journal already."""
+    """`result` is stored without its history, as the journal already has the reports."""
 
     event: Literal["ended"] = "ended"
     time_ms: int
@@ -52,13 +52,13 @@ _RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator
 
 @dataclass
 class TrialLog:
-    """Everything the journal knows of one trial."""
+    """All records of the journal about one trial."""
 
     started: Started
     reports: list[Reported] = field(default_factory=list)  # in the order of arrival, each step once
     ended: Ended | None = None
-    steps: set[int] = field(default_factory=set)  # of the reports
-    last_started_ms: int = 0  # by the driver that went on with it last
+    steps: set[int] = field(default_factory=set)  # steps of the reports
+    last_started_ms: int = 0  # time of the latest start, by the latest driver
 
     def __post_init__(self) -> None:
         self.last_started_ms = self.started.time_ms
@@ -73,12 +73,12 @@ class TrialLog:
 
     @property
     def last_ms(self) -> int:
-        """When the trial was last told of."""
+        """The time of the trial's last record."""
         end = [] if self.ended is None else [self.ended.time_ms]
         return max([self.last_started_ms, *(reported.time_ms for reported in self.reports), *end])
 
     def result(self) -> TrialResult | None:
-        """How the trial ended, with its whole history; None while it has not."""
+        """The trial's result with its whole history; None while it has not ended."""
         if self.ended is None:
             return None
         history = sorted((reported.report for reported in self.reports), key=lambda report: report.step)
@@ -105,7 +105,7 @@ class JournalView:
                 self.trials[record.trial].ended = record
 
     def _start(self, record: Started) -> None:
-        """After an end the trial is run again: one that failed from its checkpoint, any other from the beginning."""
+        """A start after an end: a failed trial continues from its checkpoint, any other begins again."""
         log = self.trials.get(record.trial)
         if log is None or (log.ended is not None and not log.has_failed):
             self.trials[record.trial] = TrialLog(record)
@@ -115,15 +115,15 @@ class JournalView:
 
 
 def read(storage: Storage, sweep: str) -> JournalView:
-    """The journal of a sweep, also while it is running; empty if there is none. Raises JournalError.
+    """The journal of a sweep, which may be running; empty if there is none. Raises JournalError.
 
-    Of a local one, a last line that a crash has spoiled is left out.
+    In a local journal, a last line that a crash has damaged is left out.
     """
     return read_whole(storage, sweep)[0]
 
 
 def read_whole(storage: Storage, sweep: str) -> tuple[JournalView, bool]:
-    """The journal, and whether its last line is spoiled and left out."""
+    """The journal, and whether its last line is damaged and left out."""
     view = JournalView()
     name = sweep_file(sweep, "journal.jsonl")
     lines = storage.read_lines(name)
@@ -137,7 +137,7 @@ def read_whole(storage: Storage, sweep: str) -> tuple[JournalView, bool]:
             file = storage.path(name) if storage.is_local else f"{storage.path(name)}.part* (one after the other)"
             raise JournalError(
                 f"{file}: line {number} is not a record of a journal: {problem}. Delete this line, or move the whole "
-                "file away: trials that have ended are not run again"
+                "file away: ended trials do not run again"
             ) from None
     return view, False
 

@@ -1,12 +1,12 @@
-"""Keeps a second driver away from a sweep in a bucket, where no file can be locked: a lease that has to be renewed.
+"""Prevents a second driver of a sweep in a bucket, where files cannot be locked: a lease that must be renewed.
 
-    sweeps/<name>/lease/<random name>.json    the claim of one driver, which it writes anew every `RENEW_S`
+    sweeps/<name>/lease/<random name>.json    the claim of one driver, which it rewrites every `RENEW_S` seconds
 
-pyarrow knows no conditional write, for no store. What S3, Google's and Azure's storage all guarantee is that a listing
-shows whatever was written before it, and that is enough: a driver writes its claim, then lists, and holds the lease
-only if it saw no other's. Of two that do so at a time, at least the later one to list sees the other; of two that see
-each other, the one with the greater name withdraws. A claim that was not renewed for `EXPIRES_S`, by the store's own
-clock, or whose process has ended on this very machine, is a dead driver's and is removed.
+pyarrow has no conditional write for any store. But S3, Google's and Azure's storage all guarantee that a listing shows
+everything written before it, and this is sufficient: a driver writes its claim, then lists, and holds the lease only if
+it saw no other claim. If two drivers do so at the same time, at least the later one to list sees the other; if both see
+each other, the one with the greater name withdraws. A claim is removed as a dead driver's if it was not renewed for
+`EXPIRES_S` seconds, by the store's own clock, or if its process on this same machine has ended.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from trainables.storage import Storage, StorageError, sweep_file
 
 RENEW_S = 15.0
 EXPIRES_S = 60.0
-LEASE_POLL_SECONDS = 1.0  # between two looks of one who waits
+LEASE_POLL_SECONDS = 1.0  # seconds between two checks while waiting
 
 
 class SweepIsRunningError(ParetuneError, RuntimeError):
@@ -37,29 +37,29 @@ class SweepIsRunningError(ParetuneError, RuntimeError):
 
     def __init__(self, sweep: str, storage: Storage, holder: str) -> None:
         running = f"sweep {sweep!r} in {storage.label} is being run by {holder}"
-        super().__init__(f"{running}; wait until it has ended, or end it")
+        super().__init__(f"{running}; wait until that run has ended, or stop it")
 
 
 class Claim(FrozenResult):
     holder: str  # `process 12 on host`
     since: str  # UTC
-    machine: str  # where its process number means something; empty: nobody knows
+    machine: str  # boot and process namespace in which its process id is valid; empty if unknown
     pid: int
     is_held: bool = False
     renewals: int = 0
 
 
 def own_name() -> str:
-    """How a driver is called in messages."""
+    """This driver's name in messages."""
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 class Lease:
-    """Held from when it is made until it is closed, or lost to one who had to think that this driver is dead."""
+    """A lease, held until it is closed, or until another driver takes it over because this one seemed dead."""
 
     def __init__(self, storage: Storage, sweep: str) -> None:
-        """Raises SweepIsRunningError. Waits, up to `EXPIRES_S`, where a driver may have been killed a moment ago."""
-        self._storage, self._sweep = Storage(storage.uri), sweep  # its own: the driver's may be waiting for the storage
+        """Raises SweepIsRunningError. Waits up to `EXPIRES_S` seconds if another driver may just have been killed."""
+        self._storage, self._sweep = Storage(storage.uri), sweep  # a separate one, as the driver's may wait for retries
         self._folder, self._own = sweep_file(sweep, "lease"), f"{uuid.uuid4().hex}.json"
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
         self._claim = Claim(holder=own_name(), since=since, machine=_machine(), pid=os.getpid())
@@ -89,7 +89,7 @@ class Lease:
             self._write()
             others = self._others()
             for name, claim in others.items():
-                if claim.is_held and claim.renewals != seen.setdefault(name, claim).renewals:  # it is alive
+                if claim.is_held and claim.renewals != seen.setdefault(name, claim).renewals:  # its driver is alive
                     raise SweepIsRunningError(self._sweep, self._storage, f"{claim.holder} since {claim.since} UTC")
             if not others:
                 break
@@ -104,8 +104,8 @@ class Lease:
     def _renew_again_and_again(self) -> None:
         renewed = time.monotonic()
         while self._lost_to is None and not self._closed.wait(RENEW_S):
-            with contextlib.suppress(StorageError):  # who writes results says so
-                if time.monotonic() - renewed > EXPIRES_S:  # it may have been taken over: look before writing
+            with contextlib.suppress(StorageError):  # the code that writes results reports this error
+                if time.monotonic() - renewed > EXPIRES_S:  # another driver may hold it by now: check before writing
                     self._look(is_late=True)
                 if self._lost_to is None:
                     self._write(renewals=self._claim.renewals + 1)
@@ -118,10 +118,12 @@ class Lease:
                 self._lost_to = claim.holder
                 return
         if is_late and self._own not in self._storage.times(self._folder):
-            self._lost_to = "another driver, which found this one dead"
+            self._lost_to = "another driver, which considered this one dead"
 
     def _others(self) -> dict[str, Claim]:
-        """The claims of others that are alive; those of the dead are removed. To be called after writing one's own."""
+        """The claims of other live drivers; claims of dead ones are removed. To be called after writing the own
+        claim.
+        """
         times = self._storage.times(self._folder)
         now = times.get(self._own, max(times.values(), default=0.0))
         others = {}
@@ -138,7 +140,7 @@ class Lease:
             return Claim.model_validate_json(self._storage.read_sealed(f"{self._folder}/{name}"))
         except FileNotFoundError:
             return None
-        except StorageError:  # it is just being written anew, or removed: looked at again
+        except StorageError:  # it is just being rewritten or removed, and will be checked again
             return Claim(holder="another process", since="now", machine="", pid=0)
         except (DamagedFileError, ValidationError):
             return Claim(holder="another process", since="some time", machine="", pid=0, is_held=True)

@@ -1,1 +1,1 @@
-"""Runs a plan: the ledger of its trials, the gangs that run them, and the handling of failures."""
+"""Runs a plan: the ledger of its trials, the gangs that run them, the handling of failures."""

@@ -1,12 +1,12 @@
-"""Early stopping: which trial has no need to run on, asked at each of its readings.
+"""Early stopping: after each evaluation of a trial, decides whether the trial needs to continue.
 
-Behind: asynchronous successive halving (ASHA) on examples seen, within one batch size. At each rung, a reading that is
-not among the best 1/reduction_factor of those taken there so far ends its trial. Trials of different batch sizes are
-never compared: after the same number of examples a large batch has made fewer steps, and it would always lose.
-Source: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, arXiv:1810.05934.
-Doubt: the first trials to reach a rung are never stopped there, so the order of trials matters.
+Behind: asynchronous successive halving (ASHA) on examples seen, within one batch size. At each rung, a trial ends if
+its evaluation is not among the best 1/reduction_factor of those recorded there so far. Trials of different batch sizes
+are never compared: after the same number of examples, a large batch has made fewer steps, and it would always lose.
+Source: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, arXiv:1810.05934. Doubt: the first trials
+to reach a rung are never stopped there, so the order of trials matters.
 
-Answered: a trial of `batch_size: auto` that has told all that is asked of it (orchestrator.adaptive.early_answer).
+Answered: a trial of `batch_size: auto` ends once it has determined its result (orchestrator.adaptive.early_answer).
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ from trainables.config.trial import BaselineConfig
 from trainables.results import Report, TrialResult
 
 BEHIND = "behind the others of its batch size"
-BEFORE_THE_END = 1 - 1e-6  # of the budget: there is no rung at its end, where no reading is judged
+BEFORE_THE_END = 1 - 1e-6  # share of the budget; no rung is later, as the last evaluation is not judged
 
 
 class Stopping:
-    """Ends trials early, by either of the two rules, whatever executes them."""
+    """Ends trials early, by either of the two rules, with any executor."""
 
     def __init__(self, ledger: Ledger) -> None:
-        """Trials that have ended before count as if they had run now."""
+        """Trials that ended in an earlier run count as if they had run now."""
         self._ledger = ledger
         sweep, ended = ledger.plan.sweep, ledger.results.values()
         past = ((ledger.trials[result.id], result) for result in ended)
         self._halving = SuccessiveHalving(sweep, sweep.early_stopping, past) if sweep.early_stopping else None
 
     def is_over(self, trial: str, report: Report | None) -> bool:
-        """Whether a trial ends with this reading; None: it has said something else.
+        """Whether a trial ends with this evaluation; None for other events.
 
-        Asked before the ledger is told of the reading, so an answered trial ends one reading later than it could.
+        It is called before the ledger knows the evaluation, so an answered trial ends one evaluation later than it
+        could.
         """
         if self._ledger.has_answered(trial):
             return True
@@ -54,17 +55,17 @@ class Stopping:
         return self._halving.is_behind(self._ledger.trials[trial], report)
 
     def reason(self, trial: str) -> str:
-        """Why it was ended, once the ledger has all its readings."""
+        """Why the trial was ended; to be called once the ledger has all its evaluations."""
         return early_answer.REASON if self._ledger.has_answered(trial) else BEHIND
 
 
 class SuccessiveHalving:
-    """Rungs for each batch size. A variant is never stopped, nor is a trial that confirms; they count for nothing."""
+    """Rungs for each batch size. Variants and confirming trials are never stopped, and do not count at rungs."""
 
     def __init__(
         self, sweep: Sweep, early_stopping: EarlyStopping, ended: Iterable[tuple[Trial, TrialResult]] = ()
     ) -> None:
-        """`ended`: trials of earlier runs; the readings of those that might have been stopped count."""
+        """`ended`: trials of earlier runs; the evaluations of those that could have been stopped count."""
         self._early_stopping = early_stopping
         self._objective = sweep.objective
         self._train_rows = sweep.facts.train_rows
@@ -74,9 +75,9 @@ class SuccessiveHalving:
                 self.is_behind(trial, report)
 
     def is_behind(self, trial: Trial, report: Report) -> bool:
-        """What ASHA makes of a reading.
+        """ASHA's decision on an evaluation.
 
-        The last one is not judged: nothing is left to spare, and who is stopped there loses the model and the figures.
+        The last one is not judged: stopping would save nothing, and the trial would lose its model and its figures.
         """
         if not isinstance(trial.config, BaselineConfig) or not trial.may_stop_early:
             return False
@@ -90,10 +91,10 @@ class SuccessiveHalving:
 
 
 class Rungs:
-    """After `grace_fraction` of the budget, and each time `reduction_factor` times later; of one batch size.
+    """The rungs of one batch size: at `grace_fraction` of the budget, then each `reduction_factor` times later.
 
-    `milestones`: examples, or seconds where `in_seconds`; ascending. A budget in seconds is measured in seconds, since
-    nobody knows how many examples fit into it.
+    `milestones`: examples, or seconds if `in_seconds`; ascending. A budget in seconds has rungs in seconds, as the
+    number of examples within it is unknown.
     """
 
     def __init__(
@@ -107,10 +108,10 @@ class Rungs:
         self.milestones = list(itertools.takewhile(lambda rung: rung <= BEFORE_THE_END * whole, reached))
         self._cutoff_percent = 100 * (1 - 1 / factor)
         self._sign = sign_of(objective.mode)
-        self._taken: list[dict[str, float]] = [{} for _ in self.milestones]  # at each: trial -> its reading there
+        self._taken: list[dict[str, float]] = [{} for _ in self.milestones]  # for each: trial -> its value there
 
     def is_behind(self, trial: str, report: Report, value: float) -> bool:
-        """Judges a trial's first reading at or after each milestone, and takes it down for those to come."""
+        """Judge a trial's first evaluation at or after each milestone, and record it for later trials."""
         done = report.seconds if self.in_seconds else report.examples
         reached = sum(milestone <= done for milestone in self.milestones)
         if not reached or trial in (taken := self._taken[reached - 1]):
@@ -120,22 +121,22 @@ class Rungs:
 
 
 def is_spent(training: Training, train_rows: int | None, examples: int, seconds: float) -> bool:
-    """Whether a reading is the last of its trial: no further step fits the budget, so the result is what comes next.
+    """Whether an evaluation is the last of its trial, because no further step fits into the budget.
 
-    Of a budget in seconds a reading comes up to half a step early, and a step or more after the one before
-    (trainables.training.budget_clock.SecondsClock): the last is at most half an interval between readings before the
-    end.
+    With a budget in seconds, an evaluation comes up to half a step early, and at least one step after the previous one
+    (trainables.training.budget_clock.SecondsClock). So the last one is at most half an interval between evaluations
+    before the end.
     """
     budget = training.budget
     steps = steps_for(budget, training.batch_size, train_rows)
     if steps is None:
         return seconds >= budget.amount * (1 - 0.5 / training.evaluations)
-    whole = steps * training.batch_size  # also where the batch grows: by whole multiples of it
+    whole = steps * training.batch_size  # also for a growing batch, which grows to whole multiples
     return examples + _next_step_at_most(training, train_rows, examples) > whole
 
 
 def _next_step_at_most(training: Training, train_rows: int | None, examples: int) -> int:
-    """Examples. How far a batch has grown with the noise scale is known to its own trial alone."""
+    """Examples of the next step. The size of a batch that grows with the noise scale is known only to its own trial."""
     match training.batch_schedule:
         case FixedBatch():
             growth = 1

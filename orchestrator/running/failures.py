@@ -1,4 +1,4 @@
-"""The decision on a trial whose group of workers was lost, made from the observed facts alone.
+"""The decision about a trial whose group of workers was lost, made from the observed facts alone.
 
     the trial's own exception               the trial ends as failed
     no step for too long                    likewise: it would hang again
@@ -20,8 +20,8 @@ from trainables.results import Status
 from trainables.worker.messages import EndedTrial, GroupFailure, Paused, WorkerFailure
 
 MAX_RETRIES = 2
-MAX_RESTARTS = 50  # of one trial, whatever for: more than a micro-batch has halves
-_NODE_WAS_LOST = "its node has died"  # Ray's words of an actor
+MAX_RESTARTS = 50  # restarts of one trial for any reason: more than a micro-batch can be halved
+_NODE_WAS_LOST = "its node has died"  # part of Ray's message about an actor
 _KILLED_FOR_MEMORY = ("low on memory", "OutOfMemoryError", "memory monitor")
 
 
@@ -30,12 +30,12 @@ class Retry:
     """Run the trial again, from its checkpoint."""
 
     reason: str
-    counts: bool  # against MAX_RETRIES; not, if the trial had no part in it
+    counts: bool  # whether it counts towards MAX_RETRIES; False if the trial did not cause it
 
 
 @dataclass(frozen=True)
 class Divide:
-    """Run the trial again, from its checkpoint, with a smaller micro-batch; if there is none, it is over."""
+    """Run the trial again, from its checkpoint, with a smaller micro-batch; without a smaller one the trial ends."""
 
     otherwise: EndedTrial
 
@@ -50,7 +50,7 @@ def decide_after_failure(trial: str, loss: GroupFailure, retries: int) -> Failur
     own = [failure for failure in loss.failures if failure.trial == trial]
     for failure in own:
         if failure.cause == "too_large":
-            return Retry(_said(failure), counts=False)  # it ends: each time the micro-batch is smaller
+            return Retry(_said(failure), counts=False)  # this terminates: the micro-batch shrinks each time
         if failure.cause == "stalled":
             return _failed(_said(failure), failure.traceback)
         if failure.cause == "storage":
@@ -69,21 +69,21 @@ def decide_after_failure(trial: str, loss: GroupFailure, retries: int) -> Failur
             if failure.cause != "peer":
                 return _failed(_said(failure), failure.traceback)
         if not own:
-            return Retry("the group was restarted for a reason that is not the trial's", counts=False)
+            return Retry("the group was restarted for a reason outside the trial", counts=False)
     return _again(loss, own, retries)
 
 
 class Attempts:
-    """The attempts at one trial, counted: what becomes of it after each that was lost."""
+    """Counts the attempts at one trial, and decides after each lost attempt how it continues."""
 
     def __init__(self, trial: str, divide: Callable[[], Retry | Paused | None]) -> None:
-        """`divide`: lets the next attempt take a smaller micro-batch; None if there is none."""
+        """`divide`: records a smaller micro-batch for the next attempt; returns None if there is none."""
         self._trial = trial
         self._divide = divide
         self._retries = self._restarts = 0
 
     def node_was_lost(self) -> None:
-        """The trial had no part in that: what was lost before counts no more."""
+        """Forget earlier losses, because the trial has made progress since."""
         self._retries = 0
 
     def after(self, loss: GroupFailure) -> Retry | Paused | EndedTrial:
@@ -100,7 +100,7 @@ class Attempts:
 
 def _again(loss: GroupFailure, own: list[WorkerFailure], retries: int) -> FailureDecision:
     ranks = [rank for rank, _ in loss.unresponsive]
-    what = f"worker {', '.join(map(str, ranks))} died" if ranks else "the workers lost touch with each other"
+    what = f"worker {', '.join(map(str, ranks))} died" if ranks else "the workers lost their connections"
     if retries < MAX_RETRIES:
         return Retry(what, counts=True)
     details = "\n".join([*(text for _, text in loss.unresponsive), *(failure.traceback for failure in own)])

@@ -1,9 +1,9 @@
-"""A gang: a Tune trainable that owns one group of workers and has it run one trial after another.
+"""A gang: a Tune trainable that owns one group of workers, which runs one trial after another.
 
-Tune reuses the trainable (`reuse_actors=True`), so a trial costs a few messages instead of a group's start. A group is
-started anew only when the next trial wants workers of another shape, when one of them was lost, or, between two trials,
-when they have grown much in a hundred or more. A gang that has nothing to do gives its workers' resources back, so that
-another gang's larger group finds room.
+Tune reuses the trainable (`reuse_actors=True`), so a trial costs a few messages instead of the start of a group. A new
+group starts only if the next trial needs workers of another shape, if a worker was lost, or, between two trials, if the
+workers' memory has grown much over a hundred or more trials. An idle gang releases the resources of its workers, so
+that a larger group of another gang can start.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from trainables.worker.messages import (
 )
 from trainables.worker.ray_worker import WorkerGroupConfig
 
-IDLE_S = 3.0  # after a trial's end
-SILENT_S = 60.0  # within a trial: it was stopped, and this gang was not given another
+IDLE_S = 3.0  # seconds after a trial's end
+SILENT_S = 60.0  # seconds without a call within a trial: it was stopped, and the gang has no other one
 
 
 class Assignment(FrozenResult):
-    """The work of a gang: one trial, and the workers that it needs."""
+    """The current work of a gang: one trial, and the workers that it needs."""
 
     trial: str
     config: TrialConfig
@@ -50,7 +50,7 @@ class Assignment(FrozenResult):
 
 
 def divide(job: Assignment) -> Retry | Paused | None:
-    """Write down a smaller micro-batch for the next attempt; None if the trial is no training or has single rows."""
+    """Record a smaller micro-batch for the next attempt; None if the trial trains nothing or has micro-batch 1."""
     if not isinstance(job.config, BaselineConfig):
         return None
     storage, checkpoint = job.group.open_storage(), checkpoint_file(job.trial)
@@ -65,9 +65,9 @@ def divide(job: Assignment) -> Retry | Paused | None:
 
 
 class Gang(tune.Trainable):
-    """One step is one reading, or a word that there are no workers yet.
+    """One step is one evaluation, or the message that there are no workers yet.
 
-    Whatever befalls a trial is a result; only a lost gang is an error to Tune.
+    Every failure of a trial is a result; for Tune, only a lost gang is an error.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -102,18 +102,18 @@ class Gang(tune.Trainable):
         """Nothing: see save_checkpoint."""
 
     def _take(self, config: dict[str, Any]) -> None:
-        """Turn to a trial; its workers are on their way when this returns."""
+        """Begin a trial; its workers are starting when this returns."""
         self._stop_timer()
         self._job = Assignment.model_validate_json(config["assignment"])
         self._attempts = Attempts(self._job.trial, partial(divide, self._job))
         self._is_started = self._is_paused = False
-        if self._is_worn:  # only now: that there is a next trial says that the result has arrived
+        if self._is_worn:  # only now: a next trial shows that the last result has arrived
             self._close()
         self._ensure_group()
         self._start_timer(SILENT_S)
 
     def _next(self) -> ToDriver:
-        """The trial's next word, through as many restarts as it is allowed."""
+        """The trial's next event, after as many restarts as are allowed."""
         if self._is_paused:
             time.sleep(TRY_AGAIN_S)  # the driver decides how often
             self._is_paused = False
@@ -139,7 +139,7 @@ class Gang(tune.Trainable):
                 return decision
 
     def _ask(self) -> Answer | GroupFailure | NoWorkersYet:
-        """One question to the workers. A group that is gone is a loss too, and the next question starts another."""
+        """Send one command to the workers. A lost group counts as a loss, and the next command starts a new group."""
         group = self._ensure_group()
         try:
             if self._is_started:
@@ -174,7 +174,7 @@ class Gang(tune.Trainable):
             self._timer = None
 
     def _release(self) -> None:
-        """Runs in the timer's thread; a timer that is no longer the gang's came too late."""
+        """Runs in the timer's thread; an outdated timer does nothing."""
         with self._lock:
             if self._timer is threading.current_thread():
                 self._timer = None

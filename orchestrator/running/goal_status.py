@@ -1,6 +1,6 @@
-"""Which of a sweep's trials miss its goals, said while it runs: to the journal, to MLflow and on the screen.
+"""Marks trials that miss the sweep's goals while it runs: in the journal, in MLflow and on the screen.
 
-A result as such knows no goals: it is stored once, and sweeps with other goals find it (see `goals.judged`).
+A stored result has no goals, because sweeps with other goals may reuse it (see `goals.judged`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainables.results import Report, TrialResult
 
 
 class GoalStatus:
-    """An observer that passes everything on, and gives a variant that misses a goal the status `goal_missed`."""
+    """An observer that passes everything on; a variant that misses a goal gets the status `goal_missed`."""
 
     def __init__(self, plan: Plan, observer: Observer) -> None:
         self._plan = stored_plan(plan)

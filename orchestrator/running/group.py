@@ -1,4 +1,4 @@
-"""A group of workers as its owner sees it: started, asked, closed. Ray Train runs it, in a thread of its own."""
+"""A group of workers from its owner's side: start it, send commands, close it. Ray Train runs it in its own thread."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from trainables.errors import ParetuneError
 from trainables.worker.messages import Advance, Answer, GroupFailure, NoWorkersYet, Start, WorkerFailure, decode, encode
 from trainables.worker.ray_worker import WorkerGroupConfig, make_trainer
 
-LOOK_AROUND_S = 1.0  # how often a wait for the workers stops to see whether there still is a group
-SAY_S = 30.0  # that a group waits for its workers, which may only be starting, before it says so
-START_LIMIT = 3  # times in a row that a group may fail to start before it is given up
-CLOSE_TIMEOUT_S = 120.0  # a group that is just starting does so before it hears that it is not wanted
+LOOK_AROUND_S = 1.0  # seconds between two checks, during a wait for workers, that the group still exists
+SAY_S = 30.0  # seconds of waiting for workers, which may only be starting, before it is reported
+START_LIMIT = 3  # consecutive failed starts before the group is given up
+CLOSE_TIMEOUT_S = 120.0  # a group that is starting finishes its start before it can close
 
 
 class GroupGoneError(ParetuneError, RuntimeError):
-    """There is no group any more, and it does not come back by itself."""
+    """The group has ended, and does not restart by itself."""
 
 
 class Group:
     """Workers of one shape. Not thread-safe: one owner, one question at a time."""
 
     def __init__(self, config: WorkerGroupConfig) -> None:
-        """Returns at once; the first `start` waits until the workers are there."""
+        """Returns at once; the first `start` waits for the workers."""
         self.config = config
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor_class: Any = ray.remote(Mailbox)
@@ -43,7 +43,9 @@ class Group:
         self._thread.start()
 
     def start(self, command: Start) -> Answer | GroupFailure | NoWorkersYet:
-        """Begin a trial and wait for its first word; without workers, to be called again. Raises GroupGoneError."""
+        """Begin a trial and wait for its first event; to be called again if there are no workers. Raises
+        GroupGoneError.
+        """
         incarnation = self._ready()
         if isinstance(incarnation, NoWorkersYet):
             return incarnation
@@ -51,15 +53,15 @@ class Group:
         return self._ask(command)
 
     def advance(self) -> Answer | GroupFailure:
-        """Wait for the next word of the trial that was started. Raises GroupGoneError."""
+        """Wait for the next event of the started trial. Raises GroupGoneError."""
         return self._ask(Advance())
 
     def close(self) -> None:
-        """End the workers, and wait until what they reserved is free: what a group leaves behind, nobody else frees."""
+        """End the workers, and wait until their reservations are free, as nothing else would free them."""
         with contextlib.suppress(GroupGoneError):
             self._call("close")
             self._thread.join(CLOSE_TIMEOUT_S)
-            if not self._thread.is_alive():  # otherwise there is somebody yet to be told
+            if not self._thread.is_alive():  # otherwise the mailbox must still tell workers to leave
                 ray.kill(self._mailbox)
 
     def _run(self) -> None:
@@ -69,7 +71,7 @@ class Group:
             self._error = error
 
     def _ready(self) -> str | NoWorkersYet:
-        """The incarnation of the group that takes commands; a restart is waited for, for a while."""
+        """The incarnation of the group that accepts commands; waits for a restart for a limited time."""
         until = time.monotonic() + SAY_S
         while time.monotonic() < until:
             word = self._call("ready", LOOK_AROUND_S)
@@ -80,7 +82,7 @@ class Group:
             elif word:
                 self._failed_starts = 0
                 return str(word)
-            for reservation in reservations(orphaned=True):  # it may be what this group waits for
+            for reservation in reservations(orphaned=True):  # this group may be waiting for its resources
                 remove_reservation(reservation)
             self._check()
             if (waiting := self._waiting()).node_is_lost:
@@ -94,7 +96,7 @@ class Group:
             if isinstance(word, LostGroup):
                 return _readable(word)
             if word is not None:
-                return cast("Answer", decode(word[0]))  # all have answered; the first one's answer is everyone's
+                return cast("Answer", decode(word[0]))  # all have answered, and their answers are the same
             self._check()
 
     def _call(self, method: str, *arguments: object) -> Any:

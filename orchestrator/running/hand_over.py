@@ -1,4 +1,4 @@
-"""Hands secrets to the workers without writing them down (see trainables.worker.handover)."""
+"""Passes secrets to the workers without writing them to disk (see trainables.worker.handover)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trainables.worker.handover import NAMESPACE, Handover
 
 @contextmanager
 def handed_over(storage: Storage) -> Iterator[str]:
-    """The key under which workers find how to reach the storage, for as long as the context lasts; "" if it is local.
+    """The key under which workers find the storage's credentials, valid within the context; "" for a local storage.
 
-    This process, and those who look for the key, are connected to one Ray.
+    This process and the workers must be connected to the same Ray cluster.
     """
     if storage.is_local:
         yield ""
@@ -26,7 +26,7 @@ def handed_over(storage: Storage) -> Iterator[str]:
     try:
         yield key
     except HeadLostError:
-        raise  # what it held went with it
+        raise  # otherwise Ray has ended, and the credentials with it
     except BaseException:
         delete_value(key, NAMESPACE)
         raise

@@ -1,8 +1,9 @@
-"""Executes a sweep's trials in this process, one after another: no Ray, no other process. To debug a task, and to test.
+"""Executes a sweep's trials in this process, one after another, without Ray or other processes: for debugging and
+tests.
 
-Ledger, observers, early stopping and what a failure means are those of the gangs on Ray. What one process cannot do:
-trials of several workers are refused before anything runs; a trial that hangs is not ended; and one that ends this
-process, as for want of memory, ends the sweep, which the same command then goes on with.
+The ledger, observers, early stopping and the handling of failures are the same as with gangs on Ray. Limits of a single
+process: trials with several workers are refused before anything runs; a trial that hangs is not ended; a trial that
+ends the process, for example by running out of memory, ends the sweep, and the same command resumes it.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ class InlineExecutor:
     """See orchestrator.running.executor.Executor."""
 
     runner: str = RUN_TRIAL
-    cache: Path | None = None  # for data; by default this machine's
+    cache: Path | None = None  # folder for converted data; by default this machine's
 
     @property
     def is_here(self) -> bool:
         return True
 
     def run(self, ledger: Ledger, storage: Storage) -> None:
-        """Raises NeverFitsError where a trial wants several workers."""
+        """Raises NeverFitsError if a trial needs several workers."""
         check_one_worker(ledger.open_trials())
         worker = WorkerContext(storage, self.cache or default_cache(), device=_device())
         try:
@@ -60,7 +61,7 @@ class InlineExecutor:
 
 
 class InlineProcess:
-    """This process, as one that runs trials."""
+    """This process in the role of a worker."""
 
     def __init__(self, runner: Runner, ledger: Ledger) -> None:
         self._runner = runner
@@ -70,12 +71,12 @@ class InlineProcess:
         self._has_device = True
 
     def run(self, trial: Trial) -> None:
-        """Run a trial to its end, through as many attempts as it is allowed.
+        """Run a trial to its end, with as many attempts as are allowed.
 
-        Raises StorageFailsError, and NobodyAtWorkError where the trial has cost this process its accelerator.
+        Raises StorageFailsError, and NobodyAtWorkError if the trial has made this process's accelerator unusable.
         """
         self._ledger.started(trial.id)
-        attempts = Attempts(trial.id, divide=lambda: None)  # that is for a worker that was killed: here, this process
+        attempts = Attempts(trial.id, divide=lambda: None)  # only needed for killed workers, and here is none
         while (decision := self._attempt(trial, attempts)) is not None:
             match decision:
                 case Paused(reason=reason):
@@ -85,11 +86,11 @@ class InlineProcess:
                 case EndedTrial(status=status, reason=reason, details=details):
                     self._ledger.ended_as(trial.id, status, reason, details)
                     if not self._has_device:
-                        raise NobodyAtWorkError(f"{reason}. Nothing is lost: the same command goes on from here")
+                        raise NobodyAtWorkError(f"{reason}. Nothing is lost: run the same command again to resume")
                     return
 
     def _attempt(self, trial: Trial, attempts: Attempts) -> Retry | Paused | EndedTrial | None:
-        """From the trial's checkpoint, if it has one, to its end (None) or to what became of a failure."""
+        """Run from the trial's checkpoint, if any, to its end (returns None) or to a failure (returns the decision)."""
         answer = self._runner.obey(Start(trial=trial.id, config=trial.config))
         while True:
             if isinstance(answer, Raised):
@@ -114,8 +115,8 @@ def check_one_worker(trials: Iterable[Trial]) -> None:
     for trial in trials:
         if (workers := _num_workers(trial.config)) > 1:
             raise NeverFitsError(
-                f"trial {trial.id} wants {workers} workers, and inline there is one: limit num_workers to 1, or let "
-                "Ray run the sweep"
+                f"trial {trial.id} needs {workers} workers, but the inline executor has one: limit num_workers to 1, "
+                "or run the sweep with Ray"
             )
 
 
@@ -131,7 +132,7 @@ def _num_workers(config: AnyTrialConfig) -> int:
 
 @contextmanager
 def _as_a_worker(sweep: Sweep) -> Iterator[None]:
-    """In the block, this process finds the task's modules and has the threads that a worker of the sweep would have."""
+    """In the block, this process can import the task's modules, and has as many threads as a worker of the sweep."""
     path, threads = sys.path[:], torch.get_num_threads()
     sys.path[:0] = [folder for folder in sweep.facts.search_path if folder not in path]
     torch.set_num_threads(sweep.resources.cpus_per_worker)

@@ -1,8 +1,8 @@
-"""The state of every trial of a sweep, as its driver knows it. The driver alone writes results.
+"""The state of every trial of a sweep, as its driver knows it. Only the driver writes results.
 
-A result reaches the storage before anyone is told of it, so whoever was told can rely on it. A trial whose result is
-there already, from an earlier run or another sweep, is not run again: unless it was cut short by a rule that this sweep
-does not have.
+A result is on the storage before any observer hears of it, so observers can rely on it. A trial with a stored result,
+from an earlier run or from another sweep, does not run again, unless that result was stopped early by a rule that this
+sweep does not have.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from trainables.storage import Storage, checkpoint_file, remove_checkpoint, step
 
 
 def tell_errors(sentence: str) -> None:
-    """On standard error."""
+    """Print a message on standard error."""
     print(f"paretune: {sentence}", file=sys.stderr)
 
 
 class Ledger:
-    """Trials, readings and results of one run of a sweep."""
+    """Trials, evaluations and results of one run of a sweep."""
 
     def __init__(
         self,
@@ -39,29 +39,29 @@ class Ledger:
         retry_failed: bool = False,
         tell: Callable[[str], None] = tell_errors,
     ) -> None:
-        """`earlier`: readings of unfinished trials that an earlier run has seen, so that a history is whole.
+        """`earlier`: evaluations of unfinished trials from an earlier run, so that their histories are complete.
 
-        `tell` is given what a person has to know besides, in a sentence.
+        `tell` receives sentences for the user that do not belong to a trial.
         """
         self.plan = plan
         self.results: dict[str, TrialResult] = {}
-        self.found: list[str] = []  # trials whose result was there
+        self.found: list[str] = []  # trials that already had a result
         self._storage = storage
         self._observer = observer
         self._retry_failed = retry_failed
         self.tell = tell
-        self._damaged: dict[str, str] = {}  # trials whose result or model is: what was said of it
+        self._damaged: dict[str, str] = {}  # trials whose result or model is damaged -> the message about it
         self._trials: dict[str, Trial] = {}
         self._reports = {trial: list(reports) for trial, reports in (earlier or {}).items()}
         self._started: set[str] = set()
         self._stored: set[str] = set()
         self._outlook = Outlook(plan)
-        self._asked = self._dropped = 0  # how many of the outlook's trials are known here
+        self._asked = self._dropped = 0  # number of the outlook's trials that are known here
         self._open: dict[str, Trial] = {}  # known, without a result
         self.known: list[Trial] = []  # all trials in the order in which they became known; only ever appended to
 
     def load(self) -> None:
-        """Read the results that are there, and tell the observer of each. To be called once, before anything else."""
+        """Read the stored results, and report each to the observer. To be called once, before anything else."""
         self._stored = set(self._storage.names("trials"))
         self._outlook.learn(())
         self._observer.planned(self._outlook)
@@ -74,18 +74,18 @@ class Ledger:
         return self._trials
 
     def has_answered(self, trial: str) -> bool:
-        """Whether a running trial's readings have answered the question that it was run for."""
+        """Whether a running trial's evaluations have already determined the result that it was run for."""
         return has_answered(self.plan.sweep, self._trials[trial], self._trials.values(), self._history)
 
     def _history(self, trial: str) -> Sequence[Report]:
         return self.results[trial].history if trial in self.results else self._reports.get(trial, ())
 
     def open_trials(self) -> list[Trial]:
-        """Those without a result, in the plan's order."""
+        """The trials without a result, in the plan's order."""
         return list(self._open.values())
 
     def first_open(self) -> Trial:
-        """The one that runs next, where one runs at a time. Raises StopIteration where none is open."""
+        """The next trial to run, if trials run one at a time. Raises StopIteration if none is open."""
         return next(iter(self._open.values()))
 
     @property
@@ -112,13 +112,13 @@ class Ledger:
             result = result.model_copy(update={"warnings": (damage, *result.warnings)})
         save_result(self._storage, result)
         if result.status not in (Status.FAILED, Status.OUT_OF_MEMORY, Status.PARENT_FAILED):
-            for name in _checkpoints(result):  # nobody will go on from them
+            for name in _checkpoints(result):  # they are no longer needed
                 remove_checkpoint(self._storage, name)
         self._settle(result)
         self._follow_up()
 
     def ended_as(self, trial: str, status: Status, reason: str, details: str | None = None) -> None:
-        """The end of a trial that could not give its result itself: composed from its readings."""
+        """End a trial that could not report its result itself: the result is built from its evaluations."""
         result = TrialResult(
             id=trial,
             config=self._trials[trial].config,
@@ -130,7 +130,7 @@ class Ledger:
         self.ended(result)
 
     def _settle(self, result: TrialResult) -> None:
-        """The one place where a result counts, and where what comes next is worked out from it."""
+        """Record a result and compute the trials that follow. All results go through here."""
         self.results[result.id] = result
         self._open.pop(result.id, None)
         self._outlook.learn([result])
@@ -138,17 +138,19 @@ class Ledger:
         self._observer.ended(result)
 
     def _follow_up(self) -> None:
-        """The trials that the outlook has asked for become known here; one found with a result may ask for others."""
+        """Add the trials that the outlook has requested. One with a stored result may lead to further trials."""
         while asked := self._outlook.asked[self._asked :]:
             self._asked += len(asked)
             self._take_in(asked)
         lost, self._dropped = self._outlook.dropped[self._dropped :], len(self._outlook.dropped)
-        for variant in lost:  # nothing waits for a variant
+        for variant in lost:  # no other trial depends on a variant
             if variant.trial is not None and variant.trial.id not in self.results:
                 self._drop(variant.trial, variant.reason)
 
     def _drop(self, trial: Trial, reason: str) -> None:
-        """It ends without having begun. Decided anew in every run: the parent may be tried again, and then so is it."""
+        """End a variant that never began. Every run decides this again, as the parent may be retried and then
+        succeed.
+        """
         self._add(trial)
         result = TrialResult(id=trial.id, config=trial.config, status=Status.PARENT_FAILED, reason=reason)
         if self._read(trial.id) == result:
@@ -187,32 +189,32 @@ class Ledger:
                 return False
 
     def _may_stop(self, trial: Trial, history: Sequence[Report]) -> bool:
-        """Whether this sweep could itself have stopped a trial that has these readings.
+        """Whether this sweep's own rules could have stopped a trial with these evaluations.
 
-        How a sweep stops trials is no part of their identity: another one, or this one before its file was changed, may
-        have cut short what is now wanted whole.
+        A trial's id does not depend on how its sweep stops trials. So another sweep, or this one before its file
+        changed, may have stopped a trial that must now run to its end.
         """
         sweep = self.plan.sweep
         falls_behind = sweep.early_stopping is not None and trial.may_stop_early
         return falls_behind or may_end(sweep, trial, history)
 
     def _read(self, trial: str) -> TrialResult | None:
-        """None also where a file is damaged: that is told, and the trial is run again and makes it anew."""
+        """The stored result; None also if a file is damaged. That is reported, and the trial runs again."""
         if trial not in self._stored:
             return None
         try:
             return load_result(self._storage, trial)
         except DamagedFileError as error:
-            self._damaged[trial] = f"{error.name} was damaged; the trial was run again, and made it anew"
-            self.tell(f"{error}; its trial is run again, and makes it anew")
+            self._damaged[trial] = f"{error.name} was damaged; the trial ran again and replaced it"
+            self.tell(f"{error}; its trial runs again and replaces it")
             return None
 
     def __getstate__(self) -> dict[str, object]:
-        """Empty: Tune writes its own state to a folder that is thrown away; ours is on the storage already."""
+        """Empty, because the ledger's state is on the storage; Tune writes its own to a temporary folder."""
         return {}
 
 
 def _checkpoints(result: TrialResult) -> list[str]:
-    """Whatever a trial may have left, should its worker not have come to remove it."""
+    """The checkpoint files that a trial may have left, if its worker could not remove them."""
     steps = len(result.config.chain) if isinstance(result.config, VariantConfig) else 0
     return [checkpoint_file(result.id), *(step_checkpoint_file(result.id, number) for number in range(steps))]

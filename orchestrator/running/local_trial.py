@@ -1,4 +1,4 @@
-"""Runs one trial on this machine, without Ray: a process for each worker, which end with the one that started them."""
+"""Runs one trial on this machine, without Ray: one process per worker; they end together with the starting process."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trainables.worker.local_worker import LocalWorker, WorkerLine
 
 
 class LocalTrialError(ParetuneError, RuntimeError):
-    """The workers ended without a result; the message is the end of what they wrote."""
+    """The workers ended without a result; the message is the end of their output."""
 
 
 def run_locally(
     config: ProbeConfig, search_path: Sequence[str], cache: Path, threads: int
 ) -> Generator[Report | TrialResult, None, None]:
-    """The first worker's readings as they come, and last the result. Raises LocalTrialError."""
+    """Yield the first worker's evaluations as they arrive, then the result. Raises LocalTrialError."""
     path = os.pathsep.join([*search_path, *(entry or os.getcwd() for entry in sys.path)])
     environment = os.environ | {"PYTHONPATH": path}
     with tempfile.TemporaryDirectory(prefix="paretune-probe-") as folder:
@@ -76,7 +76,7 @@ def _listen(processes: Sequence[subprocess.Popen[str]], logs: Sequence[Path]) ->
     try:
         for text in processes[0].stdout or ():
             if not text.startswith("{"):
-                continue  # something that the task's module prints
+                continue  # output of the task's own module
             line = WorkerLine.model_validate_json(text)
             if line.report is not None:
                 yield line.report
@@ -89,11 +89,11 @@ def _listen(processes: Sequence[subprocess.Popen[str]], logs: Sequence[Path]) ->
         process.wait()
     failed = next((log for process, log in zip(processes, logs, strict=True) if process.returncode > 0), logs[0])
     lines = failed.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    raise LocalTrialError("\n".join(lines[-20:]) or "a worker ended without a word")
+    raise LocalTrialError("\n".join(lines[-20:]) or "a worker ended without any output")
 
 
 def _end_together(processes: Sequence[subprocess.Popen[str]], ended: threading.Event) -> None:
-    """A worker that failed has peers that wait for it."""
+    """End all workers once one has failed, as the others would wait for it."""
     while not ended.wait(0.5):
         if any(process.poll() not in (None, 0) for process in processes):
             for process in processes:

@@ -1,8 +1,8 @@
-"""Where a gang and its workers meet: commands one way, answers the other. An actor of its own, since the workers' main
-threads belong to Ray Train and the gang's to Tune.
+"""The mailbox between a gang and its workers: commands one way, answers the other. It is a separate actor, because the
+workers' main threads belong to Ray Train and the gang's main thread belongs to Tune.
 
-A group of workers that is restarted is a new *incarnation*, with a new log of commands: a later incarnation never
-obeys the commands to an earlier one. The mailbox does not read the contents, JSON text (trainables.worker.messages).
+A restarted group of workers is a new *incarnation* with a new log of commands, so it never executes commands to an
+earlier one. The mailbox does not interpret the messages, which are JSON text (trainables.worker.messages).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class LostGroup:
 
 @dataclass
 class Incarnation:
-    """One group of workers, from the first that joins until it is lost."""
+    """One life of a group of workers, from the first worker that joins until the group is lost."""
 
     name: str
     num_workers: int
@@ -39,13 +39,15 @@ class Incarnation:
 
 
 class Mailbox:
-    """To be made an actor with `ray.remote(Mailbox)`. Every wait has an end, so that the caller can look around."""
+    """To be made an actor with `ray.remote(Mailbox)`. Every wait has a time limit, so that callers can check
+    the group.
+    """
 
     def __init__(self) -> None:
         self._changed = asyncio.Condition()
         self._current: Incarnation | None = None
         self._losses: list[LostGroup] = []
-        self._is_wanted = True  # somebody waits for the group, so it may start
+        self._is_wanted = True  # a caller waits for the group, so it may start
         self._is_closed = False
 
     @property
@@ -55,9 +57,9 @@ class Mailbox:
     # -- the gang's side ----------------------------------------------------------------------------------------------
 
     async def ready(self, timeout_s: float) -> str | LostGroup:
-        """The name of the complete incarnation, empty while there is none; a loss not yet noticed comes first.
+        """The name of the complete incarnation, empty while there is none; an unreported loss is returned first.
 
-        To ask is to want a group: one that was lost starts anew only then.
+        This call requests a group: a lost group restarts only then.
         """
         async with self._changed:
             self._is_wanted = True
@@ -70,7 +72,7 @@ class Mailbox:
         return self._current.name if self._current is not None and self._current.is_complete else ""
 
     async def post(self, incarnation: str, command: str) -> int:
-        """Post a command for all workers of an incarnation; returns its number, -1 where that is over."""
+        """Post a command to all workers of an incarnation; returns its number, or -1 if the incarnation has ended."""
         if self._current is None or self._current.name != incarnation:
             return -1
         async with self._changed:
@@ -79,7 +81,7 @@ class Mailbox:
             return len(self._current.commands) - 1
 
     async def answers(self, incarnation: str, index: int, timeout_s: float) -> dict[int, str] | LostGroup | None:
-        """The answers of all workers (rank -> answer), or the loss of the group; None while there is neither."""
+        """The answers of all workers (rank -> answer), or the loss of the group; None if neither is there yet."""
 
         def taken() -> dict[int, str] | None:
             current = self._current if self._current is not None and self._current.name == incarnation else None
@@ -93,13 +95,13 @@ class Mailbox:
         return taken()
 
     async def close(self) -> None:
-        """Tell all workers to leave, those too that are yet to come."""
+        """Tell all workers to leave, including workers that join later."""
         async with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
     async def pids(self) -> dict[int, int]:
-        """Rank -> process of the present incarnation."""
+        """Rank -> process id of the current incarnation."""
         return dict(self._current.pids) if self._current is not None else {}
 
     # -- the workers' side --------------------------------------------------------------------------------------------
@@ -107,14 +109,14 @@ class Mailbox:
     async def join(self, incarnation: str, rank: int, num_workers: int, pid: int) -> None:
         async with self._changed:
             if self._current is None or self._current.name != incarnation:
-                if self._current is not None:  # replaced without an error: its node was about to be taken away
+                if self._current is not None:  # replaced without an error, because its node was about to be removed
                     self._losses.append(LostGroup(tuple(self._current.reported), {}))
                 self._current = Incarnation(incarnation, num_workers)
             self._current.pids[rank] = pid
             self._changed.notify_all()
 
     async def command(self, incarnation: str, index: int) -> str:
-        """Waits for the command with this number. A worker of an incarnation that is over is told to leave."""
+        """Wait for the command with this number. A worker of an ended incarnation is told to leave."""
 
         def said() -> str | None:
             if self._is_closed or self._current is None or self._current.name != incarnation:
@@ -132,20 +134,20 @@ class Mailbox:
                 self._changed.notify_all()
 
     async def worker_lost(self, incarnation: str, failure: str) -> None:
-        """A worker's last report. Ray Train will observe that it is lost, and then the group is lost."""
+        """Record a failing worker's last report. Ray Train then observes the loss, and the group is lost."""
         if self._current is not None and self._current.name == incarnation:
             self._current.reported.append(failure)
 
     # -- Ray Train's controller ---------------------------------------------------------------------------------------
 
     async def is_wanted(self) -> bool:
-        """Waits until a group is wanted; False once it is closed."""
+        """Wait until a group is requested; False once the mailbox is closed."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._is_wanted or self._is_closed)
         return not self._is_closed
 
     async def group_lost(self, observed: dict[int, str]) -> None:
-        """The group is about to be ended."""
+        """Record that the group is about to be ended."""
         async with self._changed:
             self._is_wanted = False
             reported = tuple(self._current.reported) if self._current is not None else ()

@@ -1,4 +1,4 @@
-"""The interface of those who are told of a sweep's trials while it runs: display, journal, goals."""
+"""The interface of observers of a running sweep: display, journal, goals."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ from trainables.results import Report, TrialResult
 
 
 class Observer(Protocol):
-    """Whoever wants to know. Called from the driver's main thread, one call at a time; an error ends the sweep."""
+    """An observer. It is called from the driver's main thread, one call at a time; its errors end the sweep."""
 
     def started(self, trial: Trial) -> None:
-        """The trial has a gang, or ends without one, its parent having failed. Not called where a result was there."""
+        """The trial has a gang, or ends without one because its parent failed. Not called for a stored result."""
 
     def report(self, trial_id: str, report: Report) -> None:
-        """A reading. After a restart, a trial goes on behind the last one it gave."""
+        """An evaluation. After a restart, a trial continues after its last reported evaluation."""
 
     def waits(self, trial_id: str, reason: str) -> None:
-        """The trial has no workers, and waits for them until its next reading: `for 2 x (1 CPU): a node is gone`."""
+        """The trial waits for workers, until its next evaluation. The reason reads `for 2 x (1 CPU): a node is
+        gone`.
+        """
 
     def planned(self, outlook: Outlook) -> None:
-        """What the sweep's trials are, as far as the results so far tell. Called once before anything else, and
-        whenever a trial has ended, just before `ended`; always with the same outlook, brought up to date by the ledger.
+        """The sweep's trials, as far as the results determine them. Called once before anything else, and whenever a
+        trial has ended, just before `ended`; always with the same outlook object, which the ledger updates.
         """
 
     def ended(self, result: TrialResult) -> None:
-        """The result is on the storage. Called once for every trial, also for one that another run had ended."""
+        """The result is on the storage. Called once for every trial, also for one that ended in an earlier run."""
 
 
 @dataclass(frozen=True)
 class Observers:
-    """Several observers as one, told in this order."""
+    """Several observers as one, called in this order."""
 
     each: tuple[Observer, ...]
 

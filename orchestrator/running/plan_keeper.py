@@ -8,21 +8,21 @@ from orchestrator.sweep.plan import Plan, Trial
 from trainables.results import Report, TrialResult
 from trainables.storage import Storage, sweep_file
 
-GROWTH = 1.02  # of the variants known, before a large plan is written again
+GROWTH = 1.02  # least growth of the number of known variants before a large plan is written again
 
 
 class PlanKeeper:
-    """An observer that keeps the sweep's stored plan whole: the variants become known while it runs.
+    """An observer that keeps the sweep's stored plan complete, as variants become known only while it runs.
 
-    What an earlier run has stored stands until this one has seen all results: before, it knows of fewer variants.
-    Writing takes as long as the plan is large, so a large one is written when it has grown by a fiftieth, and at the
-    end; up to fifty variants, each is written at once.
+    The plan of an earlier run stays stored until this run has seen all results, because until then it knows fewer
+    variants. The time to write a plan grows with its size, so a large one is written whenever it has grown by 2 %, and
+    at the end; with up to fifty variants, it is written for every new one.
     """
 
     def __init__(self, plan: Plan, storage: Storage) -> None:
         self._plan, self._storage = plan, storage
-        self._outlook: Outlook | None = None  # told by the ledger; until then nothing is known but the plan
-        self._stored: tuple[int, int] | None = None  # by this run: variants known, and how many are to come
+        self._outlook: Outlook | None = None  # from the ledger; before that, only the plan is known
+        self._stored: tuple[int, int] | None = None  # stored by this run: known variants, variants to come
         if not storage.exists(sweep_file(plan.sweep.name, PLAN)):
             self.save()
 
@@ -47,7 +47,7 @@ class PlanKeeper:
         pass
 
     def save(self) -> None:
-        """The plan as far as it is known now."""
+        """The plan as it is known now."""
         if self._stored != self._size:
             self._stored = self._size
             known = self._outlook.known if self._outlook else ()

@@ -1,4 +1,4 @@
-"""The progress of a sweep, worked out from its events. No output here: see commands/live_display.py."""
+"""The progress of a sweep, computed from its events. It prints nothing: see commands/live_display.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orchestrator.text import plural
 from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
 from trainables.results import Report, Status, TrialResult
 
-LATE_SECONDS = 60.0  # the shortest silence of a trial that says that it no longer goes at its pace
+LATE_SECONDS = 60.0  # shortest silence after which a trial is no longer expected to keep its pace
 Clock = Callable[[], float]  # seconds, never going back
 TrialKind = tuple[str, int]  # baseline, variant or probe; batch size
 
@@ -40,9 +40,9 @@ class Running:
     trial: Trial
     since: float
     last: Report | None = None
-    heard: float = 0.0  # when it gave its last reading, or began
-    longest: float = 0.0  # seconds between two readings, so far
-    waits: str | None = None  # for what, while it has no workers
+    heard: float = 0.0  # time of its last evaluation, or of its start
+    longest: float = 0.0  # most seconds between two evaluations so far
+    waits: str | None = None  # what it waits for, while it has no workers
 
     @property
     def fraction(self) -> float | None:
@@ -50,7 +50,7 @@ class Running:
 
 
 def budget_fraction(config: AnyTrialConfig, last: Report | None) -> float | None:
-    """Share of the budget that is done at a reading; None for variants, whose steps are of several kinds."""
+    """Share of the budget done at an evaluation; None for variants, whose steps are of several kinds."""
     if not isinstance(config, BaselineConfig):
         return None
     if last is None:
@@ -63,29 +63,29 @@ def budget_fraction(config: AnyTrialConfig, last: Report | None) -> float | None
 @dataclass(frozen=True)
 class TimeLeft:
     seconds: float
-    is_least: bool  # some trials are of a kind that has not been timed yet
+    is_least: bool  # a lower bound, as some trials are of a kind that has not been timed yet
 
 
 class Progress:
-    """An observer (see ledger.py) that counts. `total` follows the plan as trials are asked for."""
+    """An observer (see ledger.py) that counts trials. `total` grows as results lead to further trials."""
 
     def __init__(self, plan: Plan, clock: Clock = time.monotonic, earlier: str = "") -> None:
-        """`earlier`: a sentence on earlier trials that are no longer the sweep's (see analysis/plan_file.py)."""
+        """`earlier`: a sentence about earlier trials that no longer belong to the sweep (see analysis/plan_file.py)."""
         self.plan = plan
         self.running: dict[str, Running] = {}
         self.results: dict[str, TrialResult] = {}
-        self.found = 0  # ended before this run
+        self.found = 0  # trials that ended before this run
         self.has_started = False
         self._earlier = earlier
         self.best: TrialResult | None = None
         self.began = clock()
         self._clock = clock
         self._settings = swept_settings(plan.sweep)
-        self._seconds: dict[TrialKind, Mean] = defaultdict(Mean)  # of a trial, from its start to its end
+        self._seconds: dict[TrialKind, Mean] = defaultdict(Mean)  # duration of a trial, from start to end
         self.total = len(plan.trials) + len(plan.pending)
-        """Trials of the sweep, as far as they are known; variants without a parent yet count as one each."""
-        self._asked = 0  # how many of the trials that results have asked for are counted in _baselines
-        self._baselines = Counter(map(_kind, plan.trials))  # known and not ended, probes among them
+        """Number of trials of the sweep, as far as known; variants whose parent is not chosen yet count once each."""
+        self._asked = 0  # number of the outlook's requested trials that _baselines already counts
+        self._baselines = Counter(map(_kind, plan.trials))  # known and not ended, including probes
 
     # -- told by the driver -------------------------------------------------------------------------------------------
 
@@ -126,16 +126,16 @@ class Progress:
         return self._clock() - self.began
 
     def seconds_of(self, running: Running) -> float:
-        """How long it has been running."""
+        """Seconds that a trial has been running."""
         return self._clock() - running.since
 
     @property
     def at_work(self) -> list[Running]:
-        """Those that have workers and give readings at their pace."""
+        """Trials that have workers and report evaluations at their usual pace."""
         return [running for running in self.running.values() if running.waits is None and not self._is_late(running)]
 
     def _is_late(self, running: Running) -> bool:
-        """Whether a trial has been silent for so long that the pace it had says nothing of what is to come."""
+        """Whether a trial has been silent for so long that its earlier pace no longer predicts its end."""
         if running.last is not None:
             return self._clock() - running.heard > max(LATE_SECONDS, 4 * running.longest)
         expected = self._mean_seconds(_kind(running.trial))
@@ -143,7 +143,7 @@ class Progress:
 
     @property
     def silence(self) -> float:
-        """Seconds since any trial gave a reading, began or ended."""
+        """Seconds since any trial reported an evaluation, began or ended."""
         return self._clock() - max((running.heard for running in self.running.values()), default=self._clock())
 
     @property
@@ -152,26 +152,26 @@ class Progress:
 
     @property
     def examples_per_second(self) -> float | None:
-        """Over all trials that are training now, from the last reading of each; None before the first."""
+        """Sum over all training trials, from the last evaluation of each; None before the first evaluation."""
         rates = [r.last.metrics.get("examples_per_second") for r in self.at_work if r.last is not None]
         known = [rate for rate in rates if rate is not None]
         return sum(known) if known else None
 
     @property
     def failures(self) -> Counter[Status]:
-        """Endings other than completed, counted."""
+        """Number of trials per ending other than completed."""
         return Counter(r.status for r in self.results.values() if r.status is not Status.COMPLETED)
 
     @property
     def opening_words(self) -> str:
-        """How much was there before the first trial started: `3 of 12 trials had a result already`. Often empty."""
+        """Results from before this run: `3 of 12 trials had a result already`. Often empty."""
         if not self.found and not self._earlier:
             return ""
         words = f"{self.found} of {plural(self.total, 'trial')} had a result already"
         return f"{words}; {self._earlier}" if self._earlier else words
 
     def describe(self, trial: TrialResult | Trial) -> str:
-        """A trial in the words that tell it from all others of its sweep."""
+        """A label that distinguishes a trial from all others of its sweep."""
         return describe(trial.config, self._settings)
 
     def objective_of(self, result: TrialResult) -> float | None:
@@ -179,10 +179,10 @@ class Progress:
         return estimate.value if estimate is not None and result.status in MEASURED else None
 
     def time_left(self) -> TimeLeft | None:
-        """From the mean time of trials of the same kind and batch size, spread over as many as run now.
+        """Estimated time left: mean time of trials of the same kind and batch size, divided by the running trials.
 
-        None while nothing has been timed, and while nobody is at work: then there is no pace to tell it from. It is a
-        guess: gangs are not always all busy, and variants wait for parents.
+        None while nothing has been timed or no trial is running. It is a rough estimate: gangs are not always all busy,
+        and variants wait for parents.
         """
         if not self.running and not self.waiting:
             return TimeLeft(0.0, False)
@@ -203,14 +203,14 @@ class Progress:
         return TimeLeft(work / max(1, len(at_work)), untimed > 0)
 
     def _expected(self, running: Running) -> float | None:
-        """Seconds a running trial will have taken: by its own share of the budget, else by its like."""
+        """Estimated total seconds of a running trial: from its own share of the budget, else from similar trials."""
         fraction = running.fraction
         if fraction:
             return (self._clock() - running.since) / fraction
         return self._mean_seconds(_kind(running.trial))
 
     def _mean_seconds(self, key: TrialKind) -> float | None:
-        """Of trials like these; of the same kind at any batch size, if none of these has ended yet."""
+        """Mean seconds of such trials; of the same kind at any batch size, if none of them has ended yet."""
         if key in self._seconds:
             return self._seconds[key].value
         alike = [mean for (kind, _), mean in self._seconds.items() if kind == key[0]]

@@ -1,7 +1,7 @@
-"""Ray, started or joined, and quiet.
+"""Starts or joins Ray, and keeps its output quiet.
 
-Started locally it listens on this machine alone, and dies with the driver, also when that is killed. Its workers
-inherit the driver's environment: what is secret in there need not be written down for them.
+A local Ray listens on this machine only, and ends with the driver, even if that is killed. Its workers inherit the
+driver's environment, so secrets in the environment reach them without being written to disk.
 """
 
 from __future__ import annotations
@@ -38,35 +38,35 @@ from trainables.errors import ParetuneError
 
 _DRIVER_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the only way to have Tune print nothing
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # processes stay where the user is, so that relative paths mean what they say
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # processes stay in the user's folder, so that relative paths are valid
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours: trials go on from their checkpoints, nothing needs a farewell
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a result that ends a trial carries no objective
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver handles Ctrl-C; trials resume from their checkpoints
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # the result that ends a trial has no objective
     "TUNE_FORCE_TRIAL_CLEANUP_S": "60",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",  # Tune's own state is never read
-    "TUNE_MAX_PENDING_TRIALS_PG": "8",  # gangs that may start at one time
+    "TUNE_MAX_PENDING_TRIALS_PG": "8",  # gangs that may start at the same time
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000000",
 }
 _CLUSTER_ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # a lost worker is noticed at once; the default is 2 s
-    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "120",  # one that was cut off may never answer; the default is 10 min
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",  # then it asks whether it is still wanted, and waits again
+    "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": "120",  # a disconnected worker may never answer; the default is 10 min
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",  # then it checks whether it is still requested, and waits again
 }
 _LOCAL_ENVIRONMENT = {
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away; one process less for each gang
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # this machine is not preemptible; saves one process per gang
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
 LOOPBACK_ADDRESS = "127.0.0.1"
-# Without it Ray replaces a loopback address by one that others reach, and listens there. Its name says where that is
-# the default; it holds on every system, and for Ray's daemons and workers as well.
+# Without it Ray replaces a loopback address by an external one, and listens there. The variable's name mentions the
+# systems where it is the default; it works on every system, and for Ray's daemons and workers as well.
 _NO_CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 CONNECT_SECONDS = 5.0
 START_ATTEMPTS = 5
-PAUSE_SECONDS = 5.0  # before another attempt: what the last one started is on its way out meanwhile
-LOCAL_OBJECT_STORE_BYTES = 100 << 20  # messages only: data is mapped from files
+PAUSE_SECONDS = 5.0  # seconds before another attempt, so that the last one's processes can end
+LOCAL_OBJECT_STORE_BYTES = 100 << 20  # for messages only: data is mapped from files
 
 
 @dataclass(frozen=True)
@@ -74,27 +74,27 @@ class RaySettings:
     """`address`: None starts Ray here, or joins the cluster whose job this process is; `auto` or host:port joins."""
 
     address: str | None = None
-    num_cpus: int | None = None  # of the local Ray; None: those this process may use
-    include_dashboard: bool = False  # of the local Ray; it takes a dozen processes and five seconds to start
+    num_cpus: int | None = None  # CPUs of the local Ray; None: those that this process may use
+    include_dashboard: bool = False  # for the local Ray; it needs a dozen processes and five seconds to start
     show_worker_output: bool = False
 
 
 class RayStartError(ParetuneError, RuntimeError):
-    """Ray's daemons did not start in the time that Ray gives them, or no cluster answers at the address."""
+    """Ray's daemons did not start within Ray's time limit, or no cluster answers at the address."""
 
 
 @contextlib.contextmanager
 def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterator[None]:
-    """Ray, for as long as the context lasts. A connection that is there already is used as it is, and left.
+    """Ray for the duration of the context. An existing connection is used as it is, and kept open.
 
-    `search_path`: folders in which the workers find a user's modules.
+    `search_path`: folders with the user's modules, for the workers.
     """
     for name, value in _DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if ray.is_initialized():
         yield
         return
-    # What Ray's daemons have to say of workers that died is told by the trials' results.
+    # The trials' results already report dead workers, so the daemons' messages about them are dropped.
     show_worker_logs(settings.show_worker_output)
     with contextlib.nullcontext() if _address(settings) else ray_folder() as folder:
         with signals_left_alone():
@@ -102,7 +102,7 @@ def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterato
         try:
             yield
         except HeadLostError:
-            # A farewell to nobody: Ray would end this process, in its own words.
+            # If Ray has ended already, a regular shutdown would end this process with Ray's own message.
             atexit.unregister(ray.shutdown)
             raise
         except BaseException:
@@ -112,10 +112,10 @@ def connected(settings: RaySettings, search_path: Sequence[str] = ()) -> Iterato
 
 
 def _shut_down() -> None:
-    """While Ray shuts down, other threads run, and a reference of Ray's that one of them frees then ends the process.
+    """In the block, the garbage collector is off; it runs before instead.
 
-    At once, with exit code 1 and not a word (`QuickExit` in Ray's core worker). It is the garbage collector that frees
-    them, in whichever thread it runs; so it runs before, and not meanwhile.
+    While Ray shuts down, freeing one of Ray's references in another thread ends the process at once, with exit code 1
+    and no message (`QuickExit` in Ray's core worker). The garbage collector frees them in whichever thread it runs.
     """
     gc.collect()
     was_enabled = gc.isenabled()
@@ -128,7 +128,7 @@ def _shut_down() -> None:
 
 
 def starts_its_own(settings: RaySettings) -> bool:
-    """Whether `connected` would start a Ray here: then it may be started again."""
+    """Whether `connected` would start a local Ray, which can then be restarted."""
     return not ray.is_initialized() and _address(settings) is None
 
 
@@ -137,12 +137,12 @@ def _address(settings: RaySettings) -> str | None:
 
 
 def start(settings: RaySettings, search_path: Sequence[str] = (), folder: str | None = None) -> None:
-    """Connect to the cluster at the address, or start a local one, which keeps its files in `folder`.
+    """Connect to the cluster at the address, or start a local one with its files in `folder`.
 
-    Raises RayStartError if there is none to be had.
+    Raises RayStartError if neither works.
     """
     environment = dict(_CLUSTER_ENVIRONMENT)
-    if cache := os.environ.get("PARETUNE_CACHE"):  # else each node's own
+    if cache := os.environ.get("PARETUNE_CACHE"):  # otherwise each node uses its own folder
         environment["PARETUNE_CACHE"] = cache
     if search_path:
         environment["PYTHONPATH"] = os.pathsep.join([*search_path, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -150,7 +150,7 @@ def start(settings: RaySettings, search_path: Sequence[str] = (), folder: str | 
     if address := _address(settings):
         never_through_a_proxy(address.rpartition(":")[0].strip("[]"))
         _check_listens(last_cluster_address() if address == "auto" else address)
-        # Within a job, what is said here may have been said to the job too (`submit --env`): then this holds.
+        # Within a job, `submit --env` may set the same variables: these values take precedence.
         os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
         try:
             ray.init(address=address, runtime_env={"env_vars": environment}, **quiet)
@@ -164,7 +164,7 @@ def start(settings: RaySettings, search_path: Sequence[str] = (), folder: str | 
 
 
 def _provide_token() -> None:
-    """Ray's daemons and workers inherit it. Without one, Ray would make it, in a file that others can read."""
+    """Set a token, which Ray's daemons and workers inherit. Otherwise Ray would write one to a file others can read."""
     if auth_token() is None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     forget_token()  # this process may have looked for it before
@@ -178,17 +178,17 @@ def patiently(start: Callable[[], object]) -> None:
         try:
             start()
             return
-        except Exception as error:  # Ray gives its daemons 30 s, which a busy machine may exceed, and no type to it
+        except Exception as error:  # Ray allows its daemons 30 s, and raises no type of its own
             if not any(words in str(error) for words in ("timed out during startup", "Failed to start GCS")):
                 raise
     raise RayStartError(
-        f"Ray did not start here: {START_ATTEMPTS} times its daemons were not ready within its 30 s, so this machine "
-        "is very busy. Run the same command again when less else runs; nothing is lost"
+        f"Ray did not start here: in {START_ATTEMPTS} attempts its daemons were not ready within Ray's 30 s, so this "
+        "machine is very busy. Run the same command again when the machine is less busy; nothing is lost"
     )
 
 
 def node_to_start(settings: RaySettings) -> ClusterNode | None:
-    """What the Ray that `connected` would start here will have; None where it joins one, or is connected already."""
+    """The resources of the Ray that `connected` would start; None if it joins a cluster or is already connected."""
     if not starts_its_own(settings):
         return None
     found = resources_of_this_machine(settings.num_cpus or usable_cpus(), LOOPBACK_ADDRESS)
@@ -196,12 +196,12 @@ def node_to_start(settings: RaySettings) -> ClusterNode | None:
 
 
 def usable_cpus() -> int:
-    """Those that this process may run on, and no more than a container's quota of processor time, which Ray reads."""
+    """The CPUs that this process may use, limited by a container's CPU quota, which Ray reads."""
     return min(len(os.sched_getaffinity(0)), max(1, int(cpus_of_the_container())))
 
 
 def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: bool, quiet: dict[str, Any]) -> None:
-    # Known beforehand, so that helpers of Ray Train that look for "the" cluster do not find another on this machine.
+    # The port is chosen in advance, so that helpers of Ray Train do not find another cluster of this machine.
     port = _free_port()
     own = {"RAY_GCS_SERVER_PORT": str(port), _NO_CLUSTERS: "0"}
     os.environ |= own
@@ -224,11 +224,11 @@ def _start_local(num_cpus: int, environment: dict[str, str], include_dashboard: 
 
 
 def _check_listens(address: str) -> None:
-    """Ray itself asks for minutes before it says that nobody is there."""
+    """Check that a cluster answers at the address, because Ray itself retries for minutes. Raises RayStartError."""
     host, _, port = address.rpartition(":")
     if address.startswith("ray://"):
         raise RayStartError(
-            f"{address} is a Ray Client address, which Ray Tune does not take; give the cluster's own, host:6379, on "
+            f"{address} is a Ray Client address, which Ray Tune does not support; use the cluster's own, host:6379, on "
             "one of its machines, or send the sweep there with: paretune submit"
         )
     if not host or not port.isdigit():

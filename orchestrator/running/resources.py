@@ -1,4 +1,4 @@
-"""The resources of a trial's workers, and which trials fit beside one another. Decides; starts nothing.
+"""The resources of a trial's workers, and which trials fit onto the cluster at the same time. Starts nothing.
 
     a baseline    num_workers workers of `cpus_per_worker` CPUs, and one GPU each where the cluster has GPUs
     a variant     one such worker, and what it measures on to itself: its GPU, or all CPUs of its node
@@ -24,28 +24,28 @@ from orchestrator.sweep.spec import Resources
 from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
 from trainables.errors import InputError
 
-MAX_FUTURE_NODES = 1000  # of one kind
-DEFAULT_MAX_WORKERS = 2  # Ray's, of a file that sets no limit
+MAX_FUTURE_NODES = 1000  # nodes of one type
+DEFAULT_MAX_WORKERS = 2  # Ray's default for a cluster file without a limit
 NODE_GROUP = "ray.io/node-group"  # Ray's own label: a node's type in the file of `ray up`
-NODE_ID = "ray.io/node-id"  # likewise: another one at each start of a node
-HEAD_CONFIG = Path("~/ray_bootstrap_config.yaml")  # where `ray up` puts it
+NODE_ID = "ray.io/node-id"  # Ray's own label: a new value at each start of a node
+HEAD_CONFIG = Path("~/ray_bootstrap_config.yaml")  # `ray up` puts the cluster file there
 
 
 @dataclass(frozen=True)
 class ClusterNode:
     cpus: int
     gpus: int
-    accelerators: frozenset[str] = frozenset()  # kinds of GPU, by Ray's names: L4
+    accelerators: frozenset[str] = frozenset()  # types of GPU, by Ray's names: L4
     labels: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The workers of one trial, all alike."""
+    """The workers of one trial; all have the same resources."""
 
     num_workers: int
-    cpus: int  # of each
-    gpus: int  # of each
+    cpus: int  # per worker
+    gpus: int  # per worker
 
     def __str__(self) -> str:
         each = f"{self.cpus} CPU" + (f" and {self.gpus} GPU" if self.gpus else "")
@@ -58,15 +58,15 @@ class Need:
 
     workers: Shape
     claim: Shape
-    alone: bool = False  # nothing runs beside it, on any node
+    alone: bool = False  # no other trial runs at the same time, on any node
 
 
 class NeverFitsError(InputError):
-    """A trial wants more than the cluster has, or will ever have."""
+    """A trial needs more resources than the cluster has, or can ever have."""
 
 
 def need_of(config: AnyTrialConfig, nodes: Sequence[ClusterNode], cpus_per_worker: int) -> Need:
-    """What a trial wants of this cluster. "All CPUs" are the largest node's: on any, nothing fits beside them."""
+    """The needs of a trial. "All CPUs" means those of the largest node, so that no other trial fits onto its node."""
     gpus = int(any(node.gpus for node in nodes))
     match config:
         case BaselineConfig(training=training):
@@ -85,7 +85,7 @@ def need_of(config: AnyTrialConfig, nodes: Sequence[ClusterNode], cpus_per_worke
 
 
 def fits(shapes: Iterable[Shape], nodes: Sequence[ClusterNode]) -> bool:
-    """Whether all these workers have room at one time. First-fit, largest first: it may say no to a tight puzzle."""
+    """Whether all these workers fit at the same time. First-fit, largest first: it may miss a very tight packing."""
     workers = sorted(((shape.gpus, shape.cpus) for shape in shapes for _ in range(shape.num_workers)), reverse=True)
     free = [[node.gpus, node.cpus] for node in sorted(nodes, key=lambda node: (node.gpus, node.cpus))]
     for gpus, cpus in workers:
@@ -98,7 +98,7 @@ def fits(shapes: Iterable[Shape], nodes: Sequence[ClusterNode]) -> bool:
 
 
 def side_by_side(shape: Shape, nodes: Sequence[ClusterNode], limit: int = 10_000) -> int:
-    """How many trials of this shape run at one time when nothing else does: the number of gangs."""
+    """The number of gangs: how many trials of this shape fit at the same time if nothing else runs."""
     per_node = [
         min(node.cpus // shape.cpus, node.gpus // shape.gpus if shape.gpus else limit) for node in nodes if shape.cpus
     ]
@@ -106,7 +106,7 @@ def side_by_side(shape: Shape, nodes: Sequence[ClusterNode], limit: int = 10_000
 
 
 def check_fits(wanted: Iterable[tuple[str, Shape]], nodes: Sequence[ClusterNode]) -> None:
-    """Raises NeverFitsError for the first trial (id, shape) that could not run even if it were alone."""
+    """Raises NeverFitsError for the first trial (id, shape) that would not fit even alone."""
     for trial, shape in wanted:
         if not fits([shape], nodes):
             has = ", ".join(f"{node.cpus} CPU and {node.gpus} GPU" for node in nodes) or "nothing"
@@ -116,16 +116,16 @@ def check_fits(wanted: Iterable[tuple[str, Shape]], nodes: Sequence[ClusterNode]
                 if possible
                 else "set resources.cpus_per_worker to no more than a node has"
             )
-            raise NeverFitsError(f"trial {trial} wants {shape}, but the cluster's nodes have {has}: {way_out}")
+            raise NeverFitsError(f"trial {trial} needs {shape}, but the cluster's nodes have {has}: {way_out}")
 
 
 def suits(node: ClusterNode, accelerator_type: str | None, labels: Mapping[str, str]) -> bool:
-    """Whether it has the kind of GPU, and all of the labels."""
+    """Whether the node has this type of GPU and all these labels."""
     return (accelerator_type is None or accelerator_type in node.accelerators) and node.labels >= set(labels.items())
 
 
 def eligible(nodes: Sequence[ClusterNode], resources: Resources) -> tuple[ClusterNode, ...]:
-    """The nodes that a sweep may use. Raises NeverFitsError where it asks for such as there are not."""
+    """The nodes that a sweep may use. Raises NeverFitsError if the cluster has none of the required kind."""
     kind, labels = resources.accelerator_type, resources.node_labels
     found = tuple(node for node in nodes if suits(node, kind, labels))
     if found or not nodes:
@@ -133,15 +133,15 @@ def eligible(nodes: Sequence[ClusterNode], resources: Resources) -> tuple[Cluste
     if kind is not None and not any(kind in node.accelerators for node in nodes):
         there = _listed(kind for node in nodes for kind in node.accelerators)
         raise NeverFitsError(
-            f"resources.accelerator_type is {kind}, and no node of the cluster has such a GPU; "
-            f"the kinds there are: {there}. Name one of them, or leave it out"
+            f"resources.accelerator_type is {kind}, but no node of the cluster has such a GPU; "
+            f"the cluster's types are: {there}. Name one of them, or leave it out"
         )
     wanted = _listed(f"{name}: {value}" for name, value in labels.items())
     there = _listed(f"{name}: {value}" for node in nodes for name, value in node.labels if name != NODE_ID)
     beside = "" if kind is None else f" beside a GPU of type {kind}"
     raise NeverFitsError(
-        f"resources.node_labels is {{{wanted}}}, and no node of the cluster has all of that{beside}; the labels there "
-        f"are: {there}. Start nodes with `ray start --labels`, or leave it out"
+        f"resources.node_labels is {{{wanted}}}, but no node of the cluster has all of these{beside}; the cluster's "
+        f"labels are: {there}. Start nodes with `ray start --labels`, or leave it out"
     )
 
 
@@ -157,15 +157,16 @@ def check_precision(trials: Iterable[tuple[str, AnyTrialConfig]], nodes: Sequenc
         precision = config.precision if isinstance(config, ProbeConfig) else config.training.precision
         if precision == "float16":
             raise NeverFitsError(
-                f"trial {trial} trains in float16, which needs loss scaling and so a GPU, and the cluster has none: "
+                f"trial {trial} trains in float16, which needs loss scaling and thus a GPU, but the cluster has none: "
                 "set parameters.precision to bfloat16 or float32"
             )
 
 
 def cluster_nodes() -> tuple[ClusterNode, ...]:
-    """The nodes there are, or, where `ray up` has made a cluster that grows by itself, those there can be.
+    """The current nodes; for an autoscaling cluster of `ray up`, all nodes that it can have.
 
-    Ray must be connected. Where the cluster grows is read on its head, where jobs run: Ray itself does not tell.
+    Ray must be connected. The autoscaler's limits are read from a file on the head, where jobs run, since Ray has no
+    API for them.
     """
     import ray
 
@@ -178,7 +179,7 @@ def cluster_nodes() -> tuple[ClusterNode, ...]:
 
 
 def growth_of_head() -> dict[str, Any] | None:
-    """The file with which `ray up` has started the head that this is; None on any other machine."""
+    """The cluster file, if this machine is a head that `ray up` started; None on any other machine."""
     try:
         content = yaml.safe_load(HEAD_CONFIG.expanduser().read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -187,10 +188,10 @@ def growth_of_head() -> dict[str, Any] | None:
 
 
 def future_nodes(growth: Mapping[str, Any]) -> tuple[ClusterNode, ...]:
-    """The head, and every node that the autoscaler may start beside it; empty if it is not said what they have.
+    """The head, and every node that the autoscaler may start; empty if the file does not give the nodes' resources.
 
-    For AWS and Google Cloud, `ray up` fills in what each type has; for others the file may not say it.
-    `max_workers` of the whole file counts for all types together; where they compete, the ones with GPUs come first.
+    For AWS and Google Cloud, `ray up` fills in the resources of each type; for others the file may lack them.
+    `max_workers` of the whole file limits all types together; types with GPUs come first.
     """
     types: dict[str, dict[str, Any]] = growth["available_node_types"]
     head = growth.get("head_node_type")
@@ -210,16 +211,16 @@ def _kind_of_node(kind: Mapping[str, Any]) -> ClusterNode | None:
 
 
 def node_of(resources: Mapping[str, Any], labels: Mapping[str, str]) -> ClusterNode:
-    """In Ray's terms: a kind of GPU is a resource of its own, `accelerator_type:L4`."""
+    """A node from Ray's resources, in which a type of GPU is a separate resource, `accelerator_type:L4`."""
     kinds = frozenset(name.partition(":")[2] for name in resources if name.startswith("accelerator_type:"))
     has = {key: int(resources.get(key, 0)) for key in ("CPU", "GPU")}
     return ClusterNode(has["CPU"], has["GPU"], kinds, frozenset(labels.items()))
 
 
 def reservations(*, orphaned: bool = False) -> list[str]:
-    """Ids of the placement groups of this job that hold, or wait for, resources.
+    """Ids of the placement groups of this job that hold resources or wait for them.
 
-    `orphaned`: only those that were created by an actor which is dead. Ray frees them when the job ends, not before.
+    `orphaned`: only groups whose creating actor is dead. Ray frees these only when the job ends.
     """
     import ray
     from ray import ActorID
@@ -235,7 +236,7 @@ def reservations(*, orphaned: bool = False) -> list[str]:
 
 
 def remove_reservation(name: str) -> None:
-    """Free what a group left behind whose owner was killed."""
+    """Free the reservations of a group whose owner was killed."""
     from ray import PlacementGroupID
     from ray.util.placement_group import PlacementGroup, remove_placement_group
 

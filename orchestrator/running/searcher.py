@@ -1,4 +1,4 @@
-"""Admits trials to Tune: parents before children, never more at a time than the cluster has room for."""
+"""Admits trials to Tune: parents before variants, and never more than fit onto the cluster at the same time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def next_to_admit(
 ) -> int:
     """Index of the trial to admit next, or -1 to wait.
 
-    Trials that want workers of the shape that was admitted last come first, because a gang starts its workers anew for
+    Trials with the shape of workers that was admitted last come first, because a gang must start new workers for
     another shape.
     """
     if any(need.alone for need in running):
@@ -46,18 +46,18 @@ class Admission(Searcher):
     ) -> None:
         """`template`: the workers' configuration; its numbers are replaced by those of each trial's shape.
 
-        `at_a_time`: how many trials run at most, whatever room there is.
+        `at_a_time`: the largest number of concurrent trials, even if more fit.
         """
         super().__init__()
         self._ledger = ledger
-        self.nodes: Sequence[ClusterNode] = nodes  # those there are now
+        self.nodes: Sequence[ClusterNode] = nodes  # the current nodes
         self._first_nodes = nodes
         self._template = template
         self._at_a_time = at_a_time
-        self._running: dict[str, tuple[Trial, Need]] = {}  # Tune's trial id -> our trial and what it takes
+        self._running: dict[str, tuple[Trial, Need]] = {}  # Tune's trial id -> our trial and its needs
         self._places: dict[str, int] = {}  # trial -> its place in the ledger's order
-        # What is wanted -> the places of the trials that want it and do not run, the first on top. Trials that want the
-        # same are admitted in their order, so only the first of each is looked at.
+        # Need -> the places of the waiting trials with this need, the first on top. Trials with the same need are
+        # admitted in their order, so only the first of each is considered.
         self._waiting: dict[Need, list[int]] = defaultdict(list)
         self._latest: Shape | None = None
 
@@ -70,7 +70,7 @@ class Admission(Searcher):
         self._take_in()
         heads = sorted((places[0], need) for need in self._waiting if (places := self._open(need)))
         needs = [need for _, need in heads]
-        # What waits for a node that is gone holds nothing.
+        # A trial that waits for a lost node holds no resources.
         running = [need for _, need in self._running.values() if fits([need.claim], self.nodes)]
         chosen = next_to_admit(needs, running, self._latest, self.nodes)
         if chosen < 0:
@@ -88,7 +88,7 @@ class Admission(Searcher):
         return {"trial": trial.id, "assignment": assignment.model_dump_json()}
 
     def refresh(self) -> None:
-        """Look again which nodes there are; with others, what a trial wants may be another thing."""
+        """Refresh the list of nodes; with other nodes, the needs of trials may change."""
         kind, labels = self._template.accelerator_type, self._template.node_labels
         nodes = [node for node in cluster_nodes() if suits(node, kind, labels)]
         if Counter(nodes) != Counter(self.nodes):
@@ -98,13 +98,13 @@ class Admission(Searcher):
             self._take_in()
 
     def has_room(self) -> bool:
-        """Whether anything that is left would fit, if it were alone."""
+        """Whether any remaining trial would fit if nothing else ran."""
         self._take_in()
         needs = [need for need in self._waiting if self._open(need)] + [need for _, need in self._running.values()]
         return any(fits([need.claim], self.nodes) for need in needs)
 
     def _take_in(self) -> None:
-        """The trials that have become known since the last time."""
+        """Queue the trials that have become known since the last call."""
         running = {trial.id for trial, _ in self._running.values()}
         for place in range(len(self._places), len(self._ledger.known)):
             trial = self._ledger.known[place]
@@ -113,15 +113,15 @@ class Admission(Searcher):
                 heapq.heappush(self._waiting[self._need(trial)], place)
 
     def _open(self, need: Need) -> list[int]:
-        """Places of trials that want this, the first of them without a result; what is there already is dropped."""
+        """Places of trials with this need; leading ones that already have a result are dropped."""
         places = self._waiting[need]
         while places and self._ledger.known[places[0]].id in self._ledger.results:
             heapq.heappop(places)
         return places
 
     def _need(self, trial: Trial) -> Need:
-        """A confirmation's seconds are the verdict: on the one node there is, nothing runs beside it."""
-        # A sweep that has begun on GPUs does not go on without them when their nodes are gone.
+        """The needs of a trial. A confirming trial runs alone on a single node, because its seconds decide."""
+        # A sweep that has begun on GPUs does not continue on CPUs when the GPU nodes are lost.
         lost_gpus = any(node.gpus for node in self._first_nodes) and not any(node.gpus for node in self.nodes)
         nodes = self._first_nodes if lost_gpus else self.nodes
         need = need_of(trial.config, nodes, self._template.cpus_per_worker)
@@ -130,7 +130,7 @@ class Admission(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         trial, _ = self._running.pop(trial_id, (None, None))
-        if trial is not None and trial.id not in self._ledger.results:  # it is to be run again
+        if trial is not None and trial.id not in self._ledger.results:  # the trial must run again
             heapq.heappush(self._waiting[self._need(trial)], self._places[trial.id])
 
     def save(self, checkpoint_path: str) -> None:

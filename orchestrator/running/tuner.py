@@ -1,7 +1,7 @@
 """Executes a sweep's trials on Ray: the one file that builds a Tuner.
 
-Tune places gangs, keeps their trials apart and asks which of them has no need to run on. What it writes is thrown away:
-results are on the sweep's storage, and running the same sweep again goes on from there.
+Tune places gangs, manages their trials, and asks which of them can stop early. Tune's own files are discarded: results
+are on the sweep's storage, and running the same sweep again resumes from there.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from trainables.worker.handover import AWS_CREDENTIALS
 from trainables.worker.messages import EndedTrial, Finished, Message, NoWorkersYet, Paused, Reading, decode
 from trainables.worker.ray_worker import WorkerGroupConfig
 
-RAY_RESTARTS = 3  # of a Ray of our own that ends under the sweep
-GANG_RETRIES = 2  # of one trial, when its gang itself was lost
+RAY_RESTARTS = 3  # restarts of a local Ray that ends during the sweep
+GANG_RETRIES = 2  # retries of one trial whose gang was lost
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class RayExecutor:
         return self.settings.address is None
 
     def run(self, ledger: Ledger, storage: Storage) -> None:
-        """Raises NobodyAtWorkError where Ray or all room for the trials is gone."""
+        """Raises NobodyAtWorkError if Ray, or every node with room for the trials, is lost."""
         restarts = 0
         while not ledger.is_complete:
             is_own = starts_its_own(self.settings)
@@ -69,12 +69,12 @@ class RayExecutor:
             except RayLostError as error:
                 restarts += 1
                 if not is_own or restarts > RAY_RESTARTS:
-                    raise RayLostError(f"{error}. Nothing is lost: the same command goes on from here") from None
-                ledger.tell(f"{error}. It is started again, and trials go on from their checkpoints")
+                    raise RayLostError(f"{error}. Nothing is lost: run the same command again to resume") from None
+                ledger.tell(f"{error}. Ray restarts, and trials resume from their checkpoints")
 
 
 def _run(ledger: Ledger, storage: Storage, settings: RaySettings, runner: str) -> None:
-    """With one Ray, from its start to the sweep's end."""
+    """Run the sweep with one Ray, from its start to the sweep's end."""
     sweep = ledger.plan.sweep
     if (here := node_to_start(settings)) is not None:
         _with_room(ledger, (here,))  # before seconds are spent on starting Ray
@@ -100,7 +100,7 @@ def _run(ledger: Ledger, storage: Storage, settings: RaySettings, runner: str) -
 
 
 def _with_room(ledger: Ledger, nodes: Sequence[ClusterNode]) -> tuple[ClusterNode, ...]:
-    """The nodes that the sweep may use. Raises NeverFitsError if one of its trials could not run there, even alone."""
+    """The nodes that the sweep may use. Raises NeverFitsError if one of its trials does not fit there, even alone."""
     resources, trials = ledger.plan.sweep.resources, ledger.open_trials()
     found = eligible(nodes, resources)
     check_precision(((trial.id, trial.config) for trial in trials), found)
@@ -112,7 +112,7 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
     class_cache.ENV_VARS_TO_PROPAGATE.difference_update(AWS_CREDENTIALS)  # Ray's agent would log them
     stopping = Stopping(ledger)
     driver = Driver(ledger, admission, stopping)
-    # A gang takes a sliver of the resource that stands for the driver's own node: no CPU, and it runs here.
+    # A gang reserves a tiny part of the resource of the driver's own node: so it runs here and takes no CPU.
     own_node: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     here = tune.PlacementGroupFactory([{f"node:{own_node}": 0.001}])
     tuner = tune.Tuner(
@@ -140,9 +140,9 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
             tuner.fit()
     except BaseException as error:
         if isinstance(lost := driver.error or error, HeadLostError):
-            raise lost from None  # nobody is left to be told of an end
+            raise lost from None  # the head does not answer, so its trials cannot be ended
         if not isinstance(error, KeyboardInterrupt):
-            check_own_daemons()  # it may be Tune that has noticed first; nobody is left to be told of an end then
+            check_own_daemons()  # Tune may be the first to notice that Ray has ended; then no trial can be ended
         driver.kill_gangs()
         _free(kept)
         if isinstance(error, KeyboardInterrupt):
@@ -152,7 +152,7 @@ def _tune(ledger: Ledger, admission: Admission, scratch: str) -> None:
 
 
 def _free(kept: set[str]) -> None:
-    """What this sweep has reserved."""
+    """The reservations of this sweep."""
     for name in set(reservations()) - kept:
         remove_reservation(name)
 
@@ -162,7 +162,7 @@ def _name(trial: Any) -> str:
 
 
 class Stopper(tune.Stopper):
-    """Ends a trial that has no need to run on."""
+    """Ends a trial that does not need to continue."""
 
     def __init__(self, stopping: Stopping) -> None:
         self._stopping = stopping
@@ -180,7 +180,7 @@ class Stopper(tune.Stopper):
 
 
 class Driver(tune.Callback):
-    """Passes on what Tune is told by the gangs. Tune hides an error raised here, so the first one is kept."""
+    """Passes the gangs' reports to Tune on to the ledger. Tune hides errors raised here, so the first one is kept."""
 
     def __init__(self, ledger: Ledger, admission: Admission, stopping: Stopping) -> None:
         self.error: BaseException | None = None
@@ -192,7 +192,7 @@ class Driver(tune.Callback):
         self._patience = Patience(ledger.tell)
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Many times a second, also while no gang has anything to say."""
+        """Tune calls this many times a second, even without reports from gangs."""
         self._do(self._watch.look)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -206,21 +206,21 @@ class Driver(tune.Callback):
         self._do(lambda: self._take(trial.config["trial"], decode(result["message"])))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tune ends a trial when its last result says so, and also when the scheduler stops it."""
+        """Called when a trial has ended, by its last result or by the scheduler."""
         name = trial.config["trial"]
         self._at_work.running.pop(name, None)
         if name not in self._ledger.results:
             self._do(lambda: self._ledger.ended_as(name, Status.STOPPED_EARLY, self._stopping.reason(name)))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The gang itself was lost, and again when it was retried."""
+        """Called when a trial's gang was lost, and was lost again in the retries."""
         self._at_work.running.pop(trial.config["trial"], None)
         reason = "the process that drives the trial's workers was lost"
-        details = Path(trial.error_file).read_text(errors="replace")  # Tune's own `get_error` looks where it is not yet
+        details = Path(trial.error_file).read_text(errors="replace")  # not yet where Tune's `get_error` looks for it
         self._do(lambda: self._ledger.ended_as(trial.config["trial"], Status.FAILED, reason, details))
 
     def kill_gangs(self) -> None:
-        """At once, whatever they are doing; their workers and reservations go with them."""
+        """Kill the gangs at once; their workers and reservations end with them."""
         for gang in self._gangs:
             ray.kill(gang)
 

@@ -1,4 +1,4 @@
-"""Watches Ray, the cluster's nodes and the running trials of a sweep, and says when one is lost.
+"""Watches Ray, the cluster's nodes and the running trials of a sweep, and reports losses.
 
 Ray ended, or this driver's own node    RayLostError: a Ray of our own is started anew, and the sweep goes on
 the head of a cluster does not answer   for `HEAD_S`: HeadLostError; Ray itself would end this process after a minute
@@ -26,18 +26,18 @@ from orchestrator.running.executor import NobodyAtWorkError
 from orchestrator.running.progress import Clock
 from orchestrator.running.searcher import Admission
 
-WATCH_EVERY_SECONDS = 3.0  # between two looks
-ANSWER_S = 20.0  # that the main thread has to answer when Ray has ended
-HEAD_S = 20.0  # that the head of a cluster may be out of reach
-ROOM_S = 300.0  # that a sweep waits for room with nobody at work
+WATCH_EVERY_SECONDS = 3.0  # seconds between two checks
+ANSWER_S = 20.0  # seconds in which the main thread must react when Ray has ended
+HEAD_S = 20.0  # seconds that the head of a cluster may be unreachable
+ROOM_S = 300.0  # seconds that a sweep waits for room while no trial is running
 
 
 class RayLostError(NobodyAtWorkError):
-    """Ray has ended under the sweep."""
+    """Ray has ended during the sweep."""
 
 
 class HeadLostError(RayLostError):
-    """The head of the cluster does not answer: every call of Ray waits, until Ray ends this process."""
+    """The head of the cluster does not answer: every call to Ray waits, until Ray ends this process."""
 
 
 class NoRoomError(NobodyAtWorkError):
@@ -46,17 +46,19 @@ class NoRoomError(NobodyAtWorkError):
 
 @dataclass
 class AtWork:
-    """Which trials have workers, and since when none has. A decision for a test to look at; asks nobody."""
+    """Tracks which trials have workers, and since when none has. It queries nothing, so tests can check its
+    decisions.
+    """
 
     now: Clock = time.monotonic
-    running: dict[str, str | None] = field(default_factory=dict)  # trial -> what it waits for; None: it has workers
+    running: dict[str, str | None] = field(default_factory=dict)  # trial -> what it waits for; None if it has workers
     _idle_since: float | None = None
 
     def check(self, has_room: Callable[[], bool]) -> None:
-        """Raises NoRoomError where nobody was at work for `ROOM_S` and the cluster has room for nobody.
+        """Raises NoRoomError if no trial has run for `ROOM_S` seconds and none fits onto the cluster.
 
-        `has_room`: whether any trial that is left would fit; asked only where nobody is at work. Where others hold the
-        room it will be free again, and is waited for.
+        `has_room`: whether any remaining trial would fit; called only while no trial is running. Room that other jobs
+        hold will be free again, so it counts.
         """
         if any(wait is None for wait in self.running.values()) or has_room():
             self._idle_since = None
@@ -66,25 +68,25 @@ class AtWork:
         if now - self._idle_since >= ROOM_S:
             waits = sorted({wait for wait in self.running.values() if wait}) or ["for room: a node is gone"]
             raise NoRoomError(
-                f"stopped after {ROOM_S / 60:.0f} min with nobody at work, since all that is left waits "
-                f"{' and '.join(waits)}. Nothing is lost: with room again, the same command goes on from here"
+                f"stopped after {ROOM_S / 60:.0f} min without any running trial, since all remaining trials wait "
+                f"{' and '.join(waits)}. Nothing is lost: once there is room, run the same command again to resume"
             )
 
 
 @dataclass
 class Nodes:
-    """The cluster's nodes by their id, each in words; as they were last seen."""
+    """The cluster's nodes when last checked: id -> description."""
 
     alive: Mapping[str, str]
     own: str  # id of the node that the driver runs on
 
     def news(self, alive: Mapping[str, str]) -> list[str]:
-        """What has changed, a sentence each. Raises RayLostError where this driver's own node is gone."""
+        """One sentence per change. Raises RayLostError if this driver's own node is lost."""
         before, self.alive = self.alive, alive
         if self.own not in alive:
             raise RayLostError(f"Ray has lost the node that this driver runs on ({before.get(self.own, self.own)})")
         lost = [
-            f"node {words} is lost: what ran there goes on from its checkpoint, where there is room"
+            f"node {words} is lost: its trials resume from their checkpoints as soon as there is room"
             for node, words in before.items()
             if node not in alive
         ]
@@ -93,7 +95,7 @@ class Nodes:
 
 @dataclass
 class Head:
-    """The head of a cluster, which answers or does not. A decision for a test to look at."""
+    """Tracks whether the head of a cluster answers. It queries nothing itself, so tests can check its decisions."""
 
     address: str  # host:port
     answers: Callable[[str], bool]
@@ -101,7 +103,7 @@ class Head:
     _silent_since: float | None = None
 
     def check(self) -> None:
-        """Raises HeadLostError once it has not answered for `HEAD_S`."""
+        """Raises HeadLostError once the head has not answered for `HEAD_S` seconds."""
         if self.answers(self.address):
             self._silent_since = None
             return
@@ -112,7 +114,7 @@ class Head:
 
 
 def listens(address: str) -> bool:
-    """Whether connections are taken at host:port."""
+    """Whether host:port accepts connections."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=WATCH_EVERY_SECONDS).close()
@@ -122,10 +124,10 @@ def listens(address: str) -> bool:
 
 
 class Watch:
-    """To be asked to `look` again and again; it does so every few seconds."""
+    """Checks the cluster: `look` is called often, and checks every few seconds."""
 
     def __init__(self, at_work: AtWork, admission: Admission, tell: Callable[[str], None]) -> None:
-        """`tell` is given what a person has to know, in a sentence."""
+        """`tell` receives sentences for the user."""
         import ray
 
         self._at_work, self._admission, self._tell = at_work, admission, tell
@@ -133,7 +135,7 @@ class Watch:
         self._looked = time.monotonic()
 
     def look(self) -> None:
-        """Says what has befallen the cluster. Raises NobodyAtWorkError."""
+        """Report changes of the cluster. Raises NobodyAtWorkError."""
         if time.monotonic() - self._looked < WATCH_EVERY_SECONDS:
             return
         check_own_daemons()
@@ -146,10 +148,10 @@ class Watch:
 
 @contextmanager
 def breaking_off() -> Iterator[None]:
-    """In the block, a wait for a Ray that has ended is broken off, which Tune's loop may never do by itself.
+    """In the block, a wait for a Ray that has ended is interrupted, because Tune's loop may wait forever.
 
-    A main thread gets RayLostError, by a signal. Should it not answer for `ANSWER_S` either, the process ends with a
-    sentence: Ray itself would end it half a minute later, with many words and none of what to do.
+    The main thread gets RayLostError, by a signal. If it does not react within `ANSWER_S` seconds, the process ends
+    with a message. Ray itself would end it half a minute later, with a long message that does not say what to do.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -177,19 +179,19 @@ def _guard(over: threading.Event, found: list[RayLostError]) -> None:
             if head is not None:
                 head.check()
         except RayLostError as error:
-            if over.wait(WATCH_EVERY_SECONDS):  # the loop has seen it
+            if over.wait(WATCH_EVERY_SECONDS):  # the loop has noticed it
                 return
             found.append(error)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
             if not over.wait(ANSWER_S):
-                print(f"paretune: {error}. Nothing is lost: the same command goes on from here", file=sys.stderr)
+                print(f"paretune: {error}. Nothing is lost: run the same command again to resume", file=sys.stderr)
                 sys.stderr.flush()
                 os._exit(FAILED)
             return
 
 
 def _head() -> Head | None:
-    """Of a cluster that this process has joined; None where Ray is its own, whose daemons are looked at."""
+    """The head's address, if this process has joined a cluster; None for a local Ray, whose daemons are checked."""
     import ray
 
     node = own_node()
@@ -199,7 +201,7 @@ def _head() -> Head | None:
 
 
 def check_own_daemons() -> None:
-    """Raises RayLostError if a Ray that this process has started has ended."""
+    """Raises RayLostError if a Ray that this process started has ended."""
     node = own_node()
     dead = [kind for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")] if node is not None else []
     if dead:
@@ -207,7 +209,7 @@ def check_own_daemons() -> None:
 
 
 def alive_nodes() -> dict[str, str]:
-    """Id of each node that Ray takes to be alive -> `10.0.0.2 (8 CPU, 1 GPU)`."""
+    """Id of each node that Ray considers alive -> `10.0.0.2 (8 CPU, 1 GPU)`."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]

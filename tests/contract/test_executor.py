@@ -286,7 +286,7 @@ def test_a_full_disk_fails_no_trial_and_with_room_again_the_sweep_goes_on(
     assert ended.log.waiting == [(trial.id, "for the storage")]
     assert [sentence.split(":")[0] for sentence in said] == ["paused", "the storage works again"]
     monkeypatch.setattr("orchestrator.running.patience.PATIENCE_S", 0.0)
-    with pytest.raises(StorageFailsError, match="the same command goes on from here"):
+    with pytest.raises(StorageFailsError, match="run the same command again to resume"):
         play("inline", sweep_of(scripted(1, fail="full_disk", at=2)), storage)
 
 

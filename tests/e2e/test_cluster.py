@@ -196,7 +196,7 @@ def test_a_sweep_whose_nodes_there_are_not_is_refused(head: Head, tmp_path: Path
     submit = ["submit", str(file), "--address", head.address, "--storage", str(tmp_path / "shared")]
     done = paretune(*submit, environment=head.environment, cwd=tmp_path)
     assert done.returncode == 2
-    assert "resources.node_labels is {zone: there}, and no node of the cluster has all of that" in done.stdout
+    assert "resources.node_labels is {zone: there}, but no node of the cluster has all of these" in done.stdout
     assert "zone: here" in done.stdout
 
 
@@ -281,7 +281,7 @@ def test_interrupting_leaves_the_job_running_until_it_is_stopped_in_order(
     stopped = paretune("stop", "stopped", "--address", head.address, environment=head.environment, cwd=tmp_path)
     assert stopped.returncode == 0, stopped.stderr
     assert "goes-on was stopped; submit again to resume the sweep" in stopped.stderr
-    assert "the same command again goes on from here" in stopped.stdout, "the driver says farewell"
+    assert "run the same command again to resume" in stopped.stdout, "the driver says farewell"
     assert server.status("goes-on").state == "STOPPED"
     statuses = {status for status, _ in recorded_runs(tracking_uri, "stopped")}
     assert "KILLED" in statuses

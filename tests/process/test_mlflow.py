@@ -122,8 +122,10 @@ def test_an_outage_stops_nothing_and_loses_nothing(storage, tmp_path, monkeypatc
             assert driver.poll() is None  # it went on without the server
             with mlflow_server(uri(storage), port):
                 output, errors = driver.communicate(timeout=300)
-                begun = rf"paretune: MLflow at {server} (does not answer \(\w+\)|answers 5\d\d); the sweep goes on; .*"
-                ended = f"paretune: MLflow at {server} records again; it has all that was missing"
+                begun = (
+                    rf"paretune: MLflow at {server} (does not answer \(\w+\)|answers 5\d\d); the sweep continues; .*"
+                )
+                ended = f"paretune: MLflow at {server} records again; it has all missing records now"
                 lines = without_waiting(errors)  # one when an outage begins, one when it ends
                 assert lines
                 assert all(re.fullmatch(begun, line) for line in lines[::2]), lines

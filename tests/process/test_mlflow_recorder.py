@@ -117,7 +117,7 @@ def test_a_server_that_is_away_is_given_up_and_no_password_is_printed(close, cap
     assert unsent.problem == "ConnectionError: nobody answers at http://mlflow:5000"
     output, errors = capsys.readouterr()
     told = f"trying ({unsent.problem}) to send 6 records to MLflow at http://mlflow:5000"
-    assert (output, errors) == ("", f"paretune: {told}; Ctrl-C leaves it to the next run\n")
+    assert (output, errors) == ("", f"paretune: {told}; Ctrl-C postpones this to the next run\n")
     assert "hunter2" not in str(unsent)
 
 
@@ -128,7 +128,7 @@ def test_control_c_leaves_the_rest_to_the_next_run(close, capsys):
     unsent = close(away, timeout=30.0, QUIET_SECONDS=0.1)
     assert time.monotonic() - start < 10
     assert unsent.records == 6
-    assert "Ctrl-C leaves it to the next run" in capsys.readouterr().err
+    assert "Ctrl-C postpones this to the next run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("sending", [away, lambda _: time.sleep(9)], ids=["away", "hanging"])
@@ -200,13 +200,13 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends(tmp_path, monkeypatch
     assert (
         begun
         == {
-            OUTAGE: f"paretune: {OUTAGE.finding}; the sweep goes on; what is missing is sent later\n",
-            WRONG: f"paretune: {WRONG.finding}; the sweep goes on; set MLFLOW_TRACKING_PASSWORD\n",
+            OUTAGE: f"paretune: {OUTAGE.finding}; the sweep continues; missing records are sent later\n",
+            WRONG: f"paretune: {WRONG.finding}; the sweep continues; set MLFLOW_TRACKING_PASSWORD\n",
             None: "paretune: MLflow at http://mlflow:5000 fails with ConnectionError: nobody answers at "
-            f"http://mlflow:5000 (details in {kept}); the sweep goes on; what is missing is tried again\n",
+            f"http://mlflow:5000 (details in {kept}); the sweep continues; missing records are sent again\n",
         }[trouble]
     )
-    assert ended == "paretune: MLflow at http://mlflow:5000 records again; it has all that was missing\n"
+    assert ended == "paretune: MLflow at http://mlflow:5000 records again; it has all missing records now\n"
     if trouble is None:
         details = Path(kept).read_text()
         assert "Traceback" in details

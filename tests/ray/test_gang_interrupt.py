@@ -124,9 +124,7 @@ def test_ray_that_ends_under_a_sweep_is_started_again_and_the_sweep_goes_on(tmp_
     victim.kill()
     assert drive.finish() == 0, drive.errors
     said = [line for line in drive.errors.splitlines() if line.startswith("paretune: ")]
-    assert [line.partition(". ")[2] for line in said] == [
-        "It is started again, and trials go on from their checkpoints"
-    ]
+    assert [line.partition(". ")[2] for line in said] == ["Ray restarts, and trials resume from their checkpoints"]
     assert [line.split()[0] for line in drive.lines].count("ended") == len(TRIALS)
     assert attempts(storage, trial)[-1]["resumed_at"] >= step
 
@@ -141,7 +139,5 @@ def test_a_cluster_whose_head_is_lost_ends_the_sweep_with_a_sentence(tmp_path: P
         assert drive.finish() == 1, drive.errors
     finally:
         cluster.shutdown()
-    said = (
-        f"the head of the Ray cluster, {address}, has not answered for 20 s. Nothing is lost: the same command goes on"
-    )
+    said = f"the head of the Ray cluster, {address}, has not answered for 20 s. Nothing is lost: run the same command"
     assert said in drive.lines[-1] + drive.errors

@@ -63,7 +63,7 @@ def test_a_trial_whose_node_is_lost_waits_for_room_and_a_sweep_without_any_stops
 
     monkeypatch.setattr(watch, "ROOM_S", 5.0)
     alone = Fate(lose_the_second)
-    with pytest.raises(NoRoomError, match=r"all that is left waits for 2 x \(1 CPU\): a node is gone"):
+    with pytest.raises(NoRoomError, match=r"all remaining trials wait for 2 x \(1 CPU\): a node is gone"):
         run_sweep(sweep_of(trial), storage, alone, RayExecutor(settings, RUNNER))
     assert (trial.id, WAITS) in alone.waiting
     assert ("ended", trial.id) not in alone.events

@@ -28,8 +28,8 @@ def test_a_sweep_with_room_for_nobody_waits_for_a_stated_time_and_stops_with_a_s
     with pytest.raises(NoRoomError) as stopped:
         at_work.check(lambda: False)
     assert str(stopped.value) == (
-        "stopped after 5 min with nobody at work, since all that is left waits for 2 x (1 CPU): a node is gone. "
-        "Nothing is lost: with room again, the same command goes on from here"
+        "stopped after 5 min without any running trial, since all remaining trials wait for 2 x (1 CPU): a node is "
+        "gone. Nothing is lost: once there is room, run the same command again to resume"
     )
 
 
@@ -66,7 +66,7 @@ def test_nodes_that_go_and_come_are_told_once() -> None:
     nodes = Nodes({"h": HEAD, "s": SECOND}, own="h")
     assert nodes.news({"h": HEAD, "s": SECOND}) == []
     assert nodes.news({"h": HEAD}) == [
-        "node 10.0.0.2 (8 CPU, 1 GPU) is lost: what ran there goes on from its checkpoint, where there is room"
+        "node 10.0.0.2 (8 CPU, 1 GPU) is lost: its trials resume from their checkpoints as soon as there is room"
     ]
     assert nodes.news({"h": HEAD}) == []
     assert nodes.news({"h": HEAD, "t": SECOND}) == ["node 10.0.0.2 (8 CPU, 1 GPU) has joined"]

@@ -83,6 +83,6 @@ def quiet_environment(**more: str) -> dict[str, str]:
 
 def without_waiting(errors: str) -> list[str]:
     """All that was said, but for what is said on a busy machine: its load, and that a recorder takes its time."""
-    waiting = r"paretune: (sending|trying \(.*\) to send) .* to MLflow at \S+; Ctrl-C leaves it to the next run"
+    waiting = r"paretune: (sending|trying \(.*\) to send) .* to MLflow at \S+; Ctrl-C postpones this to the next run"
     load = r"paretune: load \d+ on \d+ cores: other programs are running, so seconds and latencies are not reliable"
     return [line for line in errors.splitlines() if line and not re.fullmatch(f"{waiting}|{load}", line)]

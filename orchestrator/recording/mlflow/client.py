@@ -1,4 +1,4 @@
-"""Calls of MLflow's client over pages, within its limits, and where an experiment may be gone. Knows no sweep."""
+"""Calls of MLflow's client: paged, within its limits, and safe if an experiment is deleted. Knows no sweep."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ALL_RUNS = 3  # ViewType.ALL: deleted ones too
 
 
 def open_client(tracking_uri: str) -> MlflowClient:
-    from mlflow.tracking import MlflowClient  # takes seconds, so not before there is something to ask
+    from mlflow.tracking import MlflowClient  # takes seconds, so it is imported only when needed
 
     logging.getLogger("alembic").setLevel(logging.ERROR)
     return MlflowClient(tracking_uri)
 
 
 def experiment_with(client: MlflowClient, experiment: str, condition: str) -> Experiment | None:
-    """The experiment of that id, if it still exists and has a run that fulfils the condition."""
+    """The experiment with this id, if it still exists and has a run that fulfils the condition."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -39,7 +39,7 @@ def experiment_with(client: MlflowClient, experiment: str, condition: str) -> Ex
 
 
 def search(client: MlflowClient, experiment: str, condition: str) -> Iterator[Run]:
-    """All runs that fulfil the condition, also deleted ones, the oldest first."""
+    """All runs that fulfil the condition, including deleted ones, oldest first."""
     token: str | None = None
     while True:
         page = client.search_runs(

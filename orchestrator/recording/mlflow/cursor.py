@@ -1,9 +1,9 @@
-"""How much of the journal has reached MLflow: kept beside the journal, moved on only after a sending has succeeded.
+"""The cursor: how much of the journal has reached MLflow. It is stored beside the journal, and advances after success.
 
     <storage>/sweeps/<name>/mlflow.jsonl      the last line about a trial is the valid one
 
-A crash between a sending and its line means that it is sent again; that changes nothing, as its times are frozen. For
-the same reason a line that cannot be read is passed over: what it told is sent again.
+After a crash between a request and its line, the request is sent again. That changes nothing, as all times are fixed.
+For the same reason, an unreadable line is skipped: its records are sent again.
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ from trainables.storage import Storage, sweep_file
 
 
 class Target(FrozenConfig):
-    """Where the runs are. Another target knows nothing of what was sent to the last one."""
+    """Where the runs are. A new target has none of the records that were sent to the previous one."""
 
     about: Literal["target"] = "target"
-    recording: str  # a random name of this sweep's recording, given once
-    tracking_uri: str  # without credentials: everyone who sees the results can read it
+    recording: str  # a random name of this sweep's recording, chosen once
+    tracking_uri: str  # without credentials, as everyone with access to the results can read it
     experiment: str  # MLflow's id
 
 
 class Sent(FrozenConfig):
-    """How far one trial's run has come."""
+    """The records of one trial that its run already has."""
 
     about: Literal["trial"] = "trial"
     trial: str
     run: str  # MLflow's id
-    started_ms: int | None = None  # time of the start, in the journal, of what was sent; None: not known
-    configured: bool = False  # parameters and first metrics
-    reports: int = 0  # the first so many of the journal
+    started_ms: int | None = None  # the journal's time of the start that was sent; None if unknown
+    configured: bool = False  # whether parameters and first metrics were sent
+    reports: int = 0  # number of the journal's reports that were sent
     ended_ms: int | None = None  # time of the end that was sent, with its artifacts
-    recording: str | None = None  # as in the target, whose line may become unreadable; None: of an earlier version
+    recording: str | None = None  # as in the target, in case its line is unreadable; None in earlier versions
 
     def is_superseded(self, log: TrialLog) -> bool:
-        """The trial is run again, or was and ended otherwise."""
+        """Whether the trial runs again, or has run again with another end."""
         if self.started_ms not in (None, log.started.time_ms):
             return True
         return self.ended_ms is not None and (log.ended is None or log.ended.time_ms != self.ended_ms)
 
 
 class Page(FrozenConfig):
-    """The note and the recommended mark that MLflow was sent at the end of a run of the sweep."""
+    """The note and the recommendation that were sent to MLflow at the end of a run of the sweep."""
 
     about: Literal["page"] = "page"
     note: str
-    recommended: str | None  # the trial whose run has the mark
+    recommended: str | None  # the trial whose run is tagged as recommended
     recording: str | None = None
 
 
 def records_unsent(log: TrialLog, sent: Sent | None) -> int:
-    """How many of a trial's records MLflow lacks."""
+    """The number of a trial's records that MLflow lacks."""
     if sent is None or sent.is_superseded(log):
         return 1 + len(log.reports) + (log.ended is not None)
     ended = log.ended is not None and sent.ended_ms is None
@@ -80,7 +80,7 @@ class Cursor:
                 self._take(_LINE.validate_json(line))
 
     def aim(self, tracking_uri: str, experiment: str) -> None:
-        """From now on all is sent there; what was sent elsewhere is forgotten."""
+        """Set the target of all further requests, and forget what was sent elsewhere."""
         where = without_credentials(tracking_uri)
         target = Target(recording=self.recording, tracking_uri=where, experiment=experiment)
         if target != self.target:
@@ -100,11 +100,11 @@ class Cursor:
         return self.page == page.model_copy(update={"recording": self.recording})
 
     def forget(self, trial: str) -> None:
-        """The trial's run is gone. Not written down: the next line about the trial says it."""
+        """Forget the trial's run, which no longer exists. The next line about the trial records this."""
         self.sent.pop(trial, None)
 
     def forget_all(self) -> None:
-        """The experiment is gone, or never was where all is sent from now on. Written down by the next `aim`."""
+        """Forget everything sent, as the experiment does not exist at the target. The next `aim` records this."""
         self.target, self.sent, self.page = None, {}, None
 
     def _save(self, line: Target | Sent | Page) -> None:
@@ -114,7 +114,7 @@ class Cursor:
     def _take(self, line: Target | Sent | Page) -> None:
         self.recording = line.recording or self.recording
         match line:
-            case Target():  # written with its password, by an earlier version
+            case Target():  # an earlier version wrote it with its password
                 where = without_credentials(line.tracking_uri)
                 self.target, self.sent, self.page = line.model_copy(update={"tracking_uri": where}), {}, None
             case Sent():

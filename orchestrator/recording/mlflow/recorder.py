@@ -1,8 +1,8 @@
 """Keeps MLflow up to date with a sweep's journal, from a thread of the driver, so that the sweep never waits for it.
 
-The journal has everything already. So when MLflow cannot be reached, the thread tries again until it can or until the
-recorder is closed, and what is left is sent when the same sweep is run the next time. An outage is told when it begins
-and when it ends, in a line each; the last failure in full is kept beside the journal.
+The journal has all records. So if MLflow is unreachable, the thread retries until it succeeds or the recorder is
+closed; the next run of the same sweep sends the rest. One line reports the beginning of an outage, and one its end; the
+full text of the last failure is stored beside the journal.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from orchestrator.sweep.plan import Plan
 from trainables.redact import without_credentials
 from trainables.storage import sweep_file, within
 
-GATHER_SECONDS = 0.5  # reports that come close together go in one request
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0  # between attempts
-LONGEST_UPLOAD_SECONDS = 3600.0  # of one model, at the end: at 1 Mbit/s, 450 MB
-QUIET_SECONDS = 5.0  # of waiting at the end; then a person is told for what
-HURRIED_SECONDS = 3.0  # at the end, to send what is left, where this process is about to be killed
-LAST_WORD_SECONDS = 3.0  # to say that nothing runs any more
-FAILURES_IN_A_ROW = 3  # then the server is taken to be away; fewer may be the fault of single trials
-ROUNDS_UNTIL_TOLD = 2  # without success: an outage that a person hears of; a single failure is mended by the next round
-LAST_FAILURE = "mlflow-failure.txt"  # beside the journal
+GATHER_SECONDS = 0.5  # reports within this time go into one request
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 15.0  # pauses between attempts
+LONGEST_UPLOAD_SECONDS = 3600.0  # limit for one model at the end: at 1 Mbit/s, 450 MB
+QUIET_SECONDS = 5.0  # waiting time at the end after which a line says what is missing
+HURRIED_SECONDS = 3.0  # time at the end to send the rest, if this process is about to be killed
+LAST_WORD_SECONDS = 3.0  # time to mark open runs as no longer running
+FAILURES_IN_A_ROW = 3  # after these the server counts as unreachable; fewer may be the fault of single trials
+ROUNDS_UNTIL_TOLD = 2  # rounds without success until an outage is reported; the next round repairs a single failure
+LAST_FAILURE = "mlflow-failure.txt"  # file beside the journal
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,23 @@ class Unsent:
 
     records: int
     tracking_uri: str
-    problem: str | None  # None: there was not enough time
-    trouble: Trouble | None = None  # what is wrong there, if it can be said
-    details: str | None = None  # the file with the whole failure
+    problem: str | None  # None if there was not enough time
+    trouble: Trouble | None = None  # the diagnosed problem, if it is known
+    details: str | None = None  # the file with the full text of the failure
 
     def __str__(self) -> str:
         why = f"it {self.trouble.what}" if self.trouble else self.problem or "there was not enough time"
         more = f"; details in {self.details}" if self.details else ""
         what, them = (f"{self.records} records have", "them") if self.records else ("the experiment's page has", "it")
         missing = f"{what} not reached MLflow at {self.tracking_uri} ({why}{more})."
-        if self.trouble and not self.trouble.passes:  # then waiting does not help
+        if self.trouble and not self.trouble.passes:  # waiting does not help
             return f"{missing} The journal keeps {them}: {self.trouble.way_out}; then the same command sends {them}."
         does = "tries again" if self.problem and not self.trouble else f"sends {them} when it is run again"
         return f"{missing} Nothing is lost: the same command {does}."
 
 
 class Recorder:
-    """Starts at once. With a plan, the sweep's experiment gets its ready-made view and a note."""
+    """A recorder; its thread starts at once. With a plan, the sweep's experiment gets a prepared view and a note."""
 
     def __init__(self, journal: Journal, tracking_uri: str | None = None, plan: Plan | None = None) -> None:
         os.environ.update(MLFLOW_ENVIRONMENT)  # read when MLflow is imported
@@ -71,13 +71,13 @@ class Recorder:
         self._journal, self._plan = journal, plan
         self.tracking_uri = tracking_uri or default_tracking_uri(journal.storage)
         self._shipper = Shipper(journal, self.tracking_uri, swept_settings(plan.sweep) if plan else ())
-        self._waiting: dict[str, None] = {}  # trials, in order
+        self._waiting: dict[str, None] = {}  # queue of trials
         self._wake = threading.Condition()
         self._queue_unsent()
-        self._looked = bool(self._waiting)  # else all was sent before, and whether MLflow has it still is looked up
+        self._looked = bool(self._waiting)  # otherwise all was sent before, and must be confirmed
         self._closing, self._halted = threading.Event(), threading.Event()
         self._problem: str | None = None
-        self._failure = ""  # the same in full
+        self._failure = ""  # the full text of the problem
         self._is_outage_told = False
         self._note = ""
         self._recommended: str | None = None
@@ -88,7 +88,7 @@ class Recorder:
 
     @property
     def problem(self) -> str | None:
-        """Why the last attempt failed; None while all is well."""
+        """Why the last attempt failed; None if it succeeded."""
         return self._problem
 
     def close(
@@ -98,19 +98,19 @@ class Recorder:
         recommended: str | None = None,
         interrupts: Interrupts | None = None,
     ) -> Unsent | None:
-        """Send the remaining records while MLflow takes them. None if MLflow has everything. Called once, at the end.
+        """Send the remaining records while MLflow accepts them. None if MLflow has everything. Called once, at the end.
 
-        Gives up after `timeout` seconds in which nothing arrived; while a model is on its way, which is one request
-        that begins anew when it is cut off, after `LONGEST_UPLOAD_SECONDS`. The upload fails by itself when its server
-        is gone. `note`: Markdown for the head of the experiment's page, as why the trial `recommended` is.
-        `interrupts`: where they are hurried, a few seconds are all, and the last word is that nothing runs any more.
+        Gives up after `timeout` seconds without progress. During the upload of a model, which is one request that would
+        start again from its beginning, the limit is `LONGEST_UPLOAD_SECONDS`; the upload fails by itself if its server
+        ends. `note`: Markdown for the top of the experiment's page, such as the reasons for the trial `recommended`.
+        `interrupts`: in a hurried shutdown, this takes a few seconds only, and then marks open runs as not running.
         """
         interrupts = interrupts or Interrupts()
         self._note, self._recommended = note, recommended
         with self._wake:
             self._closing.set()
             self._wake.notify()
-        with contextlib.suppress(KeyboardInterrupt):  # as `_wait` offers: what the sweep found is still to be printed
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C skips the wait; the results are still printed
             self._wait(timeout, interrupts)
         self._halted.set()
         if interrupts.is_hurried and self._thread.is_alive():
@@ -123,9 +123,9 @@ class Recorder:
         return Unsent(unsent, without_credentials(self.tracking_uri), self._problem, trouble, details)
 
     def _wait(self, timeout: float, interrupts: Interrupts) -> None:
-        """Until all is sent, or nothing has arrived for too long."""
+        """Wait until everything is sent, or nothing has arrived for too long."""
         started = last_progress = time.monotonic()
-        arrived: tuple[int, int] | None = None  # what is left, and how many models went through
+        arrived: tuple[int, int] | None = None  # (records left, models uploaded)
         is_told = False
         while self._thread.is_alive():
             patience = max(timeout, LONGEST_UPLOAD_SECONDS) if self._shipper.is_uploading else timeout
@@ -139,14 +139,14 @@ class Recorder:
                 return
             if not is_told and now - started > QUIET_SECONDS:
                 is_told = True
-                _say(f"{self._doing()}; Ctrl-C leaves it to the next run")
+                _say(f"{self._doing()}; Ctrl-C postpones this to the next run")
             self._thread.join(0.1)
 
     def _say_the_last_word(self) -> None:
-        """MLflow hears that nothing runs any more, whatever else it lacks; from a thread, since it may not answer."""
+        """Mark open runs as no longer running, even if other records are missing; in a thread, as MLflow may hang."""
 
         def say() -> None:
-            self._thread.join(LAST_WORD_SECONDS / 2)  # it goes after the request that it is at, if that ever ends
+            self._thread.join(LAST_WORD_SECONDS / 2)  # the thread ends after its current request, if that ends at all
             self._attempt(partial(self._shipper.interrupt, in_a_hurry=True))
 
         last = threading.Thread(target=say, name="paretune-last-word", daemon=True)
@@ -162,7 +162,7 @@ class Recorder:
         return sum(self._shipper.unsent(trial) for trial in self._journal.trials)
 
     def _is_only_looking(self) -> bool:
-        """As far as is known, MLflow has everything; it was asked whether it has it still, and has not answered yet."""
+        """Whether everything was sent earlier, but MLflow has not yet confirmed that it still has it."""
         return not self._looked and not self._unsent()
 
     def _queue_unsent(self) -> None:
@@ -176,7 +176,7 @@ class Recorder:
 
     def _run(self) -> None:
         if not self._looked:
-            self._attempt(self._shipper.look_again)  # a server that does not answer may well have everything
+            self._attempt(self._shipper.look_again)  # a server that does not answer may still have everything
             self._queue_unsent()
             self._looked = True
         pause, failed_rounds = FIRST_PAUSE_SECONDS, 0
@@ -192,7 +192,7 @@ class Recorder:
                 self._tell_end_of_outage()
             else:
                 failed_rounds += 1
-                if failed_rounds == ROUNDS_UNTIL_TOLD and not self._closing.is_set():  # `_wait` and `Unsent` tell it
+                if failed_rounds == ROUNDS_UNTIL_TOLD and not self._closing.is_set():  # later, `Unsent` does
                     self._tell_outage()
                 (self._halted if self._closing.is_set() else self._closing).wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -200,21 +200,21 @@ class Recorder:
     def _tell_outage(self) -> None:
         trouble = trouble_with(self.tracking_uri)
         if trouble:
-            why, then = trouble.finding, "what is missing is sent later" if trouble.passes else trouble.way_out
+            why, then = trouble.finding, "missing records are sent later" if trouble.passes else trouble.way_out
         else:
-            kept, then = self._keep_failure(), "what is missing is tried again"
+            kept, then = self._keep_failure(), "missing records are sent again"
             details = f" (details in {kept})" if kept else ""
             why = f"MLflow at {without_credentials(self.tracking_uri)} fails with {self._problem}{details}"
         self._is_outage_told = True
-        _say(f"{why}; the sweep goes on; {then}")
+        _say(f"{why}; the sweep continues; {then}")
 
     def _tell_end_of_outage(self) -> None:
         if self._is_outage_told:
             self._is_outage_told = False
-            _say(f"MLflow at {without_credentials(self.tracking_uri)} records again; it has all that was missing")
+            _say(f"MLflow at {without_credentials(self.tracking_uri)} records again; it has all missing records now")
 
     def _keep_failure(self) -> str | None:
-        """Where the last failure is kept in full; None if there is no room for it."""
+        """Write the full text of the last failure to a file; None if the storage has no room for it."""
         storage, name = self._journal.storage, sweep_file(self._journal.sweep, LAST_FAILURE)
         try:
             storage.write(name, self._failure.encode())
@@ -223,7 +223,9 @@ class Recorder:
         return within(storage.label, name)
 
     def _ship_all(self, trials: list[str]) -> bool:
-        """Whether MLflow now has all that was known of these trials. Those it lacks go to the end of the queue."""
+        """Whether MLflow now has all records of these trials. Trials with missing records go to the end of the
+        queue.
+        """
         failures = failures_in_a_row = 0
         if not self._attempt(self._open):
             return False
@@ -246,11 +248,11 @@ class Recorder:
         self._shipper.connect()
         if not self._opened:
             self._opened = True
-            self._queue_unsent()  # MLflow may have lost runs that the cursor knew
+            self._queue_unsent()  # MLflow may have lost runs that the cursor lists
             self._write_view()
 
     def _has_nothing_to_mend(self) -> bool:
-        """All was sent before this process began, no driver that was killed left a run open, and the page is right."""
+        """Whether everything was sent before this process began: no run is left open, and the page is up to date."""
         if self._opened or not all(log.ended for log in self._journal.trials.values()):
             return False
         return self._plan is None or self._shipper.has_concluded(self._page(self._plan))
@@ -275,7 +277,7 @@ class Recorder:
     def _attempt(self, action: Callable[[], None]) -> bool:
         try:
             action()
-        except Exception as error:  # a sweep goes on whatever becomes of its recording
+        except Exception as error:  # failures of recording must not stop a sweep
             self._problem = reason(error)
             self._failure = without_credentials("".join(traceback.format_exception(error)))
             return False

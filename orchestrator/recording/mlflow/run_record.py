@@ -1,6 +1,6 @@
 """One trial as one flat MLflow run: its name, tags, parameters and metrics. Imports no MLflow.
 
-Flat, because MLflow's runs page hides the children of a run; a variant names its parent in a tag instead.
+Runs are not nested, because MLflow's runs page hides the children of a run; a variant names its parent in a tag.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from trainables.config.trial import AnyTrialConfig, ProbeConfig, TrainedConfig
 from trainables.results import Report, Status, TrialResult
 
 PARAM_CHARACTERS = 6000  # MLflow's limit of a parameter's value
-TAG_CHARACTERS = 5000  # and that of a tag, in the older servers
+TAG_CHARACTERS = 5000  # limit of a tag's value in older servers
 
 TRIAL_TAG = "paretune.trial"
 SWEEP_TAG = "paretune.sweep"
-RECORDING_TAG = "paretune.recording"  # tells two sweeps of one name on one server apart
+RECORDING_TAG = "paretune.recording"  # distinguishes two sweeps of one name on one server
 STATUS_TAG = "paretune.status"
-NOTE_TAG = "mlflow.note.content"  # what MLflow shows at the head of a run or an experiment
-RECOMMENDED_TAG, YES = "paretune.recommended", "yes"  # of one run at most
+NOTE_TAG = "mlflow.note.content"  # text that MLflow shows at the top of a run or an experiment
+RECOMMENDED_TAG, YES = "paretune.recommended", "yes"  # at most one run has it
 RUNNING, OPEN_STATES = "running", "interrupted"  # the values of the status tag before the trial has ended
 
-# Okabe and Ito's colours, which the colour-blind can tell apart, without the yellow that is lost on white: one for
-# every power of two of the batch size.
+# Okabe and Ito's colours, which colour-blind people can distinguish, without yellow, which is invisible on white: one
+# for every power of two of the batch size.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
-_PROBE_COLOUR = "#999999"  # it has no batch size
+_PROBE_COLOUR = "#999999"  # a probe has no batch size
 
 _MLFLOW_STATUS = {
     Status.COMPLETED: "FINISHED",
@@ -61,7 +61,7 @@ class MetricPoint:
 def run_name(config: AnyTrialConfig, settings: Iterable[str] = ()) -> str:
     """The name of a run: `B=64 lr=0.05 seed 0`, `int8 of B=64 lr=0.05 seed 0`, `probe of sgd float32`.
 
-    `settings`: names of what the sweep varies (see orchestrator.sweep.labels), which are said whatever they are.
+    `settings`: names of the settings that the sweep varies (see orchestrator.sweep.labels); they are always shown.
     """
     if isinstance(config, ProbeConfig):
         workers = f" {config.num_workers} workers" if config.num_workers > 1 else ""
@@ -83,7 +83,7 @@ def _training_name(config: TrainedConfig, settings: Iterable[str]) -> str:
 
 
 def mlflow_status(status: Status) -> str:
-    """A trial with nothing to compare is FAILED in MLflow; the tag has the finer word."""
+    """MLflow's status: FAILED for a trial without figures to compare. The status tag has the exact ending."""
     return _MLFLOW_STATUS[status]
 
 
@@ -124,7 +124,7 @@ def end_tags(result: TrialResult) -> dict[str, str]:
 
 
 def params(log: TrialLog) -> dict[str, str]:
-    """The resolved configuration, one entry per leaf; `training.` is left out, as most of a table's columns have it."""
+    """The resolved configuration, one entry per leaf; the prefix `training.` is left out, as most keys have it."""
     config = log.started.config
     flat = flat_config(config)
     flat["compression"] = describe_chain(config.chain) if config.kind == "variant" else "none"
@@ -144,7 +144,7 @@ def flat_config(config: AnyTrialConfig) -> dict[str, str]:
 
 
 def first_readings(log: TrialLog) -> list[MetricPoint]:
-    """Metrics known at the start. MLflow's charts have linear axes and take a parameter for a word."""
+    """Metrics known at the start. MLflow's charts have linear axes and treat a parameter as text."""
     config = log.started.config
     if isinstance(config, ProbeConfig):
         return []
@@ -159,9 +159,9 @@ def report_readings(report: Report, time_ms: int) -> list[MetricPoint]:
 def end_readings(result: TrialResult, time_ms: int) -> list[MetricPoint]:
     """The final figures, each with the ends of its interval, at the last report's step.
 
-    A figure that the last report has given already is left out if it is the same. If it is not, as for the accuracy
-    of an exported model after the last step of its fine-tuning, it comes one step later: MLflow shows the latest step.
-    A figure that was not determined (NaN, with a note that says why) is no reading.
+    A figure that equals the last report's is left out. If it differs, such as the accuracy of an exported model after
+    the last step of its fine-tuning, it is logged one step later, as MLflow shows the latest step. A figure that was
+    not determined (NaN, with a note that says why) is not logged.
     """
     last = max(result.history, key=lambda report: report.step, default=None)
     told = _values(last) if last else {}

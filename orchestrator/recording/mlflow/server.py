@@ -17,23 +17,23 @@ from pathlib import Path
 from orchestrator.remote.tracking import MLFLOW_ENVIRONMENT
 from trainables.errors import InputError, ParetuneError
 
-HOST = "127.0.0.1"  # results are nobody else's business
+HOST = "127.0.0.1"  # results must not be visible from other machines
 START_SECONDS = 180  # a server on a busy machine takes a minute
 
 
 class PortInUseError(InputError):
-    """Another process listens there."""
+    """Another process listens on the port."""
 
 
 class ServerError(ParetuneError, RuntimeError):
-    """The server did not come up; the message says why."""
+    """The server did not start; the message says why."""
 
 
 @contextmanager
 def mlflow_server(tracking_uri: str, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A server on the loopback interface over a database, as its address and process; ended on leaving.
+    """A server over a database on the loopback interface: yields its address and process, and ends it afterwards.
 
-    One worker and no jobs: the least memory and the shortest start. Raises PortInUseError and ServerError.
+    It has one worker and no jobs, for little memory and a short start. Raises PortInUseError and ServerError.
     """
     port = _free_port(port or 0)
     server = f"http://{HOST}:{port}"
@@ -45,7 +45,7 @@ def mlflow_server(tracking_uri: str, port: int | None = None) -> Iterator[tuple[
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", *options],
-                cwd=folder,  # where it would leave files
+                cwd=folder,  # it may write files into its current folder
                 env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -86,7 +86,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _free_port(wanted: int) -> int:
-    """`wanted`, or any if it is 0. It is looked at first: another server there would seem to be ours."""
+    """The port `wanted`, or any free one if it is 0. It is tested first, as another server there would look
+    like ours.
+    """
     with socket.socket() as probe:
         probe.setsockopt(
             socket.SOL_SOCKET, socket.SO_REUSEADDR, 1

@@ -1,7 +1,7 @@
-"""Brings a sweep's journal to MLflow, one trial after the other.
+"""Sends a sweep's journal to MLflow, one trial after the other.
 
-Every sending can be repeated: a run is looked up by its tags before it is created again, MLflow drops a metric that it
-has with the same time and step, and parameters, tags and artifacts are the same ones.
+Every request can be repeated: a run is searched by its tags before it is created again, MLflow drops a metric that it
+already has with the same time and step, and parameters, tags and artifacts are identical.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 
 class Shipper:
-    """Any call may raise anything: the network, the server and the disk are all in it. What is done stays done."""
+    """Any call may raise any error of the network, the server or the disk. Completed requests remain valid."""
 
     def __init__(self, journal: Journal, tracking_uri: str, settings: Sequence[str] = ()) -> None:
-        """`settings`: what the sweep varies, for the names of its runs."""
+        """`settings`: the settings that the sweep varies, for the names of its runs."""
         self._journal, self.tracking_uri, self._settings = journal, tracking_uri, settings
         self._cursor = Cursor(journal.storage, journal.sweep)
         self._client: MlflowClient | None = None
         self._runs: dict[str, str] = {}  # runs that were found by their tags: trial -> run
-        self._status: dict[str, str] = {}  # of the runs that may need a change of it: run -> MLflow's status
-        self._unsure: set[str] = set()  # trials: a request for their run was made, the answer never came
-        self._surplus: list[str] = []  # runs of trials that have another one
-        self._deleted_by_hand: set[str] = set()  # trials: a person did not want to see them
+        self._status: dict[str, str] = {}  # run -> MLflow's status, of runs whose status may have to change
+        self._unsure: set[str] = set()  # trials whose run was requested without receiving an answer
+        self._surplus: list[str] = []  # surplus runs of trials that have another one
+        self._deleted_by_hand: set[str] = set()  # trials whose run a user has deleted
         self.is_uploading = False
         self.uploaded: set[str] = set()  # trials whose model went through: it may take long without a sign of progress
         file = sqlite_file(tracking_uri)
@@ -59,18 +59,20 @@ class Shipper:
         return self._cursor.target.experiment
 
     def unsent(self, trial: str) -> int:
-        """How many of the trial's records MLflow lacks."""
+        """The number of the trial's records that MLflow lacks."""
         if trial in self._deleted_by_hand:
             return 0
         return records_unsent(self._journal.trials[trial], self._cursor.sent.get(trial))
 
     def look_again(self) -> None:
-        """Forget what was sent if MLflow has none of it any more, as when its database was replaced. Only looks."""
+        """Forget everything sent if MLflow no longer has it, for example after a new database. Changes nothing
+        there.
+        """
         if self._cursor.sent and self._known_experiment(open_client(self.tracking_uri)) is None:
             self._cursor.forget_all()
 
     def connect(self) -> None:
-        """Open the sweep's experiment, creating it the first time, and find the runs that it has already."""
+        """Open the sweep's experiment, or create it, and find its existing runs."""
         if self._client is not None:
             return
         client = open_client(self.tracking_uri)
@@ -103,7 +105,7 @@ class Shipper:
         result, ended = log.result(), log.ended  # before the reports: those of an ended trial are complete
         sent = self._cursor.sent.get(trial)
         if sent and sent.is_superseded(log):
-            self._mlflow.delete_run(sent.run)  # its last figures would stand beside the new ones
+            self._mlflow.delete_run(sent.run)  # otherwise its old figures would mix with the new ones
             self._runs.pop(trial, None)
             self._cursor.forget(trial)
             sent = None
@@ -125,9 +127,9 @@ class Shipper:
             self._cursor.move(sent.model_copy(update={"ended_ms": ended.time_ms}))
 
     def interrupt(self, *, in_a_hurry: bool = False) -> None:
-        """Nothing runs any more: runs of trials without an end become KILLED, until the trial goes on.
+        """Mark runs of trials without an end as KILLED, until the trial continues.
 
-        `in_a_hurry`: also those whose end is known, and will be sent by the next run of the sweep.
+        `in_a_hurry`: also runs whose end is known and will be sent by the next run of the sweep.
         """
         for trial, sent in list(self._cursor.sent.items()):
             has_ended = self._journal.trials[trial].ended is not None
@@ -141,7 +143,7 @@ class Shipper:
         self._status[run] = "KILLED"
 
     def _unless_deleted(self, trial: str, change: Callable[[str], None]) -> None:
-        """Change a trial's run, unless a person deleted it, also while the sweep runs: then it is left alone."""
+        """Change a trial's run, unless a user has deleted it, before or during the sweep; then it stays deleted."""
         from mlflow.exceptions import MlflowException
 
         if trial in self._deleted_by_hand:
@@ -157,7 +159,7 @@ class Shipper:
             self._deleted_by_hand.add(trial)
 
     def recommend(self, trial: str | None) -> None:
-        """Tag this trial's run as the recommended one, and no other; none without a trial."""
+        """Tag this trial's run, and no other one, as recommended; no run at all without a trial."""
         for run in search(self._mlflow, self._experiment, f"tags.`{RECOMMENDED_TAG}` = '{YES}' and {self._is_ours()}"):
             if run.data.tags[flat_run.TRIAL_TAG] != trial and run.info.lifecycle_stage == "active":
                 self._mlflow.delete_tag(run.info.run_id, RECOMMENDED_TAG)
@@ -172,14 +174,14 @@ class Shipper:
             self._mlflow.set_experiment_tag(self._experiment, key, value)
 
     def conclude(self, page: Page) -> None:
-        """Remember what the experiment's page was told, so that a run of the sweep that changes nothing leaves it."""
+        """Remember the content of the experiment's page, so that an unchanged sweep does not send it again."""
         self._cursor.conclude(page)
 
     def has_concluded(self, page: Page) -> bool:
         return self._cursor.has_concluded(page)
 
     def tidy(self) -> None:
-        """Let SQLite look at what its tables hold: ordering thousands of runs by a metric is far faster after it."""
+        """Let SQLite analyse its tables, which makes ordering thousands of runs by a metric far faster."""
         file = sqlite_file(self.tracking_uri)
         if file and file.exists():
             connection = sqlite3.connect(file, timeout=20)
@@ -193,12 +195,12 @@ class Shipper:
     # -- one request each -----------------------------------------------------------------------------------------
 
     def _known_experiment(self, client: MlflowClient) -> Experiment | None:
-        """The one that the cursor names, whatever a person calls it now, if it has runs of this sweep."""
+        """The experiment that the cursor names, even if it was renamed, if it has runs of this sweep."""
         target = self._cursor.target
         return experiment_with(client, target.experiment, self._is_ours()) if target else None
 
     def _artifact_location(self) -> str | None:
-        """A server has its own place for artifacts; without one, MLflow would take the current folder."""
+        """The place for artifacts: a server has its own; otherwise MLflow would use the current folder."""
         if urlsplit(self.tracking_uri).scheme in ("http", "https"):
             return None
         file = sqlite_file(self.tracking_uri) or sqlite_file(f"sqlite:///{self._journal.storage.root}/mlflow.db")
@@ -207,13 +209,13 @@ class Shipper:
         return (file.parent.absolute() / "mlflow-artifacts" / self._journal.sweep).as_uri()
 
     def _meet(self, run: Run) -> None:
-        """Learn of a run that exists already."""
+        """Register an existing run."""
         trial, run_id = run.data.tags[flat_run.TRIAL_TAG], run.info.run_id
         self._status[run_id] = run.info.status
         sent = self._cursor.sent.get(trial)
         if run.info.lifecycle_stage == "active":
             kept = sent.run if sent else self._runs.setdefault(trial, run_id)
-            if run_id != kept:  # a request that was given up, but not by the server
+            if run_id != kept:  # the result of a request that timed out here, but that the server completed
                 self._surplus.append(run_id)
         elif sent and sent.run == run_id:
             if sent.is_superseded(self._journal.trials[trial]):
@@ -247,7 +249,7 @@ class Shipper:
             self._status[run] = "RUNNING"
 
     def _end(self, run: str, log: TrialLog, result: TrialResult, time_ms: int) -> None:
-        """The run ends last: a run that MLflow calls ended has all that there is."""
+        """Send the end last, so that a run which MLflow shows as ended is complete."""
         from mlflow.entities import RunTag
 
         log_readings(self._mlflow, run, flat_run.end_readings(result, time_ms))

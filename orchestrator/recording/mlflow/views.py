@@ -1,7 +1,7 @@
-"""A sweep's page in MLflow: a ready-made view of its runs, and a note that explains it.
+"""A sweep's page in MLflow: a prepared view of its runs, and a note that explains it.
 
-MLflow keeps a shared view in a tag of the experiment. The format is internal to its user interface and was read from
-version 3.17; a test opens the view in a real browser. Imports no MLflow.
+MLflow stores a shared view in a tag of the experiment. The format is internal to its user interface and was derived
+from version 3.17; a test opens the view in a real browser. Imports no MLflow.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ def view_url(server: str, experiment: str) -> str:
 
 
 def experiment_tags(plan: Plan, trials: Mapping[str, TrialLog], note: str = "") -> dict[str, str]:
-    """All tags of a sweep's experiment. `note`: Markdown to be put first, as the recommendation."""
+    """All tags of a sweep's experiment. `note`: Markdown to show first, such as the recommendation."""
     return {
         f"mlflow.sharedViewState.{VIEW_KEY}": _packed("Paretune", view_state(plan)),
-        "mlflow.experimentKind": "custom_model_development",  # else MLflow asks whether this is about language models
+        "mlflow.experimentKind": "custom_model_development",  # otherwise MLflow asks about language models
         NOTE_TAG: experiment_note(plan, trials, note),
     }
 
 
 def view_state(plan: Plan) -> Json:
-    """Which columns and which charts, in the words of MLflow's user interface."""
+    """The columns and charts of the view, in the format of MLflow's user interface."""
     sweep = plan.sweep
     objective = mlflow_key(sweep.objective.metric)
     latency = f"latency_p50_ms_batch_{sweep.measure.batch_sizes[0]}"
@@ -91,7 +91,7 @@ def view_state(plan: Plan) -> Json:
 
 
 def _swept(plan: Plan) -> list[str]:
-    """The parameters of what the file varies; of a choice that has options, as an optimizer, those that differ."""
+    """The parameters that the file varies; for a choice with settings, such as an optimizer, those that differ."""
     values: dict[str, set[str]] = defaultdict(set)
     for trial in plan.trials:
         for key, value in flat_config(trial.config).items():
@@ -119,7 +119,7 @@ def _metric(key: str) -> Json:
 
 
 def _line(metric: str) -> Json:
-    """Over examples seen, so that batch sizes can be compared."""
+    """A chart over examples seen, so that batch sizes can be compared."""
     x_axis = {"xAxisKey": "metric", "selectedXAxisMetricKey": "examples", "useGlobalXaxisKey": False}
     scales = {"xAxisScaleType": "linear", "scaleType": "linear", "lineSmoothness": 0, "useGlobalLineSmoothing": False}
     return {"metricKey": metric, "selectedMetricKeys": [metric], **x_axis, **scales}
@@ -132,8 +132,8 @@ def _packed(name: str, state: Json) -> str:
 
 
 def experiment_note(plan: Plan, trials: Mapping[str, TrialLog], first: str) -> str:
-    """What the sweep's experiment says at its head, in Markdown; `first`, if it is not empty, comes first."""
-    sweep, trials = plan.sweep, dict(trials)  # which go on while this is written
+    """The text at the top of the sweep's experiment, in Markdown; it begins with `first`, if that is not empty."""
+    sweep, trials = plan.sweep, dict(trials)  # a copy, as trials change meanwhile
     results = {trial: result for trial, log in trials.items() if (result := log.result()) is not None}
     known = {trial.id for trial in (*plan.trials, *outlook(plan, results).known)}
     own = [log for trial, log in trials.items() if trial in known]

@@ -177,7 +177,7 @@ def test_a_trial_whose_result_or_model_is_damaged_is_named_and_run_again(
     assert said.startswith(f"{storage.path(name)} is damaged: ")
     ledger.ended(result_of(TRIALS[0], 0.7))
     (warning,) = ledger.results[TRIALS[0].id].warnings
-    assert warning.endswith("the trial was run again, and made it anew")
+    assert warning.endswith("the trial ran again and replaced it")
     again = load_result(storage, TRIALS[0].id)
     assert again is not None
     assert again.metrics["val_accuracy"].value == 0.7

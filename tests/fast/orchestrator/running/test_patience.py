@@ -71,8 +71,8 @@ def test_a_driver_waits_for_its_storage_and_says_so_once(tmp_path: Path, monkeyp
     storage.be_patient(said.append)
     storage.append_lines("log", ["one"])
     assert said == [
-        f"paused: the storage failed at {tmp_path}/log: No space left on device; tried again for up to 180 s",
-        "the storage works again: the sweep goes on",
+        f"paused: the storage failed at {tmp_path}/log: No space left on device; retrying for up to 180 s",
+        "the storage works again: the sweep continues",
     ]
     assert set(storage.read_lines("log")) == {"one"}
 
@@ -83,7 +83,7 @@ def test_patience_has_an_end_and_loses_nothing_by_it(tmp_path: Path, monkeypatch
     storage.be_patient(lambda _: None)
     failing(monkeypatch, 1000)
     monkeypatch.setattr(patience, "PATIENCE_S", 0.05)
-    with pytest.raises(StorageFailsError, match=r"No space left on device.* the same command goes on from here"):
+    with pytest.raises(StorageFailsError, match=r"No space left on device.* run the same command again to resume"):
         storage.write("x", b"new")
     assert storage.read("x") == b"old"
 
@@ -97,5 +97,5 @@ def test_of_several_that_wait_the_first_and_the_last_are_told() -> None:
         waiting.works(trial)
     assert [sentence.split(";")[0] for sentence in said] == [
         "paused: a failed",
-        "the storage works again: the sweep goes on",
+        "the storage works again: the sweep continues",
     ]

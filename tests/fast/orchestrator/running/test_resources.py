@@ -152,10 +152,13 @@ def test_a_sweep_has_the_nodes_it_asks_for(asked: dict[str, Any], which: list[in
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"accelerator_type": "H100"}, "accelerator_type is H100, and no node .* the kinds there are: A100, L4. Name"),
-        ({"node_labels": {"zone": "c"}}, r"node_labels is \{zone: c\}.*labels there are: kind: spot, zone: a, zone: b"),
-        ({"node_labels": {"zone": "a", "kind": "spot"}}, r"is \{kind: spot, zone: a\}, and no node .* all of that;"),
-        ({"node_labels": {"zone": "a"}, "accelerator_type": "A100"}, "all of that beside a GPU of type A100"),
+        (
+            {"accelerator_type": "H100"},
+            "accelerator_type is H100, but no node .* the cluster's types are: A100, L4. Name",
+        ),
+        ({"node_labels": {"zone": "c"}}, r"node_labels is \{zone: c\}.*labels are: kind: spot, zone: a, zone: b"),
+        ({"node_labels": {"zone": "a", "kind": "spot"}}, r"is \{kind: spot, zone: a\}, but no node .* all of these;"),
+        ({"node_labels": {"zone": "a"}, "accelerator_type": "A100"}, "all of these beside a GPU of type A100"),
     ],
 )
 def test_nodes_that_there_are_not_are_refused_with_those_there_are(asked: dict[str, Any], words: str) -> None:
