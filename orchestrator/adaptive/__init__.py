@@ -1,9 +1,9 @@
-"""Trials that results ask for: a sweep that goes on by itself, as pure functions of (plan, results).
+"""Trials that depend on results, as pure functions of (plan, results).
 
-design   batch_size: auto as far as it is known before anything runs: its sizes, first trials and upper bounds
-edges    learning rates beyond the edge of those tried, where the best one was there
-auto     batch_size: auto from its first results to the confirmation
-growth   which of these a plan asks for; called by orchestrator.adaptive.resolve
+    rate_edges    further learning rates, if the best one was the lowest or highest tried
+    auto_search   batch_size: auto from its first results to the confirmation
+    next_trials   chooses between these for a plan; called by orchestrator.adaptive.resolve
 
-The same results give the same trials in whatever order they came, so a resumed sweep decides the same.
+The plan of batch_size: auto before any result is in orchestrator.planning.auto_design. The same results give the same
+trials, in whatever order they arrive, so a resumed sweep decides the same.
 """

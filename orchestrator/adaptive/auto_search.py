@@ -1,4 +1,4 @@
-"""`batch_size: auto` from its first results to the confirmation: which trials come next, given those that have ended.
+"""`batch_size: auto` from its first results to the confirmation: the next trials, given the results so far.
 
     probe, short run     ->  sizes, workers and precision of the fit, limit of the micro-batch
     fit, beyond the edge ->  at the middle size first, then at the smaller ones around the best rate there, then at the
@@ -6,8 +6,8 @@
                              missed; then the predicted optimum, and that of the cheapest workers and precision
     confirmation         ->  nothing: the verdict is the comparison's (orchestrator.analysis.batch_verdict)
 
-A stage begins when every trial of the one before has ended. What a probe or a short run could not tell is done
-without: the sizes are then spread over the whole range, and micro-batches are as large as the file allows.
+A stage begins when every trial of the previous one has ended. If a probe or the short run fails, the search continues
+without its result: sizes are then spread over the whole range, and micro-batches are as large as the file allows.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from orchestrator.planning.grid import SeedGroup, baselines
 from orchestrator.sweep.plan import Plan, Stage, Trial
 from trainables.config.batching import steps_for
 
-PRIOR_SPREAD = 8.0  # the noise scale may be this far from the critical batch, either way
-MIN_FITTED_RANGE = 16.0  # of the sizes of the fit, largest over smallest: neighbours do not determine a knee
-STEEP, FLAT = 0.7, 0.3  # how fast steps fall with the batch, as a power: 1 far below the critical batch, 0 far above
-BUDGET_MARGIN = 1.25  # of the budget over what a batch size should need, for it to be worth trying
-FAR_RATIO = 1.5  # from one batch size to the next of the fit: closer ones tell little more
+PRIOR_SPREAD = 8.0  # largest expected ratio between noise scale and critical batch size, in either direction
+MIN_FITTED_RANGE = 16.0  # least ratio of largest to smallest fitted size: close sizes do not determine a knee
+STEEP, FLAT = 0.7, 0.3  # exponents of steps against batch size: 1 far below the critical batch size, 0 far above
+BUDGET_MARGIN = 1.25  # least ratio of the budget to a batch size's expected need, for it to be worth trying
+FAR_RATIO = 1.5  # least ratio between two fitted batch sizes: closer ones add little information
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class NextTrials:
 
 
 def proceed(plan: Plan, results: Results) -> NextTrials:
-    """Every trial beyond the plan's own that these results ask for. Pure."""
+    """All trials beyond the plan's own that follow from these results. Pure."""
     if missing := _missing(plan.trials, results):
         return NextTrials((), missing)
     ways = probed_ways(plan, results)
-    way = max(ways, key=lambda way: way.examples_per_second)  # of the fit, whose steps are the same in any other
+    way = max(ways, key=lambda way: way.examples_per_second)  # for the fit: steps to the target do not depend on it
     wanted = fit_sizes(plan, results)
     middle = wanted[len(wanted) // 2]
     sizes = [middle, *(size for size in wanted if size < middle)]
@@ -76,7 +76,7 @@ def proceed(plan: Plan, results: Results) -> NextTrials:
 
 
 def fit_sizes(plan: Plan, results: Results) -> list[int]:
-    """A few sizes, well spread: around the noise scale where it is resolved, over the whole range where it is not."""
+    """A few sizes, well spread: around the noise scale if it is resolved, else over the whole range."""
     auto, _ = auto_settings(plan.sweep)
     sizes = ladder(plan.sweep)
     low, high = float(sizes[0]), float(sizes[-1])
@@ -90,10 +90,10 @@ def fit_sizes(plan: Plan, results: Results) -> list[int]:
 
 
 def in_reach(plan: Plan, tried: Sequence[int], tuned: Fit) -> list[int]:
-    """The batch sizes that should reach the target well before the budget ends, ascending; all, where nothing is known.
+    """The batch sizes that should reach the target well before the budget ends, ascending; all if nothing is known.
 
-    Examples to the target lie on a line, E(B) = S_min (B + B_c): the least squares through the sizes that reached it.
-    Beyond a size that was tried and did not, none will. What is not in reach could not be confirmed either.
+    Examples to the target lie on a line, E(B) = S_min (B + B_c), fitted by least squares to the sizes that reached it.
+    No size beyond one that failed to reach it is in reach. A size that is not in reach could not be confirmed either.
     """
     sweep = plan.sweep
     sizes = ladder(sweep)
@@ -113,7 +113,7 @@ def in_reach(plan: Plan, tried: Sequence[int], tuned: Fit) -> list[int]:
 
 
 def larger_sizes(wanted: Sequence[int], tried: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """The sizes that are wanted beyond those tried, as far as they are in reach; where none far off is, one between."""
+    """The requested sizes beyond those tried, if they are in reach; if no distant one is, a size in between."""
     larger = sorted({min(size, max(sizes)) for size in wanted if size > max(tried)})
     if not larger or larger[-1] >= FAR_RATIO * max(tried):
         return larger
@@ -122,10 +122,10 @@ def larger_sizes(wanted: Sequence[int], tried: Sequence[int], sizes: Sequence[in
 
 
 def one_more_size(tried: Sequence[int], tuned: Fit, sizes: Sequence[int]) -> int | None:
-    """One more batch size for the fit; None where the sizes tried are enough, or no size would help.
+    """One more batch size for the fit; None if the sizes tried are enough, or if no size would help.
 
-    Between the sizes that reached the target within the budget and those that did not; or further out, where steps
-    still fall as 1/B at the largest, or no longer fall at the smallest. `sizes`: those in reach.
+    It lies between the sizes that reached the target within the budget and those that did not; or further out, if steps
+    still fall as 1/B at the largest size, or no longer fall at the smallest. `sizes`: the sizes in reach.
     """
     reached = [row.batch_size for row in tuned.rows]
     if not reached:
@@ -154,9 +154,9 @@ def _slope(tuned: Fit, index: int) -> float:
 
 
 def sizes_to_confirm(tuned: Fit, sizes: Sequence[int]) -> list[int]:
-    """The predicted optimum and a size on either side: half and twice as large, up to 4 times where it is unsure.
+    """The predicted optimum and a size on either side: half and twice as large, up to 4 times if it is uncertain.
 
-    At an end of the range both others lie on its inner side. Without a prediction, around the fastest measured.
+    At an end of the range both others lie on its inner side. Without a prediction, the fastest measured size is used.
     """
     if not tuned.rows or not sizes:
         return []
@@ -177,7 +177,7 @@ def sizes_to_confirm(tuned: Fit, sizes: Sequence[int]) -> list[int]:
 def _within_budget(plan: Plan, tuned: Fit) -> list[int]:
     """Sizes at which fresh seeds should reach the target well before the budget ends, by the fitted curve.
 
-    Stricter than `in_reach`, which says what is worth trying: a size that just got there once is left out too.
+    Stricter than `in_reach`, which selects sizes worth trying: a size that barely reached the target is excluded too.
     """
     sweep, kept = plan.sweep, []
     for size in ladder(sweep):
@@ -191,9 +191,10 @@ def _within_budget(plan: Plan, tuned: Fit) -> list[int]:
 def _confirmation(
     plan: Plan, table: SweepTable, ways: Sequence[ComputeOption], fitted: ComputeOption
 ) -> tuple[Trial, ...]:
-    """Fresh seeds, the same for all: at the optimum of the fastest way and around it, and at that of the cheapest.
+    """Confirming trials on common fresh seeds: at and around the optimum of the fastest compute option, and at the
+    optimum of the cheapest.
 
-    `fitted`: the way that the fit was trained in. Its optimum is that of its own steps, not of those of its probe.
+    `fitted`: the compute option of the fit. Its optimum uses its own measured step times, not those of its probe.
     """
     tuned = fit(table, resamples=200)
     within = _within_budget(plan, tuned)
@@ -201,7 +202,7 @@ def _confirmation(
     fastest = min(optima, key=lambda found: found.seconds, default=None)
     cheapest = min(optima, key=lambda found: found.worker_seconds, default=None)
     way, around = fitted, tuned
-    is_known = any(found.way is fitted for found in optima)  # what was not timed cannot lose to what was
+    is_known = any(found.way is fitted for found in optima)  # an option without timings cannot lose to a timed one
     if fastest is not None and is_known and fastest.way is not fitted:
         way = fastest.way
         predicted = Prediction(fastest.batch_size, None, None, FromProbe(), fastest.seconds)
@@ -220,10 +221,10 @@ def _confirmation(
 def _tuned(
     plan: Plan, results: Results, sizes: Sequence[int], way: ComputeOption
 ) -> tuple[tuple[Trial, ...], tuple[str, ...]]:
-    """The learning rate tuned at each size, and the trials of it that have not ended.
+    """The trials that tune the learning rate at each size, and those of them that have not ended.
 
-    At the first size around the rule's rate; at the others, which wait for it, around what was best there. So a file
-    whose rate is far off is found out once, and not at every size.
+    At the first size they are around the rule's rate; at the others, which wait for it, around the best one found. So a
+    file with a poor learning rate costs extra trials at one size only, not at every size.
     """
     _, rate = auto_settings(plan.sweep)
     seeds, objective = plan.sweep.parameters.seed[:1], plan.sweep.objective
@@ -256,7 +257,7 @@ def _trials(
 
 
 def _chosen(plan: Plan, trials: Sequence[Trial], results: Results) -> tuple[SeedGroup, ...]:
-    """The confirmed configurations, the fastest to the target first; those of the fit where none was confirmed."""
+    """The confirmed configurations, fastest to the target first; those of the fit if none was confirmed."""
     by_id = {trial.id: trial for trial in trials}
     found = contenders(_table(plan, trials, results))
     if found:

@@ -1,7 +1,8 @@
-"""The ways to compute a batch (workers x precision) that `batch_size: auto` chooses from, as their probes showed them.
+"""The compute options (workers x precision) of `batch_size: auto`, with the results of their probes.
 
-Throughput alone does not tell which is the fastest to the target: it is greatest at batches far beyond the optimum.
-More workers cost more communication, so their optimum lies at a larger size, which takes more examples to the target.
+The option with the highest throughput is not always the fastest to the target: throughput is highest at batch sizes far
+above the optimum. More workers need more communication, so their optimum is a larger batch size, which takes more
+examples to the target.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ class ComputeOption:
     num_workers: int
     precision: Precision
     micro_batch_limit: int | None
-    examples_per_second: float = 0.0  # of all workers, at the best micro-batch; 0: not known
+    examples_per_second: float = 0.0  # of all workers together, at the best micro-batch; 0 if unknown
     step_time: StepTime | None = None
 
 
 @dataclass(frozen=True)
 class Optimum:
-    """Where a way should reach the target fastest, and so cheapest too."""
+    """The batch size at which an option should reach the target fastest, and so also at the lowest cost."""
 
     way: ComputeOption
     batch_size: int
@@ -43,7 +44,7 @@ class Optimum:
 
 
 def probed_ways(plan: Plan, results: Mapping[str, TrialResult]) -> list[ComputeOption]:
-    """One for every probe, in the order of the sweep file; a probe that failed tells no limit and no speed."""
+    """One option per probe, in the order of the sweep file; a failed probe gives no limit and no speed."""
     given = plan.sweep.parameters.micro_batch_size
     ways = []
     for trial in plan.trials:
@@ -61,10 +62,10 @@ def probed_ways(plan: Plan, results: Mapping[str, TrialResult]) -> list[ComputeO
 
 
 def optimum(way: ComputeOption, tuned: Fit, sizes: Sequence[int]) -> Optimum | None:
-    """The least S(B) t(B) over these sizes; None where either is not known at any of them.
+    """The least S(B) t(B) over these sizes; None if S or t is unknown at all of them.
 
-    S(B) is that of the fit, whatever the way, and looked at no further than it was measured; t(B) is the way's own, as
-    probed.
+    S(B) comes from the fit, for every option, and is used only within its measured range; t(B) comes from the option's
+    own probe.
     """
     known, time = [row.batch_size for row in tuned.rows], way.step_time
     if time is None or not known:

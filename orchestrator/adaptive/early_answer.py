@@ -1,9 +1,9 @@
-"""Ends a trial of the fit of `batch_size: auto` once its readings settle its steps to the target.
+"""Ends a trial of the fit of `batch_size: auto` once its evaluations determine its steps to the target.
 
-The fit asks every trial for its steps to the target. Of the best learning rate at each batch size the rest of the
-budget is wanted too: that is what batch sizes are compared by at equal examples and equal steps. A trial that has
-reached the target and was not the first there is ended, and nothing is lost: where it got there is known as well as if
-it had run on. Trials of different batch sizes are never compared, and a confirmation runs to its end.
+The fit needs every trial's steps to the target. Only the best learning rate of each batch size must run to its end: its
+whole curve is compared with other batch sizes at equal examples and equal steps. A trial that reaches the target after
+more steps than another one of its batch size ends at once, and nothing is lost: its steps to the target are known.
+Trials of different batch sizes are never compared, and a confirming trial runs to its end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REASON = "it reached the target, and another learning rate of its batch size did
 def has_answered(
     sweep: Sweep, trial: Trial, trials: Iterable[Trial], history: Callable[[str], Sequence[Report]]
 ) -> bool:
-    """`trials`: all that are known by now; `history`: the readings of one of them so far, by its id."""
+    """`trials`: all known trials; `history`: returns the evaluations so far of a trial, by its id."""
     if not may_end(sweep, trial, history(trial.id)):
         return False
 
@@ -37,9 +37,9 @@ def has_answered(
 
 
 def may_end(sweep: Sweep, trial: Trial, history: Sequence[Report]) -> bool:
-    """Whether these readings of a trial may be all that is asked of it: that depends on the others of its batch size.
+    """Whether these evaluations may suffice; the final decision also depends on the other trials of the batch size.
 
-    They are not where another sweep has ended the trial for its own reasons, as at a target that was easier to reach.
+    They do not suffice if another sweep ended the trial for its own reasons, such as an easier target.
     """
     to_be_found = isinstance(sweep.parameters.batch_size, AutoBatchSize)
     return to_be_found and _is_of_a_fit(trial) and target_crossing(history, sweep.objective) is not None

@@ -1,7 +1,7 @@
 """The trials that results add to a plan: further baselines and, after the last of them, the variants.
 
-A sweep whose every trial stands in its file has nothing to add. Each kind of growth is told of results as they come,
-and looks only at what they bear on: `batch_size: auto`, whose trials are few, at all of its trials.
+A sweep whose file lists all trials adds none. Each kind of growth gets results as they arrive, and considers only the
+trials that they affect; `batch_size: auto`, which has few trials, considers all of them.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from orchestrator.sweep.spec import AutoBatchSize, ScaledLearningRate
 
 
 class Growth(Protocol):
-    """The baselines that results ask for."""
+    """The baselines that follow from results."""
 
     @property
     def added(self) -> Sequence[Trial]:
-        """Those asked for so far, beyond the plan's own."""
+        """The baselines added so far, beyond the plan's own."""
 
     @property
     def missing(self) -> Collection[str]:
-        """Trials that must end before it is over; until then no variant's parent is chosen."""
+        """Trials that must end before the growth is complete; until then no variant's parent is chosen."""
 
     def learn(self, results: Results, new: Sequence[str]) -> Sequence[Trial]:
-        """All trials that the results ask for; some may have been asked for before.
+        """All trials that follow from the results, including those returned before.
 
-        `results`: of all baselines and probes that have ended; `new`: the ids of those not told of before.
+        `results`: of all ended baselines and probes; `new`: the ids of those that are new since the last call.
         """
 
     def pending(self) -> tuple[PendingVariant, ...]:
-        """The variants: of the plan's own trials while it grows, of all afterwards."""
+        """The variants: of the plan's own trials during growth, of all trials afterwards."""
 
 
 def growth_of(plan: Plan) -> Growth:
@@ -63,7 +63,7 @@ class _Nothing:
 
 class _BeyondEdges:
     def __init__(self, plan: Plan, limit: int) -> None:
-        from orchestrator.adaptive.rate_edges import EdgeSearch  # brings in numpy, which a plan does without
+        from orchestrator.adaptive.rate_edges import EdgeSearch  # imports numpy, which a plan does not need
 
         self._plan = plan
         self._search = EdgeSearch(plan.trials, plan.sweep.objective, limit)
@@ -109,7 +109,7 @@ class _Auto:
 
 
 def grouped_by_seed(trials: tuple[Trial, ...]) -> list[SeedGroup]:
-    """Trials that differ by seed alone, as tuples; those of one batch size beside one another, in the plan's order."""
+    """Trials that differ only by seed, as tuples; those of one batch size are adjacent, in the plan's order."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(trial.config.model_dump_json(exclude={"training": {"seed"}}), []).append(trial)

@@ -1,10 +1,11 @@
-"""Learning rates beyond the edge of those tried: the best of a grid's end is only the best of the grid.
+"""Adds learning rates beyond the edge of those tried, because a best rate at the edge may not be the optimum.
 
-Wherever (batch size and all other settings but the seed) the best rate is the lowest or the highest tried, one more
-rate is asked for, as far from it as its neighbour on the other side; up to a limit, or until the best lies inside.
-Which is best: the most seeds at the target, then the fewest that broke (the mean of the lucky ones alone flatters a
-rate that is too high), then the fewest steps to the target (Shallue et al. 2018, arXiv 1811.03600); where no trial
-reaches it, or there is none, the best mean objective. A rate at which every seed breaks is the worst.
+For every batch size and choice of other settings (except the seed): if the best learning rate is the lowest or highest
+tried, one more is added, as far from it as its neighbour on the other side; up to a limit, or until the best lies
+inside. The best rate has the most seeds at the target, then the fewest failed seeds (the mean of the remaining ones
+would favour too high a rate), then the fewest steps to the target (Shallue et al. 2018, arXiv 1811.03600). If no trial
+reaches the target, or there is no target, the best mean objective decides. A rate at which every seed fails is the
+worst.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ from trainables.results import TrialResult
 Results = Mapping[str, TrialResult]
 Score = tuple[float, float, float]  # lower is better
 
-MIN_FACTOR, MAX_FACTOR = 1.2, 4.0  # from a rate to the next: neither creeping nor out of sight
+MIN_FACTOR, MAX_FACTOR = 1.2, 4.0  # limits of the ratio from one rate to the next: not too close, not too far
 
 
 @dataclass(frozen=True)
 class Edges:
-    """Further learning rates, beyond the edge of those tried, for a group of trials."""
+    """The added trials of a group, at learning rates beyond the edge of those tried."""
 
     added: tuple[Trial, ...]
-    missing: tuple[str, ...]  # trials, given or added, that have not ended; until then there may be more to add
+    missing: tuple[str, ...]  # trials, given or added, that have not ended; until they have, more may follow
 
 
 def beyond_edges(trials: Sequence[Trial], results: Results, objective: Objective, limit: int) -> Edges:
@@ -46,7 +47,7 @@ def beyond_edges(trials: Sequence[Trial], results: Results, objective: Objective
 
 
 class EdgeSearch:
-    """The same, told of results as they come: a group is looked at when all of its trials have ended, and then only."""
+    """The same, for results that arrive one by one: a group is considered when all of its trials have ended."""
 
     def __init__(self, trials: Sequence[Trial], objective: Objective, limit: int) -> None:
         self._objective, self._limit = objective, limit
@@ -66,7 +67,7 @@ class EdgeSearch:
         return tuple(trial for group in self._added.values() for trial in group.values())
 
     def learn(self, results: Results, new: Iterable[str]) -> list[Trial]:
-        """The trials asked for now and not before. `results`: all of them; `new`: the ids since the last call."""
+        """The trials that are newly added. `results`: all results; `new`: ids of those since the last call."""
         touched: dict[str, None] = {}
         for ended in new:
             if ended in self.missing:
@@ -89,7 +90,7 @@ class EdgeSearch:
 
 
 def but_for_rate(trial: Trial) -> str:
-    """The same for trials that differ by learning rate and seed alone: the task's options are settings too."""
+    """A key that is equal for trials which differ only by learning rate and seed; task options are settings, too."""
     return trial.config.model_dump_json(exclude={"training": {"learning_rate", "seed"}})
 
 
@@ -109,7 +110,7 @@ def _grown(group: Sequence[Trial], results: Results, objective: Objective, limit
 
 
 def next_rate(by_rate: Mapping[float, Sequence[TrialResult]], objective: Objective) -> float | None:
-    """The rate to try next; None when the best of at least two lies inside, or when no trial is worth going on from."""
+    """The next learning rate to try; None if the best of at least two lies inside, or if no rate succeeded."""
     rates = sorted(by_rate)
     best = best_rate(by_rate, objective)
     if len(rates) < 2 or best not in (rates[0], rates[-1]):
@@ -121,7 +122,7 @@ def next_rate(by_rate: Mapping[float, Sequence[TrialResult]], objective: Objecti
 
 
 def best_rate(by_rate: Mapping[float, Sequence[TrialResult]], objective: Objective) -> float | None:
-    """The rate with the best results, one per seed; None if none of them ran to its end. Of equals, the middle one."""
+    """The learning rate with the best results over its seeds; None if no trial ended. Of equal ones, the middle one."""
     scores = {rate: score for rate, results in by_rate.items() if (score := rate_score(results, objective)) is not None}
     if not scores:
         return None
@@ -130,9 +131,9 @@ def best_rate(by_rate: Mapping[float, Sequence[TrialResult]], objective: Objecti
 
 
 def rate_score(results: Sequence[TrialResult], objective: Objective) -> Score | None:
-    """(less the share of seeds that reached the target, the share that broke, mean log steps of those that reached it).
+    """(minus the share of seeds at the target, the share of failed seeds, mean log steps of seeds at the target).
 
-    Where none did the mean objective of those that ran to their end stands last; None where none of them did.
+    If no seed reached the target, the last is the mean objective of seeds that ran to their end; None if none did.
     """
     broken = sum(result.status not in TRAINED for result in results) / len(results)
     found = (target_crossing(result.history, objective) for result in results if result.status in TRAINED)
@@ -147,9 +148,9 @@ def rate_score(results: Sequence[TrialResult], objective: Objective) -> Score | 
 
 
 def _at_rate(trial: Trial, rate: float, edge: float) -> Trial:
-    """The same trial at another rate."""
+    """The same trial at another learning rate."""
     if not isinstance(trial.config, BaselineConfig):
-        raise TypeError(f"trial {trial.id} is no baseline")
+        raise TypeError(f"trial {trial.id} is not a baseline")
     training = trial.training.model_copy(update={"learning_rate": rate})
     config = trial.config.model_copy(update={"training": training})
     which = "highest" if rate > edge else "lowest"

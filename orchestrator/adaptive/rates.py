@@ -1,8 +1,8 @@
-"""Which learning rate to take at a batch size that was not tuned: between those that were, along the sweep's rule.
+"""The learning rate at a batch size that was not tuned: interpolated between tuned sizes, relative to the sweep's rule.
 
-At each tuned size the best rate is a multiple of what the rule gives there; where both neighbours of the best one
-reached the target too, the multiple is that of the parabola through the three, log steps over log rate, at most half
-way to a neighbour. Between sizes its logarithm is interpolated in log B; outside, the nearest size's holds.
+At each tuned size, the best rate is a multiple of the rule's rate. If both neighbours of the best one also reached the
+target, the multiple comes from the parabola through the three, in log steps over log rate, at most half way to a
+neighbour. Between sizes, the logarithm of the multiple is interpolated in log B; outside, the nearest size's is used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from orchestrator.sweep.spec import Sweep
 
 
 def multiplier_at(batch_size: int, table: SweepTable, sweep: Sweep) -> float:
-    """The factor on the rule's learning rate, to three significant digits; 1 where no trial reached the target."""
+    """The factor on the rule's learning rate, to three significant digits; 1 if no trial reached the target."""
     rows = steps_to_target(fit_part(table))
     if not rows:
         return 1.0
@@ -46,7 +46,7 @@ def best_rate_at(row: ToTarget, table: SweepTable) -> float:
 
 
 def vertex(points: Sequence[tuple[float, float]]) -> float:
-    """Where the parabola through three points is least, no further from the middle one than half way to a neighbour."""
+    """The minimum of the parabola through three points, at most half way from the middle one to a neighbour."""
     (x0, y0), (x1, y1), (x2, y2) = points
     left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
     curvature = (right - left) / (x2 - x0)
@@ -57,7 +57,7 @@ def vertex(points: Sequence[tuple[float, float]]) -> float:
 
 
 def rule_rate(sweep: Sweep, batch_size: int) -> float:
-    """The rule's own rate."""
+    """The rule's own learning rate."""
     _, rate = auto_settings(sweep)
     ((centre, _),) = scaled_rates(rate.model_copy(update={"multipliers": (1.0,)}), batch_size)
     return centre

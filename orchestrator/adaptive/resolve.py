@@ -1,10 +1,9 @@
-"""From results to further trials: baselines that results ask for, and which baselines are compressed. Pure, so that
-a resumed sweep decides the same.
+"""Derives further trials from results: added baselines, and variants of chosen baselines. Pure, so that a resumed sweep
+decides the same.
 
-A choice waits until every one of its candidates has ended. Then configurations are ranked by the mean of the
-objective over the seeds that completed. Only validation figures take part; a configuration that lost seeds (diverged,
-out of memory, stopped early) ranks after all those that lost fewer, because the mean of the lucky seeds alone flatters
-it.
+A choice waits until all of its candidates have ended. Then configurations are ranked by the mean objective over the
+seeds that completed, on validation data only. A configuration that lost seeds (diverged, out of memory, stopped early)
+ranks after all that lost fewer, because the mean of its remaining seeds is too good.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Ready:
-    """The parent is chosen, and so the variant is a trial."""
+    """The parent is chosen, so the variant is a trial."""
 
     pending: PendingVariant
     trial: Trial
@@ -41,10 +40,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Nothing is left to compress. `trial`, the variant of the parent that failed, ends as `parent_failed`.
+    """There is no model to compress. `trial`, the variant of the failed parent, ends as `parent_failed`.
 
-    There is no such trial where no parent failed: it was stopped early, which is no failure, it has no figure to choose
-    by, or `top` asks for more configurations than there are.
+    `trial` is None if no parent failed: it was stopped early, which is not a failure, it has no finite objective, or
+    `top` requests more configurations than there are.
     """
 
     pending: PendingVariant
@@ -56,26 +55,26 @@ VariantDecision = Waiting | Ready | Dropped
 
 
 class Outlook:
-    """What the results so far make of a plan, brought up to date by each in the time that what it decides takes.
+    """The state of a plan under the results so far. Each new result updates it, at a cost proportional to its effects.
 
-    While baselines are still to be asked for (see orchestrator.stages), every variant waits. Afterwards each waits for
-    the candidates of its own choice alone.
+    While baselines may still be added (see orchestrator.adaptive), every variant waits. Afterwards each waits only for
+    the candidates of its own choice.
     """
 
     def __init__(self, plan: Plan) -> None:
         """`plan` as expanded."""
         self.plan = plan
-        self.asked: list[Trial] = []  # beyond the plan's own, each once, as they became known; only ever appended to
-        self.dropped: list[Dropped] = []  # the variants that nothing is left for; only ever appended to
+        self.asked: list[Trial] = []  # trials beyond the plan's own, each once, in order of arrival; append-only
+        self.dropped: list[Dropped] = []  # variants without a model to compress; append-only
         self._asked_ids: set[str] = set()
-        self._lost_ids: set[str] = set()  # of the variants dropped because their parent failed
-        self._results: dict[str, TrialResult] = {}  # of baselines and probes: those of variants ask for nothing
+        self._lost_ids: set[str] = set()  # ids of variants dropped because their parent failed
+        self._results: dict[str, TrialResult] = {}  # of baselines and probes: results of variants add no trials
         self._by_id = dict(plan.by_id)
         self._growth = growth_of(plan)
-        self._choices: _Choices | None = None  # once the plan grows no more
+        self._choices: _Choices | None = None  # set once no baseline can be added any more
 
     def learn(self, results: Iterable[TrialResult]) -> None:
-        """Results not told of before; others are passed over."""
+        """Add new results; known ones are ignored."""
         new = [r for r in results if r.config.kind != "variant" and r.id not in self._results]
         self._results.update((result.id, result) for result in new)
         if self._choices is None:
@@ -90,14 +89,16 @@ class Outlook:
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """Beyond the plan's own, each once, in the plan's order: baselines asked for, variants whose parents ended."""
+        """Trials beyond the plan's own, each once, in the plan's order: added baselines, variants with ended
+        parents.
+        """
         decided = self._choices.decisions if self._choices else ()
         ready = (made.trial for made in decided if isinstance(made, Ready))
         return tuple({trial.id: trial for trial in (*self._growth.added, *ready)}.values())
 
     @property
     def decisions(self) -> tuple[VariantDecision, ...]:
-        """What has become of every variant, in the order of the plan."""
+        """The decision about every variant, in the order of the plan."""
         if self._choices is None:
             awaited = tuple(self._growth.missing)
             return tuple(Waiting(pending, awaited) for pending in self._growth.pending())
@@ -108,7 +109,7 @@ class Outlook:
 
     @property
     def known(self) -> tuple[Trial, ...]:
-        """All that is known beyond the plan's own trials: those that can run, and the variants of failed parents."""
+        """All known trials beyond the plan's own: those that can run, and the variants of failed parents."""
         return (*self.trials, *(lost.trial for lost in self.dropped if lost.trial is not None))
 
     @property
@@ -118,17 +119,17 @@ class Outlook:
 
     @property
     def total(self) -> int:
-        """Trials of the sweep as far as they are known; a variant that waits counts as one."""
+        """The number of known trials of the sweep; a waiting variant counts as one."""
         return len(self.plan.trials) + self.beyond + self.waiting
 
     @property
     def beyond(self) -> int:
-        """Trials known beyond the plan's own."""
+        """The number of known trials beyond the plan's own."""
         return len(self.asked) + len(self._lost_ids)
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing waits any more: there will be no further trials, whatever else happens."""
+        """Whether no variant waits any more, so that there will be no further trials."""
         return self._choices is not None and not self._choices.waiting
 
     def _ask_for(self, trial: Trial) -> None:
@@ -154,13 +155,13 @@ class Outlook:
 
 
 class _Choices:
-    """The variants of a plan that grows no more, each with the candidates that it waits for."""
+    """The variants of a plan whose baselines are complete, each with the candidates that it waits for."""
 
     def __init__(self, pending: tuple[PendingVariant, ...], results: Results) -> None:
         self.pending = pending
         self.decisions: list[Ready | Dropped | None] = [None] * len(pending)
         self.waiting = len(pending)
-        self._ranked: dict[int, list[tuple[str, ...]]] = {}  # by the identity of the choice, which the plan keeps
+        self._ranked: dict[int, list[tuple[str, ...]]] = {}  # by id() of the choice object, which the plan keeps
         self._numbers: dict[int, list[int]] = defaultdict(list)  # choice -> its variants
         self._missing: dict[int, set[str]] = {}  # choice -> candidates that have not ended
         self._choices_of: dict[str, list[int]] = defaultdict(list)  # candidate -> choices
@@ -174,7 +175,7 @@ class _Choices:
         self._complete = [choice for choice, missing in self._missing.items() if not missing]
 
     def complete(self, ended: Iterable[str]) -> list[int]:
-        """The variants whose candidates have all ended, now that these have, and that were not so before; in order."""
+        """The variants whose last candidates have just ended, in order."""
         complete, self._complete = self._complete, []
         for trial in ended:
             for choice in self._choices_of.pop(trial, ()):
@@ -195,24 +196,24 @@ class _Choices:
 
 
 def outlook(plan: Plan, results: Results) -> Outlook:
-    """What these results make of a plan as expanded."""
+    """The state of an expanded plan under these results."""
     ahead = Outlook(plan)
     ahead.learn(results.values())
     return ahead
 
 
 def decide_variants(plan: Plan, results: Results) -> tuple[VariantDecision, ...]:
-    """What has become of every variant, in the order of the plan."""
+    """The decision about every variant, in the order of the plan."""
     return outlook(plan, results).decisions
 
 
 def further_trials(plan: Plan, results: Results) -> tuple[Trial, ...]:
-    """The trials beyond the plan's own that can run now, given the results by trial id."""
+    """The trials beyond the plan's own that can run now, given the results (by trial id)."""
     return outlook(plan, results).trials
 
 
 def settled(plan: Plan, results: Results) -> bool:
-    """Whether `resolve` will give no further trials, whatever else happens."""
+    """Whether `resolve` can give no further trials."""
     return outlook(plan, results).is_settled
 
 
@@ -236,7 +237,7 @@ def rank_configurations(
 
 
 def _score(result: TrialResult, objective: Objective) -> float | None:
-    """The objective of a completed trial; None where there is no finite figure to choose by."""
+    """The objective of a completed trial; None if it is not finite."""
     estimate = result.metrics.get(objective.metric)
     if result.status is not Status.COMPLETED or estimate is None or not isfinite(estimate.value):
         return None
@@ -252,7 +253,7 @@ def _parent(pending: PendingVariant, ranked: list[tuple[str, ...]], results: Res
 
 
 def _failed_parent(pending: PendingVariant, ranked: list[tuple[str, ...]], results: Results) -> str | None:
-    """Where there is none to choose, the one that would have been: configurations that failed rank after the sound."""
+    """If no candidate can be chosen, the failed one that would have been: failed configurations rank last."""
     sound = set(ranked)
     order = [*ranked, *(c for c in pending.choice.configurations if c not in sound)]
     if len(order) < pending.choice.rank:

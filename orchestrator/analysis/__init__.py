@@ -1,1 +1,1 @@
-"""Decisions from the results of a sweep, as values; `orchestrator.wording` makes sentences of them."""
+"""Decisions from the results of a sweep, as values; `orchestrator.wording` turns them into sentences."""

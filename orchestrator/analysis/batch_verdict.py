@@ -1,4 +1,4 @@
-"""Which batch size to train at: the verdict over the confirmation trials, and the predictions that led to them.
+"""The verdict on the batch size, from the confirming trials, and the predictions that led to them.
 
 fastest     the least mean log of the seconds of training to the target
 cheapest    the least mean log of worker-seconds: the number of workers times as many
@@ -6,12 +6,12 @@ smallest    the smallest batch that is not detectably slower than the fastest, n
             second condition is there because few seeds detect nothing
 no detectable difference    no other is detectably slower than the fastest: take any, the figures say which you like
 
-Differences are of log seconds, paired by seed: a ratio with Student's 95 % interval, its variance pooled over all that
-were confirmed (`pooling.py`); verdicts hold at 5 % after Holm's
-correction over all that are compared with the fastest. Only configurations of which every seed reached the target take
-part. Where the first reading was at the target already, the time is an upper bound; there is no verdict if that holds
-for any but the fastest. When not to trust it: the fastest was chosen by the figures that it is then compared on, which
-favours it a little; and seconds are those of trials that may have shared a machine.
+Differences are of log seconds, paired by seed: a ratio with Student's 95 % interval, whose variance is pooled over all
+confirmed configurations (`pooling.py`); verdicts hold at 5 % after Holm's correction over all comparisons with the
+fastest. Only configurations whose seeds all reached the target are compared. If the first evaluation had reached the
+target already, the time is an upper bound; there is no verdict if this holds for any configuration but the fastest.
+When not to trust it: the fastest was selected by the same figures that it is then compared on, which favours it a
+little; and the trials may have shared a machine, which affects their seconds.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from orchestrator.analysis.time_to_target import ToTarget, crossings
 from orchestrator.sweep.plan import Stage
 from trainables.estimate import Estimate
 
-SHORTEST = 0.01  # seconds to the target; below, a clock tells nothing apart
-AS_FAST = 1.10  # a mean ratio of seconds up to this may count as equal
+SHORTEST = 0.01  # least seconds to the target; shorter times cannot be compared
+AS_FAST = 1.10  # largest mean ratio of seconds that counts as equally fast
 
 
 @dataclass(frozen=True)
 class Slower:
-    """Another contender against the fastest: seconds to the target as a ratio, paired by seed."""
+    """Another contender compared with the fastest: the ratio of seconds to the target, paired by seed."""
 
     contender: ToTarget
     difference: Difference | None  # of log seconds, Holm's p-value; None: no seed in common
@@ -62,7 +62,7 @@ class Slower:
 
 @dataclass(frozen=True)
 class TrialsWaiting:
-    trials: int  # that were asked for so far and have not ended
+    trials: int  # trials known so far that have not ended
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class NotEverySeed:
 
 @dataclass(frozen=True)
 class TooShort:
-    seconds: float  # within which the target is reached: a clock tells nothing apart
+    seconds: float  # the time within which the target is reached, too short to compare
 
 
 @dataclass(frozen=True)
 class FirstReadings:
-    """There the first reading was at the target already, so how soon it was reached is not known."""
+    """The first evaluation at these batch sizes had reached the target already, so the time is only bounded."""
 
     batch_sizes: tuple[int, ...]
 
@@ -92,7 +92,7 @@ WhyNoVerdict = TrialsWaiting | NeverReached | NotEverySeed | TooShort | FirstRea
 
 @dataclass(frozen=True)
 class BatchVerdict:
-    """The findings of `batch_size: auto` so far. The three are None where `undetermined` gives a reason."""
+    """The findings of `batch_size: auto` so far. Fastest, cheapest and smallest are None if `undetermined` is set."""
 
     noise_scale: Estimate | None
     prior: Prediction | None  # from the noise scale
@@ -106,7 +106,7 @@ class BatchVerdict:
 
     @property
     def not_slower(self) -> tuple[ToTarget, ...]:
-        """The fastest, and those that are not detectably slower."""
+        """The fastest contender, and those that are not detectably slower."""
         return (
             *filter(None, [self.fastest]),
             *(other.contender for other in self.others if other.verdict is not Verdict.WORSE),
@@ -114,12 +114,12 @@ class BatchVerdict:
 
     @property
     def no_difference(self) -> bool:
-        """Whether there was something to compare with the fastest, and nothing of it is detectably slower."""
+        """Whether other contenders were compared with the fastest, and none is detectably slower."""
         return bool(self.others) and not any(other.verdict is Verdict.WORSE for other in self.others)
 
 
 def judge_batch_size(table: SweepTable, found: tuple[ToTarget, ...]) -> BatchVerdict | None:
-    """None for a sweep whose batch sizes are given in its file. `found`: what was confirmed, as by `contenders`."""
+    """None for a sweep with given batch sizes. `found`: the confirmed configurations, as from `contenders`."""
     if not any(row.stage in (Stage.FIT, Stage.SHORT_RUN) for row in table.rows):
         return None
     estimate = noise_scale(table.short_runs)
@@ -142,7 +142,7 @@ def judge_batch_size(table: SweepTable, found: tuple[ToTarget, ...]) -> BatchVer
 
 
 def contenders(table: SweepTable) -> tuple[ToTarget, ...]:
-    """The configurations that were confirmed, with their confirming trials alone."""
+    """The confirmed configurations, with their confirming trials only."""
     found = []
     for configuration in table.configurations:
         rows = tuple(row for row in configuration.rows if row.stage is Stage.CONFIRMATION)
@@ -153,7 +153,7 @@ def contenders(table: SweepTable) -> tuple[ToTarget, ...]:
 
 
 def decided(verdict: BatchVerdict, whole: Sequence[ToTarget]) -> BatchVerdict:
-    """The verdict over contenders of which every seed reached the target; at least one."""
+    """The verdict over contenders whose seeds all reached the target; there must be at least one."""
     fastest = min(whole, key=lambda c: (c.mean_log_seconds, c.configuration.key))
     cheapest = min(whole, key=lambda c: (c.mean_log_cost, c.configuration.key))
     rest = [contender for contender in whole if contender is not fastest]
@@ -187,9 +187,10 @@ def _why_none(table: SweepTable, tuned: Fit, found: Sequence[ToTarget]) -> WhyNo
 
 
 def _bounds_that_matter(verdict: BatchVerdict) -> list[int]:
-    """Batch sizes that were at the target by the first reading, and so maybe long before, where that leaves it open.
+    """Batch sizes that had reached the target at the first evaluation, if this leaves the verdict open.
 
-    The fastest by an upper bound is the fastest if all others are slower than that; it is equal to nobody.
+    If the fastest has only an upper bound, it is the fastest if all others are slower than the bound; it cannot be
+    tied.
     """
     bounds = {other.contender.batch_size for other in verdict.others if other.contender.is_bound}
     if verdict.fastest and verdict.fastest.is_bound and len(verdict.not_slower) > 1:

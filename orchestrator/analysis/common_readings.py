@@ -1,6 +1,6 @@
-"""Runs read at common places: after equal examples, and after equal steps.
+"""The metrics of runs at common points: after equal examples, and after equal steps.
 
-Between two readings of a run the value is on the straight line between them; outside of its readings it has none.
+Between two evaluations of a run, the value is interpolated linearly; outside of its evaluations there is none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EXAMPLE_CHECKPOINTS = 10
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where all runs of a sweep are read."""
+    """The points (examples, steps) at which all runs of a sweep are compared."""
 
     examples: tuple[int, ...]
     steps: tuple[int, ...]
@@ -26,9 +26,10 @@ class Checkpoints:
 
 
 def checkpoints(table: SweepTable) -> Checkpoints:
-    """Over the baselines that ran to their end. A number of steps is kept if runs of two batch sizes can be read there.
+    """The points for the baselines that ran to their end. A number of steps is kept if runs of two batch sizes reach
+    it.
 
-    With one batch size, if any run can.
+    With one batch size, if any run reaches it.
     """
     rows = [row for c in table.baselines for row in c.measured if row.history]
     if not rows:
@@ -43,7 +44,7 @@ def checkpoints(table: SweepTable) -> Checkpoints:
 
 
 def on_line(points: Iterable[tuple[float, float]], at: float) -> float | None:
-    """Between two points, on the straight line between them; None outside of all."""
+    """Linear interpolation between two points; None outside of all points."""
     before, there = None, None
     for x1, y1 in points:
         if before is not None and before[0] <= at <= x1:
@@ -74,12 +75,12 @@ def readings(row: Row, axis: ReadingAxis, at: Iterable[int], metrics: Sequence[s
 
 
 def mean_at(configuration: Configuration, axis: ReadingAxis, at: int, metric: str) -> float | None:
-    """Over the seeds that can be read there."""
+    """The mean over the seeds that have a value there."""
     values = list(by_seed(configuration, axis, at, metric).values())
     return sum(values) / len(values) if values else None
 
 
 def by_seed(configuration: Configuration, axis: ReadingAxis, at: int, metric: str) -> dict[int, float]:
-    """Seed -> a metric there; without the seeds whose first reading is later or whose last is earlier."""
+    """Seed -> a metric there, without seeds whose first evaluation is later or whose last one is earlier."""
     found = ((row.seed, on_line(row.curve(axis, metric), at)) for row in configuration.measured)
     return {seed: value for seed, value in found if value is not None}

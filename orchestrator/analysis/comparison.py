@@ -1,4 +1,4 @@
-"""All that is said about a sweep, in one value: the table, the goals, the Pareto fronts, the recommendation."""
+"""The whole comparison of a sweep, in one value: the table, the goals, the Pareto fronts, the recommendation."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from trainables.storage import Storage, sweep_file
 
 
 class TestReading(Stored):
-    """The test data, read for the recommended trial: sweeps/<name>/test_reading.json."""
+    """The recommended trial's figures on the test data: sweeps/<name>/test_reading.json."""
 
-    __test__ = False  # pytest collects classes by this prefix; it is no test
+    __test__ = False  # pytest collects classes with this prefix, but this is not a test
 
     trial: str
     metrics: dict[str, Estimate]  # test_<m>
-    readings: int = 1  # of the test data in this sweep, this one and those of trials recommended earlier
+    readings: int = 1  # how often this sweep has read the test data, for this trial and earlier recommended ones
 
 
 @dataclass(frozen=True)
 class SweepComparison:
     evidence: Evidence
-    goals: dict[str, tuple[GoalResult, ...]]  # configuration key -> one result per goal that can be asked of it
+    goals: dict[str, tuple[GoalResult, ...]]  # configuration key -> one result per goal that applies to it
     recommendation: Recommendation
     test: TestReading | None = None
-    behind: tuple[Behind, ...] = ()  # batch sizes and settings against the best of their like
+    behind: tuple[Behind, ...] = ()  # batch sizes and settings compared with the best comparable one
 
     @property
     def table(self) -> SweepTable:
@@ -48,38 +48,38 @@ class SweepComparison:
 
     @property
     def front(self) -> frozenset[str]:
-        """Keys: variants that no variant beats in objective, size and both latencies."""
+        """Keys of the variants on the Pareto front of objective, size and both latencies."""
         return self.evidence.front
 
     @property
     def training_front(self) -> frozenset[str]:
-        """Keys: baselines that none beats in objective and seconds of training."""
+        """Keys of the baselines on the Pareto front of objective and seconds of training."""
         return self.evidence.training_front
 
     @property
     def targets(self) -> tuple[ToTarget, ...]:
-        """What it took to reach the target at each batch size."""
+        """The training effort to the target at each batch size."""
         return self.evidence.targets
 
     @property
     def curves(self) -> Mapping[SettingsChoice, CriticalBatch]:
-        """The critical batch, by the choice of settings."""
+        """The critical batch size of each choice of settings."""
         return self.evidence.curves
 
     @property
     def batch(self) -> BatchVerdict | None:
-        """Where the batch size was to be found: which it is."""
+        """The verdict of `batch_size: auto`; None for other sweeps."""
         return self.evidence.batch
 
     @property
     def test_of_recommended(self) -> TestReading | None:
-        """The reading, if it is of the trial that is recommended now."""
+        """The test figures, if they are those of the trial that is recommended now."""
         row = self.recommendation.row
         return self.test if self.test is not None and row is not None and self.test.trial == row.id else None
 
     @property
     def pareto(self) -> list[str]:
-        """Trial ids of the configurations on the front: of the variants, or of the baselines if there are none."""
+        """Trial ids on the Pareto front of the variants, or of the baselines if there are no variants."""
         keys = self.front or (self.training_front if not self.table.variants else frozenset())
         return [row.id for c in self.table.configurations if c.key in keys for row in c.measured]
 
@@ -92,7 +92,7 @@ def compare(table: SweepTable, test: TestReading | None = None) -> SweepComparis
 
 
 def load_comparison(storage: Storage, sweep: str) -> SweepComparison:
-    """Read a sweep and say all there is to say. Raises TableError when there is no such sweep."""
+    """Read a sweep and compare its trials. Raises TableError if there is no such sweep."""
     with uncollected():
         return compare(load_table(storage, sweep), load_test_reading(storage, sweep))
 
@@ -105,7 +105,7 @@ def load_test_reading(storage: Storage, sweep: str) -> TestReading | None:
     try:
         return TestReading.model_validate_json(storage.read_sealed(sweep_file(sweep, "test_reading.json")))
     except (FileNotFoundError, ValidationError, DamagedFileError):
-        return None  # a damaged one counts as not read: the log of all readings has it, and `run` writes it anew
+        return None  # a damaged file counts as missing: the log has all readings, and `run` writes the file again
 
 
 def configuration_of(table: SweepTable, trial: str) -> Configuration | None:

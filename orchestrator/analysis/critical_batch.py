@@ -1,18 +1,16 @@
-"""How the number of steps to a target falls with the batch size, and where it stops falling.
+"""The number of steps to a target as a function of the batch size: how it falls, and where it stops falling.
 
     S(B) = S_min (1 + (B_c / B)^a)^(1/a)        steps to the target at batch size B
     E(B) = B S(B)                               examples to the target
 
 With a = 1 this is the hyperbola (S/S_min - 1)(E/E_min - 1) = 1 of McCandlish et al. 2018 (arXiv 1812.06162,
-eq. 2.11), with E_min = S_min B_c. A sharper knee (a > 1) is met in practice; it is fitted beside the hyperbola and
-preferred only when it describes the points clearly better. `B_c` is a property of this model, data, target and
-optimiser, and of learning rates tuned at every batch size: with one fixed rate the curve means nothing.
+eq. 2.11), with E_min = S_min B_c. Sharper knees (a > 1) occur in practice; one is fitted as well, and preferred only if
+it describes the points clearly better. `B_c` is a property of this model, data, target and optimiser, and requires
+learning rates tuned at every batch size: with one fixed learning rate the curve means nothing.
 
-Trials of one batch size share more than their seed's luck: the error of a coarse grid of rates, and the misfit of the
-curve. So the fit and its interval rest on one mean per batch size, and more seeds of the same few sizes do not narrow
-it below what the sizes differ from the curve.
-
-The fit reads numbers; it does not know where they came from.
+Errors of the trials of one batch size are correlated: they share the error of a coarse grid of learning rates, and the
+misfit of the curve. So the fit and its interval use one mean per batch size, and more seeds of the same few sizes
+cannot narrow the interval below the deviations of the sizes from the curve.
 """
 
 from __future__ import annotations
@@ -27,28 +25,28 @@ from scipy.special import ndtri, stdtrit
 
 from orchestrator.analysis.step_time import Floats, StepTime
 
-MAX_RMS_LOG = 0.1  # a worse fit than 10 % in steps is no description of the curve
-MIN_SIZES = 3  # batch sizes, for the two parameters and one residual
-MIN_SPREAD = 2.0  # a sampled branch reaches this near to B_c at least: there S is 3 S_min, or E 3 E_min
+MAX_RMS_LOG = 0.1  # a fit with a larger error than 10 % in steps does not describe the points
+MIN_SIZES = 3  # least batch sizes: two parameters and one residual
+MIN_SPREAD = 2.0  # at least one size within this factor of B_c on each side: there S is 3 S_min, or E is 3 E_min
 INTERVAL = (0.05, 0.95)
 KNEE_GAIN = 0.5  # the three-parameter knee must halve the residual to be preferred
 SHARPNESSES = np.geomspace(0.25, 8, 201)
-GRID_MARGIN = math.log(1000)  # B_c is looked for this far beyond the smallest and the largest batch size
+GRID_MARGIN = math.log(1000)  # B_c is searched this far beyond the smallest and the largest batch size
 GRID_STEP = 0.005
 
 
 @dataclass(frozen=True)
 class TooFewSizes:
-    """Three, well spread, are needed."""
+    """Too few batch sizes: three, well spread, are needed."""
 
     known: int  # batch sizes whose steps to the target are known
-    bounds: tuple[int, ...] = ()  # reached it by the first reading already, so their steps are upper bounds
-    partly: tuple[int, ...] = ()  # not every seed reached it
+    bounds: tuple[int, ...] = ()  # sizes that had reached it at the first evaluation: their steps are upper bounds
+    partly: tuple[int, ...] = ()  # sizes where not every seed reached it
 
 
 @dataclass(frozen=True)
 class Scattered:
-    rms_log: float  # around the curve; above MAX_RMS_LOG nothing can be read
+    rms_log: float  # scatter around the curve; above MAX_RMS_LOG the curve is not determined
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class CriticalBatch:
     min_steps: float | None  # S_min
     sharpness: float  # a
     rms_log: float  # root mean square of the residuals of log S, one per batch size
-    undetermined: WhyNoCurve | None  # where it is not None the numbers must not be used
+    undetermined: WhyNoCurve | None  # if not None, the numbers must not be used
 
     @classmethod
     def unknown(cls, reason: WhyNoCurve, rms_log: float = math.nan) -> Self:
@@ -99,10 +97,10 @@ class CriticalBatch:
 def fit_critical_batch(
     batch_sizes: Sequence[float], steps: Sequence[float], *, resamples: int = 1000, seed: int = 0
 ) -> CriticalBatch:
-    """Least squares on the mean log S of each batch size; residual bootstrap for the interval. In any order.
+    """Least squares on the mean log S of each batch size, with a residual bootstrap for the interval.
 
-    batch_sizes, steps: shape [points], positive; steps at tuned learning rates, one point per seed. Points where the
-    target was not reached are left out by the caller. Fewer than three different batch sizes determine nothing.
+    batch_sizes, steps: shape [points], positive, in any order; steps at tuned learning rates, one point per seed. The
+    caller leaves out points where the target was not reached. At least three different batch sizes are needed.
     """
     sizes, observed = _means(np.asarray(batch_sizes, float), np.log(np.asarray(steps, float)))
     if len(sizes) < MIN_SIZES:
@@ -120,8 +118,8 @@ def fit_critical_batch(
     if (reason := _why_not(sizes, critical, rms)) is not None:
         return CriticalBatch.unknown(reason, rms)
 
-    # Residuals are smaller than the errors by the parameters spent on them, and few of them say little of how large
-    # errors are, which Student's quantile pays for: both scale them up before drawing.
+    # Residuals are smaller than the errors, because the parameters were fitted to them; and a few residuals determine
+    # the size of the errors only roughly, which Student's quantile accounts for. Both factors scale residuals up.
     freedom = max(1, len(sizes) - (2 if sharpness == 1.0 else 3))
     few = stdtrit(freedom, INTERVAL[1]) / ndtri(INTERVAL[1])
     inflated = residuals * np.sqrt(len(sizes) / freedom) * few
@@ -175,7 +173,7 @@ def _rms(residuals: Floats) -> float:
 def _why_not(sizes: Floats, critical: float, rms: float) -> WhyNoCurve | None:
     if rms > MAX_RMS_LOG:
         return Scattered(rms)
-    # Far below B_c steps fall as 1/B; far above they stay at S_min. Each end must have been seen.
+    # Far below B_c, steps fall as 1/B; far above, they stay at S_min. The sizes must cover both ends.
     if sizes.max() < critical / MIN_SPREAD:
         return KneeBeyond(float(sizes.max()))
     if sizes.min() > critical * MIN_SPREAD:

@@ -1,13 +1,13 @@
-"""The cost of a training: steps and examples, which no clock changes, and seconds where they can be relied on.
+"""The cost of a training: steps and examples, which do not depend on the machine, and seconds where they are reliable.
 
-The same training takes the same steps to its target on any day; its seconds are those of one machine in one hour, where
-other runs, or other people, may have been at work. So seconds are not taken from the run itself: all trainings with one
-step (the same batch, division, precision, workers, optimiser and task; other rates and seeds) time it together,
+The same training takes the same steps to its target on any day; its seconds depend on the machine and on its load at
+the time. So seconds do not come from the run itself: all trainings with the same kind of step (same batch, division,
+precision, workers, optimiser and task; other learning rates and seeds) time it together:
 
     seconds = steps x exp(mean log seconds of that step)        spread: pooled over all steps that were timed repeatedly
 
-Runs too short for a clock to say anything of them time nothing. And training is called slower only where Student's 95 %
-interval of the ratio is above 1.5. The margin is for what no spread within a step shows: all runs of one batch size may
+Very short runs are not used for timing. And a training is called slower only if Student's 95 % interval of the ratio is
+above 1.5. This margin covers errors that the spread within a kind of step does not show: all runs of one batch size may
 have run in the same busy hour.
 """
 
@@ -27,16 +27,16 @@ from orchestrator.analysis.table import SweepTable
 from orchestrator.analysis.time_to_target import seconds_per_step
 
 SAME = 1.05  # a ratio up to this counts as equal
-SHORTEST_SECONDS = 0.1  # of a run: below, starting and stopping is most of it
-SLOWER = 1.5  # seconds decide from here on
+SHORTEST_SECONDS = 0.1  # shortest run used for timing: in shorter ones, start and stop dominate
+SLOWER = 1.5  # least ratio of seconds that counts as slower
 
 
 @dataclass(frozen=True)
 class Pace:
     """The seconds of one kind of step."""
 
-    key: str  # of the kind
-    log_seconds: float  # mean over the runs that took it
+    key: str  # identifies the kind
+    log_seconds: float  # mean over the runs with this kind of step
     runs: int
     deviation: float  # of log seconds, between runs of one kind
     degrees: int  # behind the deviation; 0: no kind was timed twice, so nothing is known
@@ -44,7 +44,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Effort:
-    """To the objective's target, or to the end where there is none; infinite if a seed never got there."""
+    """The effort to the objective's target, or to the end without a target; infinite if a seed never reached it."""
 
     steps: float
     examples: float
@@ -55,13 +55,13 @@ class Effort:
         return self.steps * math.exp(self.pace.log_seconds) if self.pace else math.inf
 
     def beats(self, other: Effort) -> bool:
-        """As few steps and as few examples, and at least 5 % fewer of one."""
+        """Whether it needs no more steps and no more examples than the other, and at least 5 % fewer of one."""
         if self.steps > other.steps or self.examples > other.examples:
             return False
         return SAME * self.steps < other.steps or SAME * self.examples < other.examples
 
     def is_slower(self, other: Effort) -> bool:
-        """Whether it takes half as many seconds again at least, by an interval and not by one run's clock."""
+        """Whether it takes at least 1.5 times the seconds of the other, by the interval over all timed runs."""
         mine, theirs = self.pace, other.pace
         if mine is None or theirs is None or mine.key == theirs.key or not mine.degrees:
             return False
@@ -93,7 +93,7 @@ def _work(table: SweepTable, baseline: Configuration) -> tuple[float, float] | N
 
 
 def _step_of(baseline: Configuration) -> str:
-    """The settings that decide the duration of a step: neither the rate, nor the seed, nor the budget."""
+    """The settings that determine the duration of a step; learning rate, seed and budget do not."""
     training = baseline.training
     steps = (training.batch_size, training.micro_batch_size, training.accumulation_steps, training.num_workers)
     others = (training.precision, training.optimizer.name, training.batch_schedule.name)

@@ -1,18 +1,18 @@
-"""Fair comparison of batch sizes: the metric after equal examples (equal work) and after equal steps (equal updates).
+"""Comparison of batch sizes at equal budgets: the metric after equal examples (work) and equal steps (updates).
 
-Runs are read at common checkpoints, on validation and training data alike: evenly spread over the examples that all of
-them saw, and at doublings of the steps. Between two readings of a run the value is on the straight line between them;
-outside of its readings it has none. A large batch that is behind after equal examples, on training data too, and level
-after equal steps, took fewer steps; one that is further behind on validation data than on training data overfits, which
-its gap between the two must show: to see nothing on training data is no evidence, and to see nothing of the gap is none
-that a batch does not overfit. So the gap's interval is given.
+Runs are compared at common points, on validation and training data: spread evenly over the examples that all runs saw,
+and at doublings of the steps. Between two evaluations of a run, the value is interpolated linearly; outside there is
+none. If a large batch is worse after equal examples, on training data too, but not after equal steps, it trained for
+fewer steps. If it is worse by more on validation data than on training data, it overfits. The gap between the two must
+show this: no difference on training data alone is no evidence of overfitting, and no detectable gap is no evidence
+against it. So the gap's interval is reported.
 
-Training data is judged as validation data is: by the model at the reading, in eval mode, on as many rows. The mean loss
-of the steps before a reading would not do: it lags behind, and batch norm and dropout are at work in it.
+Training data is evaluated like validation data: with the same model, in eval mode, on as many rows. The mean loss of
+the preceding steps would not do: it lags behind, and batch norm and dropout affect it.
 
-Doubts: where the learning rate has a schedule, equal steps of two budgets lie at different phases of it. And Holm's
-correction is over what is compared with the best, not over the choice of the best: of 20 choices that are all equal,
-one is called worse in 10 to 19 % of sweeps (simulated, normal errors), of 4 in 5 to 8 %.
+Doubts: with a learning-rate schedule, equal steps of two budgets lie at different phases of the schedule. And Holm's
+correction covers the comparisons with the best, not the selection of the best: if 20 choices are all equal, one is
+called worse in 10 to 19 % of sweeps (simulated, normal errors); with 4 choices, in 5 to 8 %.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Read = Callable[[Configuration, int], dict[int, float]]  # at so many examples o
 
 
 class Finding(StrEnum):
-    """What one choice against the best of its like comes to, at equal examples."""
+    """The result of comparing a choice with the best comparable one, at equal examples."""
 
     NO_COMMON_SEED = "no seed in common"
     ONE_SEED = "one seed"  # nothing is determined over seeds
@@ -67,9 +67,9 @@ class Behind:
     training: Difference | None
     gap: Difference | None  # of validation minus training: worse if more is lost on validation data than on training
     took_fewer_steps: bool  # over those examples
-    steps: int | None  # the last number of steps at which both can be read
+    steps: int | None  # the last number of steps at which both have a value
     at_equal_steps: Difference | None  # of the validation metric
-    in_phase: bool  # after equal steps, both learning rates are as far on one schedule, or constant
+    in_phase: bool  # after equal steps, both are at the same phase of one schedule, or have constant rates
 
     @property
     def batch_size(self) -> int:
@@ -77,17 +77,17 @@ class Behind:
 
     @property
     def best(self) -> int:
-        """The batch size that it is held against."""
+        """The batch size that it is compared with."""
         return self.against.training.batch_size
 
     @property
     def more_on_validation(self) -> bool:
-        """It loses more on validation data than on training data."""
+        """Whether it is worse by more on validation data than on training data."""
         return _is_worse(self.gap)
 
     @property
     def finding(self) -> Finding:
-        """What the differences say; one that cannot be told is none to build on."""
+        """The finding from the differences; a difference that is not determined supports none."""
         if self.validation is None:
             return Finding.NO_COMMON_SEED
         if self.validation.verdict is Verdict.NOT_DETERMINED:
@@ -111,9 +111,9 @@ Pair = tuple[Tuned, Tuned]  # one, and the best of those it is compared with
 
 
 def behind(evidence: Evidence) -> list[Behind]:
-    """Every choice against the best of its like; the p-values of each kind are Holm's.
+    """Every choice compared with the best comparable one; p-values are corrected by Holm, for each kind separately.
 
-    Where choices were confirmed with fresh seeds, those trials are compared: they are pairs.
+    If choices were confirmed with fresh seeds, those trials are compared, because they are paired.
     """
     table, places, objective = evidence.table, evidence.checkpoints, evidence.table.plan.objective
     metric = objective.metric.removeprefix("best_")
@@ -219,7 +219,7 @@ def _reader(axis: ReadingAxis, metric: str) -> Read:
 
 
 def _gap_reader(on_validation: Read, on_training: Read) -> Read:
-    """Validation minus training, seed by seed: both are the same figure of other rows, so they have one scale."""
+    """Validation minus training, by seed: both are the same metric on different rows, so they share one scale."""
 
     def gaps(configuration: Configuration, at: int) -> dict[int, float]:
         validation, training = on_validation(configuration, at), on_training(configuration, at)

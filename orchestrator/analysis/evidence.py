@@ -1,8 +1,8 @@
-"""What a sweep's results say, in figures: each is computed once, when it is first asked for, and handed down.
+"""The figures derived from a sweep's results: each is computed once, when it is first needed, and passed on.
 
-The decisions (`recommend`, `batch_verdict`, `equal_budget`) and all that shows them rest on the same figures. An
-`Evidence` is made once for a comparison; nothing of it is computed before somebody asks, as a script that wants one
-figure of many trials pays for that one alone.
+The decisions (`recommend`, `batch_verdict`, `equal_budget`) and their presentation use the same figures. An `Evidence`
+is made once for a comparison, and computes each figure lazily, so that a script which needs one figure of many trials
+does not wait for the others.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ class Evidence:
 
     @cached_property
     def tuned(self) -> tuple[Tuned, ...]:
-        """Each batch size and choice of settings at its best rate."""
+        """Each batch size and choice of settings at its best learning rate."""
         return tuple(tuned(self.table))
 
     @cached_property
     def efforts(self) -> Mapping[str, Effort]:
-        """Baseline's key -> what its training takes."""
+        """Baseline's key -> the effort of its training."""
         return efforts(self.table)
 
     @cached_property
     def tuning(self) -> Evidence:
-        """Of the trials that tuned the learning rate: what confirms has one rate, between those that were tuned."""
+        """Tuned learning rates, without confirming trials, which have a single rate between the tuned ones."""
         return Evidence(fit_part(self.table))
 
     @cached_property
     def targets(self) -> tuple[ToTarget, ...]:
-        """What it took to reach the target, of the trials that tuned the learning rate."""
+        """The effort to the target, from the trials that tuned the learning rate."""
         return tuple(steps_to_target(self.tuning.table))
 
     @cached_property
     def choices(self) -> Mapping[Place, SettingsChoice]:
-        """Which choice of what else the sweep varies the settings at a batch size are."""
+        """The choice of other settings that the settings at a batch size belong to."""
         return settings_choices(self.table)
 
     @cached_property
@@ -66,12 +66,12 @@ class Evidence:
 
     @cached_property
     def contenders(self) -> tuple[ToTarget, ...]:
-        """What was trained anew, with fresh seeds."""
+        """The configurations confirmed with fresh seeds."""
         return contenders(self.table)
 
     @cached_property
     def batch(self) -> BatchVerdict | None:
-        """Where the batch size was to be found: which it is."""
+        """The verdict of `batch_size: auto`; None for other sweeps."""
         return judge_batch_size(self.table, self.contenders)
 
     @cached_property
@@ -80,7 +80,7 @@ class Evidence:
 
     @cached_property
     def not_quiet(self) -> tuple[NotQuiet, ...]:
-        """The measurings of which the control was off; empty where latencies can be used."""
+        """The measurements whose control was not 1; empty if latencies can be used."""
         return not_quiet(self.table)
 
     @cached_property
@@ -90,15 +90,15 @@ class Evidence:
 
     @cached_property
     def sharing(self) -> Sharing | None:
-        """Which trainings shared their machine with others of the sweep."""
+        """The trainings that shared their machine with other trials of the sweep."""
         return sharing(self.table)
 
     @cached_property
     def front(self) -> frozenset[str]:
-        """Keys of the variants that no variant beats in objective, size and latencies."""
+        """Keys of the variants on the Pareto front of objective, size and latencies."""
         return deployment_front(self.table, () if self.not_quiet else tuple(self.latencies_ms.values()))
 
     @cached_property
     def training_front(self) -> frozenset[str]:
-        """Keys of the baselines that none beats in objective and seconds of training."""
+        """Keys of the baselines on the Pareto front of objective and seconds of training."""
         return training_front(self.table)

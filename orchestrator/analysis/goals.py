@@ -1,4 +1,4 @@
-"""Does a configuration stay within a goal, by how much, and is that more than noise.
+"""Whether a configuration meets a goal, by what margin, and whether the margin exceeds the noise.
 
 A goal's margin is positive when it is met, in the metric's own unit (or in percent for the percent goals):
 
@@ -6,11 +6,11 @@ A goal's margin is positive when it is met, in the metric's own unit (or in perc
     min-improvement           gain >= value                 percent-min-improvement   100 gain / |parent| >= value
     max-degradation           gain >= -value                percent-max-degradation   100 gain / |parent| >= -value
 
-`gain` is how much better the variant is than its own parent, exported and measured uncompressed. Where the two were
-measured together, that pairing is used: `val_<m>_change` is paired row by row, and `latency_ratio_batch_<b>` is taken
-in alternation, which cancels the drift of the machine. A latency taken while the machine was not quiet, as the control
-of the same rounds tells, is no figure: such a goal is not determined, like one on a figure that was not measured, so
-that the variant neither misses it nor is recommended. The names of the types are those of Microsoft's Olive.
+`gain` is the improvement of the variant over its own parent, exported and measured uncompressed. If the two were
+measured together, the paired figure is used: `val_<m>_change` is paired row by row, and `latency_ratio_batch_<b>` is
+timed in alternation, which cancels the drift of the machine. If the control of the same rounds shows that the machine
+was not quiet, a latency is not used: a goal on it is not determined, like a goal on a metric that was not measured; the
+variant then neither misses the goal nor is recommended. The names of the types are those of Microsoft's Olive.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ class ParentNotMeasured:
 
 @dataclass(frozen=True)
 class ParentIsZero:
-    """No percentage of it can be taken."""
+    """The parent's figure is 0, so no percentage of it exists."""
 
     metric: str
 
 
 @dataclass(frozen=True)
 class NoParent:
-    """A baseline, which is compared with nothing."""
+    """A baseline has no parent to be compared with."""
 
 
 @dataclass(frozen=True)
 class NothingMeasured:
-    """No trial of it ran to its end."""
+    """No trial of the configuration ran to its end."""
 
 
 WhyNotJudged = NotMeasured | ParentNotMeasured | ParentIsZero | NoParent | NothingMeasured | NotQuiet
@@ -74,9 +74,9 @@ class GoalResult:
 
     goal: Goal
     verdict: GoalVerdict
-    margin: Summary | None  # positive: met. In the metric's unit, or in percentage points
-    achieved: float | None  # the figure the goal is about: a level, or a gain over the parent, absolute or in percent
-    reason: WhyNotJudged | None = None  # where nothing is determined
+    margin: Summary | None  # positive if met; in the metric's unit, or in percentage points
+    achieved: float | None  # the limited figure: a level, or a gain over the parent, absolute or in percent
+    reason: WhyNotJudged | None = None  # why the goal is not determined
 
     @property
     def within_noise(self) -> bool:
@@ -85,7 +85,7 @@ class GoalResult:
 
     @property
     def shortfall(self) -> float:
-        """How far a missed goal is away, in units of the goal's own limit; 0 when met, infinite when not determined."""
+        """The distance to a missed goal, in units of its own limit; 0 if met, infinite if not determined."""
         if self.verdict is GoalVerdict.MET:
             return 0.0
         return math.inf if self.margin is None else -self.margin.mean / (abs(self.goal.value) or 1.0)
@@ -106,14 +106,15 @@ def judge(table: SweepTable, configuration: Configuration, goals: Sequence[Goal]
 
 
 def meets(results: Sequence[GoalResult]) -> bool:
-    """All goals are met. What is not determined is not met."""
+    """Whether all goals are met. A goal that is not determined is not met."""
     return all(result.verdict is GoalVerdict.MET for result in results)
 
 
 def judged(table: SweepTable) -> SweepTable:
-    """The same, with the status `goal_missed` for variants that ran to their end and miss a goal.
+    """The results, with the status `goal_missed` for variants that ran to their end and miss a goal.
 
-    On the point estimate, each trial for itself. It is not in the result's file: another sweep may ask for less.
+    Each trial is judged by its own point estimate. The stored result is unchanged, as another sweep may have other
+    goals.
     """
     if not table.plan.goals:
         return table
@@ -131,13 +132,13 @@ def _judged(table: SweepTable, row: Row, result: TrialResult) -> TrialResult:
 
 
 def goals_missed(table: SweepTable, row: Row) -> list[GoalResult]:
-    """Of one trial, for itself."""
+    """The goal results of a single trial."""
     verdicts = judge(table, Configuration("", (row,)), table.plan.goals)
     return [verdict for verdict in verdicts if verdict.verdict is GoalVerdict.MISSED]
 
 
 def distance(results: Sequence[GoalResult]) -> tuple[int, float]:
-    """From the goals, for an order: how many are not determined, and the sum of the others' shortfalls."""
+    """The distance from the goals, for sorting: the number of undetermined goals, and the sum of all shortfalls."""
     known = [result.shortfall for result in results if result.is_determined]
     return len(results) - len(known), sum(known)
 
@@ -184,7 +185,7 @@ def _level(row: Row, goal: Goal) -> Estimate | WhyNotJudged:
 
 
 def _gain(table: SweepTable, row: Row, goal: Goal, mode: Mode) -> Estimate | WhyNotJudged:
-    """How much better than the parent; in percent of the parent's figure for the percent goals."""
+    """The improvement over the parent; in percent of the parent's figure for percent goals."""
     level = _level(row, goal)
     if not isinstance(level, Estimate) or row.result is None:
         return level
@@ -198,7 +199,7 @@ def _gain(table: SweepTable, row: Row, goal: Goal, mode: Mode) -> Estimate | Why
     parent = stated.value if stated is not None else reference.value(goal.metric) if reference is not None else None
     change = metrics.get(f"{goal.metric}_change")
     if change is not None and row.compression == "uncompressed":
-        change = Estimate(value=change.value)  # held against itself: exact
+        change = Estimate(value=change.value)  # compared with itself: exact
     if (change is None or not math.isfinite(change.value)) and parent is not None:
         change = Estimate(value=level.value - parent)
     if change is None:
@@ -210,7 +211,7 @@ def _gain(table: SweepTable, row: Row, goal: Goal, mode: Mode) -> Estimate | Why
 
 
 def _linear(estimate: Estimate, factor: float, offset: float) -> Estimate:
-    """factor x estimate + offset, with the interval turned over when the factor is negative."""
+    """factor x estimate + offset; a negative factor swaps the ends of the interval."""
     ends = [None if end is None else factor * end + offset for end in (estimate.low, estimate.high)]
     low, high = ends if factor >= 0 else reversed(ends)
     return Estimate(value=factor * estimate.value + offset, low=low, high=high, n=estimate.n, note=estimate.note)

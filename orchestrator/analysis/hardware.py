@@ -15,7 +15,7 @@ def machine(row: Row) -> str | None:
 
 
 def threads(row: Row) -> int | None:
-    """On how many threads of a processor a variant was measured, since the whole of it would be faster."""
+    """The number of CPU threads on which a variant was measured, since the whole processor would be faster."""
     environment = _environment(row)
     return int(environment["measure_threads"]) if environment.get("measure_device") == "cpu" else None
 

@@ -1,17 +1,16 @@
-"""How fast the variants of a sweep are: against their parents as measured, and against each other as if at one time.
+"""The latencies of a sweep's variants: relative to their parents, and comparable with each other.
 
-A machine is now fast, now slow, and the variants are measured one after another: 0.47 ms in a slow minute may be the
-faster model than 0.31 ms in a fast one. Each is timed in alternation with its uncompressed parent, though, so that
+The speed of a machine varies, and the variants are measured one after another: a model with 0.47 ms in a slow minute
+may be faster than one with 0.31 ms in a fast minute. But each is timed in alternation with its uncompressed parent, so
 
     time of a variant = its ratio to its parent x the median of what the parents took beside their variants
 
-holds all of them against one speed of the machine. The median is over all parents of one network, that is, of the same
-options of the task: how they were trained does not decide how fast they are. What was measured, when it was, stays in
-each trial's metrics.
+refers all of them to one speed of the machine. The median is over all parents with the same network, that is, with the
+same task options; how a parent was trained does not affect its latency. Each trial's metrics keep the original figures.
 
-Where the parent timed against itself, the control of each measuring, is off 1 or uncertain, the machine was not quiet:
-latencies of that sweep then rank nothing, and are said not to be usable. A goal is about one variant and its parent: it
-is not determined where the control of that variant's own measuring was off, whatever the others' were.
+The control of each measurement is the parent's latency over itself. If it is not 1, or uncertain, the machine was not
+quiet: latencies of that sweep then do not rank configurations, and the comparison says so. A goal concerns one variant
+and its parent: it is not determined if the control of that variant's own measurement was not 1.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def latency_batches(configurations: Iterable[Configuration]) -> list[int]:
 
 @dataclass(frozen=True)
 class NotQuiet:
-    """A variant's measuring in which the parent timed against itself did not come out as 1."""
+    """A variant's measurement whose control, the parent's latency over itself, was not 1."""
 
     trial: str
     batch: int
@@ -50,13 +49,13 @@ class NotQuiet:
 
 
 def not_quiet(table: SweepTable) -> tuple[NotQuiet, ...]:
-    """Empty where latencies can be used: all controls were quiet. The farthest off comes first."""
+    """The measurements whose control was not 1, worst first; empty if latencies can be used."""
     found = [one for variant in table.variants for row in variant.measured for one in _not_quiet(row)]
     return tuple(sorted(found, key=lambda one: -abs(math.log(one.control.value))))
 
 
 def disturbed(row: Row, metric: str) -> NotQuiet | None:
-    """Why a trial's latency is unusable: the control of the same rounds was not quiet. None for any other figure."""
+    """The control that makes a trial's latency unusable; None if it is usable, and for other metrics."""
     match = _LATENCY.fullmatch(metric)
     return None if match is None else next((one for one in _not_quiet(row) if one.batch == int(match[1])), None)
 
@@ -71,14 +70,14 @@ def _not_quiet(row: Row) -> list[NotQuiet]:
 
 
 def latency_ratio(configuration: Configuration, batch: int) -> Summary | None:
-    """Its median latency over its uncompressed parent's, both compiled, in alternation; below 1 is faster."""
+    """A variant's median latency over its uncompressed parent's, both compiled, in alternation; below 1 is faster."""
     return configuration.summary(f"latency_ratio_batch_{batch}")
 
 
 def latencies_ms(table: SweepTable, batch: int) -> dict[str, Summary]:
     """Variant -> its median latency at one speed of the machine, with the ratio's interval.
 
-    Where the ratio or the parent's figure is missing: as it was measured.
+    If the ratio or the parent's figure is missing, the latency as it was measured.
     """
     beside: dict[str, list[float]] = defaultdict(list)
     for variant in table.variants:

@@ -1,4 +1,4 @@
-"""The reasons of a recommendation, found: the goals, what was set aside, and each step of the rule that narrowed."""
+"""Finds the reasons for a recommendation: the goals, the configurations set aside, the steps of the selection rule."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from orchestrator.sweep.metrics import sign_of
 
 
 def nothing(table: SweepTable) -> NoTrials | NothingEnded | NoneMeasured:
-    """Why no trial can be recommended, whatever the goals."""
+    """Why no trial can be recommended, regardless of goals."""
     statuses = Counter(row.status for row in table.rows)
     if not statuses:
         return NoTrials()
@@ -49,7 +49,7 @@ def none_within_goals(nearest: Configuration, row: Row, judged: Mapping[str, tup
 
 
 def set_aside(table: SweepTable, meeting: Sequence[Configuration], within: Sequence[Configuration]) -> list[Reason]:
-    """What would have been within the goals, but for the seeds that it lost."""
+    """The configurations that would have been within the goals, but lost seeds."""
     aside = tuple(lost_seeds(table, c) for c in meeting if c not in within)
     return [SetAside(aside)] if aside else []
 
@@ -80,7 +80,7 @@ def _objective(table: SweepTable, choice: Choice, by_key: Mapping[str, Configura
     metric = table.plan.objective.metric
     chosen, leader = by_key[choice.chosen.key], by_key[choice.leader.key]
     own, best = chosen.summary(metric), leader.summary(metric)
-    if own is None or best is None:  # never: candidates have the objective
+    if own is None or best is None:  # impossible, as candidates have the objective
         return []
     is_best_of_all = not _better_elsewhere(table, choice, by_key)
     if choice.is_best:
@@ -91,7 +91,7 @@ def _objective(table: SweepTable, choice: Choice, by_key: Mapping[str, Configura
 
 
 def _better_elsewhere(table: SweepTable, choice: Choice, by_key: Mapping[str, Configuration]) -> bool:
-    """Whether the table shows a better objective than those that could be chosen have."""
+    """Whether the table shows a better objective than that of any candidate."""
     objective, sign = table.plan.objective, sign_of(table.plan.objective.mode)
     shown = table.variants if by_key[choice.chosen.key].kind == "variant" else table.baselines
     others = [c.summary(objective.metric) for c in shown if c is not by_key.get(c.key)]
@@ -119,7 +119,7 @@ def _narrowed(step: Step, choice: Choice, chosen: Configuration, of: int, left: 
 
 
 def _within_percent(choice: Choice) -> bool:
-    """Whether all that were kept for their speed are within 5 % of the fastest, and not by their intervals."""
+    """Whether all candidates kept by the latency step are within 5 % of the fastest, without need of intervals."""
     gone = (Step.OBJECTIVE, Step.LATENCY)
     speeds = [c.speed for key, c in choice.candidates.items() if choice.dropped.get(key) not in gone and c.speed]
     return max(speeds) <= SAME * min(speeds)

@@ -1,6 +1,6 @@
-"""The Pareto fronts of a sweep: of the variants, to deploy one; of the baselines, to train with one.
+"""The Pareto fronts of a sweep: of the variants, for deployment; of the baselines, for training.
 
-A front holds the points that no other beats in everything.
+A front holds the points that no other point dominates.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from orchestrator.sweep.spec import Mode
 def deployment_front(table: SweepTable, latencies: Sequence[Mapping[str, Summary]]) -> frozenset[str]:
     """Objective against bytes and the median latency at each measured batch size.
 
-    `latencies`: for each batch size, variant's key -> its figure; none where the machine was not quiet.
+    `latencies`: for each batch size, variant's key -> its latency; empty if the machine was not quiet.
     """
     objective = table.plan.objective
     costs = [_summaries(table, "artifact_bytes"), *latencies]
@@ -33,7 +33,7 @@ def _summaries(table: SweepTable, metric: str) -> dict[str, Summary]:
 
 
 def training_front(table: SweepTable) -> frozenset[str]:
-    """Objective against the seconds of training to the target (to the end, where there is no target)."""
+    """Objective against the seconds of training to the target (to the end, without a target)."""
     objective = table.plan.objective
     points = {}
     for c in table.baselines:
@@ -43,7 +43,7 @@ def training_front(table: SweepTable) -> frozenset[str]:
 
 
 def _front(points: dict[str, list[float]], modes: Sequence[Mode]) -> frozenset[str]:
-    """`points`: key -> the objective, then costs. Costs within 5 % count as equal, like in the recommendation."""
+    """`points`: key -> the objective, then costs. Costs within 5 % are equal, as in the selection rule."""
     keys = [key for key, point in points.items() if not any(map(math.isnan, point))]
     if not keys:
         return frozenset()
@@ -75,11 +75,11 @@ def dominates(first: Sequence[float], second: Sequence[float], modes: Sequence[M
 
 
 def levels(values: Sequence[float], ratio: float) -> list[int]:
-    """The values with noise taken off: equal integers for values that count as equal. Shape [points], positive.
+    """Levels of the values: values with the same integer count as equal. Shape [points], positive.
 
-    Ascending, a level begins with a value more than `ratio` times the first one of the level before. So the order is
-    kept, the values of one level are within `ratio` of each other, and two timings of one thing do not both make the
-    front by chance. Two values on either side of a border may still be closer than `ratio`.
+    In ascending order, a new level begins with a value more than `ratio` times the first one of the previous level. So
+    the order is kept, values of one level are within `ratio` of each other, and noise in two timings does not put both
+    on the front. Two values in adjacent levels may still be closer than `ratio`.
     """
     level, start = 0, -math.inf
     result = dict[float, int]()
@@ -93,9 +93,9 @@ def levels(values: Sequence[float], ratio: float) -> list[int]:
 def front(points: Sequence[Sequence[float]], modes: Sequence[Mode]) -> list[int]:
     """Indices, ascending, of the points that no other point dominates; equal points are on the front together.
 
-    points: shape [points, axes]. Raises ValueError for a NaN, which is neither better nor worse than anything: leave
-    such points out. All pairs are compared, which takes a second at 1,000 points.
+    points: shape [points, axes]. Raises ValueError for a NaN, which cannot be ordered: leave such points out. All pairs
+    are compared, which takes a second for 1,000 points.
     """
     if any(math.isnan(value) for point in points for value in point):
-        raise ValueError("a point on no scale: leave points with NaN out of a Pareto front")
+        raise ValueError("a point has a NaN: leave such points out of a Pareto front")
     return [index for index, point in enumerate(points) if not any(dominates(other, point, modes) for other in points)]

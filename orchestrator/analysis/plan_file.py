@@ -1,6 +1,6 @@
 """The plan of a sweep in its storage: everything that a comparison needs beside the results.
 
-sweeps/<name>/plan.json     written by the driver when it starts, and again whenever variants were made concrete
+sweeps/<name>/plan.json     written by the driver when it starts, and again when parents of variants are chosen
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ PLAN = "plan.json"
 
 
 class TableError(InputError):
-    """There is nothing to compare; the sentence gives the way out."""
+    """There is nothing to compare; the message names the way out."""
 
 
 class Stored(BaseModel):
-    """A newer version may write more keys: reading ignores them."""
+    """Base class that ignores unknown keys, as a newer version may write more."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -47,17 +47,17 @@ class StoredPlan(Stored):
     task: str
     objective: Objective
     goals: tuple[Goal, ...] = ()
-    directions: dict[str, Mode] = {}  # of the task's metrics, without val_ or train_: {"accuracy": "max"}
+    directions: dict[str, Mode] = {}  # better direction of the task's metrics, without prefix: {"accuracy": "max"}
     trials: tuple[StoredTrial, ...] = ()
-    to_come: int = 0  # variants whose baseline was not chosen yet
+    to_come: int = 0  # number of variants whose baseline is not chosen yet
 
     def direction(self, metric: str) -> Mode:
-        """Which way `metric` is better. Unknown names count as better when smaller: most figures are costs."""
+        """The better direction of `metric`. For unknown names smaller is better, as most of them are costs."""
         if metric == self.objective.metric:
             return self.objective.mode
         for prefix in ("best_val_", "best_train_", "val_", "train_", "test_"):
             name = metric.removeprefix(prefix)
-            for known in (name, name.removesuffix(RELATIVE_SUFFIX)):  # less lost than the parent is better too
+            for known in (name, name.removesuffix(RELATIVE_SUFFIX)):  # a change has the same better direction
                 if metric.startswith(prefix) and known in self.directions:
                     return self.directions[known]
         return "max" if metric in ("examples_per_second", "converted_fraction") else "min"
@@ -66,7 +66,7 @@ class StoredPlan(Stored):
 def stored_plan(plan: Plan, variants: Iterable[Trial] = (), to_come: int = 0) -> StoredPlan:
     """The stored form of a plan, with the variants whose parents are chosen, and the number of those that are not."""
     sweep = plan.sweep
-    trials = {trial.id: trial for trial in (*plan.trials, *variants)}.values()  # a variant may be asked for twice
+    trials = {trial.id: trial for trial in (*plan.trials, *variants)}.values()  # the same variant may occur twice
     return StoredPlan(
         name=sweep.name,
         task=sweep.task.name,
@@ -87,7 +87,7 @@ def save_plan(storage: Storage, plan: StoredPlan) -> None:
 
 
 class Change(StrEnum):
-    """What a stored trial had that no trial of a plan has."""
+    """How a stored trial differs from all trials of a plan."""
 
     DATA = "data"
     CODE = "code"
@@ -96,9 +96,9 @@ class Change(StrEnum):
 
 
 def left_behind(storage: Storage, plan: Plan) -> Counter[Change]:
-    """How many trials of the sweep's stored plan, with a result, are none of this one's, and what each had otherwise.
+    """The number of stored trials with a result that do not belong to this plan, by the kind of their difference.
 
-    Empty where there is no readable plan. A trial that results may still ask for is not counted.
+    Empty if there is no readable stored plan. Trials that results may still add to this plan are not counted.
     """
     try:
         stored = load_plan(storage, plan.sweep.name)
@@ -113,7 +113,7 @@ def left_behind(storage: Storage, plan: Plan) -> Counter[Change]:
 
 
 def _change(trial: StoredTrial, tasks: Mapping[str, TaskConfig], others: Mapping[str, Change]) -> Change | None:
-    """Between a stored trial and all of a plan's; None where the plan may still come to it."""
+    """The difference between a stored trial and all of a plan's; None if the plan may still add the trial."""
     config, now = trial.config, tasks.get(_model(trial.config))
     if now is None:
         return Change.SETTINGS
@@ -130,26 +130,26 @@ def _change(trial: StoredTrial, tasks: Mapping[str, TaskConfig], others: Mapping
 
 
 def _model(config: AnyTrialConfig) -> str:
-    """Which model of the task is trained, whatever the data and the code."""
+    """The model that is trained: the task and its options, without data and code."""
     return repr((config.task.name, sorted(config.task.options.items())))
 
 
 def load_plan(storage: Storage, sweep: str) -> StoredPlan:
-    """Raises TableError when the storage has no such sweep, or one whose plan is gone or damaged."""
-    anew = "`paretune run` with the sweep's file writes it anew; no trial that has ended is run again"
+    """Raises TableError if the storage has no such sweep, or if its plan is missing or damaged."""
+    anew = "`paretune run` with the sweep's file writes it again; ended trials do not run again"
     try:
         return StoredPlan.model_validate_json(storage.read_sealed(sweep_file(sweep, PLAN)))
     except FileNotFoundError:
         names = storage.names("sweeps")
         if sweep in names:
-            gone = f"the plan of sweep {sweep!r} is gone: there is no {storage.display(sweep_file(sweep, PLAN))}"
+            gone = f"the plan of sweep {sweep!r} is missing: there is no {storage.display(sweep_file(sweep, PLAN))}"
             raise TableError(f"{gone}. {anew}.") from None
         there = f"it holds {', '.join(names)}" if names else "it holds no sweep yet"
         nearest = difflib.get_close_matches(sweep, names, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
         raise TableError(
             f"no sweep {sweep!r} in storage {storage.label}: {there}{hint}. "
-            "`paretune run` makes one; --storage names another place."
+            "`paretune run` creates one; --storage names another place."
         ) from None
     except DamagedFileError as error:
         raise TableError(f"{error}. {anew}.") from error

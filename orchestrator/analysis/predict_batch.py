@@ -1,10 +1,10 @@
-"""The batch size that should reach the target fastest, and how sure that is: before any comparison, and after the fit.
+"""Predicts the batch size that reaches the target fastest, with an interval: before any comparison, and after the fit.
 
     T(B) = S(B) t(B)        S(B): steps to the target (time_to_target.py), t(B): seconds of a step (step_time.py)
 
-From the noise scale alone, S(B) ~ 1 + B_simple / B, so only where T is least can be told, not how long it is:
-B* = sqrt((a + c) B_simple K / b). It is a prior: the noise scale changes over training, and it knows nothing of the
-learning rate. From the fit, T is searched over the range of batch sizes that were measured, and no further.
+From the noise scale alone, S(B) ~ 1 + B_simple / B, which determines the minimum of T but not its value:
+B* = sqrt((a + c) B_simple K / b). This is a prior: the noise scale changes during training, and does not depend on the
+learning rate. From the fit, the minimum of T is searched within the range of measured batch sizes only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trainables.estimate import Estimate
 
 NOISE_SCALE = "noise_scale"
 STEP_SECONDS = "step_seconds_micro_batch_"
-POINTS = 200  # of the search for the least T
+POINTS = 200  # grid points of the search for the least T
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class FromNoiseScale:
 class FromFit:
     """The fitted steps and step times; the interval follows from the critical batch's."""
 
-    cut: tuple[str, ...]  # smallest, largest: the interval ends at that size tried, and the best may lie beyond
+    cut: tuple[str, ...]  # "smallest", "largest": the interval was cut off there, and the optimum may lie beyond
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ PredictionBasis = FromNoiseScale | FromFit | FromProbe | FromLines
 
 @dataclass(frozen=True)
 class Prediction:
-    """A batch size with its interval. `low` and `high` are None where nothing is known of how sure it is."""
+    """A batch size with its interval. `low` and `high` are None if the uncertainty is unknown."""
 
     batch_size: float
     low: float | None
@@ -73,7 +73,9 @@ class Prediction:
 
 
 def fit_part(table: SweepTable) -> SweepTable:
-    """The trials that tuned the learning rate, without those that confirm: no fit sees its own confirmation."""
+    """The trials that tuned the learning rate, without confirming ones, so that confirmation is independent of
+    the fit.
+    """
     kept = tuple(trial for trial in table.plan.trials if trial.stage is not Stage.CONFIRMATION)
     ids = {trial.id for trial in kept}
     configurations = []
@@ -89,13 +91,13 @@ def fit_part(table: SweepTable) -> SweepTable:
 
 
 def noise_scale(rows: Iterable[Row]) -> Estimate | None:
-    """Of the first trial that measured it, resolved or not; see `unresolved`."""
+    """The noise scale of the first trial that measured it, resolved or not; see `unresolved`."""
     estimates = (row.result.metrics.get(NOISE_SCALE) for row in rows if row.result is not None)
     return next((estimate for estimate in estimates if estimate is not None), None)
 
 
 def unresolved(estimate: Estimate) -> bool:
-    """Whether the mean gradient could not be told from zero, so that the figure means nothing."""
+    """Whether the mean gradient is not detectably different from zero, so that the estimate is meaningless."""
     return (estimate.note or "").startswith("unresolved") or not (math.isfinite(estimate.value) and estimate.value > 0)
 
 
@@ -118,7 +120,7 @@ def from_noise_scale(estimate: Estimate | None, time: StepTime | None, num_worke
 
 
 def probed_step_time(probe: ProbeRow) -> StepTime | None:
-    """t(B) from a probe's micro-batches, on its own number of workers; None for fewer than three of them."""
+    """t(B) from a probe's micro-batches, on its own number of workers; None with fewer than three micro-batches."""
     metrics = probe.result.metrics if probe.result is not None else {}
     workers = probe.config.num_workers
     pairs = [
@@ -130,7 +132,9 @@ def probed_step_time(probe: ProbeRow) -> StepTime | None:
 
 
 def _step_time(pairs: Sequence[tuple[int, float]], workers: int) -> StepTime | None:
-    """From (batch size, seconds). One number of workers cannot tell c(K) from a: both are in `fixed`."""
+    """t(B) from (batch size, seconds). With one number of workers, a and c(K) cannot be separated: `fixed` is
+    their sum.
+    """
     if len(pairs) < 3 or len({size for size, _ in pairs}) < 2:
         return None
     sizes, seconds = zip(*pairs, strict=True)
@@ -150,7 +154,7 @@ class Fit:
     prediction: Prediction | None  # None when fewer than two batch sizes reached the target, or steps were not timed
 
     def steps(self, batch_size: float) -> float | None:
-        """S(B): of the curve; where that is not determined, on straight lines between what was measured."""
+        """S(B) from the curve; if that is not determined, interpolated linearly between measured points."""
         if self.curve.undetermined is None:
             return self.curve.steps(batch_size)
         return _between(self.rows, batch_size) if self.rows else None

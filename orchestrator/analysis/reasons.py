@@ -1,6 +1,6 @@
-"""Why a configuration is recommended, or nothing is: one value for each reason, with the figures that it rests on.
+"""Why a configuration is recommended, or none: one value for each reason, with its figures.
 
-`orchestrator.analysis.narrowing` and `training_advice` find them, `orchestrator.wording.reasons` says them.
+`orchestrator.analysis.narrowing` and `training_advice` find them, `orchestrator.wording.reasons` makes sentences.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Latencies = Mapping[int, Summary]  # batch size -> median latency over the uncom
 
 @dataclass(frozen=True)
 class NoTrials:
-    """The sweep has none."""
+    """The sweep has no trials."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class NoneMeasured:
 
 @dataclass(frozen=True)
 class NoneWithinGoals:
-    """What comes closest to the goals, and how far from each it is."""
+    """No configuration meets all goals: the one that comes closest, with its distance from each goal."""
 
     candidates: int
-    all_miss: bool  # each misses a goal; otherwise of some it is only not determined that they meet all
+    all_miss: bool  # True: each misses a goal. False: for some, a goal is not determined
     nearest: Configuration
     row: Row
     results: tuple[GoalResult, ...]  # of the nearest
@@ -62,7 +62,7 @@ class WithinGoals:
 
 @dataclass(frozen=True)
 class LostSeeds:
-    """Trials of a configuration that ended without the figures of a whole run; of a variant, its parent's too."""
+    """A configuration with trials that ended without the figures of a whole run (for a variant, its parent's too)."""
 
     configuration: Configuration
     lost: int
@@ -72,14 +72,14 @@ class LostSeeds:
 
 @dataclass(frozen=True)
 class SetAside:
-    """These are within the goals, and lost seeds that others did not lose: a mean over the others flatters."""
+    """Configurations within the goals that lost seeds which others did not lose: their remaining means are too good."""
 
     configurations: tuple[LostSeeds, ...]
 
 
 @dataclass(frozen=True)
 class AmongFastest:
-    """Where the batch size was to be found: the choice is among those that are as fast to the target."""
+    """With `batch_size: auto`: the choice is among the batch sizes that are tied as the fastest to the target."""
 
     batch_sizes: tuple[int, ...]
 
@@ -87,9 +87,9 @@ class AmongFastest:
 @dataclass(frozen=True)
 class BestObjective:
     own: Summary
-    equal: int  # others that count as equal
-    of: int  # those that could be chosen
-    is_best_of_all: bool  # no trial shown, of those that could not be chosen, has a better one
+    equal: int  # number of others that are statistically tied with it
+    of: int  # number of candidates
+    is_best_of_all: bool  # whether no shown trial outside the candidates has a better objective
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class AsGoodAsBest:
     best: Summary
     leader: Configuration
     difference: Difference | None  # the recommended minus the leader
-    margin: float  # the largest distance that counts as equal
-    margin_is_goal: bool  # it is a goal's value, not what the validation rows can tell apart
+    margin: float  # the largest difference that counts as tied
+    margin_is_goal: bool  # the margin is a goal's value, not the resolution of the validation rows
     of: int
     is_best_of_all: bool
 
@@ -107,9 +107,9 @@ class AsGoodAsBest:
 @dataclass(frozen=True)
 class Faster:
     of: int  # candidates before this step
-    left: int  # and after it
-    latencies: Latencies  # of the recommended
-    within_percent: bool  # those that are left are within 5 % of the fastest; otherwise within the intervals
+    left: int  # candidates after it
+    latencies: Latencies  # of the recommended configuration
+    within_percent: bool  # True: all that are left are within 5 % of the fastest. False: some only by intervals
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class OnFront:
 
 @dataclass(frozen=True)
 class FewestSteps:
-    """Not beaten in steps and examples of training."""
+    """The recommended configuration is not beaten in training steps and examples."""
 
     of: int
     left: int
@@ -155,22 +155,22 @@ class TrainWith:
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """What one batch size took, at the rate with the fewest steps to the target."""
+    """The effort of one batch size, at the learning rate with the fewest steps to the target."""
 
-    shown: Configuration  # any at this batch size and these settings
-    row: ToTarget | None  # None: not reached
+    shown: Configuration  # any configuration with this batch size and these settings
+    row: ToTarget | None  # None if the target was not reached
 
 
 @dataclass(frozen=True)
 class TimesToTarget:
     times: tuple[TimeToTarget, ...]  # ascending by batch size
-    several_rates: bool  # were tried at one batch size
-    before_confirmation: bool  # fresh seeds confirm some of them
+    several_rates: bool  # whether several learning rates were tried at one batch size
+    before_confirmation: bool  # whether fresh seeds confirm some of them later
 
 
 @dataclass(frozen=True)
 class BestSeed:
-    """The trial is the best of several seeds: for being chosen so, it flatters itself."""
+    """The trial is the best of several seeds, so its own figure is biased towards good."""
 
     row: Row
     value: float

@@ -1,4 +1,4 @@
-"""One configuration to take, the reasons with their figures, what came second, and what to doubt.
+"""The recommendation: one configuration, the reasons with their figures, the runner-up, the caveats.
 
 candidates   variants that ran to their end (the uncompressed model is one); baselines, if nothing was compressed.
              A configuration that lost a seed (diverged, out of memory, failed) only if there is no other
@@ -39,7 +39,7 @@ from trainables.estimate import Estimate
 
 @dataclass(frozen=True)
 class Recommendation:
-    """`row` is None when nothing can be recommended; `nearest` is then what comes closest to the goals, if anything."""
+    """`row` is None if nothing can be recommended; `nearest` is then the configuration closest to the goals, if any."""
 
     row: Row | None
     configuration: Configuration | None
@@ -52,7 +52,7 @@ class Recommendation:
 
 
 def recommend(evidence: Evidence) -> Recommendation:
-    """Apply the rule to what has ended so far."""
+    """Apply the rule to the trials that have ended so far."""
     table = evidence.table
     candidates = comparable(evidence)
     if not candidates:
@@ -99,7 +99,7 @@ def recommend(evidence: Evidence) -> Recommendation:
 
 
 def comparable(evidence: Evidence) -> list[Configuration]:
-    """Variants that were measured; baselines when there are none. All have a finite objective."""
+    """The measured variants, or the baselines if there are no variants; only those with a finite objective."""
     table = evidence.table
     return _usable(table, table.variants) or _usable(table, as_fast(evidence.batch)) or _usable(table, table.baselines)
 
@@ -110,10 +110,10 @@ def _usable(table: SweepTable, configurations: Iterable[Configuration]) -> list[
 
 
 def as_fast(verdict: BatchVerdict | None) -> list[Configuration]:
-    """Where the batch size was to be found, the baselines that are not detectably slower to the target than the best.
+    """With `batch_size: auto`, the baselines that are not detectably slower to the target than the best.
 
-    Their fresh seeds alone: the trial that was chosen for being the best would flatter them. None while there is no
-    verdict, nor in other sweeps.
+    With their fresh seeds only, because the trial that led to their selection is biased. None without a verdict, and in
+    other sweeps.
     """
     if verdict is None or verdict.fastest is None:
         return []
@@ -121,13 +121,13 @@ def as_fast(verdict: BatchVerdict | None) -> list[Configuration]:
 
 
 def goals_for(table: SweepTable, candidates: Sequence[Configuration]) -> list[Goal]:
-    """The goals that can be asked of these candidates: a baseline has no parent, so only levels can be asked of it."""
+    """The goals that apply to these candidates: a baseline has no parent, so only thresholds apply to it."""
     relative_too = candidates[0].kind == "variant"
     return [goal for goal in table.plan.goals if relative_too or not is_against_parent(goal)]
 
 
 def best_row(table: SweepTable, configuration: Configuration, goals: Sequence[Goal]) -> Row:
-    """The seed with the best objective, of those that meet the goals by themselves (of all, if none does)."""
+    """The trial with the best objective, among those that meet the goals themselves (among all, if none does)."""
     metric, sign = table.plan.objective.metric, sign_of(table.plan.objective.mode)
     rows = [row for row in configuration.measured if row.value(metric) is not None]
     alone = [row for row in rows if meets(judge(table, Configuration(configuration.key, (row,)), goals))]
@@ -137,7 +137,7 @@ def best_row(table: SweepTable, configuration: Configuration, goals: Sequence[Go
 def candidate(
     table: SweepTable, configuration: Configuration, front: Collection[str], effort: Effort | None
 ) -> Candidate:
-    """The figures of a configuration that the rule looks at. `front`: the keys of those that nobody beats."""
+    """The figures of a configuration for the rule. `front`: the keys of the configurations on the Pareto front."""
     metric = table.plan.objective.metric
     results = {row.seed: row.result for row in configuration.measured if row.result is not None}
     rows = {seed: result.metrics[metric] for seed, result in results.items() if metric in result.metrics}
@@ -160,12 +160,13 @@ def candidate(
 def speed(configuration: Configuration) -> Estimate | None:
     """Latency over the parent's compiled latency: geometric mean over the measured batch sizes; below 1 is faster.
 
-    The interval's ends are the geometric means of the ratios' ends: wide rather than narrow, as both are off at once.
+    The interval's ends are the geometric means of the ratios' ends. This is conservative: it assumes that all ratios
+    err in the same direction.
     """
     summaries = [latency_ratio(configuration, batch) for batch in latency_batches([configuration])]
     ratios = [summary for summary in summaries if summary is not None]
     if not ratios and configuration.compression == "uncompressed":
-        return Estimate(value=1.0, low=1.0, high=1.0)  # it is what the others are held against
+        return Estimate(value=1.0, low=1.0, high=1.0)  # the reference itself
     if not ratios or not all(ratio.mean > 0 and math.isfinite(ratio.mean) for ratio in ratios):
         return None
     lows = [max(ratio.low, 0.0) for ratio in ratios if ratio.low is not None]
@@ -177,7 +178,7 @@ def speed(configuration: Configuration) -> Estimate | None:
 
 
 def _better_trained(evidence: Evidence, chosen: Configuration) -> list[Caveat]:
-    """Parents are ranked by their objective alone: the rule may prefer another batch size, which was not compressed."""
+    """The caveat that the rule prefers a training that was not compressed, as parents are ranked by objective only."""
     table = evidence.table
     trained = table.whole(_usable(table, table.baselines)) if chosen.kind == "variant" else []
     if not trained:
@@ -210,7 +211,7 @@ def _runner_up(
     goals: Sequence[Goal],
     judged: dict[str, tuple[GoalResult, ...]],
 ) -> RunnerUp | None:
-    """What the rule chooses without the first; when nothing else meets the goals, the nearest of those that miss."""
+    """The rule's choice without the first one; if nothing else meets the goals, the nearest of those that miss."""
     table = evidence.table
     others = [c for c in within if c is not chosen]
     if others:

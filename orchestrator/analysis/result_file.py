@@ -1,7 +1,7 @@
-"""The result of one trial, as the storage keeps it: trials/<id>/result.json, sealed.
+"""The stored result of one trial: trials/<id>/result.json, with a digest.
 
-A result whose content does not fit its digest is none, and neither is one whose model or weights are damaged: who
-compares would recommend a model that nobody can use. A file that is gone is another matter: somebody has made room.
+A result that does not match its digest counts as missing, and so does one whose model or weights are damaged, because
+an unusable model must not be recommended. A deleted model is accepted: a user may have freed space.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def save_result(storage: Storage, result: TrialResult) -> None:
 
 
 def load_result(storage: Storage, trial: str) -> TrialResult | None:
-    """None if there is none. Raises DamagedFileError for a damaged one, or one with a damaged file."""
+    """The result; None if there is none. Raises DamagedFileError if it, its model or its weights are damaged."""
     name = trial_file(trial, RESULT)
     try:
         result = TrialResult.model_validate_json(storage.read_sealed(name))
@@ -44,8 +44,8 @@ def load_result(storage: Storage, trial: str) -> TrialResult | None:
 def _check(storage: Storage, name: str) -> None:
     """Raises FileNotFoundError, and DamagedFileError.
 
-    A local file is read whole, unless this node has done so since it was last touched. In a bucket that would cost too
-    much: there its end tells whether it was cut off, and whoever loads it checks the rest.
+    A local file is read completely, unless this node has done so since it last changed. In a bucket that would cost too
+    much: there only its end is checked, which shows a truncated file; loading it checks the rest.
     """
     if not storage.is_local:
         storage.check_end(name)

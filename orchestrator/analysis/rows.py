@@ -21,7 +21,7 @@ ReadingAxis = Literal["examples", "steps"]
 Curve = list[tuple[float, float]]
 
 MEASURED = frozenset({Status.COMPLETED, Status.GOAL_MISSED})  # ended with the figures of a whole run
-TRAINED = MEASURED | {Status.STOPPED_EARLY}  # ended with readings that hold as far as they go
+TRAINED = MEASURED | {Status.STOPPED_EARLY}  # ended with evaluations that are valid as far as they go
 WAITING = "waiting"
 
 
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def compression(self) -> str:
-        """The chain in words; empty for a baseline."""
+        """The chain as text; empty for a baseline."""
         return describe_chain(self.config.chain) if self.config.kind == "variant" else ""
 
     @property
@@ -76,11 +76,13 @@ class Row:
 
     @property
     def history(self) -> tuple[Report, ...]:
-        """Its readings, earliest first; empty as long as it has no result."""
+        """The trial's evaluations, earliest first; empty as long as it has no result."""
         return self.result.history if self.result is not None else ()
 
     def curve(self, axis: ReadingAxis, metric: str) -> Curve:
-        """Its finite readings of a metric, as (examples or steps, value). Every comparison asks for them anew."""
+        """The trial's finite values of a metric, as (examples or steps, value). Cached, as comparisons need
+        them often.
+        """
         if (axis, metric) not in self._curves:
             readings = ((position(report, axis), report.metrics.get(metric, math.nan)) for report in self.history)
             self._curves[axis, metric] = [(x, y) for x, y in readings if math.isfinite(y)]
@@ -93,7 +95,7 @@ class Row:
 
 @dataclass(frozen=True)
 class ProbeRow:
-    """One planned probe and, once it has ended, its result. It has no model, so nothing can recommend it."""
+    """One planned probe and, once it has ended, its result. It has no model, so it cannot be recommended."""
 
     id: str
     config: ProbeConfig
@@ -121,7 +123,7 @@ class Configuration:
 
     @property
     def config(self) -> TrainedConfig:
-        """The first trial's; the others have another seed, and variants another parent."""
+        """The first trial's configuration; the others differ by seed, and variants by parent."""
         return self.rows[0].config
 
     @property
@@ -143,12 +145,12 @@ class Configuration:
 
     @property
     def broken(self) -> tuple[Row, ...]:
-        """Of those lost, the ones that failed: diverged, out of memory, ... Being stopped early is no failure."""
+        """The lost trials that failed: diverged, out of memory, ... A trial that was stopped early has not failed."""
         return tuple(row for row in self.lost if row.status != Status.STOPPED_EARLY)
 
     @cached_property
     def _values(self) -> dict[str, Mapping[int, float]]:
-        """By metric, those that were asked for: every pair of configurations asks again."""
+        """Cache by metric, as every pair of configurations needs the values again."""
         return {}
 
     def values(self, metric: str) -> Mapping[int, float]:
@@ -169,7 +171,7 @@ class Configuration:
         return None
 
     def reached(self, objective: Objective) -> list[Crossing | None]:
-        """For every trial that ran to its end, where the objective reached its target; empty without a target."""
+        """For every trial that ran to its end, the crossing of the objective's target; empty without a target."""
         if objective.target is None:
             return []
         return [target_crossing(row.result.history, objective) for row in self.measured if row.result is not None]

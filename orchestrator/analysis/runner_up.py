@@ -1,6 +1,6 @@
-"""Why the runner-up is only second: the step at which the rule let go of it, or the goals that it misses.
+"""Why the runner-up is only second: the step at which the rule dropped it, or the goals that it misses.
 
-One value for each, with the two figures; `orchestrator.wording.runner_up` makes a sentence of it.
+One value for each reason, with both figures; `orchestrator.wording.runner_up` turns it into a sentence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from orchestrator.analysis.table import SweepTable
 @dataclass(frozen=True)
 class WorseObjective:
     own: Summary | None
-    difference: Difference | None  # from the best; None: no seed in common
+    difference: Difference | None  # from the best; None if they share no seed
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class SlowerTraining:
 
 @dataclass(frozen=True)
 class OffFront:
-    """Another is as good in everything and better in one."""
+    """Another configuration is at least as good in every figure and better in one."""
 
 
 @dataclass(frozen=True)
 class LostTie:
-    """Equal in every step; what decided at last."""
+    """Equal in every step; the figure that decided the tie."""
 
     by: Tie
     own: Candidate
@@ -82,12 +82,12 @@ Loss = (
 class RunnerUp:
     configuration: Configuration
     row: Row
-    step: Step | None  # at which the rule let go of it; None: it is outside the goals, or lost seeds
+    step: Step | None  # the step at which the rule dropped it; None: it is outside the goals, or lost seeds
     loss: Loss
 
 
 def loss_by_rule(table: SweepTable, choice: Choice, chosen: Configuration, second: Configuration) -> Loss:
-    """What the step that let go of the second rested on."""
+    """The figures behind the step that dropped the second."""
     metric = table.plan.objective.metric
     own, best = choice.candidates[second.key], choice.candidates[chosen.key]
     match choice.dropped[second.key]:
@@ -110,6 +110,6 @@ def loss_by_rule(table: SweepTable, choice: Choice, chosen: Configuration, secon
 
 
 def loss_by_goals(table: SweepTable, second: Configuration, results: Sequence[GoalResult]) -> OutsideGoals | LostSeeds:
-    """Of what could not be chosen: the goals that it does not meet, or else the seeds that it lost."""
+    """For a configuration that was not a candidate: the goals that it does not meet, or else the seeds that it lost."""
     missed = tuple(result for result in results if result.verdict is not GoalVerdict.MET)
     return OutsideGoals(missed) if missed else lost_seeds(table, second)

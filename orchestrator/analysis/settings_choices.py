@@ -1,9 +1,8 @@
-"""The choices of what a sweep varies beside batch size and learning rate, each followed over the batch sizes.
+"""The choices of settings other than batch size and learning rate, each tracked across batch sizes.
 
-A setting that is carried from one batch size to another (see orchestrator.planning.scaling) has another value at each,
-and is yet one choice. It is found by its place, since a grid has the same choices in the same order at every batch
-size. Where one batch size has fewer (two warm-ups may be carried to the same one), the place tells nothing, and the
-values stand for themselves.
+A setting under `carry` (see orchestrator.planning.scaling) has another value at each batch size, but is one choice. The
+choice is identified by its position, since a grid has the same choices in the same order at every batch size. If a
+batch size has fewer (two warm-ups may become equal there), positions do not match, and the values identify the choice.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ CARRIED = {"optimizer", "schedule"}  # settings that `carry` may change with the
 @dataclass(frozen=True)
 class SettingsChoice:
     settings: Settings  # at the first batch size that has it
-    batch_size: int | None  # which that is, where the values are others at another; None: the same at all
-    example: TrainedConfig = field(compare=False, repr=False)  # with these settings
+    batch_size: int | None  # that batch size, if values differ between batch sizes; None if they are the same at all
+    example: TrainedConfig = field(compare=False, repr=False)  # a configuration with these settings
 
 
 def settings_choices(table: SweepTable) -> dict[Place, SettingsChoice]:
-    """Every batch size and its settings -> which of the sweep's choices they are."""
+    """(batch size, settings) -> the choice that they belong to."""
     examples: dict[int, dict[Place, TrainedConfig]] = defaultdict(dict)
     for baseline in table.baselines:
         examples[baseline.training.batch_size].setdefault(table.place_of(baseline), baseline.config)

@@ -1,8 +1,8 @@
-"""Which trials ran while others of their sweep ran on the same machine: their seconds are not those of a quiet one.
+"""Finds trials that shared their machine with other trials of their sweep, so that their seconds may be too long.
 
-Each result says where and when it came about. Not known, so not counted: what other sweeps and other people did there,
-trials that failed, which leave no such record, what ran before a trial was resumed, and of a trial on several machines
-all but the one of its first worker.
+Each result records its machine and its times. Unknown, and so not counted: the work of other sweeps and users, failed
+trials (they leave no such record), the time before a trial was resumed, and, for a trial on several machines, all but
+the machine of its first worker.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from orchestrator.analysis.table import SweepTable
 
 @dataclass(frozen=True)
 class Sharing:
-    trainings: tuple[str, ...]  # baselines that had company for more than 5 % of their time, in the plan's order
-    of: int  # baselines of which it is known
-    at_once: int  # the most trials at a time on one machine
+    trainings: tuple[str, ...]  # baselines that shared their machine for over 5 % of their time, in the plan's order
+    of: int  # number of baselines for which this is known
+    at_once: int  # most trials at the same time on one machine
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Stay:
 
 
 def sharing(table: SweepTable) -> Sharing | None:
-    """None where no training is known to have shared its machine."""
+    """None if no training is known to have shared its machine."""
     results = [*(row.result for row in table.rows), *(probe.result for probe in table.probes)]
     stays = [stay for one in results if one is not None and (stay := _stay(one.id, one.environment)) is not None]
     shared, at_once = _company(stays)
@@ -54,12 +54,12 @@ def _stay(trial: str, environment: Mapping[str, str]) -> Stay | None:
 
 
 def _company(stays: Iterable[Stay]) -> tuple[Mapping[str, float], int]:
-    """Trial -> the seconds that another one was on its machine; and the most at a time on one machine."""
+    """Trial -> the seconds that another trial was on its machine; and the most trials at a time on one machine."""
     seconds, at_once = defaultdict[str, float](float), 0
     there, since = defaultdict[str, set[str]](set), dict[str, float]()
     comings = [(stay.begin, True, stay) for stay in stays]
     goings = [(stay.end, False, stay) for stay in stays]
-    for time, comes, stay in sorted((*comings, *goings), key=lambda event: event[:2]):  # who goes, goes first
+    for time, comes, stay in sorted((*comings, *goings), key=lambda event: event[:2]):  # ends before starts
         present = there[stay.machine]
         if len(present) > 1:
             for trial in present:

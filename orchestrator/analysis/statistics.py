@@ -1,16 +1,17 @@
-"""Means with intervals, differences paired by seed, and the two honest answers beside "better" and "worse".
+"""Means with intervals, and differences paired by seed. Verdicts: better, worse, no detectable difference,
+undetermined.
 
 Trials with the same seed share their data order and initial weights as far as their configurations allow, so two
-configurations are compared seed by seed: what the seed does to both cancels out. Intervals are Student's t at 95 %.
-How far seeds spread is told from the other configurations too, where they are given (`pooling.py`).
+configurations are compared seed by seed: common effects of the seed cancel. Intervals are Student's t at 95 %. The
+variance over seeds is pooled with that of other configurations, if they are given (`pooling.py`).
 
-When not to trust it: where there are no others, two or three seeds give a wide interval (t = 12.7 and 4.3), so "no
-detectable difference" mostly says that there were few seeds; `pairs_needed` says how many it would take. A t-interval
-also believes that the figures over seeds are roughly normal; a diverging seed is not. Nor are those that are all the
-same, as accuracies over few rows may be: they do not tell how far others would lie, so there is no interval, and a
-difference has the sign test's p-value, unless others tell.
+When not to trust it: without other configurations, two or three seeds give a wide interval (t = 12.7 and 4.3), so "no
+detectable difference" mostly means that there were few seeds; `pairs_needed` estimates how many are needed. A
+t-interval also assumes that the figures over seeds are roughly normal; with a diverging seed they are not. Neither are
+figures that are all the same, such as accuracies over few rows: they have no variance, so there is no interval, and a
+difference has the sign test's p-value, unless other configurations provide a variance.
 
-One seed tells nothing about seeds. Its validation rows may yet tell that the two models it gave differ.
+One seed does not show the effect of the seed. But its validation rows may show that its two models differ.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SAME_SIGN = 6  # pairs that all differ by the same, for the sign test: 2^(1 - 6)
 
 
 class Basis(StrEnum):
-    """The population of an interval, seeds or rows: it must be said, since the two answer different questions."""
+    """The population of an interval, seeds or rows; it must be stated, since the two answer different questions."""
 
     SEEDS = "seeds"  # training again with another seed
     WITHIN = "within"  # one trained model: over its validation rows, or over repeated timings
@@ -42,7 +43,7 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True)
 class Summary:
-    """A figure of one configuration: its mean over seeds, or the one figure there is, with its 95 % interval."""
+    """A figure of one configuration: its mean over seeds, or the figure of its only seed, with a 95 % interval."""
 
     mean: float
     low: float | None
@@ -57,7 +58,7 @@ class Summary:
 
 
 def of_one(estimate: Estimate) -> Summary:
-    """The figure of a single trial, with the interval that it has by itself."""
+    """The figure of a single trial, with its own interval."""
     basis = Basis.NONE if estimate.low is None else Basis.WITHIN
     return Summary(estimate.value, estimate.low, estimate.high, 1, basis)
 
@@ -65,8 +66,7 @@ def of_one(estimate: Estimate) -> Summary:
 def mean_over_seeds(values: Sequence[float]) -> Summary:
     """Mean and t-interval of one value per seed, shape [seeds].
 
-    No interval for one value, for a value that is no number, and where all values are the same.
-    Raises ValueError for no values at all.
+    There is no interval for one value, with a NaN, or if all values are the same. Raises ValueError for no values.
     """
     if not values:
         raise ValueError("a mean needs at least one value")
@@ -94,19 +94,19 @@ class Difference:
     high: float | None
     p_value: float | None
     pairs: int
-    deviation: float | None  # sample standard deviation of the differences: what more seeds would have to beat
+    deviation: float | None  # sample standard deviation of the differences
     mode: Mode
-    spread: Spread | None = None  # what the p-value over seeds rests on; None where it rests on no variance
-    p_rows: float | None = None  # of one seed: whether its two models differ on the validation rows
+    spread: Spread | None = None  # the variance behind the p-value over seeds; None if it uses no variance
+    p_rows: float | None = None  # for one seed: p-value of a difference between its two models on the validation rows
 
     @property
     def verdict(self) -> Verdict:
-        """Of the first against the second, over seeds. With fewer than two pairs nothing is determined."""
+        """The verdict on the first compared with the second, over seeds. Fewer than two pairs determine nothing."""
         return self._verdict(self.p_value)
 
     @property
     def rows_verdict(self) -> Verdict:
-        """Of one trained model against another, on the validation rows: says nothing of other seeds."""
+        """The verdict on one trained model compared with another, on the validation rows; not valid for other seeds."""
         return self._verdict(self.p_rows)
 
     def _verdict(self, p_value: float | None) -> Verdict:
@@ -122,10 +122,10 @@ def paired_difference(
 ) -> Difference | None:
     """`first` - `second` by seed (seed -> value), with a t-interval. None when they share no seed.
 
-    `others`: configurations that share no training with these two, nor with each other. Their spread over seeds is
-    pooled with that of the two, on `scale`: by default the one that suits the figures, where there are others. The mean
-    stays in the metric's unit, and so do the interval's ends. Without others, where all pairs differ by the same: the
-    exact sign test, a p-value of 2^(1 - pairs), and no interval.
+    `others`: configurations that share no training with these two, nor with each other. Their variance over seeds is
+    pooled with that of the two, on `scale`; by default the scale that suits the figures, if there are others. The mean
+    and the interval's ends are in the metric's unit. Without others, if all pairs differ by the same amount: the exact
+    sign test, with a p-value of 2^(1 - pairs), and no interval.
     """
     seeds = [seed for seed in sorted(first.keys() & second.keys()) if math.isfinite(first[seed] - second[seed])]
     deltas = np.array([first[seed] - second[seed] for seed in seeds])
@@ -146,16 +146,16 @@ def paired_difference(
     p_value = float(2 * stdtr(spread.degrees, -abs(one - other) / error))
     half = float(stdtrit(spread.degrees, 1 - ALPHA / 2)) * error
     low, high = (scale.back(place) - scale.back(other) for place in (one - half, one + half))
-    if mean * (one - other) < 0:  # the scale and the plain mean disagree on which is larger: nothing is told
+    if mean * (one - other) < 0:  # the scale and the plain mean disagree on which is larger: no verdict
         p_value = 1.0
     return Difference(mean, min(low, mean), max(high, mean), p_value, n, deviation, mode, spread)
 
 
 def on_rows(difference: Difference | None, first: Estimate | None, second: Estimate | None) -> Difference | None:
-    """The same difference of one seed, with what the validation rows say of its two models. Others: unchanged.
+    """Add to a difference of one seed the p-value over validation rows; a difference of several seeds is unchanged.
 
-    From the two intervals over rows (Newcombe 1998, Stat. Med. 17(8), method 10). Both models were read on the same
-    rows, which makes them more alike than this believes: it errs towards "no difference".
+    From the two intervals over rows (Newcombe 1998, Stat. Med. 17(8), method 10). Both models were evaluated on the
+    same rows, so they are correlated, which this ignores: it errs towards "no difference".
     """
     if difference is None or difference.pairs > 1 or first is None or second is None:
         return difference
@@ -187,7 +187,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def corrected(differences: Sequence[Difference | None]) -> list[Difference | None]:
-    """The same differences with Holm's p-values, as one family. What is not determined stays so, and costs nothing."""
+    """The differences with Holm's p-values, as one family. Undetermined ones stay undetermined and do not count."""
     over_seeds = _adjusted([d.p_value if d else None for d in differences])
     over_rows = _adjusted([d.p_rows if d else None for d in differences])
     return [
@@ -204,8 +204,8 @@ def _adjusted(p_values: Sequence[float | None]) -> list[float | None]:
 def pairs_needed(deviation: float, delta: float) -> int:
     """Seeds to see a true difference `delta` with 80 % power at 5 %, from the deviation of the paired differences.
 
-    n = (2.8 sd / delta)^2 + 1, where 2.8 = z(0.975) + z(0.8); the 1 pays for estimating the deviation. At least 2.
-    Raises ValueError for delta = 0, which no number of seeds shows.
+    n = (2.8 sd / delta)^2 + 1, where 2.8 = z(0.975) + z(0.8); the 1 is for estimating the deviation. At least 2.
+    Raises ValueError for delta = 0, which no number of seeds can show.
     """
     if delta == 0:
         raise ValueError("no number of seeds shows a difference of zero")

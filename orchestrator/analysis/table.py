@@ -24,14 +24,14 @@ from trainables.results import Status, TrialResult
 from trainables.seal import DamagedFileError
 from trainables.storage import Storage
 
-OWN: Any = {"parent": True, "training": {"seed"}}  # of a trial's settings, what is not its configuration's
+OWN: Any = {"parent": True, "training": {"seed"}}  # settings of a trial that do not belong to its configuration
 
 
 class Place(NamedTuple):
-    """What is compared at its best learning rate."""
+    """A group of baselines that is compared at its best learning rate."""
 
     batch_size: int
-    settings: Settings  # the values of what the sweep varies beside batch size and rate
+    settings: Settings  # values of the varied settings other than batch size and learning rate
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class SweepTable:
     plan: StoredPlan
     rows: tuple[Row, ...]
     configurations: tuple[Configuration, ...]
-    damaged: tuple[str, ...] = ()  # what is, of trials that count as waiting for it: a sentence each
+    damaged: tuple[str, ...] = ()  # one sentence per damaged file; its trial counts as waiting
     probes: tuple[ProbeRow, ...] = ()
 
     @property
     def baselines(self) -> list[Configuration]:
-        """Those that trained for the whole budget: a short run answers another question."""
+        """The baselines with the whole budget, without the short run, which has another purpose."""
         return [c for c in self.configurations if c.kind == "baseline" and c.rows[0].stage is not Stage.SHORT_RUN]
 
     @property
@@ -57,10 +57,10 @@ class SweepTable:
 
     @cached_property
     def settings(self) -> tuple[str, ...]:
-        """What the sweep varies beside batch size and learning rate: names that `labels.settings_of` knows.
+        """The varied settings other than batch size and learning rate, as names for `labels.settings_of`.
 
-        What is carried from one batch size to another (see orchestrator.planning.scaling) belongs to the batch size: a
-        setting is varied if it differs within one.
+        A setting under `carry` (see orchestrator.planning.scaling) changes with the batch size, so a setting counts as
+        varied only if it differs within one batch size.
         """
         by_size: dict[int, list[TrainedConfig]] = defaultdict(list)
         for configuration in (*self.baselines, *self.variants):
@@ -68,11 +68,11 @@ class SweepTable:
         return tuple(dict.fromkeys(name for configs in by_size.values() for name in varying_settings(configs)))
 
     def place_of(self, configuration: Configuration) -> Place:
-        """Its batch size and its choice of what else the sweep varies."""
+        """A configuration's batch size and its values of the other varied settings."""
         return Place(configuration.training.batch_size, settings_of(configuration.config, self.settings))
 
     def by_place(self) -> dict[Place, list[Configuration]]:
-        """The baselines that differ by their learning rate alone; ascending by batch size, then in the plan's order."""
+        """Groups of baselines that differ only by learning rate, ascending by batch size, then in the plan's order."""
         groups: dict[Place, list[Configuration]] = defaultdict(list)
         for baseline in self.baselines:
             groups[self.place_of(baseline)].append(baseline)
@@ -84,7 +84,7 @@ class SweepTable:
 
     @cached_property
     def _uncompressed(self) -> dict[str, Row]:
-        """Parent id -> its empty-chain variant, where that was measured."""
+        """Parent id -> its uncompressed variant, if that was measured."""
         variants = ((row, row.config) for row in self.rows if row.config.kind == "variant" and row.measured)
         return {config.parent: row for row, config in variants if config.kind == "variant" and not config.chain}
 
@@ -94,31 +94,31 @@ class SweepTable:
 
     @cached_property
     def _baseline_of(self) -> dict[str, Configuration]:
-        """Trial id -> the baselines that it is one of."""
+        """Trial id -> the configuration of baselines that it belongs to."""
         return {row.id: c for c in self.baselines for row in c.rows}
 
     @property
     def has_completed(self) -> bool:
-        """Whether any trial has run to its end as it should: then the sweep has something to show."""
+        """Whether any trial has run to its end, so that there are results to show."""
         return Status.COMPLETED in {row.status for row in self.rows} | {probe.status for probe in self.probes}
 
     def row(self, trial: str) -> Row | None:
         return self._by_id.get(trial)
 
     def uncompressed(self, row: Row) -> Row | None:
-        """The same parent, exported and measured without compression."""
+        """The uncompressed variant of the same parent."""
         return self._uncompressed.get(row.parent) if row.parent else None
 
     def parent_of(self, configuration: Configuration) -> Configuration:
-        """The baselines that were compressed; the configuration itself if it is one, or if this sweep lacks them."""
+        """The baselines behind a variant; the configuration itself if it is a baseline, or if they are unknown."""
         found = (self._baseline_of.get(row.parent) for row in configuration.rows if row.parent)
         return next((parent for parent in found if parent is not None), configuration)
 
     def beside(self, one: Configuration, other: Configuration, metric: str) -> list[Mapping[int, float]]:
-        """What may tell how far seeds spread, beside two configurations: a metric of others, seed -> value.
+        """Values (seed -> value) of other configurations, from which the variance over seeds is pooled.
 
-        Variants of one training share what its seeds did. So two of different trainings are held against every other
-        training, and two of one training against its other variants.
+        Variants of one training share the effects of its seeds. So for two variants of different trainings, every other
+        training is used; for two variants of one training, its other variants.
         """
         parents = {self.parent_of(one).key, self.parent_of(other).key}
         if len(parents) == 2:
@@ -130,22 +130,25 @@ class SweepTable:
         ]
 
     def lost_seeds(self, configuration: Configuration) -> int:
-        """Seeds without a figure: of variants of several seeds, also those that broke before they could be compressed.
+        """Seeds without a figure; for variants of several seeds, also parents that failed before compression.
 
-        What early stopping ended is not counted against a variant: the rungs' choice is none between variants.
+        Parents that were stopped early do not count against a variant, because early stopping does not compare
+        variants.
         """
         parent = self.parent_of(configuration)
         counts = parent is not configuration and self._compresses_all_seeds
         return len(configuration.lost) + (len(parent.broken) if counts else 0)
 
     def whole(self, configurations: Sequence[Configuration]) -> list[Configuration]:
-        """Those that lost the fewest seeds, failed or stopped early: a mean over the seeds that survived flatters."""
+        """The configurations that lost the fewest seeds (failed or stopped early), as means over remaining
+        seeds are biased.
+        """
         fewest = min(map(self.lost_seeds, configurations), default=0)
         return [c for c in configurations if self.lost_seeds(c) == fewest]
 
 
 def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], damaged: Iterable[str] = ()) -> SweepTable:
-    """Join a plan with what results there are (trial id -> result). The order is the plan's."""
+    """Join a plan with the available results (trial id -> result), in the plan's order."""
     rows = tuple(
         Row(trial.id, trial.config, trial.learning_rate_source, results.get(trial.id), trial.stage)
         for trial in plan.trials
@@ -157,7 +160,7 @@ def make_table(plan: StoredPlan, results: Mapping[str, TrialResult], damaged: It
         if isinstance(trial.config, ProbeConfig)
     )
     groups: dict[str, list[Row]] = defaultdict(list)
-    keys: dict[str, str] = {}  # of a configuration as text, so that its digest is taken once
+    keys: dict[str, str] = {}  # configuration as text -> key, so that each digest is computed once
     for row in rows:
         text = row.config.model_dump_json(exclude=OWN)
         if text not in keys:
@@ -175,7 +178,7 @@ def _content(config: TrainedConfig) -> str:
 
 
 def load_table(storage: Storage, sweep: str) -> SweepTable:
-    """Read a sweep's plan and all results there are. Raises TableError when the storage has no such sweep."""
+    """Read a sweep's plan and all available results. Raises TableError if the storage has no such sweep."""
     plan = load_plan(storage, sweep)
 
     def read(trial: StoredTrial) -> TrialResult | DamagedFileError | None:
@@ -186,7 +189,7 @@ def load_table(storage: Storage, sweep: str) -> SweepTable:
 
     if storage.is_local:
         outcomes = {trial.id: read(trial) for trial in plan.trials}
-    else:  # an object store answers in tens of milliseconds, and there may be thousands
+    else:  # an object store takes tens of milliseconds per file, and there may be thousands of files
         with ThreadPoolExecutor(8) as pool:
             outcomes = dict(zip((t.id for t in plan.trials), pool.map(read, plan.trials), strict=True))
     results = {trial: outcome for trial, outcome in outcomes.items() if isinstance(outcome, TrialResult)}

@@ -1,7 +1,7 @@
 """When a run reached its target: optimiser steps, examples and seconds of training.
 
-Readings are taken a few times per run, so the moment is interpolated: on the straight line between the reading before
-the first that is there and that one. Where the first reading of all is there already, it is that reading's, a bound.
+A run has only a few evaluations, so the moment is interpolated linearly between the first evaluation at the target and
+the one before it. If the very first evaluation is at the target already, its own figures are used, as an upper bound.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from trainables.results import Report
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where a run first reached the target, interpolated between two readings."""
+    """Where a run first reached the target, interpolated between two evaluations."""
 
     steps: float
     examples: float
     seconds: float
-    is_bound: bool = False  # the first reading of all was there already: it may have happened long before
+    is_bound: bool = False  # the very first evaluation was at the target: it may have been reached long before
 
 
 def crossing(history: Sequence[Report], metric: str, mode: Mode, target: float) -> Crossing | None:
-    """None if no reading is at least (`max`) or at most (`min`) the target. A NaN reaches nothing."""
+    """None if no evaluation is at least (`max`) or at most (`min`) the target. A NaN never reaches it."""
     before: Report | None = None
     for report in history:
         value = report.metrics.get(metric, math.nan)
@@ -36,7 +36,7 @@ def crossing(history: Sequence[Report], metric: str, mode: Mode, target: float) 
 
 
 def target_crossing(history: Sequence[Report], objective: Objective) -> Crossing | None:
-    """Where a run reached the objective's target; None if it did not, or if there is none."""
+    """Where a run reached the objective's target; None if it did not, or if there is no target."""
     if objective.target is None:
         return None
     return crossing(history, objective.metric, objective.mode, objective.target)
@@ -46,7 +46,7 @@ def _between(before: Report | None, after: Report, metric: str, target: float) -
     if before is None:
         return Crossing(after.step, after.examples, after.seconds, is_bound=True)
     low, high = before.metrics[metric], after.metrics[metric]
-    share = (target - low) / (high - low)  # the first is short of the target and the second is not: never 0 / 0
+    share = (target - low) / (high - low)  # only the second is at the target, so low and high differ
     if not math.isfinite(share):
         share = 1.0
     return Crossing(

@@ -41,16 +41,16 @@ def fit_together(results: Sequence[TrialResult]) -> StepTimeFit | None:
 
 
 def neighbour_sizes(largest: int) -> tuple[int, ...]:
-    """Powers of two from 8 on, each with a neighbour on either side at an eighth of it."""
+    """Powers of two from 8 on, each with two neighbours, an eighth smaller and larger."""
     powers = [2**i for i in range(3, largest.bit_length()) if 2**i + 2**i // 8 <= largest]
     return tuple(sorted(size for power in powers for size in (power - power // 8, power, power + power // 8)))
 
 
 def neighbour_effects(result: TrialResult) -> dict[int, PowerOfTwo]:
-    """Power of two -> its step time over what its neighbours predict, from timings of the same rounds.
+    """Power of two -> its step time over the one predicted by its neighbours, from timings of the same rounds.
 
-    Only powers of which both neighbours at the same distance were timed, in at least three rounds. Their p-values are
-    corrected for the number of them (Holm), and so are their verdicts; each interval stands alone.
+    Only powers whose two neighbours at the same distance were timed, in at least three rounds. p-values and verdicts
+    are corrected for the number of powers (Holm); the intervals are not.
     """
     rounds = [_by_size(report.metrics) for report in result.history]
     rounds = [timed for timed in rounds if timed]

@@ -1,14 +1,15 @@
-"""What it takes to reach the objective's target at each batch size: steps, examples, seconds, cost; and the critical
-batch size they tell.
+"""The effort to reach the objective's target at each batch size (steps, examples, seconds, cost), and from it the
+critical batch size.
 
     S(B)    optimiser steps to the target, at the learning rate that needs the fewest (Shallue et al. 2018,
             arXiv 1811.03600)
     E(B)    B S(B), examples                T(B)    seconds of training                cost(B)    K T(B), worker-seconds
 
-A best rate at an end of those tried is flagged: a better one may lie beyond, and S(B) is then too large. So is a batch
-size at which the target was reached by the first reading already: S(B) is then an upper bound that falls as 1/B by
-itself, as first readings come after equal examples, and the critical batch is fitted without it. And it is fitted
-without a batch size at which some seeds never reached the target: the mean over the others is too low.
+A best learning rate that is the lowest or highest tried is flagged: a better one may lie beyond, and S(B) is then too
+large. A batch size that had reached the target at the first evaluation is flagged, too: its S(B) is an upper bound that
+always falls as 1/B, since first evaluations come after equal examples. The fit of the critical batch size leaves such
+sizes out. It also leaves out sizes at which some seeds never reached the target, as the mean over the others is too
+low.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Found = tuple[Configuration, Mapping[int, Crossing]]  # a configuration, and see
 
 
 def crossings(configuration: Configuration, objective: Objective) -> dict[int, Crossing]:
-    """Seed -> crossing, over the trials that reached the target; one may have been stopped early after that."""
+    """Seed -> crossing, over the trials that reached the target, including trials that were stopped afterwards."""
     found = (
         (row.seed, target_crossing(row.result.history, objective))
         for row in configuration.rows
@@ -41,12 +42,12 @@ def crossings(configuration: Configuration, objective: Objective) -> dict[int, C
 
 @dataclass(frozen=True)
 class ToTarget:
-    """What training took to the objective's target: figures over the seeds that reached it, and how many did."""
+    """The effort to the objective's target: figures over the seeds that reached it, and their number."""
 
-    configuration: Configuration  # with the trials that are looked at alone
-    crossings: Mapping[int, Crossing]  # seed -> where; the figures below need one at least
-    seeds: int  # of how many; more than there are crossings where some never reached the target
-    rates: tuple[float, ...] = ()  # ascending: this one is the best of them, those that never got there among them
+    configuration: Configuration  # with the considered trials only
+    crossings: Mapping[int, Crossing]  # seed -> crossing; at least one is needed for the figures below
+    seeds: int  # number of seeds; larger than the number of crossings if some never reached the target
+    rates: tuple[float, ...] = ()  # all learning rates tried, ascending, including those that never reached the target
 
     @property
     def batch_size(self) -> int:
@@ -58,7 +59,7 @@ class ToTarget:
 
     @property
     def edge(self) -> str | None:
-        """`lowest` or `highest` when the best rate is at an end of those tried (at least two)."""
+        """`lowest` or `highest` if the best learning rate is at an end of those tried (at least two)."""
         rate = self.configuration.training.learning_rate
         if len(self.rates) < 2:
             return None
@@ -66,12 +67,12 @@ class ToTarget:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every seed reached the target: a mean over some flatters."""
+        """Whether every seed reached the target; otherwise the mean is too good."""
         return len(self.crossings) == self.seeds
 
     @property
     def is_bound(self) -> bool:
-        """Whether readings were too few to tell when the target was reached: S(B) is then an upper bound."""
+        """Whether the first evaluation was at the target already, so that S(B) is an upper bound."""
         return any(where.is_bound for where in self.crossings.values())
 
     @cached_property
@@ -88,7 +89,7 @@ class ToTarget:
 
     @cached_property
     def worker_seconds(self) -> Summary:
-        """The cost: every worker is paid for as long as training takes."""
+        """The cost in worker-seconds."""
         return self._summary(lambda where: where.seconds * self.num_workers)
 
     @property
@@ -109,17 +110,17 @@ class ToTarget:
 
 
 def to_target(configuration: Configuration, objective: Objective) -> ToTarget | None:
-    """Over the trials that ran to their end. None when none of them reached the target, or there is none."""
+    """The effort over the trials that ran to their end. None if none reached the target, or without a target."""
     outcomes = dict(zip((row.seed for row in configuration.measured), configuration.reached(objective), strict=False))
     there = {seed: where for seed, where in outcomes.items() if where is not None}
     return ToTarget(configuration, there, len(outcomes)) if there else None
 
 
 def steps_to_target(table: SweepTable) -> list[ToTarget]:
-    """At the rate with the fewest steps, for every batch size (and choice of the other settings), ascending.
+    """The effort at the learning rate with the fewest steps, for every batch size (and choice of settings), ascending.
 
-    Seeds are counted that have ended: one that was stopped early or broke before the target is not there. A batch size
-    at which no trial reached the target is left out.
+    Ended seeds are counted; one that was stopped early or failed before the target has not reached it. Batch sizes at
+    which no trial reached the target are left out.
     """
     rows = []
     for group in table.by_place().values():
@@ -133,7 +134,9 @@ def steps_to_target(table: SweepTable) -> list[ToTarget]:
 
 
 def _best(there: Sequence[Found], rates: Sequence[float]) -> Found:
-    """Most of its seeds there, then the fewest steps, then the middle rate; the key, where even that is the same."""
+    """The best has the most seeds at the target, then the fewest steps, then the middle rate; finally its key
+    decides.
+    """
 
     def order(pair: Found) -> tuple[float, float]:
         configuration, found = pair
@@ -150,9 +153,9 @@ def _ended_seeds(configuration: Configuration) -> set[int]:
 
 
 def middle_rate(tied: Collection[float], tried: Collection[float]) -> float:
-    """Of rates that nothing tells apart, as where all were at the target by the first reading: the middle one.
+    """The middle one of learning rates that are tied, for example as all reached the target at the first evaluation.
 
-    The best lies most likely there, and not at an end. Of two in the middle, the one nearer the middle of all tried.
+    The best one is most likely there, not at an end. Of two in the middle, the one nearer the middle of all tried.
     """
     alike, all_rates = sorted(tied), sorted(tried)
     low, high = alike[(len(alike) - 1) // 2], alike[len(alike) // 2]
@@ -164,10 +167,10 @@ def mean_log_steps(found: Mapping[int, Crossing]) -> float:
 
 
 def critical_batch(rows: Sequence[ToTarget], *, resamples: int = 1000) -> CriticalBatch:
-    """The fit of S(B) over every row whose steps are known of all seeds, in any order.
+    """The fit of S(B) over every row whose steps are known for all seeds, in any order.
 
-    Neither bounds nor means over the seeds that got there: both are too low or too high by what nobody knows. Rows are
-    of one choice of settings.
+    Rows with bounds, or with means over some seeds only, are left out, as their error is unknown. All rows must belong
+    to one choice of settings.
     """
     known = [row for row in rows if not row.is_bound and row.is_whole]
     if (left := len({row.batch_size for row in known})) < MIN_SIZES and len(known) < len(rows):
@@ -182,6 +185,6 @@ def _sizes(rows: Iterable[ToTarget]) -> tuple[int, ...]:
 
 
 def seconds_per_step(row: Row) -> float | None:
-    """Of a run that ended with a reading: training time over its steps, evaluations left out."""
+    """Seconds per step of a run with at least one evaluation: training time, without evaluations, over steps."""
     last = row.result.history[-1] if row.result is not None and row.result.history else None
     return last.seconds / last.step if last is not None and last.step and last.seconds > 0 else None

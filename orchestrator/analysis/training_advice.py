@@ -1,4 +1,4 @@
-"""How to train what is recommended: its settings, what each batch size took to the target, the choice of a seed."""
+"""How to train the recommended configuration: its settings, the effort of each batch size, the choice of a seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.sweep.plan import Stage
 
 
 def training_advice(evidence: Evidence, configuration: Configuration, row: Row) -> list[Reason]:
-    """The batch-size half of the recommendation. `row`: the trial that stands for the configuration."""
+    """The training half of the recommendation. `row`: the trial that represents the configuration."""
     source = evidence.table.parent_of(configuration).learning_rate_source
     return [
         TrainWith(configuration.training, source),
@@ -21,7 +21,9 @@ def training_advice(evidence: Evidence, configuration: Configuration, row: Row) 
 
 
 def _times_to_target(evidence: Evidence) -> list[Reason]:
-    """What each batch size took, at the rate with the fewest steps: not always the rate with the best objective."""
+    """The effort of each batch size at the learning rate with the fewest steps, not always the one with the
+    best metric.
+    """
     table = evidence.table
     there = _soonest(evidence)
     configurations = [*(entry.best for entry in evidence.tuned), *(row.configuration for row in there.values())]
@@ -41,13 +43,13 @@ def _times_to_target(evidence: Evidence) -> list[Reason]:
 
 
 def _soonest(evidence: Evidence) -> dict[Place, ToTarget]:
-    """Its row as in the table of steps to the target, or else one over what confirmed it."""
+    """A batch size's row of the table of steps to the target, or else one from its confirming trials."""
     rows = [*steps_to_target(evidence.table), *evidence.targets]  # the later ones replace the earlier
     return {evidence.table.place_of(row.configuration): row for row in rows}
 
 
 def _seed_choice(table: SweepTable, configuration: Configuration, row: Row) -> list[Reason]:
-    """Where all seeds came out the same there was no choice, and nothing flatters."""
+    """The reason about the choice of a seed; None if all seeds gave the same figure, as nothing was selected."""
     metric = table.plan.objective.metric
     if len(set(configuration.values(metric).values())) < 2:
         return []

@@ -1,7 +1,7 @@
 """The best learning rate of each batch size, from the baselines.
 
-Batch sizes are compared at the learning rate that suits each (Shallue et al. 2018, arXiv 1811.03600): the envelope over
-the rates. A best rate on the edge of its grid is flagged, because the true optimum may lie outside.
+Each batch size is compared at its own best learning rate (Shallue et al. 2018, arXiv 1811.03600): the envelope over the
+rates. A best rate at the edge of its grid is flagged, because the optimum may lie outside.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from orchestrator.sweep.metrics import sign_of
 class Tuned:
     """One batch size (and one choice of the other settings), at the learning rate with the best mean objective.
 
-    Of equal ones (an accuracy is easily the same) the one with the fewest steps to the target, then the lowest.
+    Among equal ones (accuracies are often equal), the one with the fewest steps to the target, then the lowest.
     """
 
     best: Configuration
-    rates: tuple[Configuration, ...]  # all that were tried there, ascending by learning rate
+    rates: tuple[Configuration, ...]  # all configurations tried there, ascending by learning rate
 
     @property
     def batch_size(self) -> int:
@@ -31,7 +31,7 @@ class Tuned:
 
     @property
     def edge(self) -> str | None:
-        """`lowest` or `highest` when the best rate is at an end of the grid (of at least two rates)."""
+        """`lowest` or `highest` if the best learning rate is at an end of the grid (of at least two rates)."""
         if len(self.rates) < 2:
             return None
         return {self.rates[0].key: "lowest", self.rates[-1].key: "highest"}.get(self.best.key)
@@ -54,6 +54,6 @@ def tuned(table: SweepTable) -> list[Tuned]:
 
 
 def _steps(table: SweepTable, configuration: Configuration) -> float:
-    """To the target, by every seed; infinite where one was not there, and where there is no target."""
+    """Mean steps to the target over all seeds; infinite if one never reached it, and without a target."""
     outcome = to_target(configuration, table.plan.objective)
     return math.inf if outcome is None or not outcome.is_whole else outcome.steps.mean

@@ -1,1 +1,1 @@
-"""Before anything runs: which trials come of a sweep file, with their learning rates and their work."""
+"""Plans a sweep before anything runs: its trials, their learning rates and their work."""

@@ -1,6 +1,6 @@
-"""`batch_size: auto` as far as it is known before anything runs: sizes, the first trials, and how many come at most.
+"""The plan of `batch_size: auto` before anything runs: sizes, the first trials, and upper bounds for later ones.
 
-    stage                trials                                               what it tells
+    stage                trials                                               what it determines
     probe                one per precision and number of workers              the micro-batch that fits, throughput
     short run            one, for a quarter of the budget                     the gradient noise scale
     fit                  `fit_sizes` batch sizes x the rate's multipliers     steps to the target, step time; the middle
@@ -11,7 +11,7 @@
     fit, once more       at most one more batch size                          the knee, where the first ones missed it
     confirmation         up to 4 configurations x `confirm_seeds`             the verdict, on fresh seeds
 
-Imports no numpy: a plan is made of it.
+Imports no numpy, so that a plan is made quickly.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from trainables.config.batching import part_of, split_batch
 from trainables.config.training import Budget, NoiseScale
 from trainables.config.trial import ProbeConfig, Throughput, trial_id
 
-MIN_STEPS = 32  # of the largest batch size within the budget; fewer show little of the way to a target
-LARGEST_AUTO_BATCH_SIZE = 16_384  # where neither rows nor budget set a limit
-SHORT_RUN_FRACTION = 0.25  # of the budget
-NOISE_PARTS = 8  # micro-batches of a short run's step: the noise scale is read off their difference
-SHORT_RUN_NOISE = NoiseScale(every_steps=1, divided_every_steps=4)  # it is there to be measured, not to be fast
+MIN_STEPS = 32  # least steps of the largest batch size within the budget; fewer show little progress to a target
+LARGEST_AUTO_BATCH_SIZE = 16_384  # limit if neither rows nor budget set one
+SHORT_RUN_FRACTION = 0.25  # share of the budget
+NOISE_PARTS = 8  # micro-batches per step of the short run: their differences give the noise scale
+SHORT_RUN_NOISE = NoiseScale(every_steps=1, divided_every_steps=4)  # often, as the short run exists to measure it
 MAX_CONFIRMED = 4  # configurations
 
 
 def auto_settings(sweep: Sweep) -> tuple[AutoBatchSize, ScaledLearningRate]:
-    """The file's settings of both. Raises TypeError unless the sweep's batch size is `auto`."""
+    """The file's settings of the batch size and the learning rate. Raises TypeError unless the batch size is `auto`."""
     auto, rate = sweep.parameters.batch_size, sweep.parameters.learning_rate
     if not isinstance(auto, AutoBatchSize) or not isinstance(rate, ScaledLearningRate):
         raise TypeError("the batch size is given")
@@ -44,15 +44,16 @@ def auto_settings(sweep: Sweep) -> tuple[AutoBatchSize, ScaledLearningRate]:
 
 
 def ladder(sweep: Sweep) -> list[int]:
-    """The batch sizes that may be tried, ascending: powers of two and one and a half of them, times what the workers
-    share equally. Their many divisors give micro-batches of any size; optima are flat enough for steps of a third.
+    """The batch sizes that may be tried, ascending: powers of two and 1.5 times powers of two, times a number that all
+    worker counts divide. They have many divisors, so micro-batches of any size fit; optima are so flat that steps of a
+    third are fine enough.
     """
     auto, _ = auto_settings(sweep)
     return sizes_of(auto, sweep.parameters.num_workers, sweep.facts.train_rows, sweep.budget)
 
 
 def sizes_of(auto: AutoBatchSize, num_workers: Sequence[int], train_rows: int | None, budget: Budget) -> list[int]:
-    """The ladder of a sweep that is only half read; empty where nothing lies between the smallest and the largest."""
+    """The ladder of a partly read sweep; empty if no size lies between the smallest and the largest."""
     unit = math.lcm(*num_workers)
     largest = auto.largest or _largest(train_rows, budget)
     sizes = {unit * factor << power for power in range(largest.bit_length()) for factor in (1, 3)}
@@ -60,7 +61,7 @@ def sizes_of(auto: AutoBatchSize, num_workers: Sequence[int], train_rows: int | 
 
 
 def _largest(rows: int | None, budget: Budget) -> int:
-    """As far as an optimiser still takes MIN_STEPS within the budget, and half the rows fill a step."""
+    """The largest batch size with MIN_STEPS steps within the budget, and with at most half of the rows in a step."""
     limits = [LARGEST_AUTO_BATCH_SIZE]
     if rows is not None:
         limits.append(rows // 2)
@@ -77,23 +78,23 @@ def middle_of(sizes: Sequence[int]) -> int:
 
 
 def closest_size(sizes: Sequence[int], value: float) -> int:
-    """The size closest by ratio."""
+    """The size with the smallest ratio to the given one."""
     return min(sizes, key=lambda size: (abs(math.log(size / value)), size))
 
 
 def spread(sizes: Sequence[int], count: int, low: float, high: float) -> list[int]:
-    """`count` of the sizes, evenly spread in ratio from `low` to `high`; fewer where there are not as many."""
+    """`count` sizes, spread evenly in ratio from `low` to `high`; fewer if there are not enough."""
     steps = [low * (high / low) ** (i / (count - 1)) for i in range(count)]
     return sorted({closest_size(sizes, value) for value in steps})
 
 
 def first_trials(sweep: Sweep) -> tuple[Trial, ...]:
-    """The probes and the short run: they need nothing of one another."""
+    """The probes and the short run, which do not depend on each other."""
     return (*_probes(sweep), _short_run(sweep))
 
 
 def _probes(sweep: Sweep) -> list[Trial]:
-    """One for every precision and number of workers: which fits how much, and how fast."""
+    """One probe for every precision and number of workers, for the largest micro-batch and the throughput."""
     axes, largest = sweep.parameters, ladder(sweep)[-1]
     configs = [
         ProbeConfig(
@@ -111,8 +112,8 @@ def _probes(sweep: Sweep) -> list[Trial]:
 
 
 def _short_run(sweep: Sweep) -> Trial:
-    """At the middle of the range and the rule's own rate, in enough parts for the noise scale."""
-    from orchestrator.planning.grid import baselines  # it asks this module for the first trials
+    """The short run, at the middle size and the rule's own learning rate, in enough parts for the noise scale."""
+    from orchestrator.planning.grid import baselines  # here, as that module imports this one
 
     middle = middle_of(ladder(sweep))
     axes = sweep.parameters
@@ -133,16 +134,16 @@ def _short_run(sweep: Sweep) -> Trial:
 
 
 def _part_of_a_step(batch_size: int, num_workers: int) -> int:
-    """The limit of a short run's micro-batch: the least that gives more than one row, which batch norm refuses.
+    """The limit of a short run's micro-batch: the smallest with more than one row, as batch norm refuses one row.
 
-    One row, if a step would else be of one part, which shows no noise.
+    One row if the step would otherwise have a single part, which gives no noise scale.
     """
     limits = range(max(2, batch_size // max(NOISE_PARTS, num_workers)), batch_size)
     return next((limit for limit in limits if split_batch(batch_size, num_workers, limit)[0] > 1), 1)
 
 
 def bounds(sweep: Sweep, first: Sequence[Trial]) -> tuple[StageBound, ...]:
-    """Every stage with its trials and examples at most; the first ones exactly."""
+    """Every stage with upper bounds of its trials and examples; the first stages are exact."""
     auto, rate = auto_settings(sweep)
     sizes, rates = min(auto.fit_sizes, len(ladder(sweep))), len(rate.multipliers)
     examples = _examples_at_most(sweep)
@@ -154,7 +155,7 @@ def bounds(sweep: Sweep, first: Sequence[Trial]) -> tuple[StageBound, ...]:
     counts = [
         (Stage.FIT, sizes * rates, f"{sizes} batch sizes x {rates} learning rates"),
         (Stage.FIT, rates, "one more batch size, if these miss the knee"),
-        (Stage.EDGE, (sizes + 1) * rate.extend, f"up to {rate.extend} rates per batch size whose best is at an end"),
+        (Stage.EDGE, (sizes + 1) * rate.extend, f"up to {rate.extend} rates per batch size whose best is an edge"),
         (Stage.CONFIRMATION, confirmed * auto.confirm_seeds, f"up to {confirmed} batch sizes x {auto.confirm_seeds} "
          "fresh seeds"),
     ]  # fmt: skip
@@ -170,12 +171,12 @@ def bounds(sweep: Sweep, first: Sequence[Trial]) -> tuple[StageBound, ...]:
 
 
 def _examples_at_most(sweep: Sweep) -> int | None:
-    """Of one trial of the whole budget."""
+    """The work of one trial with the whole budget."""
     return known_most(budget_work(sweep.budget, size, sweep.facts.train_rows).examples for size in ladder(sweep))
 
 
 def fresh_seeds(sweep: Sweep) -> tuple[int, ...]:
-    """Seeds that no trial of the fit has seen: what tuned the rates must not confirm them."""
+    """Seeds that no trial of the fit has used, as the seeds that tuned the learning rates must not confirm them."""
     auto, _ = auto_settings(sweep)
     first = max(sweep.parameters.seed) + 1
     return tuple(range(first, first + auto.confirm_seeds))

@@ -1,4 +1,4 @@
-"""From a sweep to its plan: the grid of baselines, and the variants that wait for a parent."""
+"""Turns a sweep into its plan: the grid of baselines, and the variants that wait for a parent."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def expand(sweep: Sweep) -> Plan:
 
 
 def _edge_bounds(sweep: Sweep, trials: Sequence[Trial]) -> Iterator[StageBound]:
-    """Rates that a grid may add: `extend` of them, for every choice of all else."""
+    """Upper bound of the learning rates that a grid may add: `extend` for every choice of the other settings."""
     rate = sweep.parameters.learning_rate
     if isinstance(rate, ScaledLearningRate) and rate.extend:
         count = len(trials) // len(rate.multipliers) * rate.extend
         examples = known_most(work_of(trial.config, sweep.facts.train_rows).examples for trial in trials)
-        words = f"up to {rate.extend} rates wherever the best is at an end"
+        words = f"up to {rate.extend} learning rates wherever the best is an edge"
         yield StageBound(Stage.EDGE, count, None if examples is None else count * examples, words)

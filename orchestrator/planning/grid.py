@@ -1,4 +1,4 @@
-"""The grid of baselines: every combination of the settings of a sweep, and any part of it. Imports no torch."""
+"""The grid of baselines: every combination of a sweep's settings, or a part of them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def baselines(
     precision: Precision,
     micro_batch_limit: int | None,
 ) -> tuple[Trial, ...]:
-    """The trials of a part of the grid that the file does not spell out; all else is as the file says.
+    """The trials for settings that the file does not list; all other settings are the file's.
 
     Raises TypeError unless the file gives a base for the learning rate.
     """
@@ -51,10 +51,10 @@ def baselines(
 
 
 def grid_of(sweep: Sweep) -> list[SeedGroup]:
-    """The grid, batch size outermost and seed innermost; each configuration once."""
+    """The grid, with the batch size outermost and the seed innermost; each configuration once."""
     axes = sweep.parameters
     if isinstance(axes.batch_size, AutoBatchSize):
-        raise TypeError("a batch size that is to be found has no grid")
+        raise TypeError("batch_size auto has no grid")
     tasks = [task_config(sweep, options) for options in sweep.task.combinations()]
     result: dict[str, SeedGroup] = {}
     for batch_size, task, settings in itertools.product(axes.batch_size, tasks, _settings(axes)):
@@ -77,7 +77,7 @@ def grid_of(sweep: Sweep) -> list[SeedGroup]:
 
 
 def _settings(parameters: Parameters) -> list[dict[str, Any]]:
-    """Every combination of the axes, by their names. With one worker, what needs several is its default."""
+    """Every combination of the axes, by their names. With one worker, settings for several workers keep defaults."""
     values = itertools.product(*(getattr(parameters, axis.name) for axis in AXES))
     combinations = [dict(zip((axis.name for axis in AXES), chosen, strict=True)) for chosen in values]
     alone = {axis.name: axis.default for axis in AXES if axis.setting.needs_workers}
@@ -85,7 +85,7 @@ def _settings(parameters: Parameters) -> list[dict[str, Any]]:
 
 
 def _carried(sweep: Sweep, optimizer: Optimizer, schedule: Schedule, batch_size: int) -> tuple[Optimizer, Schedule]:
-    """Both as they are at this batch size."""
+    """Optimizer and schedule as they are at this batch size."""
     rule = sweep.parameters.learning_rate
     if not isinstance(rule, ScaledLearningRate):
         return optimizer, schedule
@@ -101,7 +101,7 @@ def _baseline(task: TaskConfig, training: Training, seed: int, source: str) -> T
 
 
 def learning_rates(sweep: Sweep, batch_size: int) -> list[tuple[float, str]]:
-    """(learning rate, where it comes from) for one batch size."""
+    """(learning rate, its source) pairs for one batch size."""
     rates = sweep.parameters.learning_rate
     if isinstance(rates, ScaledLearningRate):
         return scaled_rates(rates, batch_size)
@@ -109,7 +109,7 @@ def learning_rates(sweep: Sweep, batch_size: int) -> list[tuple[float, str]]:
 
 
 def task_config(sweep: Sweep, options: Mapping[str, Scalar] | None = None) -> TaskConfig:
-    """The task with these options; without, as the file gives it, with the first value of a swept option."""
+    """The task with these options; by default the file's, with the first value of each swept option."""
     chosen = dict(sweep.task.options if options is None else options)
     data = sweep.facts.data
     combinations = [repr(sorted(one.items())) for one in sweep.task.combinations()]  # 1 and True are two options

@@ -1,4 +1,4 @@
-"""Notes to a plan: settings that are legal and may still mislead."""
+"""The notes of a plan: settings that are valid but may mislead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainables.training.noise_scale import LEAST_DIVIDED_ROWS, LEAST_STEPS, ste
 
 
 def file_notes(sweep: Sweep) -> Iterator[str]:
-    """Notes on settings of the file that are legal and may still mislead."""
+    """Notes on settings of the file that are valid but may mislead."""
     axes = sweep.parameters
     rates = axes.learning_rate
     if isinstance(rates, ScaledLearningRate):
@@ -26,12 +26,12 @@ def file_notes(sweep: Sweep) -> Iterator[str]:
         rule = "none"
     if rule == "none" and (isinstance(axes.batch_size, AutoBatchSize) or len(axes.batch_size) > 1):
         yield (
-            "all batch sizes train at the same learning rates, so what they show is the batch size and the rate "
-            "together; a rule (linear for sgd, sqrt for adam and adamw) with multipliers separates them"
+            "all batch sizes train at the same learning rates, so the comparison mixes the effects of batch size and "
+            "learning rate; a rule (linear for sgd, sqrt for adam and adamw) with multipliers separates them"
         )
     yield from sweep.facts.notes
     if not sweep.facts.complete:
-        yield "the task's source does not tell everything without being imported: ids may change when it is run"
+        yield "the task's source code does not show everything without an import: ids may change when it is run"
 
 
 def growth_notes(sweep: Sweep, trials: Sequence[Trial]) -> Iterator[str]:
@@ -40,13 +40,13 @@ def growth_notes(sweep: Sweep, trials: Sequence[Trial]) -> Iterator[str]:
     if stuck:
         yield (
             f"grow_with_noise never grows at batch_size {listing(map(str, stuck))}: too few steps are measured before "
-            "the last reading but one for the noise scale to be known; a larger budget or more evaluations help, and "
+            "the last evaluation but one to determine the noise scale; a larger budget or more evaluations help, or "
             f"a batch of at least {LEAST_DIVIDED_ROWS} rows"
         )
 
 
 def noise_notes(sweep: Sweep, trials: Sequence[Trial]) -> Iterator[str]:
-    """Where the file asks for the noise scale, and trials take too few steps to know it."""
+    """A note if the file requests the noise scale, but trials have too few steps to determine it."""
     if sweep.noise_scale in (None, NoiseScale()):
         return
     fixed = [t.training for t in trials if t.training.noise_scale and t.training.batch_schedule.name == "fixed"]
@@ -60,13 +60,13 @@ def noise_notes(sweep: Sweep, trials: Sequence[Trial]) -> Iterator[str]:
 
 
 def _may_be_resolved(training: Training, train_rows: int | None) -> bool:
-    """Whether enough steps are measured for an interval; True where that is not known, or was not wanted."""
+    """Whether enough steps are measured for an interval; True if that is unknown, or not requested."""
     every, steps = steps_between_measurements(training), baseline_work(training, train_rows).steps
     return not steps or every is None or steps // every > LEAST_STEPS
 
 
 def _may_grow(training: Training, train_rows: int | None) -> bool:
-    """Whether there can be an estimate of the noise scale at a reading that is not the last; True if not known."""
+    """Whether an evaluation before the last one can have an estimate of the noise scale; True if unknown."""
     every, steps = steps_between_measurements(training, 1, train_rows), baseline_work(training, train_rows).steps
     if not steps:
         return True

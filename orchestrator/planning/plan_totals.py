@@ -1,4 +1,4 @@
-"""How much a plan is at most: its trials, their training, and which baselines a variant may have as its parent."""
+"""Upper bounds of a plan: its trials, their training, and the baselines that may become a variant's parent."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from orchestrator.sweep.plan import PendingVariant, Plan, Stage, StageBound, Tri
 from orchestrator.sweep.spec import AutoBatchSize, TopParents
 from trainables.config.batching import part_of
 
-FIRST_STAGES = (Stage.PROBE, Stage.SHORT_RUN)  # known when the plan is made
+FIRST_STAGES = (Stage.PROBE, Stage.SHORT_RUN)  # stages whose trials are known when the plan is made
 
 
 def total_work(plan: Plan) -> Work:
-    """An upper bound: a variant whose parent is not chosen yet counts as its dearest candidate would."""
+    """An upper bound of all work: a variant whose parent is not chosen yet counts as with its costliest candidate."""
     rows = plan.sweep.facts.train_rows
     total = sum((work_of(trial.config, rows) for trial in plan.trials), Work())
     if later := _later(plan):
         budget = plan.sweep.budget
         seconds = later_trials(plan) * budget.amount if budget.unit == "seconds" else 0.0
-        total += Work(None, known_sum(bound.examples for bound in later), seconds)  # of batch sizes not known yet
+        total += Work(None, known_sum(bound.examples for bound in later), seconds)  # their batch sizes are unknown
     total += _work_of_later_variants(plan)
     for pending in plan.pending:
         total += most_work([pending_work(plan, pending, parent) for parent in possible_parents(plan, pending)])
@@ -37,7 +37,7 @@ def total_work(plan: Plan) -> Work:
 
 
 def _work_of_later_variants(plan: Plan) -> Work:
-    """The training of the variants, where their baselines are known only once the batch size is found."""
+    """The work of the variants of `batch_size: auto`, whose baselines are known only once the batch size is found."""
     sweep = plan.sweep
     if sweep.compression is None or not isinstance(sweep.parameters.batch_size, AutoBatchSize):
         return Work()
@@ -46,22 +46,22 @@ def _work_of_later_variants(plan: Plan) -> Work:
     possible = [[budget_work(part, at, rows) for at in sizes if takes_a_step(part, at, rows)] for part in parts]
     of_one_parent = [most_work(works) for works in possible if works]
     total = sum(of_one_parent * (variants_at_most(plan) // (1 + len(sweep.compression.variants))), Work())
-    return Work(None if of_one_parent else 0, total.examples, total.seconds)  # steps: of sizes not known yet
+    return Work(None if of_one_parent else 0, total.examples, total.seconds)  # steps depend on unknown batch sizes
 
 
 def most_work(works: Sequence[Work]) -> Work:
-    """The most of several possibilities, of steps, examples and seconds each."""
+    """The largest steps, examples and seconds of several possibilities, each separately."""
     steps, examples = known_most(work.steps for work in works), known_most(work.examples for work in works)
     return Work(steps, examples, max(work.seconds for work in works))
 
 
 def later_trials(plan: Plan) -> int:
-    """Baselines that results may still ask for, at most."""
+    """The largest number of baselines that results may still add."""
     return sum(bound.trials for bound in _later(plan))
 
 
 def variants_at_most(plan: Plan) -> int:
-    """Those that are pending; of a sweep that finds its batch size, as many as there can be."""
+    """The number of pending variants; for `batch_size: auto`, the largest possible number."""
     compression, auto = plan.sweep.compression, plan.sweep.parameters.batch_size
     if compression is None or not isinstance(auto, AutoBatchSize):
         return len(plan.pending)
@@ -83,5 +83,5 @@ def possible_parents(plan: Plan, pending: PendingVariant) -> list[Trial]:
 
 
 def pending_work(plan: Plan, pending: PendingVariant, parent: Trial) -> Work:
-    """The training that a variant takes, with this baseline."""
+    """The training work of a variant with this baseline."""
     return chain_work(pending.chain, parent.training, plan.sweep.facts.train_rows)

@@ -1,15 +1,16 @@
-"""How settings that are good at one batch size are carried to another: kappa = batch_size / at_batch_size.
+"""Rules that transfer settings from one batch size to another. kappa is the batch ratio, batch_size / at_batch_size.
 
     learning_rate    base kappa (linear), base sqrt(kappa) (sqrt), or base (none); `rule` says which
     beta1, beta2     beta^kappa, of Adam and AdamW                                    ] only those that the sweep file
     weight_decay     weight_decay kappa / (rate / base), of AdamW                     ] names under `carry`; the rest
     warmup           warmup_fraction kappa, so that the number of its steps is kept   ] stays as written
 
-With a budget in steps the last two go without kappa: a larger batch then sees as many times more examples.
+With a budget in steps, the last two are not multiplied by kappa, because a larger batch then sees kappa times as many
+examples.
 
-Each rule is the centre of a grid, not an answer: below the critical batch size it holds roughly, above it too high a
-rate results. So put multipliers around the rate, and several values on the optimizer's axis (each of them is carried),
-and look whether the best one lies on the edge.
+Each rule is only the centre of a grid: below the critical batch size it holds roughly; above, it gives too high a
+learning rate. So try multipliers of the learning rate and several values of the optimizer's settings (all of them are
+transferred), and check whether the best one is at an edge.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from orchestrator.sweep.plan import Plan
 from orchestrator.sweep.spec import Carried, Rule, ScaledLearningRate
 from trainables.config.training import Adam, AdamW, Budget, Constant, Optimizer, Schedule, Sgd, WarmupCosine
 
-SIGNIFICANT_DIGITS = 12  # 0.05 * 3 and 0.15 are one rate, and one trial
-MAX_WARMUP_FRACTION = 0.5  # a run that only warms up shows nothing of its rate
+SIGNIFICANT_DIGITS = 12  # so that 0.05 * 3 and 0.15 are the same learning rate, and one trial
+MAX_WARMUP_FRACTION = 0.5  # a run that only warms up never trains at its learning rate
 
-# What `plan` says of each rule: the formula, and who gives it.
+# The text that `plan` shows for each rule: the formula and its source.
 RATE_RULES: dict[Rule, str] = {
     "linear": "base x kappa (Goyal et al. 2017, arXiv 1706.02677)",
     "sqrt": "base x sqrt(kappa) (Malladi et al. 2022, arXiv 2205.10287)",
@@ -59,7 +60,9 @@ def sqrt(base: float, kappa: float) -> float:
 
 
 def none(base: float, kappa: float) -> float:
-    """base, at every batch size: the comparison then mixes the batch size with a rate that suits only some of them."""
+    """base, at every batch size: the comparison mixes the batch size with a learning rate that suits only some
+    sizes.
+    """
     return base
 
 
@@ -74,11 +77,12 @@ def beta(base: float, kappa: float) -> float:
 
 
 def weight_decay(base: float, kappa: float, rate_factor: float, examples_factor: float = 1.0) -> float:
-    """base kappa / (rate_factor examples_factor), for AdamW; the factors say how rate and examples of a run change.
+    """base kappa / (rate_factor examples_factor), for AdamW. The factors are those of learning rate and examples.
 
-    It keeps tau = B / (rate x decay x N), N being the examples of the run: the share of it over which weights are
-    averaged. With a budget in steps N grows as B does, so `examples_factor` is kappa. Bergsma et al. 2025 (arXiv
-    2505.13738). Doubt: found on language models of one family; a sweep's multipliers of the rate shift tau.
+    It keeps tau = B / (rate x decay x N), where N is the number of examples of the run: tau is the share of the run
+    over which weights are averaged. With a budget in steps, N is proportional to B, so `examples_factor` is kappa.
+    Bergsma et al. 2025 (arXiv 2505.13738). Doubt: found on language models of one family; a sweep's multipliers of the
+    learning rate shift tau.
     """
     return _rounded(base * kappa / (rate_factor * examples_factor))
 
@@ -92,7 +96,7 @@ def warmup_fraction(base: float, kappa: float) -> float:
 
 
 def carried_optimizer(optimizer: Optimizer, rule: ScaledLearningRate, batch_size: int, budget: Budget) -> Optimizer:
-    """An optimizer as written for `at_batch_size`, carried to another batch size; only what `carry` names changes."""
+    """The optimizer written for `at_batch_size`, for another batch size; only settings under `carry` change."""
     kappa = _kappa(rule, batch_size)
     match optimizer:
         case Sgd():
@@ -108,7 +112,7 @@ def carried_optimizer(optimizer: Optimizer, rule: ScaledLearningRate, batch_size
 
 
 def carried_schedule(schedule: Schedule, rule: ScaledLearningRate, batch_size: int, budget: Budget) -> Schedule:
-    """A schedule, carried likewise. A budget in steps keeps the warm-up's steps by itself."""
+    """The schedule for another batch size. With a budget in steps, the warm-up's steps do not change anyway."""
     match schedule:
         case WarmupCosine() if "warmup" in rule.carry and budget.unit != "steps":
             fraction = warmup_fraction(schedule.warmup_fraction, _kappa(rule, batch_size))
@@ -118,7 +122,7 @@ def carried_schedule(schedule: Schedule, rule: ScaledLearningRate, batch_size: i
 
 
 def rule_words(rule: ScaledLearningRate) -> Iterator[str]:
-    """One line for the rate and for each setting that is carried: `learning_rate: base x kappa (...)`."""
+    """One line for the learning rate and each setting under `carry`: `learning_rate: base x kappa (...)`."""
     yield f"learning_rate: {RATE_RULES[rule.rule]}"
     for name in rule.carry:
         yield f"{name}: {CARRY_RULES[name]}"
@@ -131,7 +135,7 @@ def rules_of(plan: Plan) -> list[str]:
 
 
 def scaled_rates(rule: ScaledLearningRate, batch_size: int) -> list[tuple[float, str]]:
-    """(learning rate, where it comes from) for every multiplier, in the order of the sweep file."""
+    """(learning rate, its source) for every multiplier, in the order of the sweep file."""
     centre = _RATE_FACTORS[rule.rule](rule.base, _kappa(rule, batch_size))
     origin = f"{rule.base:g} at {rule.at_batch_size}" if rule.at_batch_size else f"{rule.base:g}"
     source = f"fixed {rule.base:g}" if rule.rule == "none" else f"{rule.rule} from {origin}"

@@ -1,4 +1,4 @@
-"""The variants of a plan: which baselines they wait for, and the trial of each once its baseline is chosen."""
+"""The variants of a plan: the baselines that they wait for, and their trials once a baseline is chosen."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pending_variants(sweep: Sweep, configurations: Sequence[SeedGroup]) -> tuple
 
 
 def chosen_variants(sweep: Sweep, configurations: Sequence[SeedGroup]) -> tuple[PendingVariant, ...]:
-    """The variants where the results have put the configurations into an order already, best first."""
+    """The variants of configurations that results have already ranked, best first."""
     if sweep.compression is None:
         return ()
     parents = sweep.compression.parents

@@ -1,4 +1,4 @@
-"""How much training a trial means: optimiser steps and examples, from its budget alone."""
+"""The training work of a trial: optimiser steps and examples, from its budget alone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig,
 
 @dataclass(frozen=True)
 class Work:
-    """Training to be done. All three add up over trials, and what is not known of one is not known of them together.
+    """Training work. Each of the three adds up over trials; a sum with an unknown part is unknown (None).
 
-    A budget in seconds says nothing of steps and examples; one in epochs does once the training rows are known.
+    A budget in seconds does not determine steps or examples; one in epochs does, once the number of rows is known.
     """
 
     steps: int | None = 0
@@ -30,13 +30,13 @@ class Work:
 
 
 def known_sum(counts: Iterable[int | None]) -> int | None:
-    """None where one of them is not known."""
+    """The sum; None if a part is unknown."""
     known = list(counts)
     return None if None in known else sum(count for count in known if count is not None)
 
 
 def known_most(counts: Iterable[int | None]) -> int | None:
-    """The largest; None where one of them is not known."""
+    """The largest; None if one is unknown."""
     known = list(counts)
     return None if None in known else max(count for count in known if count is not None)
 
@@ -49,11 +49,11 @@ def work_of(config: AnyTrialConfig, train_rows: int | None) -> Work:
         case VariantConfig(training=training, chain=chain):
             return chain_work(chain, training, train_rows)
         case ProbeConfig():
-            return Work()  # its steps train nothing, and how many it takes is found out on the way
+            return Work()  # its steps train nothing, and their number is not known in advance
 
 
 def baseline_work(training: Training, train_rows: int | None) -> Work:
-    """A whole training run. With `grow_with_noise`, which nobody knows beforehand, at most so many steps."""
+    """The work of a whole training run. With `grow_with_noise`, the number of steps is an upper bound."""
     budget = training.budget
     if training.batch_schedule.name == "fixed" or (budget.unit == "epochs" and train_rows is None):
         return budget_work(budget, training.batch_size, train_rows)
@@ -61,23 +61,23 @@ def baseline_work(training: Training, train_rows: int | None) -> Work:
 
 
 def chain_work(chain: tuple[Compression, ...], training: Training, train_rows: int | None) -> Work:
-    """The training that a chain of methods does, each for a fraction of its parent's budget, at its batch size."""
+    """The work of a chain: its methods train for fractions of the parent's budget, at the parent's batch size."""
     parts = (part_of(training.budget, fraction) for fraction in budget_fractions(chain))
     return sum((budget_work(part, training.batch_size, train_rows) for part in parts), Work())
 
 
 def budget_work(budget: Budget, batch_size: int, train_rows: int | None) -> Work:
-    """A whole budget with a batch that stays the same. Raises ValueError if it does not suffice for one step."""
+    """The work of a whole budget at a constant batch size. Raises ValueError if it does not suffice for one step."""
     if budget.unit == "seconds":
         return Work(None, None, budget.amount)
     if budget.unit == "epochs" and train_rows is None:
-        return Work(None, None)  # not known before the task is imported
+        return Work(None, None)  # unknown before the task is imported
     steps = steps_for(budget, batch_size, train_rows) or 0
     return Work(steps, steps * batch_size)
 
 
 def takes_a_step(budget: Budget, batch_size: int, train_rows: int | None) -> bool:
-    """Whether the budget suffices for one; True also where only time, or the task once imported, can tell."""
+    """Whether the budget suffices for one step; True also if that is unknown (seconds, or epochs before the import)."""
     try:
         budget_work(budget, batch_size, train_rows)
     except ValueError:

@@ -1,1 +1,1 @@
-"""The words of a sweep: its specification, its plan, its metrics and how its trials are named. No torch, no I/O."""
+"""The types of a sweep: its specification, its plan, its metrics, the labels of its trials. No torch, no I/O."""

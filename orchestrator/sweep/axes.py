@@ -1,8 +1,8 @@
 """The axes of a sweep: a row for each field of `Training` that has a `Setting`, made from its type and its default.
 
-Whoever reads a sweep file, makes the grid, shows the plan, labels trials, compares them or documents them goes over
-these rows, so a new setting is one field of `Training`. What has rules of its own is not here: batch size, learning
-rate and seed.
+The code that reads a sweep file, makes the grid, shows the plan, labels trials, compares them or documents them uses
+these rows, so a new setting is one field of `Training`. Settings with rules of their own are not here: batch size,
+learning rate and seed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainables.config.training import Training
 
 @dataclass(frozen=True)
 class NumberRange:
-    """From `low` to `high`, ends included unless it says otherwise."""
+    """A number from `low` to `high`, including the ends unless stated otherwise."""
 
     is_whole: bool
     low: float
@@ -38,7 +38,7 @@ class WordChoice:
 
 @dataclass(frozen=True)
 class NamedSection:
-    """One of several sets of settings, told apart by their `name`."""
+    """One of several sets of settings, distinguished by their `name`."""
 
     members: Mapping[str, type[BaseModel]]
 
@@ -48,17 +48,17 @@ AxisKind = NumberRange | WordChoice | NamedSection
 
 @dataclass(frozen=True)
 class Axis:
-    """One setting of a training, of which a sweep tries one value or several."""
+    """One setting of a training; a sweep tries one or several values of it."""
 
-    name: str  # in the sweep file, and in `Training`
-    type: Any  # of one value, as `Training` has it
+    name: str  # its name in the sweep file, and in `Training`
+    type: Any  # type of one value, from `Training`
     default: Any
     kind: AxisKind
-    may_be_off: bool  # null is a value
+    may_be_off: bool  # whether null is a value
     setting: Setting
 
     def words(self, training: Training) -> str:
-        """What a training has of this setting: `bfloat16`, `2 workers`, `adamw weight_decay=0.1`."""
+        """The value of this setting in a training, as text: `bfloat16`, `2 workers`, `adamw weight_decay=0.1`."""
         value = getattr(training, self.name)
         if isinstance(value, BaseModel):
             return _changed(value)
@@ -73,7 +73,7 @@ class Axis:
 
 
 def _axes_of(training: type[BaseModel]) -> tuple[Axis, ...]:
-    """Raises TypeError where a field with a `Setting` is of no kind that a sweep file can give."""
+    """Raises TypeError if a field with a `Setting` has a type that a sweep file cannot give."""
     types, schemas = get_type_hints(training, include_extras=True), training.model_json_schema()["properties"]
     rows = []
     for name, info in training.model_fields.items():
@@ -116,7 +116,7 @@ def _kind(name: str, type_: Any, schema: dict[str, Any], setting: Setting) -> Ax
 
 
 def _changed(choice: BaseModel) -> str:
-    """A choice and what is set otherwise than by default: `adamw weight_decay=0.1`."""
+    """A choice and its settings that differ from the defaults: `adamw weight_decay=0.1`."""
     name, changed = choice.model_dump()["name"], choice.model_dump(exclude={"name"}, exclude_defaults=True)
     return " ".join([name, *(f"{key}={_plain(value)}" for key, value in changed.items())])
 

@@ -1,4 +1,4 @@
-"""What tells the trials of one sweep apart, beside batch size, rate, compression and seed: values, and words."""
+"""Labels of trials, with the settings that vary in a sweep beside batch size, learning rate, compression and seed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trainables.config.trial import AnyTrialConfig, ProbeConfig, TrainedConfig, 
 
 OPTION = "task."
 
-Settings = tuple[Hashable, ...]  # one trial's values of the settings that its sweep varies, in one order for all
+Settings = tuple[Hashable, ...]  # one trial's values of the settings that its sweep varies, in a common order
 
-# What may vary, by its name in a sweep file and in a training -> the words for one training
+# Settings that may vary: name in a sweep file and in a training -> text for one training
 SETTINGS: dict[str, Callable[[Training], str]] = {
     **{axis.name: axis.words for axis in AXES},
     "budget": lambda t: f"{t.budget.amount:g} {t.budget.unit}",
@@ -22,13 +22,13 @@ SETTINGS: dict[str, Callable[[Training], str]] = {
 
 
 def swept_settings(sweep: Sweep) -> tuple[str, ...]:
-    """Names of the `SETTINGS`, and of the task's options as `task.<option>`, of which the file gives several values."""
+    """Names of the `SETTINGS`, and of task options as `task.<option>`, for which the file gives several values."""
     options = [f"{OPTION}{key}" for key in sweep.task.swept]
     return (*options, *(name for name in SETTINGS if len(getattr(sweep.parameters, name, ())) > 1))
 
 
 def varying_settings(configs: Iterable[TrainedConfig]) -> list[str]:
-    """Names, likewise, of what differs between these trials."""
+    """Names of the settings and task options that differ between these trials."""
     configs = list(configs)
     options = dict.fromkeys(f"{OPTION}{key}" for config in configs for key in config.task.options)
     names = [*options, *SETTINGS]
@@ -36,12 +36,12 @@ def varying_settings(configs: Iterable[TrainedConfig]) -> list[str]:
 
 
 def settings_of(config: TrainedConfig, names: Iterable[str]) -> Settings:
-    """The values of the named settings: what trials are grouped by."""
+    """The values of the named settings, by which trials are grouped."""
     return tuple(setting_of(config, name) for name in names)
 
 
 def setting_of(config: TrainedConfig, name: str) -> Hashable:
-    """A value of the training, or of an option of the task; an option that is not given has none."""
+    """A value of the training, or of a task option; None for an option that is not given."""
     if not name.startswith(OPTION):
         value: Hashable = getattr(config.training, name)
         return value
@@ -55,7 +55,7 @@ def settings_words(config: TrainedConfig, names: Iterable[str]) -> str:
 
 
 def setting_words(config: TrainedConfig, name: str) -> str:
-    """A word stands for itself; a number needs the name of its option: `channels 32`."""
+    """An option as text: a word stands alone, a number follows the option's name: `channels 32`."""
     if not name.startswith(OPTION):
         return SETTINGS[name](config.training)
     key = name.removeprefix(OPTION)
@@ -64,7 +64,7 @@ def setting_words(config: TrainedConfig, name: str) -> str:
 
 
 def describe(config: AnyTrialConfig, settings: Iterable[str] = ()) -> str:
-    """A trial in a few words, these settings among them: `batch 32, rate 0.025, dropout 0.1, int8, seed 0`."""
+    """The label of a trial, including these settings: `batch 32, rate 0.025, dropout 0.1, int8, seed 0`."""
     if isinstance(config, ProbeConfig):
         return probe_words(config)
     words = [f"batch {config.training.batch_size}", f"rate {config.training.learning_rate:.4g}"]
@@ -75,6 +75,6 @@ def describe(config: AnyTrialConfig, settings: Iterable[str] = ()) -> str:
 
 
 def probe_words(config: ProbeConfig) -> str:
-    """A probe in a few words: `probe, adam, bfloat16, 2 workers`."""
+    """The label of a probe: `probe, adam, bfloat16, 2 workers`."""
     words = ["probe", config.optimizer.name, config.precision]
     return ", ".join([*words, f"{config.num_workers} workers"] if config.num_workers > 1 else words)

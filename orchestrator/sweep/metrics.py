@@ -1,4 +1,4 @@
-"""The names of all metrics that a sweep can speak of, and which way each is better."""
+"""The names of all metrics of a sweep, and whether higher or lower is better."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from orchestrator.sweep.spec import Mode
 from trainables.config.trial import MeasureSettings
 
-# Already a comparison with the parent, or without a meaning there: a goal on them can only be a threshold.
+# Metrics that already compare with the parent, or that a parent lacks: goals on them can only be thresholds.
 RELATIVE_PREFIXES = ("latency_ratio_batch_", "converted_fraction")
 RELATIVE_SUFFIX = "_change"
 TRAINING_PREFIXES = ("best_", "train_")
@@ -17,12 +17,12 @@ TRAINING_COUNTS = ("steps", "examples", "examples_per_second")
 
 
 def sign_of(mode: Mode) -> float:
-    """What to multiply a figure with, so that more is better: 1 where it is to be maximised, -1 where minimised."""
+    """The factor that makes larger better: 1 if a figure is maximised, -1 if it is minimised."""
     return 1.0 if mode == "max" else -1.0
 
 
 def objective_metrics(task_metrics: Mapping[str, Mode]) -> dict[str, Mode]:
-    """What can be optimised: readings of validation data, because every choice is made there."""
+    """The metrics that can be optimised: those on validation data, because every choice is made there."""
     names: dict[str, Mode] = {}
     for prefix in ("val", "best_val"):
         names |= {f"{prefix}_{name}": mode for name, mode in task_metrics.items()}
@@ -30,7 +30,7 @@ def objective_metrics(task_metrics: Mapping[str, Mode]) -> dict[str, Mode]:
 
 
 def training_metrics(task_metrics: Mapping[str, Mode]) -> dict[str, Mode]:
-    """What every baseline reports (see trainables.results)."""
+    """The metrics that every baseline reports (see trainables.results)."""
     return objective_metrics(task_metrics) | {
         **{f"{kind}_{name}": mode for kind in ("train", "best_train") for name, mode in task_metrics.items()},
         "examples_per_second": "max",
@@ -43,7 +43,7 @@ def training_metrics(task_metrics: Mapping[str, Mode]) -> dict[str, Mode]:
 
 
 def variant_metrics(task_metrics: Mapping[str, Mode], measure: MeasureSettings) -> dict[str, Mode]:
-    """What every variant reports, also one that needs no training: the figures of its exported file.
+    """The metrics that every variant reports, even without training: those of its exported file.
 
     Latencies exist at the batch sizes that are measured.
     """
@@ -65,20 +65,20 @@ def known_metrics(task_metrics: Mapping[str, Mode], measure: MeasureSettings) ->
 
 
 def is_of_training(metric: str) -> bool:
-    """Whether only a trial that trains reports it: `uncompressed` and `int8` never do."""
+    """Whether only trials that train report it; `uncompressed` and `int8` do not train."""
     return metric.startswith(TRAINING_PREFIXES) or metric in TRAINING_COUNTS
 
 
 def is_relative(metric: str) -> bool:
-    """Whether a metric compares with the parent already."""
+    """Whether a metric already compares with the parent."""
     return metric.startswith(RELATIVE_PREFIXES) or metric.endswith(RELATIVE_SUFFIX)
 
 
 def mlflow_key(name: str) -> str:
-    """The name of a metric or parameter as MLflow takes it: `_` for every character that MLflow refuses.
+    """The name of a metric or parameter for MLflow: `_` replaces every character that MLflow refuses.
 
-    `recall@10` becomes `recall_10`. It takes `/`, but only as in a tidy path. Two metrics of one task must not become
-    the same; the sweep file is refused if they do.
+    `recall@10` becomes `recall_10`. `/` is allowed, but only as in a normalised path. Two metrics of one task must not
+    get the same name; otherwise the sweep file is refused.
     """
     key = re.sub(r"[^\w/.\- :]", "_", name)
     return key if posixpath.normpath(key) == key else key.replace("/", "_")

@@ -1,8 +1,8 @@
-"""The plan of a sweep: every trial that will run, decided before anything does. Imports no torch, Ray or MLflow.
+"""The plan of a sweep: all trials, decided before anything runs. Imports no torch, Ray or MLflow.
 
-A baseline's configuration is known when the plan is made. A variant's is not: which baseline it compresses is chosen
-from results. So a plan holds the baselines as trials and the variants as pending; `orchestrator.adaptive.resolve` turns
-the one into the other.
+A baseline's configuration is known when the plan is made. A variant's is not, because its parent is chosen from
+results. So a plan holds the baselines as trials, and the variants as pending; `orchestrator.adaptive.resolve` turns
+pending variants into trials.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from trainables.config.trial import AnyTrialConfig, MeasureSettings, ProbeConfig
 
 
 class Stage(StrEnum):
-    """Why a baseline is in a sweep: it stands in the file's grid, or results of others have asked for it."""
+    """Why a trial is in a sweep: it is in the file's grid, or earlier results led to it."""
 
     GRID = "grid"
-    EDGE = "beyond the edge"  # of the learning rates tried at a batch size, because the best one was there
+    EDGE = "beyond the edge"  # a further learning rate, because the best one was the lowest or highest tried
     PROBE = "probe"
     SHORT_RUN = "short run"  # a part of the budget, for the noise scale
     FIT = "fit"  # a few batch sizes x learning rates, to fit steps to the target
@@ -35,17 +35,17 @@ class Trial:
 
     id: str
     config: AnyTrialConfig
-    learning_rate_source: str  # where the rate comes from: "linear from 0.05 at 64, x 0.5"; empty for a probe
+    learning_rate_source: str  # where the learning rate comes from: "linear from 0.05 at 64, x 0.5"; empty for a probe
     stage: Stage = Stage.GRID
 
     @property
     def may_stop_early(self) -> bool:
-        """A confirmation runs to its end, or its seeds would no longer be pairs; a short run ends soon anyway."""
+        """Whether early stopping applies: not to a confirmation, whose seeds must stay paired, nor to a short run."""
         return self.stage not in (Stage.CONFIRMATION, Stage.SHORT_RUN)
 
     @property
     def training(self) -> Training:
-        """What it trains, or what its parent trained. Raises TypeError for a probe, which trains nothing."""
+        """The training of the trial, or of its parent. Raises TypeError for a probe, which trains nothing."""
         if isinstance(self.config, ProbeConfig):
             raise TypeError(f"trial {self.id} is a probe: it has no training")
         return self.config.training
@@ -59,7 +59,7 @@ class ParentChoice:
     of seeds. Rank 1 is the best mean of the objective over the seeds.
     """
 
-    rule: str  # for a person: "best of batch_size 32, after 6 trials"
+    rule: str  # text: "best of batch_size 32, after 6 trials"
     configurations: tuple[tuple[str, ...], ...]
     rank: int = 1
 
@@ -70,7 +70,7 @@ class PendingVariant:
 
     key: str  # unique within the plan: "best of batch_size 32, after 6 trials / seed 0 / 4 prune 0.5 + int8"
     choice: ParentChoice
-    seed_index: int | None  # which seed of the chosen configuration; None: the first that completed
+    seed_index: int | None  # index of the chosen configuration's seed; None: the first that completed
     chain: tuple[Compression, ...]
     measure: MeasureSettings
 
@@ -86,26 +86,26 @@ class PendingVariant:
 
 @dataclass(frozen=True)
 class StageBound:
-    """A stage of a sweep whose trials are asked for by results: how much it is at most."""
+    """Upper bounds of a stage whose trials depend on results."""
 
     stage: Stage
     trials: int
-    examples: int | None  # None: not known before the task is imported, or in seconds
-    words: str  # for a person: "3 batch sizes x 3 learning rates"
+    examples: int | None  # None: unknown before the task is imported, or with a budget in seconds
+    words: str  # text: "3 batch sizes x 3 learning rates"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a sweep will do. `trials` are the baselines, in the order of the sweep file's grid.
+    """All work of a sweep. `trials` are the baselines, in the order of the sweep file's grid.
 
-    Where results ask for further baselines (see orchestrator.stages), `trials` are those known so far, and `stages`
-    says what comes at most; the variants of such a sweep are pending only once the last of them has ended.
+    If results lead to further baselines (see orchestrator.adaptive), `trials` are those known so far, and `stages` has
+    upper bounds for the rest; the variants of such a sweep become pending once the last baseline has ended.
     """
 
     sweep: Sweep
     trials: tuple[Trial, ...]
     pending: tuple[PendingVariant, ...]
-    notes: tuple[str, ...] = ()  # what a careful reader of the plan should know; not errors
+    notes: tuple[str, ...] = ()  # possible problems that are not errors
     stages: tuple[StageBound, ...] = ()
 
     @cached_property

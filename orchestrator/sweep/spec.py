@@ -1,6 +1,6 @@
-"""The sweep: what one YAML file says, with every default filled in. FrozenConfig, and true to itself once it exists.
+"""The sweep: the content of one YAML file, with all defaults filled in. It is immutable, and valid once it exists.
 
-`load_sweep` is the way to get one; how a file is read is told in `orchestrator.sweepfile`.
+`load_sweep` creates one; `orchestrator.sweepfile` describes how a file is read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TaskChoice(FrozenConfig):
     """The task as the file names it: a built-in name, or `package.module:Class`."""
 
     name: str
-    options: dict[str, Scalar] = Field(default_factory=dict)  # of a swept one, the first value
+    options: dict[str, Scalar] = Field(default_factory=dict)  # for a swept option, the first value
     swept: dict[str, tuple[Scalar, ...]] = Field(default_factory=dict)  # the options that are axes of the sweep
 
     def combinations(self) -> tuple[dict[str, Scalar], ...]:
@@ -47,19 +47,19 @@ class TaskChoice(FrozenConfig):
 
 
 class TaskFacts(FrozenConfig):
-    """What was found out about the task without training anything."""
+    """The facts about the task that are known without training."""
 
-    metrics: dict[str, Mode]  # every metric of the task, `loss` among them, and which way is better
-    train_rows: int | None  # the fewest of all combinations; None: not known without importing the user's module
+    metrics: dict[str, Mode]  # every metric of the task, including `loss`, and its better direction
+    train_rows: int | None  # the fewest of all combinations; None: unknown without importing the user's module
     data: tuple[str, ...]  # fingerprints of all its data: one, or one per combination of swept options, in their order
-    code: str  # revision of the code that decides a result
-    search_path: tuple[str, ...] = ()  # folders in which a user's module is looked for, before sys.path
-    complete: bool = True  # False: only importing the user's module can tell the rest, so ids may still change
-    notes: tuple[str, ...] = ()  # what was found when the task was tried, and keeps nothing from being run
+    code: str  # revision of the code that determines a result
+    search_path: tuple[str, ...] = ()  # folders searched for a user's module before sys.path
+    complete: bool = True  # False: the rest is known only after importing the user's module, so ids may still change
+    notes: tuple[str, ...] = ()  # findings of the dry run that do not prevent a run
 
 
 class Objective(FrozenConfig):
-    """What is optimised: a metric on validation data. `target` is the value whose first reach is recorded."""
+    """The optimised metric, on validation data. The first time at which a run reaches `target` is recorded."""
 
     metric: str
     mode: Mode
@@ -67,10 +67,10 @@ class Objective(FrozenConfig):
 
 
 class ScaledLearningRate(FrozenConfig):
-    """A rate that is known to be good at one batch size, carried to the others by a rule, times each multiplier.
+    """A learning rate that is good at one batch size, transferred to the others by a rule, times each multiplier.
 
-    `carry` names what of the optimizer and the schedule is carried with it (orchestrator.planning.scaling). `extend`:
-    how many rates may be added at a batch size whose best rate is at an end of those tried.
+    `carry` names the optimizer and schedule settings that are transferred with it (orchestrator.planning.scaling).
+    `extend`: how many learning rates may be added at a batch size whose best one is the lowest or highest tried.
     """
 
     base: PositiveFloat
@@ -82,16 +82,16 @@ class ScaledLearningRate(FrozenConfig):
 
 
 class AutoBatchSize(FrozenConfig):
-    """The batch size is to be found, by trials whose results ask for further ones (see orchestrator.stages)."""
+    """The batch size is searched, by trials whose results lead to further ones (see orchestrator.adaptive)."""
 
     smallest: PositiveInt = 8
-    largest: PositiveInt | None = None  # None: as far as the training rows and the budget go
+    largest: PositiveInt | None = None  # None: as large as the training rows and the budget allow
     fit_sizes: int = Field(3, ge=3)  # batch sizes, spread over the range, at which the learning rate is tuned
-    confirm_seeds: int = Field(4, ge=2)  # fresh seeds for every batch size that is still in question then
+    confirm_seeds: int = Field(4, ge=2)  # fresh seeds for every batch size that is still a candidate then
 
 
 def with_axis_fields(cls: type[Model]) -> type[Model]:
-    """`cls` with a field for each row of `AXES` that it does not spell out: a tuple, by default of the one default."""
+    """Add to `cls` a field for each row of `AXES` that it does not define: a tuple, by default of the one default."""
     fields: dict[str, Any] = {
         axis.name: (GenericAlias(tuple, (axis.type, ...)), (axis.default,))
         for axis in AXES
@@ -104,7 +104,7 @@ def with_axis_fields(cls: type[Model]) -> type[Model]:
 class Parameters(FrozenConfig):
     """The grid. Every tuple is one axis; the sweep runs their product.
 
-    Spelled out is what has rules of its own, or what planning asks for by its name.
+    Only settings with rules of their own, or that planning uses by name, are defined here.
     """
 
     batch_size: tuple[PositiveInt, ...] | AutoBatchSize
@@ -114,13 +114,13 @@ class Parameters(FrozenConfig):
     schedule: tuple[Schedule, ...]
     precision: tuple[Precision, ...] = ("float32",)
     num_workers: tuple[PositiveInt, ...] = (1,)
-    seed: tuple[int, ...] = (0,)  # of the weights, the order of the rows, and all else that is random
+    seed: tuple[int, ...] = (0,)  # seeds the weights, the order of the rows, and everything else that is random
 
 
 class EarlyStopping(FrozenConfig):
-    """ASHA on examples seen, within one batch size: at each rung, the best 1/`reduction_factor` of the trials go on."""
+    """ASHA on examples seen, within one batch size: at each rung, the best 1/`reduction_factor` of trials continue."""
 
-    grace_fraction: float = Field(0.2, gt=0, lt=1)  # of the budget, before a trial can be stopped
+    grace_fraction: float = Field(0.2, gt=0, lt=1)  # share of the budget before a trial can be stopped
     reduction_factor: float = Field(3, gt=1, le=100)
 
 
@@ -131,7 +131,7 @@ class TopParents(FrozenConfig):
 
 
 class CompressionPlan(FrozenConfig):
-    """Which baselines are compressed, and how. The empty chain is added to every parent by itself."""
+    """Which baselines are compressed, and how. Every parent also gets the empty chain (`uncompressed`)."""
 
     parents: Literal["best_per_batch_size", "all"] | TopParents = "best_per_batch_size"
     seeds: Literal["first", "all"] = "first"
@@ -156,31 +156,31 @@ Label = Annotated[str, AfterValidator(_label)]
 
 
 class Resources(FrozenConfig):
-    """What one worker of a trial takes of its node, on which nodes, and how many trials run at a time.
+    """The resources of one worker, the nodes to use, and the number of concurrent trials.
 
-    Where a sweep runs decides nothing of what it finds, but seconds: none of this is in a trial's identity.
+    They affect only seconds, not other results, so they are not part of a trial's id.
     """
 
     cpus_per_worker: PositiveInt = 1
-    accelerator_type: Label | None = None  # by Ray's name: L4, A100, H100; None: any GPU, or none where there is none
-    node_labels: dict[Label, Label] = Field(default_factory=dict)  # that a node must have: `ray start --labels`
-    max_concurrent_trials: PositiveInt | None = None  # None: as many as there is room for
-    no_progress_minutes: PositiveFloat = 60  # a trial without a step, a batch or a file for so long hangs: it is ended
+    accelerator_type: Label | None = None  # Ray's name: L4, A100, H100; None: any GPU, or CPUs if there is none
+    node_labels: dict[Label, Label] = Field(default_factory=dict)  # labels a node must have: `ray start --labels`
+    max_concurrent_trials: PositiveInt | None = None  # None: as many as fit
+    no_progress_minutes: PositiveFloat = 60  # a trial that makes no step, batch or file for this long is ended
 
 
 class Sweep(FrozenConfig):
-    """One sweep file, read and found to be right."""
+    """One sweep file, read and valid."""
 
     name: str  # up to 64 letters, digits, `.`, `_` and `-`: a folder, and an experiment in MLflow
     task: TaskChoice  # a built-in name, `module:Class`, or `{name: ..., options: {...}}`
     facts: TaskFacts
-    objective: Objective  # what is optimised
+    objective: Objective  # the optimised metric
     budget: Budget  # one of `{examples: 40000}`, `{steps: 1000}`, `{epochs: 10}`, `{seconds: 60}`
     parameters: Parameters  # each one value or `{values: [...]}`; the sweep is the product of them
     evaluations: PositiveInt = 10  # how often a trial is evaluated, evenly over its budget
-    noise_scale: NoiseScale | None = NoiseScale()  # how often it is measured; `false`: never
-    early_stopping: EarlyStopping | None = None  # ends trials that fall behind; left out: none is ended
-    compression: CompressionPlan | None = None  # left out: nothing is compressed
+    noise_scale: NoiseScale | None = NoiseScale()  # how often the noise scale is measured; `false`: never
+    early_stopping: EarlyStopping | None = None  # ends trials that fall behind; by default no trial is ended
+    compression: CompressionPlan | None = None  # by default nothing is compressed
     measure: MeasureSettings = MeasureSettings()  # how latency and size are measured
     goals: tuple[Goal, ...] = ()  # limits on metrics
-    resources: Resources = Resources()  # what a worker takes of its node, and where trials run
+    resources: Resources = Resources()  # a worker's resources, and where trials run

@@ -31,7 +31,7 @@ def test_run_refuses_before_it_starts_ray(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(local_ray, "start", started)
     plan = expand(load_text(tmp_path, text()))
     settings = RaySettings(num_cpus=2)
-    with pytest.raises(NeverFitsError, match=r"wants 4096 x \(1 CPU\).*num_workers to at most 2"):
+    with pytest.raises(NeverFitsError, match=r"needs 4096 x \(1 CPU\).*num_workers to at most 2"):
         run_sweep(plan, Storage(str(tmp_path)), Observers(()), RayExecutor(settings))
     here = node_to_start(settings)
     assert here is not None

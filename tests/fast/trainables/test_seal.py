@@ -191,10 +191,10 @@ def test_a_model_that_somebody_has_removed_takes_no_result_away(storage: Storage
 def test_a_plan_that_is_damaged_or_gone_is_told_with_the_way_out(storage: Storage) -> None:
     name = sweep_file("scripted", "plan.json")
     storage.write(name, storage.read(name).replace(b"completed", b"completes").replace(b"0.1", b"0.2"))
-    with pytest.raises(TableError, match=r"plan\.json is damaged: .* `paretune run` .* writes it anew"):
+    with pytest.raises(TableError, match=r"plan\.json is damaged: .* `paretune run` .* writes it again"):
         load_plan(storage, "scripted")
     storage.remove(name)
-    with pytest.raises(TableError, match=r"plan of sweep 'scripted' is gone: there is no .*plan\.json\. `pare"):
+    with pytest.raises(TableError, match=r"plan of sweep 'scripted' is missing: there is no .*plan\.json\. `pare"):
         load_plan(storage, "scripted")
 
 

@@ -28,7 +28,7 @@ def test_a_plan_notes_what_this_machine_would_refuse_and_nothing_of_a_cluster_th
     (note,) = room_notes(plan)
     assert f"without --address would use this machine alone ({CPUS} CPU and 0 GPU) and refuse the sweep" in note
     assert (
-        f"wants 4096 x (1 CPU), but the cluster's nodes have {CPUS} CPU and 0 GPU: set parameters.num_workers" in note
+        f"needs 4096 x (1 CPU), but the cluster's nodes have {CPUS} CPU and 0 GPU: set parameters.num_workers" in note
     )
     assert "in float16" in room_notes(expand(load_text(tmp_path, text("float16"))))[0]
     assert room_notes(expand(load_text(tmp_path, sweep_text()))) == ()
