@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,9 @@ from hypothesis import settings
 from tests.support.compiled import INDUCTOR
 from tests.support.durations import Durations
 from tests.support.shared_ray import SharedRay
+
+if TYPE_CHECKING:
+    from tests.support.browser import Browser
 
 TESTS = Path(__file__).parent
 FOLDERS = ("fast", "contract", "process", "ray", "e2e", "gpu")
@@ -46,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each test has its folder's marker. The tests of a file run in one process, and so do all that share a Ray."""
+    """Each test has its folder's marker. Those of a file run in one process; so do those that share Ray, or a browser."""
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder not in FOLDERS:
@@ -55,7 +59,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
         item.add_marker(getattr(pytest.mark, folder))
         shares_ray = item.get_closest_marker("ray") is not None
-        item.add_marker(pytest.mark.xdist_group("ray" if shares_ray else str(item.path)))
+        shares_browser = "browser" in getattr(item, "fixturenames", ())
+        group = "ray" if shares_ray else "browser" if shares_browser else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: "shared_ray" not in getattr(item, "fixturenames", ()))  # one after another, and first
 
 
@@ -65,6 +71,15 @@ def shared_ray() -> Iterator[SharedRay]:
     shared = SharedRay()
     yield shared
     shared.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The one Chromium of the run."""
+    from tests.support.browser import open_browser  # imports aiohttp
+
+    with open_browser() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from orchestrator.recording.mlflow.views import experiment_tags, view_state, vie
 from orchestrator.sweep.plan import Plan, Trial
 from orchestrator.sweepfile.load import load_sweep
 from tests.support import made_up
-from tests.support.browser import needs_browser, visible_text, visit
+from tests.support.browser import Browser, needs_browser, visible_text
 from tests.support.places import ROOT
 from tests.support.recorded import MLFLOW_WARNINGS, runs, storage_with_database
 from trainables.storage import Storage
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 
 @needs_browser
-def test_the_view_shows_the_runs_and_the_charts_of_a_sweep(tmp_path, database):
+def test_the_view_shows_the_runs_and_the_charts_of_a_sweep(tmp_path, database, browser: Browser):
     storage = storage_with_database(tmp_path / "storage", database)
     plan = expand(load_sweep(EXAMPLES / "digits.yaml"))
     record(storage, plan)
@@ -47,9 +47,9 @@ def test_the_view_shows_the_runs_and_the_charts_of_a_sweep(tmp_path, database):
         experiment = MlflowClient(server).get_experiment_by_name("digits")
         assert experiment is not None
         url = view_url(server, experiment.experiment_id)
-        page = visit(url, lambda page: not missing(page))
+        page = browser.visit(url, lambda page: not missing(page))
         columns = {plan.trials[0].id, "paretune.trial"}  # of the tags, the first: what is out of sight is not drawn
-        table = visit(url.replace("=CHART", "=TABLE"), lambda page: all(word in page for word in columns))
+        table = browser.visit(url.replace("=CHART", "=TABLE"), lambda page: all(word in page for word in columns))
     assert missing(page) == set(), visible_text(page)[:2000]
     assert [word for word in columns if word not in table] == [], visible_text(table)[:2000]
 

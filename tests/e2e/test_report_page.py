@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from orchestrator.analysis.comparison import compare
 from orchestrator.analysis.plan_file import StoredPlan
 from orchestrator.analysis.table import make_table
 from orchestrator.report.page import to_page
-from tests.support.browser import BROWSER, OPTIONS, needs_browser
+from tests.support.browser import Browser, needs_browser
 from tests.support.sample_sweep import sample_plan, sample_results
 from trainables.results import Status, TrialResult
 
 HOSTILE = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'>"
 
-# The page tells its frame what it has become; the frame writes it where --dump-dom shows it.
+# The page tells its frame what it has become; the frame writes it where its document shows it.
 PROBE = """<script>
 const errors = [];
 addEventListener('error', event => errors.push(String(event.message)));
@@ -38,24 +37,16 @@ addEventListener('load', () => setTimeout(() => parent.postMessage(JSON.stringif
 FRAME = """<body style="margin:0"><iframe src="page.html" style="width:{width}px;height:6000px;border:0"></iframe>
 <pre id="out"></pre>
 <script>addEventListener('message', event => document.getElementById('out').textContent = event.data)</script>"""
+SAID = re.compile(r'<pre id="out">(.+?)</pre>', re.DOTALL)
 
 
-def visit(page: str, folder: Path, width: int) -> dict[str, Any]:
+def visit(browser: Browser, page: str, folder: Path, width: int) -> dict[str, Any]:
     """Open a page in a frame of a width; return what it says of itself."""
-    assert BROWSER is not None
     (folder / "page.html").write_text(page.replace("<head>", f"<head>{PROBE}", 1), encoding="utf-8")
     (folder / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")
-    done = subprocess.run(
-        [
-            BROWSER, *OPTIONS, "--host-resolver-rules=MAP * ~NOTFOUND",
-            f"--user-data-dir={folder / 'profile'}", "--window-size=1400,1000",
-            "--virtual-time-budget=15000", "--dump-dom", (folder / "frame.html").as_uri(),
-        ],
-        capture_output=True, text=True, timeout=180, check=True,
-    )  # fmt: skip
-    found = re.search(r'<pre id="out">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found is not None
-    assert found[1], "the page did not finish loading"
+    document = browser.visit((folder / "frame.html").as_uri(), lambda found: SAID.search(found) is not None)
+    found = SAID.search(document)
+    assert found is not None, "the page did not finish loading"
     said: dict[str, Any] = json.loads(html.unescape(found[1]))
     return said
 
@@ -71,8 +62,8 @@ def sample_page(**options: object) -> str:
 
 @needs_browser
 @pytest.mark.parametrize("width", [400, 1280])
-def test_everything_is_drawn_and_fits(tmp_path: Path, width: int) -> None:
-    said = visit(sample_page(), tmp_path, width)
+def test_everything_is_drawn_and_fits(browser: Browser, tmp_path: Path, width: int) -> None:
+    said = visit(browser, sample_page(), tmp_path, width)
     assert said["errors"] == []
     assert said["asked_for"] == []
     assert said["width"] == width
@@ -91,12 +82,12 @@ def test_everything_is_drawn_and_fits(tmp_path: Path, width: int) -> None:
 
 
 @needs_browser
-def test_words_from_outside_stay_words(tmp_path: Path) -> None:
+def test_words_from_outside_stay_words(browser: Browser, tmp_path: Path) -> None:
     plan = sample_plan().model_copy(update={"name": f"a{HOSTILE}", "task": HOSTILE})
     results = {result.id: result for result in sample_results(sample_plan())}
     first = plan.trials[0].id
     results[first] = results[first].model_copy(update={"reason": HOSTILE, "warnings": (HOSTILE,)})
-    said = visit(page_of(plan, results), tmp_path, 1000)
+    said = visit(browser, page_of(plan, results), tmp_path, 1000)
     assert said["errors"] == []
     assert said["pwned"] == "undefined"
     assert "window.pwned = 1" in said["text"]

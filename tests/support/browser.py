@@ -14,8 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import aiohttp
@@ -32,21 +35,35 @@ ANEW_S = 60.0  # a page that asked a busy server too early shows an error, and s
 LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
-def visit(url: str, is_ready: Callable[[str], bool], *, picture: Path | None = None, patience_s: float = 240) -> str:
-    """The page's document once it `is_ready`, or as it is when the patience ends; its picture on request."""
+class Browser:
+    """One Chromium for all pages of a run. Each visit has a tab of its own, which is closed again."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def visit(
+        self, url: str, is_ready: Callable[[str], bool], *, picture: Path | None = None, patience_s: float = 240
+    ) -> str:
+        """The page's document once it `is_ready`, or as it is when the patience ends; its picture on request."""
+        return asyncio.run(_visit(self._port, url, is_ready, picture, patience_s))
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
     assert BROWSER is not None
     with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile:
         options = [*OPTIONS, LOOPBACK_ONLY, "--window-size=1800,2400", f"--user-data-dir={profile}"]
         with subprocess.Popen(
             [BROWSER, *options, "--remote-debugging-port=0", "about:blank"], stderr=subprocess.PIPE, text=True
-        ) as browser:
+        ) as process:
             try:
-                assert browser.stderr is not None
-                told = next(line for line in browser.stderr if "DevTools listening on" in line)
-                port = int(told.split("127.0.0.1:")[1].split("/")[0])
-                return asyncio.run(_visit(port, url, is_ready, picture, patience_s))
+                assert process.stderr is not None
+                told = next(line for line in process.stderr if "DevTools listening on" in line)
+                # Nobody reads on: a browser that complains for long enough would wait for a reader.
+                Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
+                yield Browser(int(told.split("127.0.0.1:")[1].split("/")[0]))
             finally:
-                browser.kill()
+                process.kill()
 
 
 def visible_text(page: str) -> str:
@@ -56,10 +73,9 @@ def visible_text(page: str) -> str:
 
 async def _visit(port: int, url: str, is_ready: Callable[[str], bool], picture: Path | None, patience_s: float) -> str:
     async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{port}/json/list") as response:
-            pages = await response.json()
-        address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
-        async with session.ws_connect(address, max_msg_size=0) as socket:
+        async with session.put(f"http://127.0.0.1:{port}/json/new?about:blank") as response:
+            tab = await response.json()
+        async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
             number = 0
 
             async def ask(method: str, **parameters: Any) -> Any:
@@ -83,9 +99,11 @@ async def _visit(port: int, url: str, is_ready: Callable[[str], bool], picture: 
             if picture is not None:
                 await asyncio.sleep(1)
                 picture.write_bytes(base64.b64decode((await ask("Page.captureScreenshot"))["data"]))
+        async with session.get(f"http://127.0.0.1:{port}/json/close/{tab['id']}"):
             return page
 
 
 if __name__ == "__main__":
     began = time.monotonic()
-    visit(sys.argv[1], lambda page: time.monotonic() > began + 15, picture=Path(sys.argv[2]))
+    with open_browser() as browser:
+        browser.visit(sys.argv[1], lambda page: time.monotonic() > began + 15, picture=Path(sys.argv[2]))
