@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each test has its folder's marker. Those of a file run in one process; so do those that share Ray, or a browser."""
+    """Each test has its folder's marker. One process runs a file's tests, and one all that share Ray or a browser."""
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder not in FOLDERS:
