@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainables.config.base import FrozenConfig
+from trainables.config.compression import Compression, Distill, FineTune, Int8, Prune
 from trainables.config.training import Precision
 
 
@@ -10,4 +11,30 @@ class Requirements(FrozenConfig):
     precisions: tuple[Precision, ...] = ("float32",)
     num_workers: int = 1  # the largest number in any trial
     compresses: bool = False  # whether the model must be exportable
-    student_widths: tuple[float, ...] = ()  # widths of all distilled students
+    chains: tuple[tuple[Compression, ...], ...] = ()  # of all variants, each once, as `structural` leaves them
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether every method is asked for as it is by default, each but once in a chain."""
+        return all(
+            step == type(step)() and step not in chain[:place]
+            for chain in self.chains
+            for place, step in enumerate(chain)
+        )
+
+
+def structural(chain: tuple[Compression, ...]) -> tuple[Compression, ...]:
+    """A chain without the settings of its trainings, which decide how good a variant is, not whether it can be made."""
+    return tuple(map(_structural, chain))
+
+
+def _structural(step: Compression) -> Compression:
+    match step:
+        case Prune():
+            return Prune(ratio=step.ratio, round_to=step.round_to)
+        case Distill():
+            return Distill(width=step.width)
+        case Int8():
+            return Int8(mode=step.mode)
+        case FineTune():
+            return FineTune()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from orchestrator.diagnostics.node import Node, Placed
-from orchestrator.diagnostics.task_needs import Requirements
+from orchestrator.diagnostics.task_needs import Requirements, structural
 from orchestrator.sweep.axes import AXES, Axis
 from orchestrator.sweep.spec import (
     AutoBatchSize,
@@ -20,7 +20,7 @@ from orchestrator.sweep.spec import (
     TaskChoice,
     TaskFacts,
 )
-from trainables.config.compression import Distill, Int8
+from trainables.config.compression import Int8
 from trainables.config.training import (
     BatchSchedule,
     Budget,
@@ -125,10 +125,9 @@ class Draft:
     def requirements(self) -> Requirements:
         """The requirements that the sweep has for its task."""
         chains = self.compression.value.variants if self.compression else ()
-        widths = {step.width for chain in chains for step in chain if isinstance(step, Distill)}
         return Requirements(
             precisions=tuple(given.value for given in self.axes.precision) or ("float32",),
             num_workers=max((given.value for given in self.axes.num_workers), default=1),
             compresses=self.compression is not None,
-            student_widths=tuple(sorted(widths)),
+            chains=tuple(dict.fromkeys(map(structural, chains))),
         )

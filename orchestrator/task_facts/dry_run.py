@@ -2,7 +2,7 @@
 
 In a process of its own, without a GPU: whatever the task does to its process, and however large its model is, the
 driver goes on. What only a trial's machine can tell (a kernel of a GPU, a model that does not fit here) is left to the
-trials. What is tried is told in `attempt`.
+trials. What is tried is told in `dry_run_steps` and `dry_run_variants`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import functools
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 DRY_RUN_TIMEOUT_SECONDS = 180.0
 READING_BACK_SECONDS = 60.0  # of them
+VARIANTS_BEGIN_WITHIN_SECONDS = 60.0  # what comes later is left to the trials
 
 
 class DryRunRequest(FrozenConfig):
@@ -37,9 +40,14 @@ class DryRunRequest(FrozenConfig):
     requirements: Requirements
     cache: str
 
+    @property
+    def is_users(self) -> bool:
+        """Whether the task is not a built-in one."""
+        return ":" in self.task
+
 
 class DryRunResponse(FrozenConfig):
-    problems: tuple[str | None, ...]  # one for each combination; None where nothing was found
+    problems: tuple[tuple[str, ...], ...]  # for each combination, what was found
     notes: tuple[str, ...] = ()  # what stands in nobody's way, and should be known before anything is spent
 
 
@@ -50,14 +58,18 @@ def rehearse(
     requirements: Requirements,
 ) -> DryRunResponse:
     """What is wrong with the task, for every combination of its options."""
-    combinations = tuple(dict(one) for one in options)
-    request = DryRunRequest(
-        task=task,
-        options=combinations,
-        search_path=search_path,
-        requirements=requirements,
-        cache=str(default_cache()),
+    return _rehearse(
+        DryRunRequest(
+            task=task,
+            options=tuple(dict(one) for one in options),
+            search_path=search_path,
+            requirements=requirements,
+            cache=str(default_cache()),
+        )
     )
+
+
+def _rehearse(request: DryRunRequest) -> DryRunResponse:
     try:
         text = in_fresh_process(
             "orchestrator.task_facts.dry_run",
@@ -65,42 +77,61 @@ def rehearse(
             default_cache(),
             {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
             DRY_RUN_TIMEOUT_SECONDS,
-            "trying the task",
+            "dry run",
         )
-    except ChildError:  # it took too long, or all of the memory: nothing was learned
-        return DryRunResponse(problems=(None,) * len(combinations))
+    except ChildError as error:  # it took too long, or all of the memory: nothing was learned
+        untried = f"not tried before training: {error}"
+        if not request.requirements.chains:
+            return DryRunResponse(problems=((),) * len(request.options), notes=(f"the task was {untried}",))
+        fewer = request.requirements.model_copy(update={"chains": ()})  # variants take most of both
+        response = _rehearse(request.model_copy(update={"requirements": fewer}))
+        return response.model_copy(update={"notes": (*response.notes, f"variants were {untried}")})
     return DryRunResponse.model_validate_json(text)
 
 
 # -- in the process ---------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Findings:
+    """What came of trying one combination of options."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    files: list[ExportedFile] = field(default_factory=list)
+
+
 def respond(text: str) -> str:
     from orchestrator.task_facts.files_read import files_opened
     from trainables.process.isolation import Snapshot
 
+    no_variant_after = time.monotonic() + VARIANTS_BEGIN_WITHIN_SECONDS
     request = DryRunRequest.model_validate_json(text)
     before = Snapshot.take()
     sys.path[:0] = request.search_path
     attempts = _attempts(request)
-    problems: list[str | None] = []
-    notes: list[str] = []
-    files: list[ExportedFile] = []
+    found: list[Findings] = []
     Path(request.cache).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.cache) as folder:
         for options in request.options:
             with files_opened() as opened:
-                before.import_module(request.task.partition(":")[0])
-                problem = _try(attempts, options, Path(folder), files, notes)
-            problems.append(problem or _undeclared(opened, request, options))
+                if request.is_users:
+                    before.import_module(request.task.partition(":")[0])
+                tried = _try(attempts, options, Path(folder), no_variant_after)
+            if request.is_users and not tried.problems:
+                tried.problems += _undeclared(opened, request, options)
+            found.append(tried)
             before.restore()
+        files = [file for one in found for file in one.files] if request.is_users else []
         unread = unreadable(files, Path(request.cache), request.search_path, READING_BACK_SECONDS) if files else ()
-    notes += [
+    notes = [note for one in found for note in one.notes] + [
         f"the exported model can be read only where the task's module is imported: {problem}"
         for problem in unread
         if problem is not None
     ]
-    return DryRunResponse(problems=tuple(problems), notes=tuple(dict.fromkeys(notes))).model_dump_json()
+    return DryRunResponse(
+        problems=tuple(tuple(one.problems) for one in found), notes=tuple(dict.fromkeys(notes))
+    ).model_dump_json()
 
 
 def _attempts(request: DryRunRequest) -> Callable[[Mapping[str, Scalar], Path], Attempt | None]:
@@ -137,33 +168,35 @@ def _try(
     attempts: Callable[[Mapping[str, Scalar], Path], Attempt | None],
     options: Mapping[str, Scalar],
     folder: Path,
-    files: list[ExportedFile],
-    notes: list[str],
-) -> str | None:
-    """What is wrong with one combination; the model's file, and what is but to be noted, are appended."""
+    no_variant_after: float,
+) -> Findings:
     from orchestrator.task_facts.dry_run_steps import NotTriedError
+    from orchestrator.task_facts.dry_run_variants import try_variants
     from trainables.data.sources import DataError
     from trainables.tasks.load import TaskError
 
+    found = Findings()
     try:
         if (attempt := attempts(options, folder)) is None:
-            return None
+            return found
         attempt.baseline()
         try:
-            files.append(attempt.file())
+            found.files.append(attempt.file())
         except TaskError as error:
             if attempt.asked.compresses:
                 raise
-            notes.append(f"{error}. It can be trained all the same")
-        attempt.students()
+            found.notes.append(f"{error}. It can be trained all the same")
+        variants = try_variants(attempt, no_variant_after)
+        found.problems += variants.problems
+        found.notes += variants.notes
     except (DataError, TaskError) as error:
-        return str(error)
+        found.problems.append(str(error))
     except NotTriedError:
         pass
-    return None
+    return found
 
 
-def _undeclared(opened: Iterable[str], request: DryRunRequest, options: Mapping[str, Scalar]) -> str | None:
+def _undeclared(opened: Iterable[str], request: DryRunRequest, options: Mapping[str, Scalar]) -> list[str]:
     """What to say of files that the task has read and does not name."""
     from orchestrator.task_facts.files_read import check_declared
     from trainables.tasks.load import TaskError
@@ -171,8 +204,8 @@ def _undeclared(opened: Iterable[str], request: DryRunRequest, options: Mapping[
     try:
         check_declared(opened, request.task, options, request.search_path, Path(request.cache))
     except TaskError as error:
-        return str(error)
-    return None
+        return [str(error)]
+    return []
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 baseline    build; a training step in each precision that the sweep asks for; judging of a full batch, of one that is
             not, and of rows that are likely to be odd; its state saved, loaded into a model built anew, and compared;
             data-parallel workers
-file        the model copied, exported and judged as it will be measured; students of each width
+file        the model copied, exported and judged as it will be measured
+
+What each variant adds to them is in `dry_run_variants`.
 """
 
 from __future__ import annotations
@@ -22,8 +24,6 @@ from orchestrator.task_facts.data_preview import PREVIEW_ROWS
 from orchestrator.task_facts.dry_run_errors import problem_of
 from orchestrator.task_facts.sample_rows import OddRow
 from trainables.compat import OptimizedModule
-from trainables.compression.distill import blended
-from trainables.config.compression import Distill
 from trainables.config.training import Precision, Sgd
 from trainables.data.table import Table, unlike
 from trainables.distributed.process_group import join_process_group, leave_process_group
@@ -83,29 +83,29 @@ class Attempt:
 
     def baseline(self) -> None:
         """Raises TaskError for what would end a training, and NotTriedError."""
-        with self._doing(".build_model() failed"):
+        with self.doing(".build_model() failed"):
             built = self._built()
-        with self._doing(" failed on the first rows of its train data"):
+        with self.doing(" failed on the first rows of its train data"):
             complete(built, self.task, self.data.train, CPU, self.asked.precisions[0])
             self.model = built
             optimizer = build_optimizer(Sgd(), built.parameters(), DRY_RUN_LEARNING_RATE)
             for precision in self.asked.precisions:
                 self._step(precision, optimizer)
         for precision in self.asked.precisions:
-            with self._doing(" failed on the first rows of its validation data"):
+            with self.doing(" failed on the first rows of its validation data"):
                 self._judge(precision)
         for split, table in self._tables().items():
             self._judge_odd_rows(split, table)
-        with self._doing(NO_WAY_BACK):
+        with self.doing(NO_WAY_BACK):
             self._load_again(TrainingState(self.model, optimizer, torch.amp.GradScaler("cpu", enabled=False)))
         if self.asked.num_workers > 1 and dist.is_gloo_available():
-            with self._doing("'s model cannot be trained by several workers"), group_of_one():
+            with self.doing("'s model cannot be trained by several workers"), group_of_one():
                 self._exchange_gradients(optimizer)
 
     def file(self) -> ExportedFile:
         """The exported model. Raises TaskError for what keeps it from being measured, and NotTriedError."""
-        with self._doing(" cannot be compressed: its exported model failed on the first rows of its validation data"):
-            batch = self._rows(self.data.validation, PREVIEW_ROWS)
+        with self.doing(" cannot be compressed: its exported model failed on the first rows of its validation data"):
+            batch = self.rows(self.data.validation, PREVIEW_ROWS)
             inputs = model_inputs(self.task, self.model.eval(), batch)
             program = export_program(self.model, inputs)
             exported = WithNames(program.module())
@@ -118,14 +118,6 @@ class Attempt:
             save_program(program, Path(file.model))
         return file
 
-    def students(self) -> None:
-        """Raises TaskError for a width that cannot be built or distilled, and NotTriedError."""
-        batch = self._rows(self.data.validation, PREVIEW_ROWS)
-        for width in self.asked.student_widths:
-            with self._doing(f" cannot be distilled: a student of width {width:g} failed"), torch.no_grad():
-                student = self.task.build_model(width=width).cpu().eval()
-                blended(self.model.eval(), self.task, Distill(width=width))(student, batch)
-
     # -- the steps ----------------------------------------------------------------------------------------------------
 
     def _built(self) -> nn.Module:
@@ -137,7 +129,7 @@ class Attempt:
         return model.cpu()
 
     def _step(self, precision: Precision, optimizer: torch.optim.Optimizer) -> None:
-        batch = self._rows(self.data.train, PREVIEW_ROWS)
+        batch = self.rows(self.data.train, PREVIEW_ROWS)
         with autocast(precision, CPU):
             losses = training_item_losses(self.task, self.model.train(), batch)
         if not losses.requires_grad:
@@ -151,7 +143,7 @@ class Attempt:
 
     def _judge(self, precision: Precision) -> None:
         for rows in (PREVIEW_ROWS, PREVIEW_ROWS - 1, 1):  # of the last one that is not full there may be one
-            batch = self._rows(self.data.validation, rows)
+            batch = self.rows(self.data.validation, rows)
             with torch.no_grad(), autocast(precision, CPU):
                 item_values(self.task, self.task.forward(self.model.eval(), batch), batch)
 
@@ -166,7 +158,7 @@ class Attempt:
                 )
         for row in rows:
             where = f"row {row.number:,} of its {split} data (counted from 0), {row.why}"
-            with self._doing(f" failed on {where}"), torch.no_grad(), autocast(self.asked.precisions[0], CPU):
+            with self.doing(f" failed on {where}"), torch.no_grad(), autocast(self.asked.precisions[0], CPU):
                 batch = row.table.gather(np.arange(1))
                 item_values(self.task, self.task.forward(self.model.eval(), batch), batch)
 
@@ -184,14 +176,14 @@ class Attempt:
             raise ItemsError(f"{self.name}{NO_WAY_BACK}: loaded into a model built anew, it gives other losses")
 
     def _losses_of(self, model: nn.Module) -> Tensor:
-        batch = self._rows(self.data.validation, PREVIEW_ROWS)
+        batch = self.rows(self.data.validation, PREVIEW_ROWS)
         seed_everything(0, 0, 0)
         with torch.no_grad(), in_eval_mode(model), autocast(self.asked.precisions[0], CPU):
             return item_losses(self.task, self.task.forward(model, batch), batch).double()
 
     def _exchange_gradients(self, optimizer: torch.optim.Optimizer) -> None:
         """As one of several workers does; the group is of one, which DistributedDataParallel does not know."""
-        batch = self._rows(self.data.train, PREVIEW_ROWS)
+        batch = self.rows(self.data.train, PREVIEW_ROWS)
         worker = WorkerContext(Storage(str(self.folder)), self.folder)
         look = (batch, worker, self.asked.precisions[0], optimizer)
         losses = data_parallel(
@@ -224,11 +216,13 @@ class Attempt:
     def _tables(self) -> Mapping[str, Table]:
         return {"train": self.data.train, "validation": self.data.validation, "test": self.data.test}
 
-    def _rows(self, table: Table, rows: int) -> Batch:
+    def rows(self, table: Table, rows: int) -> Batch:
+        """The first rows of a table, from the beginning again if it has fewer."""
         return table.gather(np.arange(rows) % table.n_rows)
 
     @contextmanager
-    def _doing(self, doing: str) -> Iterator[None]:
+    def doing(self, doing: str) -> Iterator[None]:
+        """Raises what goes wrong meanwhile as TaskError, and NotTriedError where this machine may be to blame."""
         try:
             yield
         except TaskError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -252,8 +252,8 @@ def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts, requirements
         metrics[label] = {"loss": "min", **made.metrics}
     if len(inputs) < len(task.combinations()):
         return None
-    if task.name in BUILTIN:
-        return facts  # the catalogue has said the rest
+    if task.name in BUILTIN:  # the catalogue has said the rest
+        return _with_variants_tried(name, task, facts, requirements, list(inputs))
     first = next(iter(metrics))
     if others := [label for label in metrics if metrics[label] != metrics[first]]:
         name.fail(f"{others[0]} has other metrics than {first}: {metrics[others[0]]} and not {metrics[first]}")
@@ -261,19 +261,34 @@ def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts, requirements
     read = read_all(name, inputs)
     if read is None:
         return None
-    rehearsed = rehearse(task.name, task.combinations(), facts.search_path, requirements)
-    if not _tell(name, task, dict(zip(metrics, rehearsed.problems, strict=True))):
-        return None
     update = {"metrics": metrics[first], "data": read[0], "train_rows": read[1], "complete": True}
-    update["notes"] = (*facts.notes, *rehearsed.notes)
-    return facts.model_copy(update=update)
+    return _rehearsed(name, task, facts.model_copy(update=update), requirements, list(inputs))
 
 
-def _tell(name: Node, task: TaskChoice, found: Mapping[str, str | None]) -> bool:
+def _with_variants_tried(
+    name: Node, task: TaskChoice, facts: TaskFacts, requirements: Requirements, labels: Sequence[str]
+) -> TaskFacts | None:
+    """A built-in task is known to train, and as it comes to bear each method as it comes (tests/contract)."""
+    if not requirements.chains or (requirements.is_usual and not task.options and not task.swept):
+        return facts
+    return _rehearsed(name, task, facts, requirements, labels)
+
+
+def _rehearsed(
+    name: Node, task: TaskChoice, facts: TaskFacts, requirements: Requirements, labels: Sequence[str]
+) -> TaskFacts | None:
+    """The facts, and what a dry run has noted; None if it has found something wrong, which is told."""
+    rehearsed = rehearse(task.name, task.combinations(), facts.search_path, requirements)
+    if not _tell(name, task, dict(zip(labels, rehearsed.problems, strict=True))):
+        return None
+    return facts.model_copy(update={"notes": (*facts.notes, *rehearsed.notes)})
+
+
+def _tell(name: Node, task: TaskChoice, found: Mapping[str, Sequence[str]]) -> bool:
     """Note what is wrong, by the names of the task's combinations in messages; whether nothing is."""
     first: dict[str, str] = {}  # by what is wrong: most combinations have the same mistake
-    for label, problem in found.items():
-        if problem is not None:
+    for label, problems in found.items():
+        for problem in problems:
             first.setdefault(problem, label)
     for problem, label in first.items():
         name.fail(f"{label}: {problem}" if task.swept else problem)

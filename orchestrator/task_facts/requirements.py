@@ -5,7 +5,6 @@ Only the task once imported can tell, so `run` looks, and only where there is so
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ def check_asked(plan: Plan) -> None:
         return
     for task in _tasks(plan):
         if distills:
-            _check_width(task)
+            _check_students(task)
         for column in orders:
             _check_order(task, column)
 
@@ -44,15 +43,14 @@ def _tasks(plan: Plan) -> Iterator[Task]:
         yield load_task(chosen.name, options, plan.sweep.facts.search_path)
 
 
-def _check_width(task: Task) -> None:
+def _check_students(task: Task) -> None:
+    from trainables.compression.distill import check_width
+    from trainables.compression.errors import CompressionError
+
     try:
-        inspect.signature(task.build_model).bind(width=0.5)
-    except TypeError:
-        name = type(task).__name__
-        raise InputError(
-            f"compression.variants: distill asks {name}.build_model(width=...) for a narrower model, and it takes no "
-            "width: give it one, or leave distill out"
-        ) from None
+        check_width(task)
+    except CompressionError as error:
+        raise InputError(f"compression.variants: {error}") from None
 
 
 def _check_order(task: Task, column: str) -> None:

@@ -25,6 +25,8 @@ from trainables.trial import run_trial
 
 EXAMPLES = ROOT / "examples"
 
+pytestmark = pytest.mark.usefixtures("rehearsing_here")
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

@@ -143,7 +143,7 @@ COMPRESSION = {
     "a student of a width that there is not": (
         "    def build_model(self, width=1.0):\n",
         "    def build_model(self, width=1.0):\n        assert width == 1, 'one width only'\n",
-        "Wine cannot be distilled: a student of width 0.25 failed: AssertionError: one width only (wine.py, line 21",
+        "distill 0.25: Wine cannot be compressed: AssertionError: one width only (wine.py, line 21",
     ),
     "several outputs and no word of how far two are apart": (
         "    def losses(self, outputs, batch):\n",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 
 from trainables.compression.distill import distill
 from trainables.compression.errors import CompressionError
@@ -24,7 +25,14 @@ from trainables.config.trial import VariantConfig
 from trainables.distributed.worker_context import CPU, WorkerContext
 from trainables.error_text import first_line
 from trainables.estimate import Estimate
-from trainables.measure.artifact import ArtifactError, copy_of, export_model, export_program, save_program
+from trainables.measure.artifact import (
+    ArtifactError,
+    ModelInputs,
+    copy_of,
+    export_model,
+    export_program,
+    save_program,
+)
 from trainables.measure.client import MeasureError, measure_in_fresh_process
 from trainables.measure.exported_model import resolve_device
 from trainables.measure.latency import is_quiet
@@ -58,6 +66,10 @@ class CompressedModel:
     def take(self, trained: Trained) -> None:
         self.model, self.history = trained.model, trained.history
         self.warnings += trained.warnings
+
+    def program(self, example: ModelInputs) -> ExportedProgram:
+        """What is saved and measured. Raises ArtifactError if torch.export cannot follow the model."""
+        return export_program(self.model, example) if self.quantized is None else self.quantized.program
 
 
 def compress(
@@ -187,10 +199,7 @@ def export_and_measure(
         model_file, parent_file = (Path(folder) / whose / MODEL for whose in ("variant", "parent"))  # names take bytes
         for file in (model_file, parent_file):
             file.parent.mkdir()
-        if made.quantized is None:
-            export_model(made.model, example, model_file)
-        else:
-            save_program(made.quantized.program, model_file)
+        save_program(made.program(example), model_file)
         worker.storage.write(trial_file(trial, MODEL), model_file.read_bytes())
         parents_own = trial_file(config.parent, MODEL)
         if worker.storage.exists(parents_own):
@@ -243,8 +252,8 @@ def variant_warnings(config: VariantConfig, metrics: dict[str, Estimate]) -> tup
 
     Latencies of rounds in which the parent timed against itself was not 1 tell neither.
     """
-    few = metrics["converted_fraction"].value if any(isinstance(step, Int8) for step in config.chain) else 1.0
-    partly = (f"int8 converted {100 * few:.0f} % of the bytes of the parameters",) if few < MOST_CONVERTED else ()
+    is_int8 = any(isinstance(step, Int8) for step in config.chain)
+    partly = int8_warnings(metrics["converted_fraction"].value) if is_int8 else ()
     size = metrics["artifact_bytes"].value / metrics["reference_artifact_bytes"].value
     ratios = {rows: metrics[f"latency_ratio_batch_{rows}"] for rows in sorted(set(config.measure.batch_sizes))}
     controls = {rows: metrics.get(f"{CONTROL_FIGURE}_ratio_batch_{rows}") for rows in ratios}
@@ -259,3 +268,10 @@ def variant_warnings(config: VariantConfig, metrics: dict[str, Estimate]) -> tup
     times = " and ".join(f"{ratio.value:.2f}" for ratio in known)
     words = f"{size:.2f} times its bytes, {times} times its latency"
     return (*partly, f"neither smaller than its parent nor, beyond the noise, faster: {words}")
+
+
+def int8_warnings(converted_fraction: float) -> tuple[str, ...]:
+    """Warns where int8 converted but a small part of the model."""
+    if converted_fraction >= MOST_CONVERTED:
+        return ()
+    return (f"int8 converted {100 * converted_fraction:.0f} % of the bytes of the parameters",)

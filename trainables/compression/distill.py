@@ -7,6 +7,7 @@ Students are judged as all models are, by the task's `losses` and `scores`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Generator
 
 import torch
@@ -24,7 +25,11 @@ from trainables.training.data_parallel import ItemLosses
 def distill(
     teacher: nn.Module, step: Distill, context: Context, checkpoint: str, before: History
 ) -> Generator[Report, None, Trained]:
-    """A trained student of `teacher`, and the readings of the chain so far; yields the new ones. Raises Diverged."""
+    """A trained student of `teacher`, and the readings of the chain so far; yields the new ones.
+
+    Raises Diverged, and CompressionError if the task has no students.
+    """
+    check_width(context.task)
 
     def build() -> nn.Module:
         seed_everything(context.training.seed, 0, 0)
@@ -33,6 +38,18 @@ def distill(
     objective = blended(teacher.to(context.worker.device).eval(), context.task, step)
     training = derive(context, step.budget_fraction, 1.0)
     return (yield from train_on(build, context, training, checkpoint, before, objective))
+
+
+def check_width(task: Task) -> None:
+    """Raises CompressionError if a narrower model cannot be asked for."""
+    try:
+        inspect.signature(task.build_model).bind(width=0.5)
+    except TypeError:
+        name = type(task).__name__
+        raise CompressionError(
+            f"distill asks {name}.build_model(width=...) for a narrower model, and it takes no width: give it one, or "
+            "leave distill out"
+        ) from None
 
 
 def blended(teacher: nn.Module, task: Task, step: Distill) -> ItemLosses:

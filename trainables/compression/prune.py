@@ -98,7 +98,8 @@ def _pruned(
         if not cuts:
             raise CompressionError(NO_CHOICE)
         most = max(cut.multiple for cut in cuts)
-        raise CompressionError(f"no layer is wide enough to lose channels in multiples of {most}")
+        lower = ": lower round_to" if most == step.round_to > 1 else ""
+        raise CompressionError(f"no layer is wide enough to lose channels in multiples of {most}{lower}")
     _check_shares(model, pruned, cuts)
     _check_forward(model, pruned, example)
     return pruned, cuts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.task_facts.dry_run_steps import NotTriedError
+from orchestrator.task_facts.dry_run_variants import VariantFindings, try_variants
 from tests.support.training_samples import table
 from tests.support.tried_task import Simple, Wrapped, tried
+from trainables.config.compression import Distill
 from trainables.data.table import Table
 from trainables.tasks.load import TaskError
 
@@ -42,9 +45,9 @@ def test_expanded_and_late_buffers_are_no_hindrance(tmp_path: Path, model: type[
         def build_model(self, width: float = 1.0) -> nn.Module:
             return model()
 
-    attempt = tried(Own(), tmp_path, num_workers=2, compresses=True, student_widths=(0.5,))
+    attempt = tried(Own(), tmp_path, num_workers=2, compresses=True, chains=((Distill(),),))
     assert Path(attempt.file().model).exists()
-    attempt.students()
+    assert try_variants(attempt, math.inf) == VariantFindings((), ())
 
 
 class ByBatch(Wrapped):

@@ -270,7 +270,8 @@ def test_a_module_without_source_is_left_to_the_run(folder: Path) -> None:
 
 def imported(folder: Path, options: dict[str, object], task: str = "wine:Wine") -> TaskFacts:
     """The facts that `run` begins with."""
-    (folder / "sweep.yaml").write_text(sweep_text(task=json.dumps({"name": task, "options": options})))
+    chosen = json.dumps({"name": task, "options": options})
+    (folder / "sweep.yaml").write_text(sweep_text(task=chosen, compression=None, goals=None))
     try:
         return load_sweep(folder / "sweep.yaml", import_task=True).facts
     finally:
