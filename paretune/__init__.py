@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from orchestrator.running.patience import StorageFailsError as StorageFailsError
     from orchestrator.running.ray_connection import RayStartError as RayStartError
     from orchestrator.running.resources import NeverFitsError as NeverFitsError
+    from trainables.data.columns import Category as Category
+    from trainables.data.columns import Date as Date
+    from trainables.data.columns import Number as Number
     from trainables.data.columns import Stored as Stored
     from trainables.data.fingerprint import NoHomeError as NoHomeError
     from trainables.data.sources import DataError as DataError
@@ -57,9 +60,11 @@ if TYPE_CHECKING:
 _HOME = {  # name -> the module that defines it
     "ArtifactError": "trainables.measure.artifact",
     "Batch": "trainables.tasks.base",
+    "Category": "trainables.data.columns",
     "ClusterError": "orchestrator.remote.token",
     "Comparison": "orchestrator.api.comparison",
     "DataError": "trainables.data.sources",
+    "Date": "trainables.data.columns",
     "InputError": "trainables.errors",
     "Interrupted": "orchestrator.running.executor",
     "JournalError": "orchestrator.recording.journal_view",
@@ -67,6 +72,7 @@ _HOME = {  # name -> the module that defines it
     "NeverFitsError": "orchestrator.running.resources",
     "NoHomeError": "trainables.data.fingerprint",
     "NobodyAtWorkError": "orchestrator.running.executor",
+    "Number": "trainables.data.columns",
     "ParetuneError": "trainables.errors",
     "Probes": "orchestrator.api.probes",
     "RayStartError": "orchestrator.running.ray_connection",
@@ -100,9 +106,11 @@ _HOME = {  # name -> the module that defines it
 __all__ = [
     "ArtifactError",
     "Batch",
+    "Category",
     "ClusterError",
     "Comparison",
     "DataError",
+    "Date",
     "InputError",
     "Interrupted",
     "JournalError",
@@ -110,6 +118,7 @@ __all__ = [
     "NeverFitsError",
     "NoHomeError",
     "NobodyAtWorkError",
+    "Number",
     "ParetuneError",
     "Probes",
     "RayStartError",

@@ -18,6 +18,7 @@ from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.measure.artifact import ArtifactError, export_model
 from trainables.measure.model_inputs import model_inputs
+from trainables.measure.raw_rows import raw_inputs
 from trainables.results import Report
 from trainables.storage import trial_file
 from trainables.tasks.base import Task
@@ -81,7 +82,7 @@ def save_model(model: nn.Module, task: Task, data: TaskData, trial: str, worker:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL
         try:
-            export_model(model, model_inputs(task, model, example), path)
+            export_model(model, model_inputs(task, model, example), path, raw_inputs(task))
         except ArtifactError as error:
             return TrialFiles({"weights": WEIGHTS}, {"parameters": parameters}, (str(error),))
         content = path.read_bytes()

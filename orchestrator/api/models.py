@@ -24,18 +24,15 @@ def load_model(model: str | Path, storage: str | None = None, *, device: str = "
     if the file is not an exported model or is damaged.
     """
     if str(model).endswith(SUFFIX):
-        from trainables.measure.artifact import load_model as load_file
-
         if not Path(model).is_file():
             raise InputError(f"there is no file {model}")
-        return load_file(Path(model), device)
+        return _model_of_file(Path(model), device)
     return model_of_trial(str(model), Storage(storage_of(storage)), device)
 
 
 def model_of_trial(trial: str, storage: Storage, device: str) -> nn.Module:
     """The model that a trial has stored. Raises InputError if it has none."""
     from trainables.data.fingerprint import default_cache
-    from trainables.measure.artifact import load_model as load_file
 
     result = load_result(storage, trial)
     if result is None:
@@ -43,4 +40,11 @@ def model_of_trial(trial: str, storage: Storage, device: str) -> nn.Module:
     if "model" not in result.files:
         raise InputError(f"trial {trial} has no stored model: it ended as {result.status}")
     file = result.files["model"]
-    return load_file(storage.fetch(trial_file(trial, file), default_cache() / "models" / trial / file), device)
+    return _model_of_file(storage.fetch(trial_file(trial, file), default_cache() / "models" / trial / file), device)
+
+
+def _model_of_file(path: Path, device: str) -> nn.Module:
+    from trainables.measure.artifact import load_model as load_file
+    from trainables.measure.raw_rows import with_raw_rows
+
+    return with_raw_rows(load_file(path, device), path)

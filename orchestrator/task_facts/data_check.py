@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.diagnostics.node import Node
@@ -12,6 +13,7 @@ from trainables.data import builtin
 from trainables.data.columns import Column, Stored
 from trainables.data.fingerprint import default_cache
 from trainables.data.first_rows import FirstRows, first_rows
+from trainables.data.preparation import FittedCategory, Preparation, preparation_of
 from trainables.data.selection import Selection
 from trainables.data.sources import DataError
 from trainables.tasks.columns_read import READERS, names_in_code
@@ -26,13 +28,19 @@ def check_data(name: Node, class_name: str, found: FoundClass, sources: Mapping[
     columns = found.attributes.get("columns", ())
     if found.open_ended or NOT_LITERAL in (inputs, columns) or {"inputs", "columns"} & found.methods:
         return ()
-    selection = _selection(found, inputs, columns)
+    cache = default_cache()
+    try:
+        preparation = preparation_of(columns, sources, cache)
+    except (DataError, OSError, ValueError) as error:
+        name.fail(f"{class_name}.columns: {error}")
+        return ()
+    selection = replace(_selection(found, inputs, columns), preparation=preparation)
     sets: dict[str, FirstRows] = {}
     for split, source in sources.items():
         if source.startswith(builtin.SCHEME):
             continue
         try:
-            sets[split] = first_rows(source, default_cache(), selection)
+            sets[split] = first_rows(source, cache, selection)
         except (DataError, OSError, ValueError) as error:  # pyarrow's own errors are both
             name.fail(f"{class_name}.{split}: {error}")
             continue
@@ -41,7 +49,7 @@ def check_data(name: Node, class_name: str, found: FoundClass, sources: Mapping[
             known = ", ".join(map(repr, {**sets[split].columns, **sets[split].left_out}))
             told = "; ".join(sets[split].left_out[one] for one in missing if one in sets[split].left_out)
             name.fail(f"{class_name}.{split}: {told or f'no column {listing(map(repr, missing))}; it has {known}'}")
-    return tuple(_notes(sets))
+    return (*_notes(sets), *(() if preparation is None else _fitted_notes(preparation)))
 
 
 def _selection(found: FoundClass, inputs: Sequence[str], columns: Sequence[str] | Mapping[str, Column]) -> Selection:
@@ -66,3 +74,16 @@ def _notes(sets: Mapping[str, FirstRows]) -> list[str]:
             if column not in said.setdefault(words, []):
                 said[words].append(column)
     return [f"data: {listing(columns)}: {words}" for words, columns in said.items()]
+
+
+def _fitted_notes(preparation: Preparation) -> Iterator[str]:
+    """What the columns of which the task's `columns` says it are made of."""
+    for column, fitted in preparation.columns:
+        if isinstance(fitted, FittedCategory):
+            beside = ", and 0 for values that it does not have" if fitted.unknown else ""
+            yield f"data: {column}: {len(fitted.vocabulary)} categories of the train data as int64{beside}"
+        else:
+            filled = "" if fitted.fill is None else f", {fitted.fill:.4g} for nulls"
+            scaled = (fitted.mean, fitted.deviation) != (0.0, 1.0)
+            steps = f", less {fitted.mean:.4g} and divided by {fitted.deviation:.4g}" if scaled else ""
+            yield f"data: {column}: {'days since 1970 as ' if fitted.is_date else ''}float32{filled}{steps}"

@@ -152,7 +152,7 @@ def _attempts(request: DryRunRequest) -> Callable[[Mapping[str, Scalar], Path], 
             return None
         sources = sources_of(task)
         data = open_data(task, cache, first)
-        read = Selection.of(data.train.columns, kept_as_stored(task))
+        read = Selection.of(data.train.columns, kept_as_stored(task), data.preparation)
         return Attempt(
             task,
             data,

@@ -79,7 +79,7 @@ def _parts(source: str, selection: Selection) -> tuple[list[_Part], list[str]]:
     first = 0
     for file in list_files(source):
         with opened(file, whole=False, mapped=True) as reader:
-            chosen = set(selection.among(reader.schema.names))
+            chosen = {name for name in selection.among(reader.schema.names) if not selection.prepares(name)}
             read = [field for field in reader.schema if field.name in chosen]
             columns = columns or [field.name for field in read if _is_whole(field.type)]
             sizes: list[tuple[int | None, int, dict[str, Extremes]]]

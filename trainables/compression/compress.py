@@ -37,6 +37,7 @@ from trainables.measure.client import MeasureError, measure_in_fresh_process
 from trainables.measure.exported_model import resolve_device
 from trainables.measure.latency import is_quiet
 from trainables.measure.measure import CONTROL_FIGURE, Measurement, MeasureRequest
+from trainables.measure.raw_rows import raw_inputs
 from trainables.outputs import MODEL, WEIGHTS, cpu_name, summary
 from trainables.process.isolation import seed_everything
 from trainables.process.memory import says_out_of_memory
@@ -199,7 +200,7 @@ def export_and_measure(
         model_file, parent_file = (Path(folder) / whose / MODEL for whose in ("variant", "parent"))  # names take bytes
         for file in (model_file, parent_file):
             file.parent.mkdir()
-        save_program(made.program(example), model_file)
+        save_program(made.program(example), model_file, raw_inputs(context.task))
         worker.storage.write(trial_file(trial, MODEL), model_file.read_bytes())
         parents_own = trial_file(config.parent, MODEL)
         if worker.storage.exists(parents_own):
@@ -209,7 +210,7 @@ def export_and_measure(
             except DamagedFileError as error:
                 raise CompressionError(_made_anew(config.parent, error)) from error
         else:
-            export_model(parent, example, parent_file)
+            export_model(parent, example, parent_file, raw_inputs(context.task))
         if worker.device.type == "cuda":
             torch.cuda.empty_cache()  # the measuring process wants the memory
         return measure_in_fresh_process(

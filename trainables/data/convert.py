@@ -178,7 +178,11 @@ def same_columns(
     if not schema.names and selection.names is None:
         raise DataError(f"data {where!r} has no columns")
     chosen = set(selection.among(schema.names))
-    own = {field.name: _type_name(field.type) for field in schema if field.name in chosen}
+    own = {
+        field.name: "prepared" if selection.prepares(field.name) else _type_name(field.type)
+        for field in schema
+        if field.name in chosen
+    }
     if types is None:
         return own
     differ = [name for name in {**types, **own} if types.get(name) != own.get(name) and name not in left_out]
@@ -202,6 +206,8 @@ def _type_name(kind: Any) -> str:
 
 def tensor_values(array: Any, name: str, what: str, selection: Selection) -> np.ndarray[Any, Any]:
     """A column as a table holds it, shape [rows, ...]. `what` names it in a DataError."""
+    if selection.preparation is not None and selection.prepares(name):
+        return dense(selection.preparation.apply(name, array, what), what)
     if selection.keeps_type(name):
         return dense(array, what)
     return as_model_type(dense(array, what, widens=False), what)

@@ -56,7 +56,7 @@ def first_rows(source: str, cache: Path, selection: Selection = EVERYTHING) -> F
             if reader.footer is not None and reader.footer.num_rows == 0:
                 continue  # of an empty file, the types of its columns may mean nothing
             types = same_columns(types, reader.schema, where, selection, left_out)
-            problems = {} if reader.footer is None else _with_nulls(reader.footer, types, where)
+            problems = {} if reader.footer is None else _with_nulls(reader.footer, types, where, selection)
             if found is None and (rows := _rows_at_the_beginning(reader, chosen)):
                 usable = [name for name in types if name not in {**problems, **left_out}]
                 found = _columns(rows, usable, where, problems, selection)
@@ -86,20 +86,21 @@ def _columns(rows: Any, names: Sequence[str], where: str, problems: dict[str, st
         what, array = f"column {name!r} of {where}", rows.column(name)
         try:
             found.columns[name] = tensor_values(array, name, what, selection)
-            found.stored[name] = dense(array, what, widens=False).dtype
+            prepared = selection.prepares(name)
+            found.stored[name] = found.columns[name].dtype if prepared else dense(array, what, widens=False).dtype
         except DataError as error:
             problems[name] = str(error)
     return found
 
 
-def _with_nulls(metadata: Any, types: dict[str, str], where: str) -> dict[str, str]:
+def _with_nulls(metadata: Any, types: dict[str, str], where: str, selection: Selection) -> dict[str, str]:
     """Columns that hold nulls: of those that are no lists, as far as the file keeps count of them."""
     found = {}
     for group in range(metadata.num_row_groups):
         for index in range(metadata.num_columns):
             column = metadata.row_group(group).column(index)
             counted = column.statistics is not None and column.statistics.has_null_count
-            if counted and column.statistics.null_count and column.path_in_schema in types:
-                name = column.path_in_schema
+            name = column.path_in_schema
+            if counted and column.statistics.null_count and name in types and not selection.prepares(name):
                 found[name] = f"column {name!r} of {where} holds nulls; fill them or drop their rows"
     return found

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainables.data.preparation import Preparation
 
 
 @dataclass(frozen=True)
@@ -13,17 +17,20 @@ class Selection:
     `names` None: all columns. `skips_unusable`: a column that a table cannot hold, or that differs from file to file,
     is left out with the reason instead of being refused. It is for tasks of which nobody knows what they read.
     `stored`: the columns that keep the type of their file; those that are not in it have one that models take (see
-    `model_types`). None: all keep theirs.
+    `model_types`). None: all keep theirs. `preparation`: of the columns that a task says how to make numbers of.
     """
 
     names: frozenset[str] | None = None
     skips_unusable: bool = False
     stored: frozenset[str] | None = None
+    preparation: Preparation | None = None
 
     @classmethod
-    def of(cls, names: Iterable[str] | None, stored: Iterable[str] = ()) -> Selection:
+    def of(
+        cls, names: Iterable[str] | None, stored: Iterable[str] = (), preparation: Preparation | None = None
+    ) -> Selection:
         """These columns, each of which must be usable, in the types that models take; None: all that are."""
-        return cls(None if names is None else frozenset(names), names is None, frozenset(stored))
+        return cls(None if names is None else frozenset(names), names is None, frozenset(stored), preparation)
 
     def among(self, names: Iterable[str]) -> list[str]:
         """The columns to read of those that a file has, in the file's order."""
@@ -33,7 +40,12 @@ class Selection:
     def key(self) -> str:
         """A text that two selections share only if they select the same."""
         names, stored = (None if one is None else sorted(one) for one in (self.names, self.stored))
-        return repr((names, self.skips_unusable, stored))
+        prepared = self.preparation.to_json() if self.preparation else ""
+        return repr((names, self.skips_unusable, stored, prepared))
+
+    def prepares(self, name: str) -> bool:
+        """Whether a column is made numbers of in its own way, so that nulls and any type are that way's matter."""
+        return self.preparation is not None and name in self.preparation.fitted
 
     def keeps_type(self, name: str) -> bool:
         """Whether a column is of the type of its file."""

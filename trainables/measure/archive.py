@@ -29,6 +29,7 @@ MODEL_MEMBER = "models/model.json"
 SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 CONFIGS = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 ARCHIVE_MEMBERS = ("archive_format", "archive_version", "byteorder", ".data/version", ".data/serialization_id")
+PREPARATION_MEMBER = "extra/preparation.json"  # ours, read as data alone
 PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
 
 IDENTIFIER = re.compile(r"([^\W\d]\w*)?")
@@ -84,7 +85,8 @@ def check_archive(path: Path) -> None:
     reader = ArchiveReader(str(path))
     members: list[str] = reader.get_all_records()
     for member in members:
-        if member not in (MODEL_MEMBER, SAMPLE_INPUTS, *CONFIGS, *ARCHIVE_MEMBERS) and not PAYLOAD.fullmatch(member):
+        known = (MODEL_MEMBER, SAMPLE_INPUTS, PREPARATION_MEMBER, *CONFIGS, *ARCHIVE_MEMBERS)
+        if member not in known and not PAYLOAD.fullmatch(member):
             raise ArchiveError(f"its member {member} is none that an exported model has, and could run code")
         if members.count(member) > 1:
             raise ArchiveError(f"its member {member} is there twice")

@@ -23,7 +23,7 @@ from torch.export.passes import move_to_device_pass
 from trainables.compat import load_exported_programs
 from trainables.error_text import first_line
 from trainables.errors import ParetuneError
-from trainables.measure.archive import ArchiveError, check_archive, description
+from trainables.measure.archive import PREPARATION_MEMBER, ArchiveError, check_archive, description
 from trainables.measure.export_error import why_not_exported
 from trainables.measure.plain_outputs import plain_containers
 from trainables.process.memory import out_of_memory
@@ -52,16 +52,17 @@ def copy_of(model: nn.Module) -> nn.Module:
         raise ArtifactError(f"{type(model).__name__} cannot be copied: {first_line(error)}") from error
 
 
-def export_model(model: nn.Module, example_inputs: ModelInputs, path: Path) -> Path:
+def export_model(model: nn.Module, example_inputs: ModelInputs, path: Path, preparation: str | None = None) -> Path:
     """Write `model` in evaluation mode to `path` (atomically; the folder must exist) and return `path`.
 
     `example_inputs`: the model's positional arguments, each of shape [rows, ...] with the same number of rows. The rows
-    become a dynamic dimension, so the file serves every batch size. Only shapes and dtypes matter.
+    become a dynamic dimension, so the file serves every batch size. Only shapes and dtypes matter. `preparation`: how
+    raw rows become inputs, as `raw_rows.raw_inputs` gives it, to be kept in the file.
     The model itself is left as it is: its mode, its device, its values.
     Raises ArtifactError if torch.export cannot follow the model, for instance because it branches on data, or if it
     cannot be copied.
     """
-    return save_program(export_program(model, example_inputs), path)
+    return save_program(export_program(model, example_inputs), path, preparation)
 
 
 def export_program(model: nn.Module, example_inputs: ModelInputs) -> ExportedProgram:
@@ -98,7 +99,7 @@ def two_rows(inputs: ModelInputs) -> ModelInputs:
     return tuple(torch.cat([value[:1], value[-1:]]).detach().cpu().clone() for value in inputs)
 
 
-def save_program(program: ExportedProgram, path: Path) -> Path:
+def save_program(program: ExportedProgram, path: Path, preparation: str | None = None) -> Path:
     """Write an exported program to `path`, sealed and atomically, without what running it does not need.
 
     That is removed in place.
@@ -106,7 +107,8 @@ def save_program(program: ExportedProgram, path: Path) -> Path:
     _tidy(program)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         verbose, packed = Path(folder) / path.name, Path(folder) / "packed"
-        torch.export.save(program, verbose)
+        beside = {} if preparation is None else {PREPARATION_MEMBER.rpartition("/")[2]: preparation}
+        torch.export.save(program, verbose, extra_files=beside)
         _deflate_descriptions(verbose, packed)
         seal_file(packed)
         os.replace(packed, path)

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainables.data.columns import Column
+from trainables.data.preparation import Fitted
 from trainables.tasks.output_kind import OVERRIDE, Outputs, OutputsError, what_outputs_are
 
 Batch = Mapping[str, Tensor]  # column name -> tensor of shape [rows, ...]
@@ -52,6 +53,8 @@ class Task(ABC):
     that does something else with its batch, as `batch.items()` or `helper(batch)`, and names no columns, is given all
     that a tensor can hold. As a dict, such as `{"weight": Stored()}`, it says how a column becomes numbers for a model.
     """
+    fitted: Mapping[str, Fitted] = {}
+    """What the columns of which `columns` says it were fitted to, once the data is open: in `build_model`, for one."""
     files: Sequence[SingleSource] = ()
     """Other files that the task reads, such as `("backbone.safetensors",)`; a relative path starts where the data's do.
 

@@ -20,7 +20,15 @@ from trainables.data.columns import Stored
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
 
-READERS = {"forward": 1, "losses": 1, "scores": 1, "distillation_losses": 2}  # and which argument is the batch
+READERS = {  # and which argument is the batch
+    "forward": 1,
+    "losses": 1,
+    "training_losses": 1,
+    "training_batch": 0,
+    "scores": 1,
+    "distillation_losses": 2,
+}
+PASSES_ON = "training_batch"  # gives a batch back, which the others then read
 
 Method = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -61,7 +69,7 @@ def names_in_code(methods: Callable[[str], Sequence[Method] | None]) -> frozense
             if definitions is None:
                 return None
             for definition in definitions:
-                uses = _Uses(definition, position)
+                uses = _Uses(definition, position, passes_on=name == PASSES_ON)
                 uses.look()
                 names |= uses.names
                 todo += [call for call in uses.calls if call not in seen]
@@ -97,12 +105,12 @@ def _sources(task: Task, name: str) -> list[Method] | None:
 class _Uses(ast.NodeVisitor):
     """What one method does with its batch."""
 
-    def __init__(self, method: Method, position: int) -> None:
-        """`position`: of the batch among the arguments, from 0, without `self`."""
+    def __init__(self, method: Method, position: int, *, passes_on: bool) -> None:
+        """`position`: of the batch among the arguments, from 0, without `self`. `passes_on`: it may give it back."""
         arguments = [argument.arg for argument in (*method.args.posonlyargs, *method.args.args)][1:]
         if len(arguments) <= position or method.decorator_list:
             raise _Unknown
-        self._method, self._batch = method, arguments[position]
+        self._method, self._batch, self._passes_on = method, arguments[position], passes_on
         self._inputs = set(_loops_over_inputs(method))
         self.names: set[str] = set()
         self.calls: set[tuple[str, int]] = set()  # methods that are handed the batch, and as which argument
@@ -144,6 +152,15 @@ class _Uses(ast.NodeVisitor):
                 rest = node.args
         for value in [*rest, *(keyword.value for keyword in node.keywords)]:
             self.visit(value)
+
+    def visit_Return(self, node: ast.Return) -> None:
+        if not (self._passes_on and node.value is not None and self._is_batch(node.value)):
+            self.generic_visit(node)
+
+    def visit_Dict(self, node: ast.Dict) -> None:
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key is not None or not (self._passes_on and self._is_batch(value)):
+                self.visit(value)
 
     def visit_Name(self, node: ast.Name) -> None:
         if self._is_batch(node):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainables.data.fingerprint import check_unchanged
+from trainables.data.preparation import Preparation, preparation_of
 from trainables.data.selection import Selection
 from trainables.data.sources import SPLITS, DataError, absolute_source
 from trainables.tasks.columns_read import columns_of, kept_as_stored
@@ -47,6 +48,7 @@ class TaskData:
     train: Table
     validation: Table
     open_test: Callable[[], Table]
+    preparation: Preparation | None = None  # of the columns that the task says how to make numbers of
 
     @cached_property
     def test(self) -> Table:
@@ -70,6 +72,7 @@ def open_data(
     `planned` is the fingerprint of the data, and of the task's `files`, that a trial was planned with: should it be
     another by now, that is an error too. `also`: columns of the train data that something else reads, as `data_order`
     does.
+    The task's `fitted` is set to what its `columns` ask for.
     Raises DataError, also when one of `inputs` or `columns` is missing, or a column that is read differs between sets.
     """
     from trainables.data.table import open_table  # torch, for which a plan does not wait
@@ -78,11 +81,14 @@ def open_data(
     if planned is not None:
         check_unchanged(sources, files_of(task), planned, cache)
     names = columns_of(task)
+    preparation = preparation_of(task.columns, sources, cache)
+    if preparation is not None:
+        task.fitted = preparation.fitted
     beside = frozenset() if names is None else frozenset(also) - names
 
     def opened(split: str) -> Table:
         wanted = names if names is None or split != "train" else names | beside
-        table = open_source(sources[split], cache, Selection.of(wanted, kept_as_stored(task)))
+        table = open_source(sources[split], cache, Selection.of(wanted, kept_as_stored(task), preparation))
         for attribute, needed in (("inputs", task.inputs), ("columns", task.columns)):
             if missing := [name for name in needed if name not in table.columns]:
                 known = [*table.columns, *(name for name in table.left_out if name not in missing)]
@@ -104,6 +110,7 @@ def open_data(
         train,
         alike(validation, "validation", sources["validation"]),
         lambda: alike(opened("test"), "test", sources["test"]),
+        preparation,
     )
 
 

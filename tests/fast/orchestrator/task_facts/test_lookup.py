@@ -89,6 +89,22 @@ def test_columns_that_are_read_in_another_type_are_noted(folder: Path) -> None:
     assert "data: label: int32 is read as int64" in notes
 
 
+def test_a_plan_says_what_columns_are_made_of_and_refuses_what_cannot_be(folder: Path) -> None:
+    for index, name in enumerate(["train", "validation", "test/a", "test/b"]):
+        rows = {"city": ["Rome", "Bern", None], "age": [float(index), None, 3.0], "label": [index] * 3}
+        pq.write_table(pa.table({**rows, "features": [[1.0]] * 3}), folder / "data" / f"{name}.parquet")
+    columns = "columns = {'city': Category(fill='none', unknown=True), 'age': paretune.Number(fill='mean')}"
+    edit(folder / "wine.py", "    train, validation", f"    {columns}\n    train, validation")
+    few = "{batch_size: 2, learning_rate: 0.1}"
+    notes = load(folder, parameters=few).facts.notes
+    assert "data: city: 3 categories of the train data as int64, and 0 for values that it does not have" in notes
+    assert "data: age: float32, 1.5 for nulls" in notes
+    edit(folder / "wine.py", "fill='none', unknown=True", "")
+    said = problem(folder, parameters=few)
+    assert "Wine.columns: column 'city' of" in said
+    assert "holds 1 null values; say what they count as: Category(fill=" in said
+
+
 COLUMNS = {
     "text to be read": ({"label": ["red"] * 9}, "", "column 'label' of .* is of type string"),
     "nulls to be read": ({"label": [None] + [1] * 8}, "", "column 'label' of .* holds nulls"),

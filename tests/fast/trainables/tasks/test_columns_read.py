@@ -45,6 +45,13 @@ class OwnMethods(Plain):
         return factor * rows["weight"]
 
 
+class Augments(Plain):
+    def training_batch(self, batch):
+        if self.inputs:
+            return {**batch, "x": batch["x"] + batch["noise"]}
+        return batch
+
+
 class Iterates(Plain):
     def forward(self, model, batch):
         return model(torch.stack([column for name, column in batch.items() if name != "label"], 1))
@@ -87,6 +94,7 @@ class FromAttribute(Plain):
         (WithScores, {"x", "label", "row_id", "weight", "bias"}),
         (OverInputs, {"a", "b", "label"}),
         (OwnMethods, {"x", "label", "weight"}),
+        (Augments, {"x", "label", "noise"}),
         (NamesTheRest, {"x", "label_1"}),
     ],
 )
