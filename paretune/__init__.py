@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from trainables.data.columns import Category as Category
     from trainables.data.columns import Date as Date
     from trainables.data.columns import Number as Number
+    from trainables.data.columns import Ragged as Ragged
     from trainables.data.columns import Stored as Stored
     from trainables.data.fingerprint import NoHomeError as NoHomeError
     from trainables.data.sources import DataError as DataError
@@ -75,6 +76,7 @@ _HOME = {  # name -> the module that defines it
     "Number": "trainables.data.columns",
     "ParetuneError": "trainables.errors",
     "Probes": "orchestrator.api.probes",
+    "Ragged": "trainables.data.columns",
     "RayStartError": "orchestrator.running.ray_connection",
     "StorageError": "trainables.storage",
     "StorageFailsError": "orchestrator.running.patience",
@@ -121,6 +123,7 @@ __all__ = [
     "Number",
     "ParetuneError",
     "Probes",
+    "Ragged",
     "RayStartError",
     "StorageError",
     "StorageFailsError",

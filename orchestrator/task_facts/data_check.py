@@ -10,10 +10,11 @@ from orchestrator.diagnostics.node import Node
 from orchestrator.task_facts.python_source import NOT_LITERAL, FoundClass
 from orchestrator.text import listing
 from trainables.data import builtin
-from trainables.data.columns import Column, Stored
+from trainables.data.columns import Column
 from trainables.data.fingerprint import default_cache
 from trainables.data.first_rows import FirstRows, first_rows
 from trainables.data.preparation import FittedCategory, Preparation, preparation_of
+from trainables.data.ragged import MASK
 from trainables.data.selection import Selection
 from trainables.data.sources import DataError
 from trainables.tasks.columns_read import READERS, names_in_code
@@ -45,7 +46,10 @@ def check_data(name: Node, class_name: str, found: FoundClass, sources: Mapping[
             name.fail(f"{class_name}.{split}: {error}")
             continue
         needed = dict.fromkeys([*inputs, *columns])
-        if missing := [column for column in needed if column not in sets[split].columns]:
+        masks = [f"{ragged}{MASK}" for ragged, _ in selection.ragged]
+        if missing := [
+            column for column in needed if column not in {*sets[split].columns, *sets[split].ragged, *masks}
+        ]:
             known = ", ".join(map(repr, {**sets[split].columns, **sets[split].left_out}))
             told = "; ".join(sets[split].left_out[one] for one in missing if one in sets[split].left_out)
             name.fail(f"{class_name}.{split}: {told or f'no column {listing(map(repr, missing))}; it has {known}'}")
@@ -55,12 +59,11 @@ def check_data(name: Node, class_name: str, found: FoundClass, sources: Mapping[
 def _selection(found: FoundClass, inputs: Sequence[str], columns: Sequence[str] | Mapping[str, Column]) -> Selection:
     """As `columns_read.columns_of` has it of the task itself."""
     named = names_in_code(lambda method: found.definitions.get(method, [] if method in READERS else None))
-    stored = [one for one, kind in columns.items() if isinstance(kind, Stored)] if isinstance(columns, Mapping) else []
     if READERS.keys() & found.attributes.keys():  # a lambda, or a function from elsewhere
         named = None
     if named is None and not columns:
-        return Selection.of(None, stored)
-    return Selection.of({*inputs, *columns, *(named or ())}, stored)
+        return Selection.of(None, columns)
+    return Selection.of({*inputs, *columns, *(named or ())}, columns)
 
 
 def _notes(sets: Mapping[str, FirstRows]) -> list[str]:

@@ -16,4 +16,5 @@ from trainables.data.table import Table
 def preview(source: str, cache: Path, selection: Selection = EVERYTHING) -> Table:
     """The first rows of a source (absolute path or URI) as a table. Raises DataError; see `first_rows`."""
     found = first_rows(source, cache, selection)
-    return Table({name: torch.from_numpy(np.array(values)) for name, values in found.columns.items()}, found.left_out)
+    columns = {name: torch.from_numpy(np.array(values)) for name, values in found.columns.items()}
+    return Table(columns, found.left_out, found.ragged)

@@ -139,7 +139,6 @@ def _attempts(request: DryRunRequest) -> Callable[[Mapping[str, Scalar], Path], 
     from orchestrator.task_facts.data_preview import preview
     from orchestrator.task_facts.dry_run_steps import Attempt
     from orchestrator.task_facts.sample_rows import odd_rows
-    from trainables.tasks.columns_read import kept_as_stored
     from trainables.tasks.load import TaskError, load_task
     from trainables.tasks.task_data import open_data, sources_of
 
@@ -152,7 +151,7 @@ def _attempts(request: DryRunRequest) -> Callable[[Mapping[str, Scalar], Path], 
             return None
         sources = sources_of(task)
         data = open_data(task, cache, first)
-        read = Selection.of(data.train.columns, kept_as_stored(task), data.preparation)
+        read = Selection.of(data.train.columns, task.columns, data.preparation)
         return Attempt(
             task,
             data,

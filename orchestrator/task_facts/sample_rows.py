@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 
 from trainables.data import builtin
-from trainables.data.convert import dense, tensor_values
+from trainables.data.convert import dense, ragged_values, tensor_values
 from trainables.data.formats import ParquetRows, opened, source_file_name
 from trainables.data.selection import EVERYTHING, Selection
 from trainables.data.sources import SourceFile, list_files
@@ -65,7 +65,7 @@ def odd_rows(
     n_rows = sum(part.rows for part in parts)
     why: dict[int, list[str]] = defaultdict(list)
     for column in sorted(columns, key=lambda name: name in inputs)[:MOST_COLUMNS]:
-        for number, reason in _extreme_rows(parts, column).items():
+        for number, reason in _extreme_rows(parts, column, selection).items():
             why[number].append(reason)
     for number, reason in ((n_rows // 2, "in the middle"), (n_rows - 1, "the last")):
         why[number] = why[number] or [reason]
@@ -113,26 +113,26 @@ def _statistics(group: Any, columns: Sequence[str]) -> dict[str, Extremes]:
     return found
 
 
-def _extreme_rows(parts: Sequence[_Part], column: str) -> dict[int, str]:
+def _extreme_rows(parts: Sequence[_Part], column: str, selection: Selection) -> dict[int, str]:
     """The first rows that hold the lowest and the highest value of a column, and why they were chosen."""
-    ranges = [part.known.get(column) or _looked_at(part, column) for part in parts]
+    ranges = [part.known.get(column) or _looked_at(part, column, selection) for part in parts]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     lowest = parts[next(index for index, (value, _) in enumerate(ranges) if value == low)]
     highest = parts[next(index for index, (_, value) in enumerate(ranges) if value == high)]
     return {
-        _row_of(lowest, column, low): f"where {column!r} is {low}, its lowest",
-        _row_of(highest, column, high): f"where {column!r} is {high}, its highest",
+        _row_of(lowest, column, low, selection): f"where {column!r} is {low}, its lowest",
+        _row_of(highest, column, high, selection): f"where {column!r} is {high}, its highest",
     }
 
 
-def _looked_at(part: _Part, column: str) -> Extremes:
-    extremes = [(int(values.min()), int(values.max())) for values in _values(part, column)]
+def _looked_at(part: _Part, column: str, selection: Selection) -> Extremes:
+    extremes = [(int(values.min()), int(values.max())) for values in _values(part, column, selection)]
     return min(low for low, _ in extremes), max(high for _, high in extremes)
 
 
-def _row_of(part: _Part, column: str, value: int) -> int:
+def _row_of(part: _Part, column: str, value: int, selection: Selection) -> int:
     before = part.first
-    for values in _values(part, column):
+    for values in _values(part, column, selection):
         holds = (values == value).reshape(len(values), -1).any(axis=1)
         if holds.any():
             return before + int(holds.argmax())
@@ -140,9 +140,15 @@ def _row_of(part: _Part, column: str, value: int) -> int:
     return part.first  # the statistics are wrong
 
 
-def _values(part: _Part, column: str) -> Iterator[np.ndarray[Any, Any]]:
+def _values(part: _Part, column: str, selection: Selection) -> Iterator[np.ndarray[Any, Any]]:
     for batch in _batches(part, [column]):
-        yield dense(batch.column(0), f"column {column!r} of {source_file_name(part.file)}")
+        what = f"column {column!r} of {source_file_name(part.file)}"
+        if selection.padding(column) is None:
+            yield dense(batch.column(0), what)
+        else:
+            lists = ragged_values(batch.column(0), what, 0)
+            pad = float(lists.values.flat[0]) if lists.values.size else 0.0  # one that is among them
+            yield replace(lists, pad=pad).padded(np.arange(len(lists)))[0]
 
 
 def _batches(part: _Part, columns: Collection[str] | None = None) -> Iterator[Any]:
@@ -163,16 +169,22 @@ def _taken(parts: Sequence[_Part], why: Mapping[int, str], selection: Selection)
         for batch in _batches(part, selection.names):
             for number in wanted:
                 if before <= number < before + batch.num_rows:
-                    row = batch.slice(number - before, 1)
-                    values = {
-                        name: tensor_values(row.column(name), name, f"column {name!r} of {where}", selection)
-                        for name in row.schema.names
-                    }
-                    tensors = {name: torch.from_numpy(np.array(value)) for name, value in values.items()}
-                    yield OddRow(number, why[number], Table(tensors))
+                    row = _table(batch.slice(number - before, 1), where, selection)
+                    yield OddRow(number, why[number], row)
             before += batch.num_rows
             if before > wanted[-1]:
                 break
+
+
+def _table(rows: Any, where: str, selection: Selection) -> Table:
+    columns, ragged = {}, {}
+    for name in rows.schema.names:
+        what, array = f"column {name!r} of {where}", rows.column(name)
+        if (pad := selection.padding(name)) is not None:
+            ragged[name] = ragged_values(array, what, pad)
+        else:
+            columns[name] = torch.from_numpy(np.array(tensor_values(array, name, what, selection)))
+    return Table(columns, None, ragged)
 
 
 def _is_large(part: _Part) -> bool:

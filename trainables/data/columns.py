@@ -62,10 +62,22 @@ class Date:
         _check_fill(self.fill)
 
 
+@dataclass(frozen=True)
+class Ragged:
+    """Lists of unequal length: tokens of texts, values of series, or lists of vectors of one length.
+
+    A batch holds them padded with `pad` to its longest, [rows, longest, ...], and beside them `<column>_mask`, bool
+    [rows, longest]: False where there is padding. `losses` and `scores` leave those items out, as in
+    `F.cross_entropy(...)[batch["tokens_mask"]]`. Batches are made of rows of about one length.
+    """
+
+    pad: float = 0
+
+
 def _check_fill(fill: object) -> None:
     if not (fill is None or fill in FILLS or (isinstance(fill, int | float) and not isinstance(fill, bool))):
         raise ValueError(f"fill is a number, 'mean' or 'median', not {fill!r}")
 
 
-Column = Stored | Number | Category | Date
-COLUMN_KINDS: dict[str, type[Column]] = {kind.__name__: kind for kind in (Number, Category, Date, Stored)}
+Column = Stored | Number | Category | Date | Ragged
+COLUMN_KINDS: dict[str, type[Column]] = {kind.__name__: kind for kind in (Number, Category, Date, Ragged, Stored)}

@@ -28,6 +28,7 @@ from trainables.data.fingerprint import fingerprint
 from trainables.data.formats import opened, source_file_name
 from trainables.data.lock import locked
 from trainables.data.model_types import WIDENED, as_model_type
+from trainables.data.ragged import RaggedValues
 from trainables.data.selection import EVERYTHING, NOT_NAMED, Selection
 from trainables.data.sources import DataError, list_files
 from trainables.process.heartbeat import beat
@@ -35,18 +36,26 @@ from trainables.process.heartbeat import beat
 ARROW_SUFFIX = ".arrow"
 FORMAT = 2  # of the mapped files; raise it when something else is written below
 LEFT_OUT = b"left_out"  # of the schema's metadata: JSON, why a column of the files is not there; empty: not named
+PADDING = b"padding"  # of a column of lists of unequal length: JSON, what they are padded with
 BOOLEAN = b"boolean"  # Arrow packs booleans into bits; the mapped file holds bytes, and this mark
 
 
 @dataclass
 class _Column:
     dtype: np.dtype[Any]
-    row_shape: tuple[int, ...]
+    row_shape: tuple[int, ...]  # of an element, where rows are lists of unequal length
     path: Path
+    ragged: bool = False
+    pad: float = 0
 
     @property
     def row_size(self) -> int:
         return math.prod(self.row_shape)
+
+    @property
+    def lengths(self) -> Path:
+        """The raw file of how long the lists are, int64."""
+        return self.path.with_suffix(".lengths")
 
 
 @dataclass
@@ -135,11 +144,16 @@ def none_can_be_read(source: str, selection: Selection, left_out: Mapping[str, s
 def _take(spooled: _Spooled, name: str, array: Any, what: str, selection: Selection, folder: Path) -> None:
     """Append the values of a column to its raw file, or note why it is left out."""
     try:
-        values = tensor_values(array, name, what, selection)
+        pad = selection.padding(name)
+        lists = None if pad is None else ragged_values(array, what, pad)
+        values = tensor_values(array, name, what, selection) if lists is None else lists.values
         if name not in spooled.columns:
             path = folder / f"{len(spooled.columns)}.raw"
-            spooled.columns[name] = _Column(values.dtype, values.shape[1:], path)
+            spooled.columns[name] = _Column(values.dtype, values.shape[1:], path, pad is not None, pad or 0)
         _append(spooled.columns[name], values, what)
+        if lists is not None:
+            with spooled.columns[name].lengths.open("ab") as file:
+                lists.lengths.tofile(file)
     except DataError as error:
         if not selection.skips_unusable:
             raise
@@ -213,6 +227,21 @@ def tensor_values(array: Any, name: str, what: str, selection: Selection) -> np.
     return as_model_type(dense(array, what, widens=False), what)
 
 
+def ragged_values(array: Any, what: str, pad: float) -> RaggedValues:
+    """A column of lists of any length. Raises DataError for anything else, and for nulls."""
+    kind = array.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise DataError(f"{what} is of type {kind}; Ragged() is for lists")
+    if array.null_count:
+        raise DataError(f"{what} holds {array.null_count} null values; write empty lists, or drop their rows")
+    lengths = np.asarray(array.value_lengths()).astype(np.int64)
+    flat = array.flatten()
+    values = dense(flat, what, widens=False) if len(flat) else flat.to_numpy(zero_copy_only=False)
+    listed = values if values.ndim > 1 else values[:, None]  # no single numbers, but many in a row
+    values = as_model_type(listed, what).reshape(values.shape)
+    return RaggedValues(values, np.concatenate([[0], np.cumsum(lengths)]), pad)
+
+
 def dense(array: Any, what: str, *, widens: bool = True) -> np.ndarray[Any, Any]:
     """An Arrow array as numpy, shape [rows, ...]: numbers, booleans, lists of one length, fixed-shape tensors.
 
@@ -249,7 +278,8 @@ def _dense_list(array: Any, what: str, widens: bool) -> np.ndarray[Any, Any]:
         lengths = np.unique(np.asarray(array.value_lengths()))
         if len(lengths) > 1:
             raise DataError(
-                f"{what} holds lists of {lengths[0]} to {lengths[-1]} elements; pad or cut them to one length"
+                f"{what} holds lists of {lengths[0]} to {lengths[-1]} elements; pad or cut them to one length, or name "
+                "it in the task's `columns` as Ragged()"
             )
         length = int(lengths[0]) if rows else 0
     if rows and not length:
@@ -262,17 +292,29 @@ def _names(types: Mapping[str, str]) -> str:
     return ", ".join(f"{name}: {kind}" for name, kind in types.items())
 
 
+def _arrow(column: _Column, rows: int) -> Any:
+    """The raw file of a column as an Arrow array, mapped."""
+    kind = pa.uint8() if column.dtype == np.bool_ else pa.from_numpy_dtype(column.dtype)
+    content = pa.memory_map(str(column.path)).read_buffer()
+    array = pa.Array.from_buffers(kind, rows * column.row_size, [None, content])
+    if not column.row_shape:
+        return array
+    tensor = pa.fixed_shape_tensor(kind, column.row_shape)
+    return pa.ExtensionArray.from_storage(tensor, pa.FixedSizeListArray.from_arrays(array, column.row_size))
+
+
 def _join(spooled: _Spooled, target: Path) -> None:
     fields, arrays, n_rows = [], [], spooled.n_rows
     for name, column in spooled.columns.items():
-        is_boolean = column.dtype == np.bool_
-        kind = pa.uint8() if is_boolean else pa.from_numpy_dtype(column.dtype)
-        content = pa.memory_map(str(column.path)).read_buffer()
-        array = pa.Array.from_buffers(kind, n_rows * column.row_size, [None, content])
-        if column.row_shape:
-            tensor = pa.fixed_shape_tensor(kind, column.row_shape)
-            array = pa.ExtensionArray.from_storage(tensor, pa.FixedSizeListArray.from_arrays(array, column.row_size))
-        fields.append(pa.field(name, array.type, nullable=False, metadata={BOOLEAN: b"1"} if is_boolean else None))
+        if column.ragged:
+            lengths = np.fromfile(column.lengths, np.int64)
+            offsets = np.concatenate([[0], np.cumsum(lengths)])
+            array = pa.LargeListArray.from_arrays(offsets, _arrow(column, int(offsets[-1])))
+        else:
+            array = _arrow(column, n_rows)
+        metadata = {BOOLEAN: b"1"} if column.dtype == np.bool_ else {}
+        metadata |= {PADDING: json.dumps(column.pad).encode()} if column.ragged else {}
+        fields.append(pa.field(name, array.type, nullable=False, metadata=metadata or None))
         arrays.append(array)
     reasons = {
         name: "" if why == NOT_NAMED else why for name, why in sorted(spooled.left_out.items())

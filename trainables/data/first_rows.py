@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from trainables.data import builtin
-from trainables.data.convert import columns_to_read, dense, none_can_be_read, same_columns, tensor_values
+from trainables.data.convert import columns_to_read, dense, none_can_be_read, ragged_values, same_columns, tensor_values
 from trainables.data.formats import OpenFile, ParquetRows, opened, source_file_name
+from trainables.data.ragged import RaggedValues
 from trainables.data.selection import EVERYTHING, NOT_NAMED, Selection
 from trainables.data.sources import DataError, list_files
 
@@ -26,6 +27,7 @@ class FirstRows:
     """The first rows of a source, of the columns that all of it will have."""
 
     columns: dict[str, np.ndarray[Any, Any]]  # each of shape [rows, ...]
+    ragged: dict[str, RaggedValues] = field(default_factory=dict)  # those of lists of unequal length
     left_out: dict[str, str] = field(default_factory=dict)  # the other columns, and why
     stored: dict[str, np.dtype[Any]] = field(default_factory=dict)  # of the columns, in the files
     from_csv: bool = False
@@ -68,7 +70,7 @@ def first_rows(source: str, cache: Path, selection: Selection = EVERYTHING) -> F
         raise DataError(f"data {source!r} has no rows")
     found.left_out = left_out
     found.columns = {name: values for name, values in found.columns.items() if name not in left_out}
-    if not found.columns:
+    if not (found.columns or found.ragged):
         raise DataError(none_can_be_read(source, selection, left_out))
     return found
 
@@ -85,6 +87,9 @@ def _columns(rows: Any, names: Sequence[str], where: str, problems: dict[str, st
     for name in names:
         what, array = f"column {name!r} of {where}", rows.column(name)
         try:
+            if (pad := selection.padding(name)) is not None:
+                found.ragged[name] = ragged_values(array, what, pad)
+                continue
             found.columns[name] = tensor_values(array, name, what, selection)
             prepared = selection.prepares(name)
             found.stored[name] = found.columns[name].dtype if prepared else dense(array, what, widens=False).dtype

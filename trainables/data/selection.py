@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from trainables.data.columns import Column, Ragged, Stored
 
 if TYPE_CHECKING:
     from trainables.data.preparation import Preparation
@@ -18,19 +20,30 @@ class Selection:
     is left out with the reason instead of being refused. It is for tasks of which nobody knows what they read.
     `stored`: the columns that keep the type of their file; those that are not in it have one that models take (see
     `model_types`). None: all keep theirs. `preparation`: of the columns that a task says how to make numbers of.
+    `ragged`: the columns of lists of unequal length, and what each is padded with.
     """
 
     names: frozenset[str] | None = None
     skips_unusable: bool = False
     stored: frozenset[str] | None = None
     preparation: Preparation | None = None
+    ragged: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def of(
-        cls, names: Iterable[str] | None, stored: Iterable[str] = (), preparation: Preparation | None = None
+        cls,
+        names: Iterable[str] | None,
+        columns: Sequence[str] | Mapping[str, Column] = (),
+        preparation: Preparation | None = None,
     ) -> Selection:
-        """These columns, each of which must be usable, in the types that models take; None: all that are."""
-        return cls(None if names is None else frozenset(names), names is None, frozenset(stored), preparation)
+        """These columns, each of which must be usable, in the types that models take; None: all that are.
+
+        `columns`: as a task has them, which say more of some.
+        """
+        kinds = columns.items() if isinstance(columns, Mapping) else ()
+        stored = frozenset(name for name, kind in kinds if isinstance(kind, Stored))
+        ragged = tuple((name, kind.pad) for name, kind in kinds if isinstance(kind, Ragged))
+        return cls(None if names is None else frozenset(names), names is None, stored, preparation, ragged)
 
     def among(self, names: Iterable[str]) -> list[str]:
         """The columns to read of those that a file has, in the file's order."""
@@ -41,7 +54,11 @@ class Selection:
         """A text that two selections share only if they select the same."""
         names, stored = (None if one is None else sorted(one) for one in (self.names, self.stored))
         prepared = self.preparation.to_json() if self.preparation else ""
-        return repr((names, self.skips_unusable, stored, prepared))
+        return repr((names, self.skips_unusable, stored, prepared, sorted(self.ragged)))
+
+    def padding(self, name: str) -> float | None:
+        """What the lists of a column are padded with; None: they have one length."""
+        return dict(self.ragged).get(name)
 
     def prepares(self, name: str) -> bool:
         """Whether a column is made numbers of in its own way, so that nulls and any type are that way's matter."""

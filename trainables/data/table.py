@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ import torch
 from pyarrow import ipc
 from torch import Tensor
 
-from trainables.data.convert import BOOLEAN, LEFT_OUT, mapped_file
+from trainables.data.convert import BOOLEAN, LEFT_OUT, PADDING, mapped_file
+from trainables.data.ragged import MASK, RaggedValues
 from trainables.data.selection import EVERYTHING, NOT_NAMED, Selection
 from trainables.data.sources import DataError
 
@@ -28,14 +30,23 @@ ColumnKind = tuple[torch.dtype, tuple[int, ...]]  # of a column: its element typ
 class Table:
     """Columns of the same number of rows. `Table(tensors)` holds what it is given; `Table.map` maps a file."""
 
-    def __init__(self, columns: Mapping[str, Tensor], left_out: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        columns: Mapping[str, Tensor],
+        left_out: Mapping[str, str] | None = None,
+        ragged: Mapping[str, RaggedValues] | None = None,
+    ) -> None:
         """`columns`: name -> tensor of shape [rows, ...], on the CPU. `left_out`: other columns of the data, and why.
 
-        Raises DataError when their rows differ.
+        `ragged`: further columns, of lists. Raises DataError when their rows differ.
         """
         self._columns = dict(columns)
+        self._ragged = dict(ragged or {})
         self.left_out = dict(left_out or {})
-        sizes = {name: len(column) for name, column in self._columns.items()}
+        if taken := [f"{name}{MASK}" for name in self._ragged if f"{name}{MASK}" in columns]:
+            raise DataError(f"the data has a column {taken[0]!r}, the name of the mask of a ragged one: rename it")
+        sizes = {name: len(column) for name, column in columns.items()}
+        sizes |= {name: len(lists) for name, lists in self._ragged.items()}
         if len(set(sizes.values())) != 1:
             raise DataError(f"columns of one table have the same number of rows, these have {sizes}")
         self.n_rows = next(iter(sizes.values()))
@@ -47,18 +58,44 @@ class Table:
         with pa.memory_map(str(path)) as file:
             batch = ipc.open_file(file).get_batch(0)
         left_out = json.loads((batch.schema.metadata or {}).get(LEFT_OUT, b"{}"))
-        columns = {field.name: _view(batch.column(index), field) for index, field in enumerate(batch.schema)}
-        return cls(columns, {name: why or NOT_NAMED for name, why in left_out.items()})
+        columns, ragged = {}, {}
+        for index, field in enumerate(batch.schema):
+            array = batch.column(index)
+            if field.metadata and PADDING in field.metadata:
+                values, offsets = _view(array.values, field).numpy(), array.offsets.to_numpy()
+                ragged[field.name] = RaggedValues(values, offsets, json.loads(field.metadata[PADDING]))
+            else:
+                columns[field.name] = _view(array, field)
+        return cls(columns, {name: why or NOT_NAMED for name, why in left_out.items()}, ragged)
 
     def without(self, why: Mapping[str, str]) -> Table:
         """The table without some of its columns, and why."""
         rest = {name: column for name, column in self._columns.items() if name not in why}
-        return Table(rest, {**self.left_out, **why}) if why else self
+        ragged = {name: column for name, column in self._ragged.items() if name not in why}
+        return Table(rest, {**self.left_out, **why}, ragged) if why else self
+
+    @functools.cached_property
+    def lengths(self) -> np.ndarray[Any, Any] | None:
+        """How long each row is, int64 [rows]: its longest list; None where no column is of lists of unequal length."""
+        lengths = [column.lengths for column in self._ragged.values()]
+        return functools.reduce(np.maximum, lengths) if lengths else None
+
+    @property
+    def bytes_of_longest_row(self) -> int:
+        """All columns of a row that is as long as the longest, with its masks."""
+        own = sum(column[:1].nbytes for column in self._columns.values())
+        for lists in self._ragged.values():
+            own += max(1, int(lists.lengths.max())) * (1 + lists.values[:1].nbytes)
+        return own
 
     @property
     def columns(self) -> dict[str, ColumnKind]:
-        """Name -> element type and shape of one row."""
-        return {name: (column.dtype, tuple(column.shape[1:])) for name, column in self._columns.items()}
+        """Name -> element type and shape of one row, with -1 for the length of lists of unequal length."""
+        kinds = {name: (column.dtype, tuple(column.shape[1:])) for name, column in self._columns.items()}
+        for name, lists in self._ragged.items():
+            kinds[name] = (torch.from_numpy(lists.values[:0].copy()).dtype, (-1, *lists.values.shape[1:]))
+            kinds[f"{name}{MASK}"] = (torch.bool, (-1,))
+        return kinds
 
     def column(self, name: str) -> Tensor:
         """All rows of a column, shape [rows, ...], without a copy. Read only: writing to it ends the process."""
@@ -67,9 +104,14 @@ class Table:
     def gather(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Tensor]:
         """Copies of the rows with these numbers (from 0), in this order: name -> tensor of shape [len(rows), ...].
 
+        Lists of unequal length are padded to the longest of these rows: [len(rows), longest, ...], beside their mask.
         numpy takes few rows at half the cost of torch; many bytes are taken by torch's threads.
         """
-        return {name: self._take(name, column, rows) for name, column in self._columns.items()}
+        batch = {name: self._take(name, column, rows) for name, column in self._columns.items()}
+        for name, lists in self._ragged.items():
+            values, mask = lists.padded(rows)
+            batch |= {name: torch.from_numpy(values), f"{name}{MASK}": torch.from_numpy(mask)}
+        return batch
 
     def not_finite(self) -> tuple[str, int] | None:
         """The first column that holds NaN or infinity, and its first such row; None if none does, as far as is looked.
@@ -88,6 +130,10 @@ class Table:
                 bad = ~torch.isfinite(column[start : start + rows].reshape(-1, row_values)).all(1)
                 if bad.any():
                     return name, start + int(bad.int().argmax())
+        for name, lists in self._ragged.items():
+            odd = ~np.isfinite(lists.values.reshape(len(lists.values), -1)).all(1)
+            if odd.any():
+                return name, int(np.searchsorted(lists.offsets, odd.argmax(), side="right")) - 1
         return None
 
     def _take(self, name: str, column: Tensor, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Tensor:

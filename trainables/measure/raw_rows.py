@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trainables.compat import ArchiveReader
 from trainables.config.base import FrozenConfig
+from trainables.data.columns import Stored
 from trainables.data.convert import tensor_values
 from trainables.data.preparation import Preparation
 from trainables.data.selection import Selection
@@ -21,7 +22,6 @@ from trainables.data.sources import DataError
 from trainables.errors import InputError
 from trainables.measure.archive import PREPARATION_MEMBER, ArchiveError
 from trainables.tasks.base import Task
-from trainables.tasks.columns_read import kept_as_stored
 
 
 class RawInputs(FrozenConfig):
@@ -41,7 +41,7 @@ def raw_inputs(task: Task) -> str | None:
     return RawInputs(
         inputs=tuple(task.inputs),
         prepared=Preparation(tuple(task.fitted.items())).to_json(),
-        stored=tuple(kept_as_stored(task)),
+        stored=tuple(Selection.of(None, task.columns).stored or ()),
         own_forward=type(task).__name__ if own else None,
     ).model_dump_json()
 
@@ -67,7 +67,8 @@ class RowModel(nn.Module):
         table = _as_table(rows)
         if missing := [name for name in self._raw.inputs if name not in table.column_names]:
             raise DataError(f"the rows have no column {', '.join(map(repr, missing))}; they have {table.column_names}")
-        selection = Selection.of(self._raw.inputs, self._raw.stored, self.preparation)
+        stored = {name: Stored() for name in self._raw.stored}
+        selection = Selection.of(self._raw.inputs, stored, self.preparation)
         return {name: _tensor(table, name, selection) for name in self._raw.inputs}
 
     def predict(self, rows: Any) -> Any:

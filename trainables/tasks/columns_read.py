@@ -11,11 +11,9 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING
-
-from trainables.data.columns import Stored
 
 if TYPE_CHECKING:
     from trainables.tasks.base import Task
@@ -47,12 +45,6 @@ def columns_of(task: Task) -> frozenset[str] | None:
     if found is None:
         return frozenset(named) if task.columns else None
     return frozenset(named | found)
-
-
-def kept_as_stored(task: Task) -> list[str]:
-    """The columns whose type is that of their file."""
-    specs = task.columns if isinstance(task.columns, Mapping) else {}
-    return [name for name, spec in specs.items() if isinstance(spec, Stored)]
 
 
 def names_in_code(methods: Callable[[str], Sequence[Method] | None]) -> frozenset[str] | None:

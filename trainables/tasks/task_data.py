@@ -14,7 +14,7 @@ from trainables.data.fingerprint import check_unchanged
 from trainables.data.preparation import Preparation, preparation_of
 from trainables.data.selection import Selection
 from trainables.data.sources import SPLITS, DataError, absolute_source
-from trainables.tasks.columns_read import columns_of, kept_as_stored
+from trainables.tasks.columns_read import columns_of
 
 if TYPE_CHECKING:
     from trainables.data.table import Table
@@ -88,7 +88,7 @@ def open_data(
 
     def opened(split: str) -> Table:
         wanted = names if names is None or split != "train" else names | beside
-        table = open_source(sources[split], cache, Selection.of(wanted, kept_as_stored(task), preparation))
+        table = open_source(sources[split], cache, Selection.of(wanted, task.columns, preparation))
         for attribute, needed in (("inputs", task.inputs), ("columns", task.columns)):
             if missing := [name for name in needed if name not in table.columns]:
                 known = [*table.columns, *(name for name in table.left_out if name not in missing)]

@@ -76,7 +76,7 @@ def evaluate(
     sums = torch.zeros(len(names), len(SUMS), dtype=torch.float64, device=worker.device)
     ratios = torch.full((len(names), 2), math.inf, dtype=torch.float64)  # items per row: least, and minus the most
     with in_eval_mode(model), torch.no_grad(), autocast(precision, worker.device):
-        for rows in _batches(_own_rows(table.n_rows, limit, worker), batch_rows):
+        for rows in _batches(_own_rows(table, limit, worker), batch_rows):
             batch = {name: tensor.to(worker.device) for name, tensor in table.gather(rows).items()}
             values = item_values(task, task.forward(model, batch), batch).values()
             sums += torch.stack([_sums(value.to(worker.device, torch.float64), len(rows)) for value in values])
@@ -116,7 +116,8 @@ def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Traini
     spread = np.unique(np.linspace(0, table.n_rows - 1, LOOKED_AT_ROWS, dtype=np.int64))
     small = min(MOST_ROWS, SMALL_BATCH_BYTES // row_bytes(table))
     with in_eval_mode(model), without_trace(model, worker.device):  # a run that is resumed looks once more than others
-        for rows in (np.arange(1), *_batches(spread, micro)):
+        longest = np.arange(1) if table.lengths is None else np.array([table.lengths.argmax()])
+        for rows in (longest, *_batches(spread, micro)):
             if small <= micro:
                 break
             taken = _bytes_per_row(model, task, table, rows, training.precision, worker)
@@ -149,15 +150,17 @@ class _Outputs(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def row_bytes(table: Table) -> int:
-    """Bytes of one row, all columns, at least 1."""
-    return max(1, sum(dtype.itemsize * math.prod(shape) for dtype, shape in table.columns.values()))
+    """Bytes of one row, the longest where they are of unequal length, all columns; at least 1."""
+    return max(1, table.bytes_of_longest_row)
 
 
-def _own_rows(n_rows: int, limit: int | None, worker: WorkerContext) -> np.ndarray:
-    rows = np.arange(n_rows)
-    if limit is not None and limit < n_rows:
-        rows = np.sort(np.random.default_rng(SAMPLE_SEED).choice(n_rows, limit, replace=False))
-    return np.array_split(rows, worker.world_size)[worker.rank]
+def _own_rows(table: Table, limit: int | None, worker: WorkerContext) -> np.ndarray:
+    rows = np.arange(table.n_rows)
+    if limit is not None and limit < table.n_rows:
+        rows = np.sort(np.random.default_rng(SAMPLE_SEED).choice(table.n_rows, limit, replace=False))
+    own = np.array_split(rows, worker.world_size)[worker.rank]
+    # Means do not care in which order rows come, so batches are made of rows of about one length.
+    return own if table.lengths is None else own[np.argsort(table.lengths[own], kind="stable")]
 
 
 def _batches(rows: np.ndarray, batch_rows: int) -> Sequence[np.ndarray]:

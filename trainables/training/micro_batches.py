@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -98,6 +99,10 @@ class _Pieces(Sequence[Batch]):
 
 
 def _gathered(table: Table, rows: Rows, sizes: list[int], device: torch.device) -> list[Batch]:
+    if table.lengths is not None:  # each is as long as its own longest row
+        ends = np.cumsum(sizes)
+        parts_of_rows = [rows[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+        return [{name: _to_device(x, device) for name, x in table.gather(part).items()} for part in parts_of_rows]
     columns = {name: _to_device(column, device) for name, column in table.gather(rows).items()}
     parts = zip(*(torch.split(column, sizes) for column in columns.values()), strict=True)
     return [dict(zip(columns, part, strict=True)) for part in parts]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from trainables.config.batch_schedule import rate_factor
 from trainables.config.training import Training
 from trainables.config.trial import ProbeConfig
+from trainables.data.buckets import Buckets
 from trainables.data.order import row_order
 from trainables.data.shards import Shard
 from trainables.distributed.worker_context import WorkerContext
@@ -33,6 +34,7 @@ from trainables.training.optimizer import build_optimizer, learning_rate_factor
 from trainables.training.step import OptimizerStep
 
 if TYPE_CHECKING:
+    from trainables.data.table import Table
     from trainables.tasks.task_data import TaskData
 
 NORM_EVERY = 8  # steps between two norms of the gradient: on a small model one costs a twentieth of a step
@@ -87,7 +89,7 @@ class TrainingRun:
             data=data,
             training=training,
             worker=worker,
-            rows=Reordered(shard, row_order(training.data_order, data.train)),
+            rows=_in_order(shard, data.train, training),
             update=update,
             sync=ReplicaSync(model, optimizer, training, worker),
             state=TrainingState(model, optimizer, update.scaler, noise=noise.meter if noise else None),
@@ -142,3 +144,12 @@ def check_place(training: Training | ProbeConfig, worker: WorkerContext) -> None
         raise ValueError(f"the trial wants num_workers {training.num_workers}, the group has {worker.world_size}")
     if training.precision == "float16" and worker.device.type != "cuda":
         raise ValueError("precision float16 needs loss scaling, so a CUDA device; use bfloat16 or float32 here")
+
+
+def _in_order(shard: Shard, table: Table, training: Training) -> RowOrder:
+    """The rows of a worker as its steps take them; those of unequal length beside others like them."""
+    rows = Reordered(shard, row_order(training.data_order, table))
+    if table.lengths is None:
+        return rows
+    rows_per_step = training.batch_size // training.num_workers
+    return Buckets(rows, table.lengths, shard.n_rows, rows_per_step, training.seed)

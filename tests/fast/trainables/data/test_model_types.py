@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from trainables.data.columns import Stored
 from trainables.data.first_rows import first_rows
 from trainables.data.selection import Selection
 from trainables.data.sources import DataError
@@ -52,7 +53,7 @@ def test_every_type_is_read_as_one_that_models_take_with_the_same_values(tmp_pat
 
 def test_a_column_that_is_kept_as_stored_has_the_type_of_its_file(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1e300, 2.0], "y": [0.5, 1.5]}), tmp_path / "x.parquet")
-    table = open_table(str(tmp_path / "x.parquet"), tmp_path / "cache", Selection.of(["x", "y"], stored=["x"]))
+    table = open_table(str(tmp_path / "x.parquet"), tmp_path / "cache", Selection.of(["x", "y"], {"x": Stored()}))
     assert [kind for kind, _ in table.columns.values()] == [torch.float64, torch.float32]
     assert table.column("x")[0] == 1e300
 
