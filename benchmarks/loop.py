@@ -22,7 +22,8 @@ from side_by_side import MIN_TURNS, add_device_option, clock_of, side_by_side, t
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.config.training import Budget, Sgd, Training
+from trainables.config.optimizers import Sgd
+from trainables.config.training import Budget, Training
 from trainables.data.builtin import DIABETES_MEAN, DIABETES_STD
 from trainables.data.table import Table
 from trainables.distributed.worker_context import WorkerContext

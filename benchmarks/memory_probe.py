@@ -124,7 +124,7 @@ def real(limit_mib: int) -> dict[str, list[tuple[float, int, int]]]:
     """Every policy on the same task and limit, each with processes of its own."""
     import torch
 
-    from trainables.config.training import AdamW
+    from trainables.config.optimizers import AdamW
     from trainables.config.trial import ProbeConfig, TaskConfig
     from trainables.distributed.worker_context import WorkerContext
     from trainables.probe.probe import in_processes

@@ -25,7 +25,8 @@ from record import recorded
 from side_by_side import MIN_TURNS, add_device_option, clock_of, side_by_side, timed, turns_within, warmed_up
 from torch import nn
 
-from trainables.config.training import Budget, NoiseScale, Sgd, Training
+from trainables.config.optimizers import Sgd
+from trainables.config.training import Budget, NoiseScale, Training
 from trainables.data.table import Table
 from trainables.distributed.worker_context import WorkerContext
 from trainables.results import Report

@@ -30,7 +30,7 @@ from orchestrator.sweep.spec import (
     Sweep,
 )
 from orchestrator.sweepfile.load import AUTO_EVALUATIONS, AUTO_EXTEND, AUTO_MULTIPLIERS, load_sweep
-from trainables.config.base import union_members
+from trainables.config.base import FrozenConfig, union_members
 from trainables.config.compression import Compression, FineTune
 from trainables.config.training import NoiseScale
 from trainables.config.trial import MeasureSettings
@@ -112,11 +112,12 @@ def _section(title: str, model: type[BaseModel], without: tuple[str, ...] = ()) 
 
 
 def comments(model: type[BaseModel]) -> dict[str, str]:
-    """The comment behind each field of a class, in its source: `seed: int = 0  # ...`."""
+    """The comment behind each field of a class, in its source or its base's: `seed: int = 0  # ...`."""
+    bases = [base for base in model.__bases__ if issubclass(base, FrozenConfig) and base is not FrozenConfig]
+    found = {name: note for base in bases for name, note in comments(base).items()}
     source = textwrap.dedent(inspect.getsource(model))
     fields = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.AnnAssign)]
     at = {line: ast.unparse(node.target) for node in fields for line in (node.lineno, node.end_lineno)}
-    found: dict[str, str] = {}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and (name := at.get(token.start[0])):
             found[name] = token.string.removeprefix("#").strip().replace("None:", "`null`:")

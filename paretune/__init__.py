@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from trainables.tasks.base import Batch as Batch
     from trainables.tasks.base import Task as Task
     from trainables.tasks.load import TaskError as TaskError
+    from trainables.tasks.parameter_group import ParameterGroup as ParameterGroup
 
 _HOME = {  # name -> the module that defines it
     "ArtifactError": "trainables.measure.artifact",
@@ -74,6 +75,7 @@ _HOME = {  # name -> the module that defines it
     "NoHomeError": "trainables.data.fingerprint",
     "NobodyAtWorkError": "orchestrator.running.executor",
     "Number": "trainables.data.columns",
+    "ParameterGroup": "trainables.tasks.parameter_group",
     "ParetuneError": "trainables.errors",
     "Probes": "orchestrator.api.probes",
     "Ragged": "trainables.data.columns",

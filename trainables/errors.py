@@ -14,6 +14,7 @@ In brackets: what else each can be caught by.
     ├── GroupGoneError (RuntimeError)
     ├── InputError (ValueError)
     │   ├── DataError
+    │   ├── NamedFunctionError
     │   ├── NeverFitsError
     │   ├── NoPlaceForDatabaseError (OSError)
     │   ├── PortInUseError
@@ -35,6 +36,7 @@ In brackets: what else each can be caught by.
     │       └── HeadLostError
     ├── NotTriedError
     ├── OutputsError (TypeError)
+    ├── ParameterGroupsError (ValueError)
     ├── RayStartError (RuntimeError)
     ├── ServerError (RuntimeError)
     ├── SmallerNextError (RuntimeError)

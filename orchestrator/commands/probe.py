@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from orchestrator.exit_codes import DONE, FAILED, INPUT_IS_WRONG, INTERRUPTED
-from trainables.config.training import Adam, AdamW, Optimizer, Precision, Sgd
+from trainables.config.base import union_members
+from trainables.config.optimizers import Optimizer
+from trainables.config.training import Precision
 from trainables.config.trial import ProbeConfig, Scalar, TaskConfig, Throughput
 from trainables.errors import InputError
 
@@ -36,6 +38,11 @@ class OptimizerName(StrEnum):
     SGD = "sgd"
     ADAM = "adam"
     ADAMW = "adamw"
+    RMSPROP = "rmsprop"
+    ADAFACTOR = "adafactor"
+    LION = "lion"
+    LAMB = "lamb"
+    MUON = "muon"
 
 
 class PrecisionName(StrEnum):
@@ -203,13 +210,8 @@ def _precisions() -> list[Precision]:
 
 
 def _optimizer(name: OptimizerName) -> Optimizer:
-    match name:
-        case OptimizerName.SGD:
-            return Sgd()
-        case OptimizerName.ADAM:
-            return Adam()
-        case OptimizerName.ADAMW:
-            return AdamW()
+    optimizer: Optimizer = union_members(Optimizer, "name")[name]()
+    return optimizer
 
 
 def _timing(throughput: bool, neighbours: bool, rounds: int, largest: int) -> Throughput | None:

@@ -41,6 +41,9 @@ _MAX_BY_FIELD: dict[str, float] = {
     "top": MAX_TRIALS,
     "examples": MAX_BUDGET["examples"],
     "every_steps": 1e6,
+    "warmup_steps": MAX_BUDGET["steps"],
+    "warmup_examples": MAX_BUDGET["examples"],
+    "power": 100,
     "divided_every_steps": 1e6,
 }
 

@@ -12,7 +12,9 @@ from orchestrator.sweep.axes import AXES
 from orchestrator.sweep.plan import Stage, Trial
 from orchestrator.sweep.spec import AutoBatchSize, Parameters, ScaledLearningRate, Sweep
 from trainables.config.batching import split_batch
-from trainables.config.training import Optimizer, Precision, Schedule, Training
+from trainables.config.optimizers import Optimizer
+from trainables.config.schedules import Schedule
+from trainables.config.training import Precision, Training
 from trainables.config.trial import BaselineConfig, Scalar, TaskConfig, trial_id
 
 SeedGroup = tuple[Trial, ...]  # one trial per seed

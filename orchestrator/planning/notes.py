@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from orchestrator.planning.scaling import usual_rule
+from orchestrator.planning.evidence import evidence_of
 from orchestrator.planning.workload import baseline_work
 from orchestrator.sweep.plan import Trial
 from orchestrator.sweep.spec import AutoBatchSize, ScaledLearningRate, Sweep
 from orchestrator.text import listing
-from trainables.config.training import NoiseScale, Optimizer, Training
+from trainables.config.optimizers import Optimizer
+from trainables.config.training import NoiseScale, Training
 from trainables.training.noise_scale import LEAST_DIVIDED_ROWS, LEAST_STEPS, steps_between_measurements
 
 
@@ -19,9 +20,8 @@ def file_notes(sweep: Sweep) -> Iterator[str]:
     rates = axes.learning_rate
     if isinstance(rates, ScaledLearningRate):
         rule = rates.rule
-        odd = [optimizer for optimizer in axes.optimizer if rule not in ("none", usual_rule(optimizer))]
-        for optimizer in odd:
-            yield _odd_rule(rule, optimizer)
+        odd = [optimizer for optimizer in axes.optimizer if rule not in ("none", evidence_of(optimizer).rule)]
+        yield from dict.fromkeys(_odd_rule(rule, optimizer) for optimizer in odd)
     else:
         rule = "none"
     if rule == "none" and (isinstance(axes.batch_size, AutoBatchSize) or len(axes.batch_size) > 1):
@@ -75,4 +75,7 @@ def _may_grow(training: Training, train_rows: int | None) -> bool:
 
 
 def _odd_rule(rule: str, optimizer: Optimizer) -> str:
-    return f"the {rule} rule is unusual for {optimizer.name}; the literature gives {usual_rule(optimizer)}"
+    usual = evidence_of(optimizer).rule
+    if usual is None:
+        return f"no rule is established for {optimizer.name}: {rule} is a guess, and only multipliers find the rate"
+    return f"the {rule} rule is unusual for {optimizer.name}; the literature gives {usual}"

@@ -1,8 +1,8 @@
 """Rules that transfer settings from one batch size to another. kappa is the batch ratio, batch_size / at_batch_size.
 
     learning_rate    base kappa (linear), base sqrt(kappa) (sqrt), or base (none); `rule` says which
-    beta1, beta2     beta^kappa, of Adam and AdamW                                    ] only those that the sweep file
-    weight_decay     weight_decay kappa / (rate / base), of AdamW                     ] names under `carry`; the rest
+    beta1, beta2     beta^kappa, of Adam and its kin                                 ] only those that the sweep file
+    weight_decay     weight_decay kappa / (rate / base), of AdamW, Lion and Muon     ] names under `carry`; the rest
     warmup           warmup_fraction kappa, so that the number of its steps is kept   ] stays as written
 
 With a budget in steps, the last two are not multiplied by kappa, because a larger batch then sees kappa times as many
@@ -16,11 +16,14 @@ transferred), and check whether the best one is at an edge.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from orchestrator.planning.evidence import evidence_of, evidence_words
 from orchestrator.sweep.plan import Plan
 from orchestrator.sweep.spec import Carried, Rule, ScaledLearningRate
-from trainables.config.training import Adam, AdamW, Budget, Constant, Optimizer, Schedule, Sgd, WarmupCosine
+from trainables.config.optimizers import Optimizer, weight_decay_of
+from trainables.config.schedules import Schedule, WarmsUp
+from trainables.config.training import Budget
 
 SIGNIFICANT_DIGITS = 12  # so that 0.05 * 3 and 0.15 are the same learning rate, and one trial
 MAX_WARMUP_FRACTION = 0.5  # a run that only warms up never trains at its learning rate
@@ -97,41 +100,42 @@ def warmup_fraction(base: float, kappa: float) -> float:
 
 def carried_optimizer(optimizer: Optimizer, rule: ScaledLearningRate, batch_size: int, budget: Budget) -> Optimizer:
     """The optimizer written for `at_batch_size`, for another batch size; only settings under `carry` change."""
-    kappa = _kappa(rule, batch_size)
-    match optimizer:
-        case Sgd():
-            return optimizer
-        case Adam() | AdamW():
-            betas = {"beta1": optimizer.beta1, "beta2": optimizer.beta2}
-            changed: dict[str, float] = {name: beta(base, kappa) for name, base in betas.items() if name in rule.carry}
-    if isinstance(optimizer, AdamW) and "weight_decay" in rule.carry:
+    kappa, names = _kappa(rule, batch_size), evidence_of(optimizer).carried.intersection(rule.carry)
+    changed: dict[str, float] = {
+        name: beta(getattr(optimizer, name), kappa) for name in ("beta1", "beta2") if name in names
+    }
+    if "weight_decay" in names:
         rate_factor = _RATE_FACTORS[rule.rule](1.0, kappa)
         examples_factor = kappa if budget.unit == "steps" else 1.0
-        changed["weight_decay"] = weight_decay(optimizer.weight_decay, kappa, rate_factor, examples_factor)
+        changed["weight_decay"] = weight_decay(weight_decay_of(optimizer), kappa, rate_factor, examples_factor)
     return optimizer.model_copy(update=changed)
 
 
 def carried_schedule(schedule: Schedule, rule: ScaledLearningRate, batch_size: int, budget: Budget) -> Schedule:
     """The schedule for another batch size. With a budget in steps, the warm-up's steps do not change anyway."""
+    carried = "warmup" in rule.carry and budget.unit != "steps"
     match schedule:
-        case WarmupCosine() if "warmup" in rule.carry and budget.unit != "steps":
-            fraction = warmup_fraction(schedule.warmup_fraction, _kappa(rule, batch_size))
-            return schedule.model_copy(update={"warmup_fraction": fraction})
-        case Constant() | WarmupCosine():
+        case WarmsUp(warmup_fraction=float(fraction)) if carried:
+            return schedule.model_copy(update={"warmup_fraction": warmup_fraction(fraction, _kappa(rule, batch_size))})
+        case _:
             return schedule
 
 
-def rule_words(rule: ScaledLearningRate) -> Iterator[str]:
-    """One line for the learning rate and each setting under `carry`: `learning_rate: base x kappa (...)`."""
+def rule_words(rule: ScaledLearningRate, optimizers: Iterable[Optimizer]) -> Iterator[str]:
+    """`learning_rate: base x kappa (...)`: a line for the rate and each setting that is carried, and for each optimiser
+    what is known of that, and where it ends.
+    """
     yield f"learning_rate: {RATE_RULES[rule.rule]}"
     for name in rule.carry:
         yield f"{name}: {CARRY_RULES[name]}"
+    if rule.rule != "none":
+        yield from dict.fromkeys(map(evidence_words, optimizers))
 
 
 def rules_of(plan: Plan) -> list[str]:
     """How a plan's settings follow the batch size, with sources; empty if the learning rates are given directly."""
-    rate = plan.sweep.parameters.learning_rate
-    return list(rule_words(rate)) if isinstance(rate, ScaledLearningRate) else []
+    rate, optimizers = plan.sweep.parameters.learning_rate, plan.sweep.parameters.optimizer
+    return list(rule_words(rate, optimizers)) if isinstance(rate, ScaledLearningRate) else []
 
 
 def scaled_rates(rule: ScaledLearningRate, batch_size: int) -> list[tuple[float, str]]:
@@ -143,15 +147,6 @@ def scaled_rates(rule: ScaledLearningRate, batch_size: int) -> list[tuple[float,
         (_rounded(centre * multiplier), source if multiplier == 1 else f"{source} x {multiplier:g}")
         for multiplier in rule.multipliers
     ]
-
-
-def usual_rule(optimizer: Optimizer) -> Rule:
-    """The rule that the literature gives for an optimiser."""
-    match optimizer:
-        case Sgd():
-            return "linear"
-        case Adam() | AdamW():
-            return "sqrt"
 
 
 _RATE_FACTORS = {"linear": linear, "sqrt": sqrt, "none": none}

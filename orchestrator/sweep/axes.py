@@ -43,7 +43,12 @@ class NamedSection:
     members: Mapping[str, type[BaseModel]]
 
 
-AxisKind = NumberRange | WordChoice | NamedSection
+@dataclass(frozen=True)
+class NameList:
+    """Any words, several together being one value: `[bias, norm]`."""
+
+
+AxisKind = NumberRange | WordChoice | NamedSection | NameList
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Axis:
         if value is None:
             return f"no {name}"
         if self.setting.words:
-            return self.setting.words.format(value)
+            return self.setting.words.format(_plain(value) if isinstance(value, tuple) else value)
         return value if isinstance(value, str) else f"{name} {value:g}"
 
 
@@ -97,6 +102,8 @@ def _kind(name: str, type_: Any, schema: dict[str, Any], setting: Setting) -> Ax
     match schema:
         case {"discriminator": _}:
             return NamedSection(union_members(type_, "name"))
+        case {"type": "array", "items": {"type": "string"}}:
+            return NameList()
         case {"enum": names}:
             return WordChoice(tuple(names))
         case {"type": "integer"}:
@@ -112,7 +119,7 @@ def _kind(name: str, type_: Any, schema: dict[str, Any], setting: Setting) -> Ax
                 without_high="exclusiveMaximum" in schema,
             )
         case _:
-            raise TypeError(f"Training.{name} is no axis: it must be a number, words to choose from or a tagged union")
+            raise TypeError(f"Training.{name} is no axis: it must be a number, words or a tagged union")
 
 
 def _changed(choice: BaseModel) -> str:

@@ -15,13 +15,9 @@ from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, PositiveIn
 from orchestrator.sweep.axes import AXES
 from trainables.config.base import FrozenConfig
 from trainables.config.compression import Compression
-from trainables.config.training import (
-    Budget,
-    NoiseScale,
-    Optimizer,
-    Precision,
-    Schedule,
-)
+from trainables.config.optimizers import Optimizer
+from trainables.config.schedules import Schedule
+from trainables.config.training import Budget, NoiseScale, Precision
 from trainables.config.trial import MeasureSettings, Scalar
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -21,14 +21,9 @@ from orchestrator.sweep.spec import (
     TaskFacts,
 )
 from trainables.config.compression import Int8
-from trainables.config.training import (
-    BatchSchedule,
-    Budget,
-    NoiseScale,
-    Optimizer,
-    Precision,
-    Schedule,
-)
+from trainables.config.optimizers import Optimizer, Sgd
+from trainables.config.schedules import Constant, Schedule
+from trainables.config.training import BatchSchedule, Budget, NoiseScale, Precision
 from trainables.config.trial import MeasureSettings
 
 T = TypeVar("T")
@@ -81,6 +76,8 @@ class Axes:
     precision: list[Placed[Precision]] = field(default_factory=list)
     num_workers: list[Placed[int]] = field(default_factory=list)
     batch_schedule: list[Placed[BatchSchedule]] = field(default_factory=list)
+    no_decay: list[Placed[tuple[str, ...]]] = field(default_factory=list)
+    layer_decay: list[Placed[float | None]] = field(default_factory=list)
     sync_every_steps: list[Placed[int | None]] = field(default_factory=list)
     seed: list[Placed[int]] = field(default_factory=list)
 
@@ -130,4 +127,8 @@ class Draft:
             num_workers=max((given.value for given in self.axes.num_workers), default=1),
             compresses=self.compression is not None,
             chains=tuple(dict.fromkeys(map(structural, chains))),
+            optimizers=tuple(given.value for given in self.axes.optimizer) or (Sgd(),),
+            schedules=tuple(given.value for given in self.axes.schedule) or (Constant(),),
+            no_decay=tuple(given.value for given in self.axes.no_decay) or ((),),
+            layer_decay=tuple(given.value for given in self.axes.layer_decay) or (None,),
         )

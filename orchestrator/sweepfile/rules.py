@@ -12,9 +12,10 @@ from orchestrator.sweep.spec import TopParents
 from orchestrator.sweepfile.auto_rules import check_auto
 from orchestrator.sweepfile.metric_rules import check_goals, check_metric_names, check_objective
 from orchestrator.sweepfile.partial_sweep import Draft
+from orchestrator.sweepfile.recipe_rules import check_recipes
 from orchestrator.text import listing
 from trainables.config.batching import examples_in, part_of
-from trainables.config.training import Adam, AdamW, GrowAt, WarmupCosine
+from trainables.config.training import GrowAt
 
 
 def check_rules(draft: Draft) -> None:
@@ -24,7 +25,7 @@ def check_rules(draft: Draft) -> None:
     _budget_takes_a_step(draft)
     _chains_take_a_step(draft)
     _scaled_rates_are_sane(draft)
-    _what_is_carried_exists(draft)
+    check_recipes(draft)
     _not_too_many_trials(draft)
     check_auto(draft)
     check_metric_names(draft)
@@ -102,28 +103,6 @@ def _scaled_rates_are_sane(draft: Draft) -> None:
                 allowed=f"numbers above 0, up to {MAX_LEARNING_RATE:g}",
                 at=("base",),
             )
-
-
-def _what_is_carried_exists(draft: Draft) -> None:
-    """A rule for a setting that no trial has would have no effect, and nobody would notice."""
-    scaled = draft.axes.scaled_learning_rate
-    optimizers = [given.value for given in draft.axes.optimizer]
-    schedules = [given.value for given in draft.axes.schedule]
-    unit = draft.budget.value.unit if draft.budget else "examples"
-    for index, name in enumerate(scaled.value.carry if scaled else ()):
-        wrong, in_seconds = "", unit == "seconds"
-        match name:
-            case "beta1" | "beta2":
-                there, needs = any(isinstance(o, Adam | AdamW) for o in optimizers), "adam or adamw"
-            case "weight_decay":
-                there, needs = any(isinstance(o, AdamW) and o.weight_decay for o in optimizers), "adamw with decay"
-                wrong = "needs a number of examples, but the budget is in seconds" if in_seconds else ""
-            case "warmup":
-                there, needs = any(isinstance(s, WarmupCosine) for s in schedules), "the schedule warmup_cosine"
-                wrong = "needs a number of steps, but the budget is in seconds" if in_seconds else ""
-        if scaled and (wrong or not there):
-            allowed = "a budget in examples, epochs or steps" if wrong else f"with {needs}"
-            scaled.node.fail(wrong or "is a setting that no trial has", allowed=allowed, at=("carry", index))
 
 
 def _not_too_many_trials(draft: Draft) -> None:

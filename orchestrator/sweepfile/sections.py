@@ -18,7 +18,7 @@ from orchestrator.diagnostics.schema_text import (
     MAX_LEARNING_RATE,
     MAX_SEED,
 )
-from orchestrator.sweep.axes import AXES, Axis, AxisKind, NamedSection, NumberRange, WordChoice
+from orchestrator.sweep.axes import AXES, Axis, AxisKind, NamedSection, NameList, NumberRange, WordChoice
 from orchestrator.sweep.spec import (
     AutoBatchSize,
     EarlyStopping,
@@ -33,10 +33,7 @@ from orchestrator.sweep.spec import (
 from orchestrator.sweepfile.compression_section import read_compression
 from orchestrator.sweepfile.partial_sweep import Axes, Draft, GoalDraft, ObjectiveDraft
 from orchestrator.task_facts.lookup import look_up
-from trainables.config.training import (
-    Budget,
-    NoiseScale,
-)
+from trainables.config.training import Budget, NoiseScale
 from trainables.config.trial import MeasureSettings, Scalar
 
 B = TypeVar("B", bound=BaseModel)
@@ -204,6 +201,8 @@ def _read_values(node: Node, axis: Axis) -> list[Placed[Any]]:
         value = _read_value(item, axis.kind)
         return None if value is None else (value,)
 
+    if isinstance(axis.kind, NameList) and isinstance(node.value, list):
+        return [Placed(value[0], node)] if (value := read(node)) else []
     return [Placed(entry.value[0], entry.node) for entry in read_axis(node, read)]
 
 
@@ -218,6 +217,18 @@ def _read_value(node: Node, kind: AxisKind) -> Any:
             return node.choice(names)
         case NamedSection(members):
             return _read_section(node, members)
+        case NameList():
+            return _read_names(node)
+
+
+def _read_names(node: Node) -> tuple[str, ...] | None:
+    """One word, or several in a list, which may be empty: `bias`, `[bias, norm]`."""
+    if not isinstance(node.value, list):
+        name = node.text()
+        return None if name is None else (name,)
+    names = [Placed(name, item) for index in range(len(node.value)) if (name := (item := node.child(index)).text())]
+    refuse_duplicates(names)
+    return tuple(name.value for name in names) if len(names) == len(node.value) else None
 
 
 def _read_batch_size(node: Node, axes: Axes) -> None:

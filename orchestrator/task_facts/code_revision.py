@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +27,11 @@ def code_revision(user: UserCode | None = None) -> str:
     for line in sorted({*(f"{file.name} {_digest(file.path)}" for file in user.files), *user.dependencies}):
         digest.update(f"{line}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def revision_with(revision: str, others: Iterable[UserCode]) -> str:
+    """A revision, and that of code which the settings of a sweep name, as one of sixteen digits."""
+    return hashlib.sha256("\n".join([revision, *map(code_revision, others)]).encode()).hexdigest()[:16]
 
 
 @functools.cache

@@ -13,6 +13,8 @@ from trainables.error_text import first_line, own_place
 from trainables.measure.artifact import ArtifactError
 from trainables.process.memory import says_out_of_memory
 from trainables.training.evaluate import ItemsError
+from trainables.training.named_function import NamedFunctionError
+from trainables.training.parameter_groups import ParameterGroupsError
 
 Columns = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
 
@@ -34,7 +36,7 @@ def problem_of(
     `name`: the task. `doing`: what failed, as it follows the name. `columns`: of its table. `left_out`: those of its
     data that are not in the table, and why.
     """
-    if isinstance(error, ItemsError):
+    if isinstance(error, ItemsError | ParameterGroupsError | NamedFunctionError):
         return str(error)
     if isinstance(error, ArtifactError | CompressionError):
         return f"{name} cannot be compressed: {error}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ from orchestrator.task_facts.data_preview import PREVIEW_ROWS
 from orchestrator.task_facts.dry_run_errors import problem_of
 from orchestrator.task_facts.sample_rows import OddRow
 from trainables.compat import OptimizedModule
-from trainables.config.training import Precision, Sgd
+from trainables.config.optimizers import Sgd
+from trainables.config.schedules import CustomSchedule
+from trainables.config.training import Precision
 from trainables.data.table import Table, unlike
 from trainables.distributed.process_group import join_process_group, leave_process_group
 from trainables.distributed.worker_context import CPU, WorkerContext
@@ -52,6 +55,8 @@ from trainables.training.evaluate import (
 )
 from trainables.training.model_building import complete
 from trainables.training.optimizer import build_optimizer
+from trainables.training.parameter_groups import rate_groups
+from trainables.training.schedule import learning_rate_factor
 
 DRY_RUN_LEARNING_RATE = 0.001  # of the one step: small, so that what it changes stays finite
 CLOSE = {"rtol": 1e-3, "atol": 1e-5}
@@ -88,9 +93,11 @@ class Attempt:
         with self.doing(" failed on the first rows of its train data"):
             complete(built, self.task, self.data.train, CPU, self.asked.precisions[0])
             self.model = built
-            optimizer = build_optimizer(Sgd(), built.parameters(), DRY_RUN_LEARNING_RATE)
+            optimizer = build_optimizer(Sgd(), built, DRY_RUN_LEARNING_RATE)
             for precision in self.asked.precisions:
                 self._step(precision, optimizer)
+        with self.doing("'s parameters cannot be trained as the sweep asks"):
+            self._train_in_groups()
         for precision in self.asked.precisions:
             with self.doing(" failed on the first rows of its validation data"):
                 self._judge(precision)
@@ -141,6 +148,19 @@ class Attempt:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
+    def _train_in_groups(self) -> None:
+        """A step of every optimiser that is not like the one before, with every grouping of the parameters."""
+        asked = self.asked
+        for config, no_decay, layer_decay in product(asked.optimizers, asked.no_decay, asked.layer_decay):
+            groups = rate_groups(self.model, self.task, no_decay, layer_decay)
+            optimizer = build_optimizer(config, self.model, DRY_RUN_LEARNING_RATE, groups)
+            if config.name not in ("sgd", "adam", "adamw"):
+                self._step(asked.precisions[0], optimizer)
+        for schedule in asked.schedules:
+            if isinstance(schedule, CustomSchedule):
+                for progress in (0.0, 0.5, 1.0):
+                    learning_rate_factor(schedule, progress)
+
     def _judge(self, precision: Precision) -> None:
         for rows in (PREVIEW_ROWS, PREVIEW_ROWS - 1, 1):  # of the last one that is not full there may be one
             batch = self.rows(self.data.validation, rows)
@@ -168,7 +188,7 @@ class Attempt:
         model = self._built()
         complete(model, self.task, self.data.train, CPU, self.asked.precisions[0])
         model.load_state_dict(saved["model"])
-        build_optimizer(Sgd(), model.parameters(), DRY_RUN_LEARNING_RATE).load_state_dict(saved["optimizer"])
+        build_optimizer(Sgd(), model, DRY_RUN_LEARNING_RATE).load_state_dict(saved["optimizer"])
         again, loaded = self._losses_of(self.model), self._losses_of(model)
         if not torch.allclose(before, again, equal_nan=True, **CLOSE):
             return  # it draws numbers of its own, so nothing can be compared

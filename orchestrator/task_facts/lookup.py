@@ -18,12 +18,12 @@ from orchestrator.diagnostics.problem import closest_name
 from orchestrator.diagnostics.task_needs import Requirements
 from orchestrator.machine.taken_names import taken_name
 from orchestrator.sweep.spec import Mode, TaskChoice, TaskFacts
-from orchestrator.task_facts.code_revision import code_revision
+from orchestrator.task_facts.code_revision import code_revision, revision_with
 from orchestrator.task_facts.data_check import check_data
 from orchestrator.task_facts.dry_run import rehearse
 from orchestrator.task_facts.python_source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from orchestrator.task_facts.task_inputs import TaskInputs, read_all, read_inputs
-from orchestrator.task_facts.user_code import user_code
+from orchestrator.task_facts.user_code import named_code, user_code
 from orchestrator.text import listing
 from trainables.config.trial import Scalar
 from trainables.data.sources import SPLITS, DataError, absolute_source, is_source
@@ -53,15 +53,28 @@ def look_up(
     if _has_secrets(node, task):
         return None
     if ":" in task.name:
-        facts = _user_facts(node, name, task.name, tuple(dict.fromkeys((str(folder.absolute()), str(Path.cwd())))))
+        facts = _user_facts(node, name, task.name, _search_path(folder))
     elif task.name in BUILTIN:
         facts = _builtin_facts(node, BUILTIN[task.name])
     else:
         name.fail("is not a built-in task", allowed=f"{listing(BUILTIN)}, or package.module:Class", close_to=BUILTIN)
         return None
+    if facts is not None and requirements.modules:
+        facts = _with_code_of(requirements.modules, facts, folder)
     if facts is None or not import_task or node.has_problems():
         return facts
     return _imported_facts(name, task, facts, requirements)
+
+
+def _with_code_of(modules: Sequence[str], facts: TaskFacts, folder: Path) -> TaskFacts:
+    """The facts with the code of functions that settings name; workers find them as they find a task."""
+    search_path = facts.search_path or _search_path(folder)
+    code = revision_with(facts.code, [named_code(module, search_path, sys.path) for module in modules])
+    return facts.model_copy(update={"search_path": search_path, "code": code})
+
+
+def _search_path(folder: Path) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((str(folder.absolute()), str(Path.cwd()))))
 
 
 def _has_secrets(node: Node, task: TaskChoice) -> bool:
@@ -269,7 +282,8 @@ def _with_variants_tried(
     name: Node, task: TaskChoice, facts: TaskFacts, requirements: Requirements, labels: Sequence[str]
 ) -> TaskFacts | None:
     """A built-in task is known to train, and as it comes to bear each method as it comes (tests/contract)."""
-    if not requirements.chains or (requirements.is_usual and not task.options and not task.swept):
+    variants = requirements.chains and not (requirements.is_usual and not task.options and not task.swept)
+    if not (variants or requirements.needs_the_model):
         return facts
     return _rehearsed(name, task, facts, requirements, labels)
 

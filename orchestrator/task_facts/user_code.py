@@ -84,6 +84,16 @@ def user_code(module: str, search_path: Sequence[str], python_path: Sequence[str
     return UserCode(frozenset(found), frozenset(dependencies - {""}))
 
 
+def named_code(module: str, search_path: Sequence[str], python_path: Sequence[str]) -> UserCode:
+    """The code of a module that a setting names: the user's own as `user_code` has it, an installed one its version."""
+    folders = [*search_path, *(entry or "." for entry in python_path)]
+    top = module.split(".")[0]
+    places = _places(top, folders)
+    if places and all(map(is_installed, places)):
+        return UserCode(dependencies=frozenset(_dependency(top, place, folders) for place in places) - {""})
+    return user_code(module, search_path, python_path)
+
+
 def _places(name: str, folders: Sequence[str]) -> list[Path]:
     """Where a top-level module or package lies: its file, or its folders (a package without `__init__.py` has many)."""
     spec: ModuleSpec | None = PathFinder.find_spec(name, list(folders))

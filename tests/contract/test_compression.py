@@ -16,7 +16,8 @@ from _pytest.mark import ParameterSet
 from tests.support.compiled import cache_in
 from trainables.compression.compress import compress
 from trainables.config.compression import Compression, Distill, FineTune, Int8, Prune
-from trainables.config.training import AdamW, Budget, Training
+from trainables.config.optimizers import AdamW
+from trainables.config.training import Budget, Training
 from trainables.config.trial import BaselineConfig, MeasureSettings, TaskConfig, VariantConfig, trial_id
 from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate

@@ -7,7 +7,7 @@ from torch.torch_version import TorchVersion
 
 from tests.support.training_samples import training, worker
 from trainables.config.compression import Compression, Distill, FineTune, Int8, Prune
-from trainables.config.training import AdamW
+from trainables.config.optimizers import AdamW
 from trainables.config.trial import BaselineConfig, MeasureSettings, TaskConfig, VariantConfig, trial_id
 from trainables.distributed.worker_context import WorkerContext
 from trainables.results import Status, TrialResult

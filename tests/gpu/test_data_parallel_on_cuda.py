@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tests.support.training_samples import Regression, bits, build, differing, tables, training, worker
-from trainables.config.training import Adam
+from trainables.config.optimizers import Adam
 from trainables.training.data_parallel import data_parallel
 from trainables.training.loop import train
 from trainables.training.optimizer import build_optimizer
@@ -104,7 +104,7 @@ def test_gradients_that_travel_through_nccl_are_those_of_the_model(
     plain, model = build(task).to(cuda), build(task).to(cuda)
     batch = {name: column.to(cuda) for name, column in tables().train.gather(torch.arange(24).numpy()).items()}
     objective = lambda model, batch: task.losses(task.forward(model, batch), batch)  # noqa: E731 - as the loop has it
-    optimizer = build_optimizer(Adam(), model.parameters(), 0.1)
+    optimizer = build_optimizer(Adam(), model, 0.1)
     parallel = data_parallel(model, objective, batch, worker(tmp_path, device=cuda), "float32", optimizer)
     objective(plain, batch).mean().backward()
     parallel(batch).mean().backward()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.support.training_samples import training, worker
-from trainables.config.training import Adam
+from trainables.config.optimizers import Adam
 from trainables.config.trial import BaselineConfig, ProbeConfig, TaskConfig, Throughput
 from trainables.probe.probe import in_processes
 from trainables.results import Status, TrialResult

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.support.training_samples import Regression, bits, build, differing, tables, training, worker
-from trainables.config.training import Adam
+from trainables.config.optimizers import Adam
 from trainables.config.trial import BaselineConfig, TaskConfig
 from trainables.results import Status, TrialResult
 from trainables.tasks.catalog import BUILTIN

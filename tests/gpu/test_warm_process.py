@@ -9,7 +9,7 @@ import torch
 
 from tests.support.training_samples import differing, training, worker
 from tests.support.turned import turn_everything
-from trainables.config.training import Adam
+from trainables.config.optimizers import Adam
 from trainables.config.trial import AnyTrialConfig, BaselineConfig, TaskConfig
 from trainables.distributed.worker_context import WorkerContext
 from trainables.process.isolation import Snapshot

@@ -16,7 +16,7 @@ from orchestrator.running.local_trial import run_locally
 from tests.support.hungry import Heavy, Shortened, Trimmed
 from tests.support.places import ROOT
 from tests.support.training_samples import worker
-from trainables.config.training import Adam
+from trainables.config.optimizers import Adam
 from trainables.config.trial import ProbeConfig, TaskConfig, Throughput
 from trainables.data.table import Table
 from trainables.distributed.worker_context import WorkerContext
@@ -46,7 +46,7 @@ from tests.support.training_samples import worker, training
 from trainables.config.trial import BaselineConfig, TaskConfig
 from trainables.process.memory import guard
 from trainables.trial import run_trial
-from trainables.config.training import Adam
+from trainables.config.optimizers import Adam
 
 folder, limit, micro = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from tests.support.training_samples import Regression, bits, build, differing, tables, training, worker
-from trainables.config.training import Adam, AdamW, Budget, Sgd, WarmupCosine
+from trainables.config.optimizers import Adam, AdamW, Sgd
+from trainables.config.schedules import WarmupCosine
+from trainables.config.training import Budget
 from trainables.training.loop import train
 
 NAME = "trials/x/checkpoint.pt"

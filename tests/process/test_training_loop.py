@@ -9,7 +9,9 @@ from torch import nn
 
 from tests.support.looped import run
 from tests.support.training_samples import table
-from trainables.config.training import Adam, Budget, GrowAt, GrowWithNoise, Sgd, WarmupCosine
+from trainables.config.optimizers import Adam, Sgd
+from trainables.config.schedules import WarmupCosine
+from trainables.config.training import Budget, GrowAt, GrowWithNoise
 from trainables.data.table import Table
 from trainables.tasks.base import Task
 from trainables.tasks.task_data import TaskData

@@ -22,7 +22,8 @@ from orchestrator.sweep.spec import EarlyStopping
 from tests.support.one_ray import nothing_left
 from tests.support.scripted import RUNNER, Told, attempts, pending, scripted, sweep_of
 from tests.support.shared_ray import SharedRay
-from trainables.config.training import Budget, Sgd, Training
+from trainables.config.optimizers import Sgd
+from trainables.config.training import Budget, Training
 from trainables.config.trial import BaselineConfig, TaskConfig, trial_id
 from trainables.results import Report, Status, TrialResult
 from trainables.storage import Storage, checkpoint_file, trial_file

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from tests.support.training_samples import training, worker
-from trainables.config.training import Adam, NoiseScale
+from trainables.config.optimizers import Adam
+from trainables.config.training import NoiseScale
 from trainables.data.table import Table
 from trainables.tasks.base import Task
 from trainables.tasks.task_data import TaskData

@@ -30,7 +30,8 @@ from tests.support.training_samples import (
     training,
     worker,
 )
-from trainables.config.training import Adam, Budget, NoiseScale, SortedBy, Training
+from trainables.config.optimizers import Adam
+from trainables.config.training import Budget, NoiseScale, SortedBy, Training
 from trainables.config.trial import BaselineConfig, TaskConfig
 from trainables.distributed.worker_context import WorkerContext
 from trainables.results import TrialResult

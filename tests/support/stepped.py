@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tests.support.training_samples import bits, build, table, training
-from trainables.config.training import Sgd
+from trainables.config.optimizers import Sgd
 from trainables.training.data_parallel import task_objective
 from trainables.training.optimizer import build_optimizer
 from trainables.training.step import OptimizerStep
@@ -23,7 +23,7 @@ def step_on(task, chunks, folder, **changes):
     model = build(task, dtype=torch.float64)
     before = bits(model)
     settings = training(sum(chunks), optimizer=Sgd(momentum=0.0), **changes)
-    optimizer = build_optimizer(settings.optimizer, model.parameters(), RATE)
+    optimizer = build_optimizer(settings.optimizer, model, RATE)
     update = OptimizerStep(model, optimizer, task_objective(task), settings, folder)
     losses, items, norm = update(micro_batches, RATE)
     moved = {name: (before[name] - value) / RATE for name, value in model.named_parameters()}

@@ -13,6 +13,7 @@ from torch import nn
 from trainables.config.batching import part_of
 from trainables.config.compression import FineTune
 from trainables.config.training import Budget, FixedBatch, Training
+from trainables.config.warmup import with_warmup_share
 from trainables.distributed.worker_context import WorkerContext
 from trainables.measure.artifact import ModelInputs, copy_of
 from trainables.measure.model_inputs import model_inputs
@@ -121,5 +122,6 @@ def derive(context: Context, budget_fraction: float, learning_rate_factor: float
             "num_workers": 1,
             "sync_every_steps": None,
             "batch_schedule": FixedBatch(),
+            "schedule": with_warmup_share(training, context.data.train.n_rows),  # the same share of a smaller budget
         }
     )

@@ -11,63 +11,12 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from trainables.config.base import FrozenConfig
+from trainables.config.optimizers import Optimizer, Sgd
+from trainables.config.schedules import Constant, Schedule
 from trainables.config.setting import Setting
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Sharding = Literal["block", "stripe"]
-
-
-# -- optimisers -------------------------------------------------------------------------------------------------------
-
-
-class Sgd(FrozenConfig):
-    name: Literal["sgd"] = "sgd"
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = False
-    weight_decay: float = Field(0.0, ge=0)
-
-    @model_validator(mode="after")
-    def _nesterov_looks_ahead_along_the_momentum(self) -> Sgd:
-        if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum above 0")
-        return self
-
-
-class Adam(FrozenConfig):
-    name: Literal["adam"] = "adam"
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    epsilon: PositiveFloat = 1e-8
-    weight_decay: float = Field(0.0, ge=0)
-
-
-class AdamW(FrozenConfig):
-    name: Literal["adamw"] = "adamw"
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    epsilon: PositiveFloat = 1e-8
-    weight_decay: float = Field(0.01, ge=0)
-
-
-Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="name")]
-
-
-# -- learning-rate schedules ------------------------------------------------------------------------------------------
-
-
-class Constant(FrozenConfig):
-    name: Literal["constant"] = "constant"
-
-
-class WarmupCosine(FrozenConfig):
-    """Linear warm-up over `warmup_fraction` of the budget, then half a cosine down to `final_fraction` of the peak."""
-
-    name: Literal["warmup_cosine"] = "warmup_cosine"
-    warmup_fraction: float = Field(0.05, ge=0, lt=1)
-    final_fraction: float = Field(0.0, ge=0, le=1)
-
-
-Schedule = Annotated[Constant | WarmupCosine, Field(discriminator="name")]
 
 
 # -- batch-size schedules ---------------------------------------------------------------------------------------------
@@ -77,6 +26,10 @@ RateAfterGrowth = Literal["unchanged", "linear", "sqrt"]
 
 def _is_none(value: object) -> bool:
     return value is None
+
+
+def _is_empty(value: object) -> bool:
+    return value == ()
 
 
 class FixedBatch(FrozenConfig):
@@ -213,6 +166,22 @@ class Training(FrozenConfig):
             needs_workers=True,
         ),
     ] = None
+    no_decay: Annotated[
+        tuple[str, ...],
+        Setting(
+            "parameters without weight decay: the kinds `bias`, `norm`, `embedding`, parts of names, or patterns",
+            words="no decay of {}",
+            words_of={(): "all decay"},
+        ),
+    ] = Field((), exclude_if=_is_empty)
+    layer_decay: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | None,
+        Setting(
+            "each layer's learning rate over that of the layer behind it; the last layer has the trial's",
+            words="layer decay {:g}",
+            words_of={None: "no layer decay"},
+        ),
+    ] = Field(None, exclude_if=_is_none)
     evaluations: PositiveInt = (
         10  # readings, evenly spread over the budget; a few more come early (trainables.config.batching)
     )

@@ -13,7 +13,8 @@ from pydantic import Field, PositiveInt
 
 from trainables.config.base import FrozenConfig
 from trainables.config.compression import Compression
-from trainables.config.training import Optimizer, Precision, Sgd, Training
+from trainables.config.optimizers import Optimizer, Sgd
+from trainables.config.training import Precision, Training
 
 Scalar = bool | int | float | str
 Device = Literal["auto", "cpu", "cuda"]

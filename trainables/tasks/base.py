@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from trainables.data.columns import Column
 from trainables.data.preparation import Fitted
 from trainables.tasks.output_kind import OVERRIDE, Outputs, OutputsError, what_outputs_are
+from trainables.tasks.parameter_group import ParameterGroup
 
 Batch = Mapping[str, Tensor]  # column name -> tensor of shape [rows, ...]
 SingleSource = str | Path  # Parquet, Arrow IPC or CSV: a file, a folder, a pattern (`part-*`), or a pyarrow.fs URI
@@ -115,6 +116,17 @@ class Task(ABC):
         """The model's outputs for a batch: [rows, ...], or [rows x items, ...] with the items of a row together."""
         outputs: Tensor = model(*(batch[name] for name in self.inputs))
         return outputs
+
+    def parameter_groups(self, model: nn.Module) -> Sequence[ParameterGroup] | None:
+        """Groups with learning rates or weight decays of their own, or frozen; by default None: all are trained alike.
+
+        Every parameter that is trained is in exactly one group. `model` is the trial's, or a variant's that is trained
+        on: find parameters by their modules or names.
+
+            head = ParameterGroup(model.head.parameters(), learning_rate_factor=10)
+            body = ParameterGroup(model.body.parameters(), is_frozen=True)
+        """
+        return None
 
     def distillation_losses(self, student: Tensor, teacher: Tensor, batch: Batch, temperature: float) -> Tensor:
         """How far a student's outputs are from its teacher's, for every item: shape [items], the items of `losses`.

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, Adafactor, Optimizer, RMSprop
 
 from trainables.config.training import Precision
 from trainables.distributed.worker_context import WorkerContext
@@ -18,6 +18,7 @@ from trainables.process.memory import out_of_memory, release_memory
 from trainables.tasks.base import Batch, Task
 from trainables.training.evaluate import autocast, in_eval_mode
 from trainables.training.gradient_noise import without_trace
+from trainables.training.lion_and_lamb import Lion
 
 ItemLosses = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, shape [items]
 
@@ -124,8 +125,18 @@ def _stand_ins(losses: nn.Module, optimizer: Optimizer) -> list[Tensor]:
 
 
 def _kept_of_each(optimizer: Optimizer) -> int:
-    """Numbers that an optimiser keeps for every weight: an SGD its momentum, if it has any, the Adams two moments."""
-    return int(bool(optimizer.defaults["momentum"])) if isinstance(optimizer, SGD) else 2
+    """Numbers that an optimiser keeps for every weight, at most; of one that is not known, two, as the Adams."""
+    match optimizer:
+        case SGD():
+            return int(bool(optimizer.defaults["momentum"]))
+        case RMSprop():
+            return 1 + int(bool(optimizer.defaults["momentum"])) + int(optimizer.defaults["centered"])
+        case Lion():
+            return 1
+        case Adafactor():
+            return 0  # a row and a column of each matrix
+        case _:
+            return 2
 
 
 def _has_unused_parameters(losses: _Losses, example: Batch, worker: WorkerContext, precision: Precision) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from trainables.config.batch_schedule import rate_factor
 from trainables.config.training import Training
 from trainables.config.trial import ProbeConfig
+from trainables.config.warmup import with_warmup_share
 from trainables.data.buckets import Buckets
 from trainables.data.order import row_order
 from trainables.data.shards import Shard
@@ -30,7 +31,9 @@ from trainables.training.gradient_noise import GradientNoise
 from trainables.training.local_sgd import ReplicaSync
 from trainables.training.micro_batches import Reordered, RowOrder, micro_batches_of_steps
 from trainables.training.model_building import complete
-from trainables.training.optimizer import build_optimizer, learning_rate_factor
+from trainables.training.optimizer import build_optimizer
+from trainables.training.parameter_groups import rate_groups
+from trainables.training.schedule import learning_rate_factor
 from trainables.training.step import OptimizerStep
 
 if TYPE_CHECKING:
@@ -78,7 +81,8 @@ class TrainingRun:
         claim_workspaces(worker.device)
         model.to(worker.device).train()
         complete(model, task, data.train, worker.device, training.precision)
-        optimizer = build_optimizer(training.optimizer, model.parameters(), training.learning_rate)
+        groups = rate_groups(model, task, training.no_decay, training.layer_decay)
+        optimizer = build_optimizer(training.optimizer, model, training.learning_rate, groups)
         alone = worker if training.sync_every_steps is None else replace(worker, rank=0, world_size=1)
         objective = objective or task_objective(task)
         update = OptimizerStep(model, optimizer, objective, training, alone, skips_parameters=task.skips_parameters)
@@ -104,8 +108,7 @@ class TrainingRun:
     @property
     def learning_rate(self) -> float:
         """Of the last step that was taken."""
-        rate: float = self.update.optimizer.param_groups[0]["lr"]
-        return rate
+        return self.update.learning_rate
 
     def steps(self, block: StepBlock) -> Iterator[tuple[Tensor, int, Tensor | None]]:
         """Take the steps of `block` from where the state is; after each, yield what `OptimizerStep` gives of it.
@@ -113,6 +116,7 @@ class TrainingRun:
         The state stays where it is: the caller moves it on when the whole block has turned out well.
         """
         state, training = self.state, self.training
+        schedule = with_warmup_share(training, self.data.train.n_rows)
         peak = training.learning_rate * rate_factor(training.batch_schedule, state.growth)
         steps = micro_batches_of_steps(
             self.data.train,
@@ -125,7 +129,7 @@ class TrainingRun:
         )
         for i, micro_batches in enumerate(steps):
             progress = block.progress + (i + 0.5) * block.progress_per_step
-            rate = peak * learning_rate_factor(training.schedule, progress)
+            rate = peak * learning_rate_factor(schedule, progress)
             is_measured = self.noise is not None and self.noise.is_due(state.step + i, state.growth)
             noise = self.noise if is_measured else None
             yield self.update(micro_batches, rate, with_norm=i % NORM_EVERY == 0, noise=noise)

@@ -45,6 +45,7 @@ class OptimizerStep:
         self.optimizer = optimizer
         self.objective = objective
         self.precision = training.precision
+        self.learning_rate = training.learning_rate  # of the last step, before the factors of groups
         self.clip_norm = training.gradient_clip_norm
         self.worker = worker
         self.skips_parameters = skips_parameters
@@ -92,7 +93,8 @@ class OptimizerStep:
             norm = self._finish_gradients(count.mean_per_worker() / self.rows, with_norm, sample)
             noise.add(sample)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["rate_factor"]
+        self.learning_rate = learning_rate
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss_sums[0] if len(loss_sums) == 1 else torch.stack(loss_sums).sum(), count.own, norm

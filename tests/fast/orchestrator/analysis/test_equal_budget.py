@@ -25,7 +25,9 @@ from orchestrator.sweep.spec import Mode, Objective
 from orchestrator.wording.batch_size import choice_words, finding_words
 from tests.support.sample_sweep import baseline_config, sample_plan, sample_results
 from trainables.config.batching import report_steps
-from trainables.config.training import AdamW, GrowAt, Training, WarmupCosine
+from trainables.config.optimizers import AdamW
+from trainables.config.schedules import WarmupCosine
+from trainables.config.training import GrowAt, Training
 from trainables.config.trial import BaselineConfig, trial_id
 from trainables.estimate import Estimate
 from trainables.results import Report, Status, TrialResult

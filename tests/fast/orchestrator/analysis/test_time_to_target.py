@@ -18,7 +18,8 @@ from orchestrator.report.batch_section import batch_lines
 from orchestrator.wording.batch_size import choice_words
 from orchestrator.wording.not_determined import why_no_curve
 from tests.support.sample_sweep import sample_plan, sample_results
-from trainables.config.training import AdamW, Training
+from trainables.config.optimizers import AdamW
+from trainables.config.training import Training
 from trainables.results import Report, Status, TrialResult
 
 

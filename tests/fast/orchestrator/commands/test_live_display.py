@@ -29,7 +29,9 @@ from orchestrator.sweep.spec import (
 )
 from tests.support.sample_sweep import baseline_result, variant_result
 from trainables.config.compression import Int8
-from trainables.config.training import Budget, Constant, Sgd
+from trainables.config.optimizers import Sgd
+from trainables.config.schedules import Constant
+from trainables.config.training import Budget
 from trainables.results import Report, Status, TrialResult
 
 

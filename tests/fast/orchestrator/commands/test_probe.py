@@ -23,7 +23,7 @@ from orchestrator.report.terminal import print_comparison
 from orchestrator.sweep.labels import describe
 from orchestrator.sweep.spec import Objective
 from tests.support.training_samples import training
-from trainables.config.training import Adam
+from trainables.config.optimizers import Adam
 from trainables.config.trial import BaselineConfig, ProbeConfig, TaskConfig, trial_id
 from trainables.estimate import Estimate
 from trainables.results import Report, Status, TrialResult

@@ -22,8 +22,9 @@ from orchestrator.adaptive.resolve import (
     outlook,
     settled,
 )
+from orchestrator.planning.evidence import evidence_of
 from orchestrator.planning.expand import expand
-from orchestrator.planning.scaling import linear, none, scaled_rates, sqrt, usual_rule
+from orchestrator.planning.scaling import linear, none, scaled_rates, sqrt
 from orchestrator.planning.workload import Work, budget_fractions, chain_work, work_of
 from orchestrator.report.plan_table import baseline_table
 from orchestrator.sweep.labels import settings_words, varying_settings
@@ -31,7 +32,7 @@ from orchestrator.sweep.plan import Plan
 from orchestrator.sweep.spec import CompressionPlan, ScaledLearningRate, Sweep, TopParents
 from tests.support.sweep_text import load_text, sweep_text
 from trainables.config.compression import Distill, FineTune, Int8, Prune
-from trainables.config.training import Adam, Sgd
+from trainables.config.optimizers import Adam, Sgd
 from trainables.config.trial import VariantConfig, trial_id
 from trainables.data.shards import Shard
 from trainables.estimate import Estimate
@@ -126,7 +127,7 @@ def test_rules_of_the_learning_rate() -> None:
         (0.1, "fixed 0.1"),
         (0.3, "fixed 0.1 x 3"),
     ]
-    assert (usual_rule(Sgd()), usual_rule(Adam())) == ("linear", "sqrt")
+    assert (evidence_of(Sgd()).rule, evidence_of(Adam()).rule) == ("linear", "sqrt")
 
 
 @given(

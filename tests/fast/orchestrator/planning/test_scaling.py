@@ -22,7 +22,9 @@ from orchestrator.report.plan_json import plan_as_dict
 from orchestrator.report.plan_table import baseline_table, summary_lines
 from orchestrator.sweep.spec import ScaledLearningRate
 from tests.support.sweep_text import load_text, sweep_text
-from trainables.config.training import Adam, AdamW, Budget, Constant, Sgd, WarmupCosine
+from trainables.config.optimizers import Adam, AdamW, Sgd
+from trainables.config.schedules import Constant, WarmupCosine
+from trainables.config.training import Budget
 
 EXAMPLES = Budget(unit="examples", amount=1000)
 CARRYING = """{batch_size: {values: [16, 64]}, learning_rate: {base: 1e-3, at_batch_size: 64, rule: sqrt,
@@ -114,7 +116,15 @@ def test_the_plan_shows_what_is_carried_and_by_which_rule(tmp_path: Path) -> Non
     assert small["optimizer"] == "adamw beta1=0.974004 beta2=0.99975 weight_decay=0.05"
     assert small["schedule"] == "warmup_cosine"  # a twentieth, as by default
     rules = plan_as_dict(plan)["rules"]
-    assert [line.partition(":")[0] for line in rules] == ["learning_rate", "beta1", "beta2", "weight_decay", "warmup"]
+    names = [
+        "learning_rate",
+        "beta1",
+        "beta2",
+        "weight_decay",
+        "warmup",
+        "adamw",
+    ]  # last, what is known of the optimiser
+    assert [line.partition(":")[0] for line in rules] == names
     assert all("arXiv" in line for line in rules)
     assert {f"rule: {line}" for line in rules} <= set(summary_lines(plan))
 
@@ -122,9 +132,18 @@ def test_the_plan_shows_what_is_carried_and_by_which_rule(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("change", "place", "words"),
     [
-        (("name: adamw, weight_decay: 0.1", "name: sgd"), "carry[0]", "no trial has; allowed: with adam or adamw"),
-        (("name: adamw, weight_decay: 0.1", "name: sgd"), "carry[1]", "no trial has; allowed: with adam or adamw"),
-        (("weight_decay: 0.1", "weight_decay: 0"), "carry[2]", "adamw with decay"),
+        (
+            ("name: adamw, weight_decay: 0.1", "name: sgd"),
+            "carry[0]",
+            "no trial has; allowed: with adam, adamw or lamb",
+        ),
+        (
+            ("name: adamw, weight_decay: 0.1", "name: muon"),
+            "carry[1]",
+            "no trial has; allowed: with adam, adamw, lamb or rmsprop",
+        ),
+        (("weight_decay: 0.1", "weight_decay: 0"), "carry[2]", "adamw, lion or muon with decay"),
+        (("name: adamw, weight_decay: 0.1", "name: lamb, weight_decay: 0.1"), "carry[2]", "adamw, lion or muon"),
         (("{name: warmup_cosine, warmup_fraction: 0.2}", "constant"), "carry[3]", "the schedule warmup_cosine"),
         (("[beta1,", "[beta1, beta1,"), "carry[1]", "duplicate"),
         (("[beta1,", "[beta3,"), "carry[0]", "not one of the choices; allowed: beta1, beta2, weight_decay, warmup"),

@@ -17,7 +17,8 @@ from orchestrator.analysis.table import make_table
 from orchestrator.report.export import to_csv, to_dict, to_json, to_parquet
 from orchestrator.sweep.spec import Goal
 from tests.support.sample_sweep import sample_plan, sample_results
-from trainables.config.training import AdamW, GrowAt
+from trainables.config.optimizers import AdamW
+from trainables.config.training import GrowAt
 from trainables.config.trial import trial_id
 from trainables.estimate import Estimate
 

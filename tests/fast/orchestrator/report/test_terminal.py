@@ -19,7 +19,8 @@ from orchestrator.sweep.labels import settings_words, varying_settings
 from orchestrator.sweep.spec import Goal
 from orchestrator.wording.format import number, quantity, unit_of, with_interval
 from tests.support.sample_sweep import sample_plan, sample_results, write_sample
-from trainables.config.training import AdamW, Budget, Training
+from trainables.config.optimizers import AdamW
+from trainables.config.training import Budget, Training
 from trainables.config.trial import BaselineConfig, TaskConfig
 from trainables.estimate import Estimate
 from trainables.storage import Storage

@@ -13,8 +13,9 @@ from orchestrator.sweep.spec import Parameters
 from orchestrator.sweepfile.partial_sweep import Axes
 from orchestrator.sweepfile.sections import _read_values
 from trainables.config.base import FrozenConfig
+from trainables.config.optimizers import Optimizer, Sgd
+from trainables.config.schedules import Constant
 from trainables.config.setting import Setting
-from trainables.config.training import Constant, Optimizer, Sgd
 
 
 class Sample(FrozenConfig):
@@ -49,6 +50,8 @@ def test_the_rows_come_in_the_order_of_the_grid_outermost_first() -> None:
         "batch_schedule",
         "gradient_clip_norm",
         "sync_every_steps",
+        "no_decay",
+        "layer_decay",
     ]
 
 

@@ -13,7 +13,7 @@ from orchestrator.planning.expand import expand
 from orchestrator.sweep.plan import Trial
 from orchestrator.wording.batch_size import choice_words
 from tests.support.simulated import Law, play, sweep_of
-from trainables.config.training import AdamW
+from trainables.config.optimizers import AdamW
 
 
 def test_each_choice_has_its_curve_where_what_is_carried_differs_at_every_batch_size(tmp_path: Path) -> None:

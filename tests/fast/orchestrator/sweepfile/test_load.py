@@ -15,7 +15,9 @@ from orchestrator.sweepfile.yaml_file import parse_yaml
 from tests.support.places import ROOT
 from tests.support.sweep_text import load_text, sweep_text
 from trainables.config.compression import Distill, Int8, Prune
-from trainables.config.training import AdamW, Budget, Constant, Sgd, WarmupCosine
+from trainables.config.optimizers import AdamW, Sgd
+from trainables.config.schedules import Constant, WarmupCosine
+from trainables.config.training import Budget
 from trainables.config.trial import MeasureSettings
 from trainables.tasks.catalog import BUILTIN
 

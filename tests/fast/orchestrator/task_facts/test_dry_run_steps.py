@@ -15,8 +15,10 @@ from orchestrator.task_facts.dry_run_variants import VariantFindings, try_varian
 from tests.support.training_samples import table
 from tests.support.tried_task import Simple, Wrapped, tried
 from trainables.config.compression import Distill
+from trainables.config.optimizers import CustomOptimizer, Muon
 from trainables.data.table import Table
 from trainables.tasks.load import TaskError
+from trainables.tasks.parameter_group import ParameterGroup
 
 
 class Grid(Wrapped):
@@ -205,3 +207,34 @@ def test_a_training_loss_that_cannot_be_is_told_by_its_name(tmp_path: Path, meth
     task = type("Own", (Simple,), method)()
     with pytest.raises(TaskError, match=words):
         tried(task, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("requirements", "words"),
+    [
+        ({"optimizers": (Muon(),)}, "muon trains the matrices of hidden layers, and this model has none"),
+        ({"no_decay": ((), ("haed",))}, "no_decay names 'haed', and no parameter is called so"),
+        ({"optimizers": (CustomOptimizer(factory="torch.optim:Nadam"),)}, "torch.optim has no function or class"),
+        (
+            {"optimizers": (CustomOptimizer(factory="torch.optim:LBFGS"),)},
+            "parameters cannot be trained as the sweep asks: TypeError: .*closure",
+        ),
+    ],
+)
+def test_what_the_sweep_asks_of_the_parameters_is_tried(tmp_path: Path, requirements: Any, words: str) -> None:
+    with pytest.raises(TaskError, match=words):
+        tried(Shallow(), tmp_path, **requirements)
+
+
+def test_parameters_that_a_task_leaves_out_of_its_groups_are_told(tmp_path: Path) -> None:
+    class Own(Simple):
+        def parameter_groups(self, model: Any) -> Any:
+            return [ParameterGroup(model[0].parameters())]
+
+    with pytest.raises(TaskError, match=r"Own.parameter_groups\(\) leaves out 4.weight, 4.bias; each parameter is in"):
+        tried(Own(), tmp_path)
+
+
+class Shallow(Simple):
+    def build_model(self, width: float = 1.0) -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 1))

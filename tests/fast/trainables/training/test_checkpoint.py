@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from tests.support.training_samples import Regression, bits, build, differing, tables, training, worker
-from trainables.config.training import Adam, Budget, NoiseScale
+from trainables.config.optimizers import Adam
+from trainables.config.training import Budget, NoiseScale
 from trainables.training.checkpoint import from_bytes, to_bytes
 from trainables.training.gradient_noise import GradientNoise
 from trainables.training.loop import train

@@ -8,7 +8,8 @@ import torch
 
 from tests.support.least_squares import ALWAYS, ROUTES, STILL, LeastSquares, least_squares_data, measured
 from tests.support.training_samples import Ragged, Regression, bits, build, differing, table, tables, training, worker
-from trainables.config.training import NoiseScale, Sgd
+from trainables.config.optimizers import Sgd
+from trainables.config.training import NoiseScale
 from trainables.training.gradient_noise import HALF_LIFE, GradientNoise, squared_norm
 from trainables.training.loop import train
 from trainables.training.noise_scale import NoiseScaleMeter
@@ -78,7 +79,7 @@ def test_unequal_parts_count_by_their_rows(tmp_path, kind):
     noise = GradientNoise(settings, 64, worker(tmp_path))
     update = OptimizerStep(
         model,
-        build_optimizer(settings.optimizer, model.parameters(), STILL),
+        build_optimizer(settings.optimizer, model, STILL),
         lambda m, b: task.losses(task.forward(m, b), b),
         settings,
         worker(tmp_path),

@@ -11,7 +11,8 @@ import torch
 from tests.support.looped import run
 from tests.support.training_samples import Regression, bits, build, differing, table, tables, training, worker
 from trainables.config.batching import report_steps
-from trainables.config.training import Budget, WarmupCosine
+from trainables.config.schedules import WarmupCosine
+from trainables.config.training import Budget
 from trainables.training.errors import Diverged
 from trainables.training.evaluate import evaluate
 from trainables.training.loop import train

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.support.training_samples import training, worker
-from trainables.config.training import Adam, AdamW, Optimizer, Sgd
+from trainables.config.optimizers import Adam, AdamW, Optimizer, Sgd
 from trainables.config.trial import BaselineConfig, TaskConfig
 from trainables.results import Report, TrialResult
 from trainables.training.data_parallel import _stand_ins
@@ -43,7 +43,7 @@ def test_room_is_reserved_for_what_an_optimizer_does_not_hold_yet(optimizer: Opt
     """Beside one copy for the buckets; after a resumption the optimiser's numbers are there already."""
     model = torch.nn.Linear(3, 2)
     model.bias.requires_grad_(False)  # is not trained, so nothing is kept of it
-    fresh, resumed = (build_optimizer(optimizer, model.parameters(), 0.1) for _ in range(2))
+    fresh, resumed = (build_optimizer(optimizer, model, 0.1) for _ in range(2))
     assert [one.shape for one in _stand_ins(model, fresh)] == [model.weight.shape] * (1 + kept)
     model(torch.ones(1, 3)).sum().backward()
     fresh.step()

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from orchestrator.recording.journal_view import Started, TrialLog
 from orchestrator.recording.mlflow import run_record as flat_run
 from trainables.config.compression import Distill, Int8, Prune
-from trainables.config.training import Adam, Budget, Training
+from trainables.config.optimizers import Adam
+from trainables.config.training import Budget, Training
 from trainables.config.trial import BaselineConfig, TaskConfig, VariantConfig, trial_id
 from trainables.estimate import Estimate
 from trainables.results import Report, Status, TrialResult

@@ -14,7 +14,7 @@ from orchestrator.report.plots.rates import rate_plots
 from orchestrator.report.plots.series_style import COLORS, SeriesStyle, by_choice
 from orchestrator.report.plots.training import accuracy_plot, curve_plots, speed_plot, target_plots
 from tests.support.sample_sweep import baseline_result, sample_plan
-from trainables.config.training import AdamW, Sgd
+from trainables.config.optimizers import AdamW, Sgd
 from trainables.config.trial import trial_id
 
 SIZES, SEEDS = [8, 32, 128], 3
