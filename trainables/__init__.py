@@ -1,1 +1,1 @@
-"""What runs inside one trial, on its workers. Imports no Ray Tune, no MLflow and nothing of the sweep."""
+"""The code that runs inside one trial, on its workers. It knows no Ray Tune, no MLflow and no sweep."""

@@ -1,6 +1,6 @@
-"""The exceptions of Paretune: one tree, and all of them are in it. Each is defined where it is raised.
+"""The tree of all exceptions of Paretune. Each is defined where it is raised.
 
-In brackets: what else each can be caught by.
+In brackets: the built-in exception that it also derives from.
 
     ParetuneError
     ├── ArchiveError (ValueError)
@@ -51,8 +51,8 @@ from __future__ import annotations
 
 
 class ParetuneError(Exception):
-    """Whatever Paretune raises on purpose. The message is for a person: what is wrong, and the way out."""
+    """The base of all exceptions that Paretune raises on purpose. The message names the problem and the way out."""
 
 
 class InputError(ParetuneError, ValueError):
-    """What was given cannot be used: a sweep file, an option, an address. Nothing has been run."""
+    """An invalid input: a sweep file, an option, an address. Nothing has been run."""

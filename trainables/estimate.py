@@ -1,4 +1,4 @@
-"""An estimate with its interval: means, shares, and the difference of two shares of the same rows."""
+"""Estimates with intervals: means, shares, and the difference of two shares over the same rows."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
 class Estimate(FrozenResult):
-    """A number with its 95 % interval, or the reason why it has none."""
+    """A number with its 95 % interval, or the reason for having none."""
 
     value: float
     low: float | None = None
     high: float | None = None
     n: int | None = None  # independent observations behind it
-    note: str | None = None  # why there is no interval, or what the interval leaves out
+    note: str | None = None  # why there is no interval, or which variation the interval does not cover
 
     @field_validator("value")
     @classmethod
     def _one_nan(cls, value: float) -> float:
-        """A NaN equals itself only as an object: with one for all, results that say the same are equal."""
+        """Use one NaN object for all, as a NaN equals only itself as an object; then equal results compare equal."""
         return math.nan if math.isnan(value) else value
 
     @classmethod
@@ -42,10 +42,10 @@ class Estimate(FrozenResult):
 
     @classmethod
     def of_values(cls, total: float, total_of_squares: float, n: int) -> Estimate:
-        """The same of values of a metric, which may be a share: not of differences.
+        """The mean of a metric's values, which may be a share; not for differences.
 
-        Values that all are 0 or 1, as those of an accuracy, have a whole sum that is their sum of squares. Zeros alone
-        are taken for an error rate's: that no row is wrong among a few does not mean that none ever is.
+        If all values are 0 or 1, as for an accuracy, their sum is a whole number and equals their sum of squares. If
+        all are 0, they are taken for an error rate: no wrong row among a few does not mean that there never is one.
         """
         is_share = total == total_of_squares and float(total).is_integer() and n > 1
         return cls.of_share(round(total), n) if is_share else cls.of_mean(total, total_of_squares, n)
@@ -54,10 +54,10 @@ class Estimate(FrozenResult):
     def of_share(cls, ones: int, n: int) -> Estimate:
         """The share of ones among `n` independent observations of 0 or 1; Wilson's score interval.
 
-        The normal interval has no width when all are right, and says of 20 rows what it says of 20,000.
-        Source: Wilson 1927, J. Am. Stat. Assoc. 22(158); recommended by Brown, Cai and DasGupta 2001, Stat. Sci. 16(2).
-        scipy.stats has it too, and a test compares; but importing that takes 62 MiB of every process that evaluates an
-        accuracy, in the midst of a trial whose memory is measured.
+        The normal interval has no width if all rows are right, whether there are 20 rows or 20,000. Source: Wilson
+        1927, J. Am. Stat. Assoc. 22(158); recommended by Brown, Cai and DasGupta 2001, Stat. Sci. 16(2). scipy.stats
+        has it too, and a test compares both; but importing it takes 62 MiB in every process that evaluates an accuracy,
+        in the middle of a trial whose memory is measured.
         """
         share, z2 = ones / n, Z_95**2
         middle = (share + z2 / (2 * n)) / (1 + z2 / n)
@@ -66,10 +66,10 @@ class Estimate(FrozenResult):
 
     @classmethod
     def of_paired_shares(cls, gained: int, lost: int, n: int) -> Estimate:
-        """How much one share is above another, of the same `n` independent observations.
+        """The difference of two shares over the same `n` independent observations.
 
-        `gained`: those that are 1 in the one and 0 in the other; `lost`: the other way round. The normal interval with
-        one observation added to either, because none that differ among a few rows does not mean none at all.
+        `gained`: number of observations that are 1 in the first and 0 in the second; `lost`: the opposite. The normal
+        interval with one observation added to each, because no difference among a few rows does not mean none at all.
         Source: Bonett and Price 2012, J. Educ. Behav. Stat. 37(4).
         """
         up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)

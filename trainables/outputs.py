@@ -1,4 +1,4 @@
-"""The outputs of a training: its figures, its weights, its exported model and the machine it ran on."""
+"""The outputs of a training: its figures, its weights, its exported model and its machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WEIGHTS, MODEL = "weights.pt", "model.pt2"
 
 
 def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
-    """Figures of the readings: the best of each metric on both kinds of data, and the cost of training."""
+    """The figures of all evaluations: the best of each metric on validation and training data, and the cost."""
     if not history:
         return {}
     last = history[-1]
@@ -38,7 +38,7 @@ def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
     looked_at = f"{spread}, of every {NORM_EVERY}th where nothing clips them"
     norms = [report.metrics["gradient_norm_mean"] for report in history]
     steps = np.diff([0, *(report.step for report in history)])
-    seen = np.isfinite(norms)  # loss scaling may have skipped all that were looked at before an early reading
+    seen = np.isfinite(norms)  # loss scaling may have skipped all measured steps before an early evaluation
     mean = np.average(np.asarray(norms)[seen], weights=steps[seen]) if seen.any() else math.nan
     largest = [norm for r in history if math.isfinite(norm := r.metrics["gradient_norm_max"])]
     figures = {
@@ -53,7 +53,7 @@ def summary(task: Task, history: tuple[Report, ...]) -> dict[str, Estimate]:
         for metric in (f"val_{name}", f"train_{name}"):
             readings = [report.metrics[metric] for report in history]
             best = min(readings) if mode == "min" else max(readings)
-            note = f"best of {len(readings)} readings, so biased towards good by the choice"
+            note = f"best of {len(readings)} evaluations, so biased towards good by the choice"
             figures[f"best_{metric}"] = Estimate.exact(best, note)
     return figures
 
@@ -68,9 +68,9 @@ class TrialFiles:
 
 
 def save_model(model: nn.Module, task: Task, data: TaskData, trial: str, worker: WorkerContext) -> TrialFiles:
-    """Write weights and exported model to the storage; the first worker's work.
+    """Write weights and exported model to the storage; only the first worker does this.
 
-    A model that torch cannot export is a fine baseline all the same: it only cannot be compressed.
+    A model that torch cannot export is still a valid baseline, but cannot be compressed.
     """
     if not worker.is_rank_zero:
         return TrialFiles()
@@ -94,7 +94,7 @@ def save_model(model: nn.Module, task: Task, data: TaskData, trial: str, worker:
 
 
 def describe_environment(worker: WorkerContext, precision: Precision) -> dict[str, str]:
-    """The device, threads and versions that the figures of a trial hold for."""
+    """The device, threads and versions for which a trial's figures are valid."""
     on_cuda = worker.device.type == "cuda"
     cudnn: Any = torch.backends.cudnn  # `conv` is made when torch is imported, where no type checker sees it
     return {
@@ -110,7 +110,7 @@ def describe_environment(worker: WorkerContext, precision: Precision) -> dict[st
 
 
 def cpu_name() -> str:
-    """The processor as it calls itself."""
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Passwords and keys, within addresses or by their names: they are used, and neither kept nor printed."""
+"""Finds and masks passwords and keys, within addresses or by their names, so that they are never stored or printed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 def looks_secret(name: str, value: str) -> bool:
     """Whether a setting is a secret by its name: `api_key`, `accessToken`.
 
-    Nothing is none, nor is the name of a variable that holds one: `api_key_env: MY_KEY`.
+    An empty value is not a secret, and neither is the name of a variable that holds one: `api_key_env: MY_KEY`.
     """
     words = set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).upper().replace("-", "_").split("_"))
     names_a_variable = name.upper().endswith("_ENV") and VARIABLE.fullmatch(value) is not None
@@ -33,12 +33,12 @@ def looks_secret(name: str, value: str) -> bool:
 
 
 def has_secret(text: str) -> bool:
-    """Whether an address in it holds a password or a secret option; a name alone is none."""
+    """Whether the text has an address with a password or a secret option; a user name alone is not a secret."""
     return without_credentials(text) not in (text, BARE_NAME.sub("", text))
 
 
 def without_credentials(text: str) -> str:
-    """The text without the `user:password@` of any address in it, and with secret options masked: to keep or print."""
+    """The text without the `user:password@` of any address, and with secret options masked; safe to store or print."""
     text = USER.sub("", text)
     text = AZURE_PASSWORD.sub(lambda found: found[1] + (found[2] and f"{found[2]}@"), text)
     return SECRET_OPTION.sub(rf"\g<1>{MASK}", text)

@@ -1,9 +1,9 @@
-"""The result of a trial: its status, its readings, its figures with their intervals. Imports no torch.
+"""The result of a trial: its status, its evaluations, its figures with their intervals. Imports no torch.
 
 Names of metrics (the keys of `TrialResult.metrics` and `Report.metrics`):
     val_<m>, train_<m>            at the end of training, for <m> = loss and every metric of the task
-    best_val_<m>, best_train_<m>  the best reading over the history (a reading is biased upwards by the choice)
-    step_loss_mean                of a reading: what the training steps since the one before minimised, mean over items
+    best_val_<m>, best_train_<m>  the best evaluation of the history (biased towards good by the choice)
+    step_loss_mean                per evaluation: mean training loss over the items of all steps since the last one
     examples_per_second, train_seconds, steps, examples
     gradient_norm_mean, gradient_norm_max         before clipping; of every 8th step where nothing is clipped
     noise_scale                   gradient noise scale in examples (trainables.training.noise_scale), of a baseline;
@@ -41,7 +41,7 @@ from trainables.estimate import Estimate
 
 
 class Status(StrEnum):
-    """How a trial ended. All are data, not errors: a sweep with an out-of-memory trial in it is a good sweep."""
+    """How a trial ended. All endings are data, not errors: a sweep may contain trials that ran out of memory."""
 
     COMPLETED = "completed"
     STOPPED_EARLY = "stopped_early"
@@ -53,7 +53,7 @@ class Status(StrEnum):
 
 
 class Report(FrozenResult):
-    """One reading during a trial. `seconds` is time spent training, without evaluations, over all resumptions."""
+    """One evaluation during a trial. `seconds` is training time without evaluations, over all resumptions."""
 
     step: int
     examples: int
@@ -62,17 +62,17 @@ class Report(FrozenResult):
 
 
 class TrialResult(FrozenResult):
-    """All that comes of one trial. Written once, atomically, by the driver."""
+    """The whole result of one trial. Written once, atomically, by the driver."""
 
     id: str
     config: TrialConfig
     status: Status
-    reason: str | None = None  # one sentence for a person; the traceback goes to `details`
+    reason: str | None = None  # one sentence; the traceback is in `details`
     details: str | None = None
     history: tuple[Report, ...] = ()
     metrics: dict[str, Estimate] = Field(default_factory=dict)
-    environment: dict[str, str] = Field(default_factory=dict)  # what the figures hold for: device, versions, times
-    files: dict[str, str] = Field(default_factory=dict)  # what the trial left in its folder: {"model": "model.pt2"}
+    environment: dict[str, str] = Field(default_factory=dict)  # device, versions and times of the figures
+    files: dict[str, str] = Field(default_factory=dict)  # files in the trial's folder: {"model": "model.pt2"}
     warnings: tuple[str, ...] = ()
 
     @property

@@ -1,8 +1,8 @@
-"""A digest inside a file, as its last words: it reaches the storage together with the file, or not at all.
+"""A digest at the end of a file, which therefore reaches the storage together with the file.
 
-A disk, a network or a hand may change a file that a later step builds on, and torch does not look at the checksums of
-its own archives. So what is kept is *sealed*: it ends with the SHA-256 of all that stands before, where its format has
-room for it. Who knows the format and not the seal reads it as ever.
+A disk, a network or a user may change a file that a later step uses, and torch does not check the checksums of its own
+archives. So stored files are *sealed*: they end with the SHA-256 of everything before, in a place that their format
+allows. Programs that know the format, but not the seal, can still read them.
 
     a JSON object    its last key, "sha256"
     a zip archive    its comment: torch's checkpoints, weights and exported models are such archives
@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from trainables.errors import ParetuneError
 
-_DIGITS = 64  # of a SHA-256, hexadecimal
+_DIGITS = 64  # hexadecimal digits of a SHA-256
 _KEY, _BRACE = b',"sha256":"', b'"}'
 _COMMENT = (len(b"sha256:") + _DIGITS).to_bytes(2, "little") + b"sha256:"  # a zip archive ends: length, comment
 _NO_COMMENT, _ARCHIVE_END_BYTES = b"\0\0", 22  # of an archive without one: its last bytes; its closing record
@@ -29,7 +29,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class DamagedFileError(ParetuneError):
-    """A file is not what was written; the message begins with its name."""
+    """A file differs from what was written; the message begins with its name."""
 
     def __init__(self, name: str, what: str) -> None:
         super().__init__(f"{name} is damaged: {what}")
@@ -61,7 +61,9 @@ def seal(file: BinaryIO) -> None:
 
 
 def seal_file(path: Path) -> None:
-    """Add its digest to a file that nobody reads yet. Raises ValueError unless it is a JSON object or a zip archive."""
+    """Add its digest to a file that is not yet in use. Raises ValueError unless it is a JSON object or a zip
+    archive.
+    """
     with open(path, "r+b") as file:
         seal(file)
 
@@ -69,7 +71,7 @@ def seal_file(path: Path) -> None:
 def unsealed(content: bytes, name: str) -> bytes:
     """The content of a sealed file: a JSON object without the seal; an archive as it is.
 
-    Raises DamagedFileError with `name`, what to call the file.
+    Raises DamagedFileError with `name`, the file's name in messages.
     """
     found = _checked(io.BytesIO(content), name)
     return content[: -len(found[0])] + b"}" if found[1] == _KEY else content
@@ -86,19 +88,19 @@ def unsealed_line(line: str, name: str) -> str:
 
 
 def check_seal(path: Path, name: str | None = None) -> None:
-    """Raises DamagedFileError unless the file is, to the bit, what was sealed. `name`: what to call it."""
+    """Raises DamagedFileError unless the file is bitwise what was sealed. `name`: the file's name in messages."""
     with open(path, "rb") as file:
         _checked(file, name or str(path))
 
 
 def check_end(end: bytes, name: str) -> re.Match[bytes]:
-    """Look for the seal in a file's last `SEAL_BYTES`: it shows that nothing is cut off, not what stands before it.
+    """Check the seal in a file's last `SEAL_BYTES`: it shows that the file is complete, but not that it is unchanged.
 
     Raises DamagedFileError.
     """
     found = _SEAL.search(end)
     if found is None or (found[1] == _KEY) != (found[3] == _BRACE):
-        raise DamagedFileError(name, "no digest ends it, so it was cut off, changed, or written by an earlier version")
+        raise DamagedFileError(name, "it does not end with a digest: it was truncated, changed or not sealed")
     return found
 
 
@@ -107,7 +109,9 @@ def _checked(file: BinaryIO, name: str) -> re.Match[bytes]:
     file.seek(max(0, size - SEAL_BYTES))
     found = check_end(file.read(), name)
     if _digest(file, size - len(found[2]) - len(found[3])) != found[2]:
-        raise DamagedFileError(name, "its content does not fit the digest at its end, so it was changed after writing")
+        raise DamagedFileError(
+            name, "its content does not match the digest at its end, so it was changed after writing"
+        )
     return found
 
 

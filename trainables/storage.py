@@ -1,7 +1,7 @@
-"""Where a sweep keeps its files: a local folder or any `pyarrow.fs` URI (s3://, gs://, ...), behind the same few verbs.
+"""The storage of a sweep: a local folder or any `pyarrow.fs` URI (s3://, gs://, ...), with the same operations.
 
-    <storage>/trials/<trial id>/    what one trial made; shared by every sweep that has this trial
-    <storage>/sweeps/<name>/        what one sweep did: its plan, its journal
+    <storage>/trials/<trial id>/    the files of one trial; shared by every sweep that has this trial
+    <storage>/sweeps/<name>/        the files of one sweep: its plan, its journal
 Names given to these functions are relative to the root and use `/`.
 """
 
@@ -23,11 +23,11 @@ from trainables.redact import without_credentials
 from trainables.seal import SEAL_BYTES, check_end, sealed, unsealed
 
 T = TypeVar("T")
-PART_BYTES = 256 * 1024  # of a log in an object store: few enough parts to read, small enough to write again
+PART_BYTES = 256 * 1024  # size of a log's parts in an object store: few enough to read, small enough to rewrite
 
 
 class StorageError(ParetuneError, OSError):
-    """The storage does not take or give what it should: it is full, read-only or out of reach. No trial's fault."""
+    """The storage cannot be read or written: it is full, read-only or unreachable. No trial is at fault."""
 
     def __init__(self, name: str, error: OSError) -> None:
         super().__init__(error.errno, without_credentials(error.strerror or first_line(error)))
@@ -72,7 +72,7 @@ class Storage:
         return within(self.label, name)
 
     def attempt(self, name: str, act: Callable[[], T]) -> T:
-        """All reading and writing goes through here. Faults of the storage are raised as StorageError."""
+        """All reads and writes go through this context, which raises faults of the storage as StorageError."""
         try:
             return act()
         except (FileNotFoundError, StorageError):
@@ -85,7 +85,7 @@ class Storage:
 
     def names(self, folder: str) -> list[str]:
         """Names (not paths) of the files and folders directly in `folder`, sorted; empty if there is no such folder."""
-        if self.is_local:  # pyarrow raises where a folder comes into being while it looks
+        if self.is_local:  # pyarrow raises if a folder is created during the listing
             with contextlib.suppress(FileNotFoundError):
                 return self.attempt(folder, lambda: sorted(os.listdir(self.path(folder))))
             return []
@@ -109,7 +109,7 @@ class Storage:
         return self.attempt(name, act)
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace the whole file, atomically; on a local disk it has reached the disk when this returns."""
+        """Replace the whole file, atomically; a local file is on the disk when this returns."""
         self.attempt(name, lambda: self._write(name, content))
 
     def _write(self, name: str, content: bytes) -> None:
@@ -156,9 +156,10 @@ class Storage:
     def append_lines(self, name: str, lines: Iterable[str]) -> None:
         """Add lines to a log that one process writes; the cost does not grow with the log.
 
-        Locally, a line that a crash tore is cut off before the next one is written. Where files cannot grow, the log
-        is a row of numbered parts, of which the last is written anew until it is full. There nothing keeps a second
-        process away, so each writes parts of its own name: it never replaces what another has written.
+        In a local log, a line that a crash left incomplete is removed before the next one is written. In an object
+        store, where files cannot grow, the log is a series of numbered parts, and the last part is rewritten until it
+        is full. A second process cannot be excluded there, so each process uses its own names for parts and never
+        replaces another's.
         """
         content = "".join(f"{line}\n" for line in lines).encode()
         if not content:
@@ -169,7 +170,7 @@ class Storage:
         self.attempt(name, lambda: self._append(name, content))
 
     def _append(self, name: str, content: bytes) -> None:
-        """To a local file. One that could take a part only is continued behind its last whole line."""
+        """Append to a local file. After a partial write, it is continued after its last complete line."""
         Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
         with open(self.path(name), "a+b") as file:
             _cut_torn_line(file)
@@ -187,11 +188,12 @@ class Storage:
         self._last_part[name] = (number + 1, b"") if full else (number, written + content)
 
     def read_lines(self, name: str) -> list[str]:
-        """All whole lines of a log, in the order of writing; empty if there is none. A torn last line is left out.
+        """All complete lines of a log, in the order of writing; empty if there is none. An incomplete last line is
+        dropped.
 
-        Bytes that are no text become surrogates, which are none either: who knows the lines' meaning will say so.
+        Bytes that are not valid text become surrogates; the caller, who knows the meaning of the lines, reports them.
 
-        Of several writers at one time, each one's lines are in order, and after all that it could read at its start.
+        With several concurrent writers, each one's lines are in order, and after all lines that existed at its start.
         """
         folder, base = os.path.split(name)
         parts = [entry for entry in self.names(folder) if entry == base or entry.startswith(f"{base}.part")]
@@ -200,7 +202,7 @@ class Storage:
         return whole.split("\n")[:-1]  # not splitlines: a line may hold other characters that break lines
 
     def cut_last_line(self, name: str) -> None:
-        """Take the last whole line of a local log away, and what is torn after it."""
+        """Remove the last complete line of a local log, and an incomplete one after it."""
         with open(self.path(name), "r+b") as file:
             _cut_torn_line(file)
             file.truncate(max(0, file.tell() - 1))  # its newline: now it is torn
@@ -222,7 +224,7 @@ class Storage:
 
 
 def _cut_torn_line(file: BinaryIO) -> None:
-    """Truncate after the last newline and stay at the end; reads backwards, so only as much as was torn."""
+    """Truncate after the last newline and stay at the end; reads backwards, so only the incomplete part."""
     end = file.seek(0, os.SEEK_END)
     position, tail = end, b""
     while position and b"\n" not in tail:
@@ -236,7 +238,7 @@ def _cut_torn_line(file: BinaryIO) -> None:
 
 
 def within(storage: str, name: str) -> str:
-    """A place within a storage; a URI may end with options, as `s3://bucket/place?region=eu-west-1`."""
+    """A path within a storage; its URI may end with options, such as `s3://bucket/place?region=eu-west-1`."""
     place, mark, options = storage.partition("?") if "://" in storage else (storage, "", "")
     return f"{place.rstrip('/')}/{name}{mark}{options}"
 
@@ -252,21 +254,21 @@ def sweep_file(sweep: str, name: str) -> str:
 
 
 def checkpoint_file(trial: str) -> str:
-    """Where a trial that is interrupted goes on from."""
+    """The checkpoint from which an interrupted trial resumes."""
     return trial_file(trial, "checkpoint.pt")
 
 
 def division_file(checkpoint: str) -> str:
-    """Where, beside a checkpoint, the micro-batch size stands that is tried instead of the planned one."""
+    """The file beside a checkpoint with the micro-batch size to try instead of the planned one."""
     return f"{checkpoint}.micro_batch_size"
 
 
 def step_checkpoint_file(trial: str, number: int) -> str:
-    """The same, of one method of a variant's chain."""
+    """The checkpoint of one method of a variant's chain."""
     return trial_file(trial, f"step{number}.pt")
 
 
 def remove_checkpoint(storage: Storage, checkpoint: str) -> None:
-    """Remove all that only an interrupted training needs."""
+    """Remove the files that only an interrupted training needs."""
     storage.remove(checkpoint)
     storage.remove(division_file(checkpoint))

@@ -1,4 +1,4 @@
-"""The story of one trial, told to every worker of its group: train a baseline, compress it into a variant, or probe."""
+"""The story of one trial, run by every worker of its group: train a baseline, compress it into a variant, or probe."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from trainables.training.micro_batch_fallback import MicroBatchFallback
 
 
 def run_trial(trial: str, config: AnyTrialConfig, worker: WorkerContext) -> Iterator[Report | TrialResult]:
-    """Run one trial, or what is left of it: its readings as they come, and last its one TrialResult.
+    """Run or resume one trial: yield its evaluations as they are made, and last its one TrialResult.
 
-    A loss that is not finite is a result (`diverged`); whatever else goes wrong is raised, out-of-memory included.
+    A loss that is not finite is a result (`diverged`); every other failure is raised, including out-of-memory.
     """
     began = datetime.now(UTC)
     with contextlib.closing(_run(trial, config, worker)) as words:
@@ -48,7 +48,7 @@ def _run(trial: str, config: AnyTrialConfig, worker: WorkerContext) -> Generator
             yield from train_baseline(trial, config, task, data, worker)
         case VariantConfig():
             from trainables.compression.compress import (
-                compress,  # brings in torchao, seconds that baselines need not wait
+                compress,  # imports torchao, which takes seconds that baselines need not wait
             )
 
             yield from compress(trial, config, task, data, worker)
@@ -62,7 +62,7 @@ def _run(trial: str, config: AnyTrialConfig, worker: WorkerContext) -> Generator
 def train_baseline(
     trial: str, config: BaselineConfig, task: Task, data: TaskData, worker: WorkerContext
 ) -> Iterator[Report | TrialResult]:
-    """Build the model from its seed, train it, judge it, keep it."""
+    """Build the model from its seed, train it, evaluate it, save it."""
     checkpoint = checkpoint_file(trial)
 
     def build() -> nn.Module:
@@ -99,12 +99,12 @@ def train_baseline(
         files=kept.files,
         warnings=fitting.warnings() + kept.warnings,
     )
-    if worker.is_rank_zero:  # only now: a kill before the result was taken must not cost the training
+    if worker.is_rank_zero:  # only now: a kill before the result was stored must not lose the training
         remove_checkpoint(worker.storage, checkpoint)
 
 
 def _not_finite(data: TaskData, error: Diverged) -> str:
-    """Why a loss may have become so, where it is the data's doing."""
+    """The cause of a loss that is not finite, if it is in the data."""
     split = "validation" if error.in_validation else "train"
     found = (data.validation if error.in_validation else data.train).not_finite()
     if found is None:
@@ -113,7 +113,7 @@ def _not_finite(data: TaskData, error: Diverged) -> str:
 
 
 def where_and_when(began: datetime) -> dict[str, str]:
-    """Of this process, the first worker's: the machine, by its name and by its boot, which containers on it share."""
+    """The machine of the first worker's process, by its name and its boot id, which its containers share."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     times = {"started_at": began, "ended_at": datetime.now(UTC)}
     return {

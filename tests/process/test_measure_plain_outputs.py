@@ -54,14 +54,14 @@ def test_what_cannot_be_exported_is_told_with_its_line_and_the_way_out() -> None
         (
             Deciding(),
             (2, 3),
-            r"its code decides by the values of a tensor.*test_measure_plain_outputs.py, line \d+, in forward",
+            r"its code depends on the values of a tensor.*test_measure_plain_outputs.py, line \d+, in forward",
         ),
         (
             Strange(),
             (2, 3),
             r"it returns an object of the class object; return a tensor, or a tuple",
         ),
-        (Masked(), (2, 5, 8), r"say beside the mask whether it is: tgt_is_causal=True.*line \d+, in forward"),
+        (Masked(), (2, 5, 8), r"pass tgt_is_causal=True.*line \d+, in forward"),
     ):
         with pytest.raises(ArtifactError, match=words):
             trace(model.eval(), (torch.randn(size),))

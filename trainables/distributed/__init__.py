@@ -1,1 +1,1 @@
-"""The workers of a trial: which one this is, and how they meet."""
+"""The workers of a trial: ranks, devices and the rendezvous."""

@@ -21,8 +21,8 @@ def join_process_group(
     """Join the group of `world_size` workers: through NCCL on CUDA devices, through gloo on CPUs.
 
     The workers find each other by `init_method` (a `file://` or `tcp://` address) or in a `store` that all of them
-    reach. `timeout` is the longest that one of them waits for another; None: torch's own. Raises what
-    `torch.distributed.init_process_group` raises.
+    reach. `timeout` is the longest that one of them waits for another; None: torch's own. Raises the errors of
+    `torch.distributed.init_process_group`.
     """
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(
@@ -31,10 +31,10 @@ def join_process_group(
 
 
 def leave_process_group() -> None:
-    """End the group. Models that were wrapped in DistributedDataParallel must have been let go of before.
+    """End the group. Models wrapped in DistributedDataParallel must have been deleted before.
 
-    Whatever is left of their reducers is collected first: the last to hold the group would end it with Python's lock
-    held, and hang.
+    Remaining reducers are garbage-collected first: otherwise the last one to hold the group would end it while holding
+    Python's lock, and hang.
     """
     gc.collect()
     dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Where processes that belong to the workers of one trial find each other, to be a group of their own."""
+"""The rendezvous of processes that belong to the workers of one trial, for a process group of their own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def all_gather_object(own: T, worker: WorkerContext) -> list[T]:
     if worker.world_size == 1:
         return [own]
     if worker.device.type == "cuda":
-        torch.cuda.set_device(worker.device)  # through it objects travel
+        torch.cuda.set_device(worker.device)  # objects are sent through this device
     everyone: list[T | None] = [None] * worker.world_size
     dist.all_gather_object(everyone, own)
     return [one for one in everyone if one is not None]
@@ -29,10 +29,10 @@ def all_gather_object(own: T, worker: WorkerContext) -> list[T]:
 
 @contextmanager
 def rendezvous(worker: WorkerContext) -> Iterator[str]:
-    """An `init_method` for torch's `init_process_group`, the same on all workers, while all of them are in the context.
+    """An `init_method` for torch's `init_process_group`, the same on all workers, valid while all are in the context.
 
-    On one machine it is a file in the cache that its workers share. Across machines it is a port of the first one's,
-    free a moment ago: another process may take it before it is used, and then the group fails to start.
+    On one machine it is a file in the cache that its workers share. Across machines it is a port of the first worker's
+    machine that was free a moment ago: if another process takes it first, the group fails to start.
     """
     with socket.socket() as listener:
         listener.bind(("", 0))
@@ -51,7 +51,7 @@ def rendezvous(worker: WorkerContext) -> Iterator[str]:
 
 
 def _own_address() -> str:
-    """By which other machines reach this one: no packet is sent, only the route is looked up."""
+    """The address by which other machines reach this one; only the route is looked up, no packet is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as route:
         try:
             route.connect(("10.255.255.255", 1))

@@ -1,4 +1,4 @@
-"""Where a trial runs: which worker this is, on which device, and which folders it may use."""
+"""The context of a worker: its rank, its device, and the folders that it may use."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class WorkerContext:
     rank: int = 0
     world_size: int = 1
     device: torch.device = CPU
-    workers_per_node: int = 1  # like this one, of this trial and others, that may run here at one time
+    workers_per_node: int = 1  # most workers like this one, of all trials, that may run here at the same time
 
     @property
     def is_rank_zero(self) -> bool:
         return self.rank == 0
 
     def wait_for_all(self) -> None:
-        """Return when every worker of the group has come here."""
-        if self.world_size > 1:  # NCCL wants to be told the device, gloo refuses to be
+        """Return when every worker of the group has called this."""
+        if self.world_size > 1:  # NCCL needs the device as an argument, gloo refuses it
             dist.barrier(device_ids=[self.device.index] if dist.get_backend() == "nccl" else None)

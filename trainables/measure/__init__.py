@@ -1,1 +1,1 @@
-"""An exported model: how it is written, read back, checked and measured in a process of its own."""
+"""Exported models: written, read back, checked, and measured in a separate process."""

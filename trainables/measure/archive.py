@@ -1,12 +1,12 @@
-"""Looks through an exported model (`.pt2`) before torch reads it: nothing in it may run code.
+"""Checks an exported model (`.pt2`) before torch reads it: nothing in it can run code.
 
 torch.export.load runs code in several ways: it unpickles sample inputs, pickled weights and custom objects, loads
-compiled libraries, evaluates the expressions of sizes and guards, takes for an operator whatever lies below `torch`,
-and makes source code of names. So members are allowed by name, what is pickled must hold tensors alone, every
-expression is parsed and must be arithmetic, every operator one that takes tensors and numbers, and every other text
-one that breaks out of no quotes.
+compiled libraries, evaluates the expressions of sizes and guards, accepts any object below `torch` as an operator, and
+generates source code from names. So members are allowed by name; pickled data must contain tensors only; every
+expression is parsed and must be arithmetic; every operator must take tensors and numbers; and every other text must not
+contain characters that end a quoted string.
 
-Read with torch's own reader, lest the bytes that are checked be others than those that are loaded.
+It uses torch's own reader, so that the checked bytes are the bytes that are loaded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
 
 IDENTIFIER = re.compile(r"([^\W\d]\w*)?")
 WORD = re.compile(r"[\w.+-]*")
-NAME = re.compile(r"[^'\"\\\x00-\x1f\x7f]*")  # of a module, a weight or an output: may have spaces and brackets
+NAME = re.compile(r"[^'\"\\\x00-\x1f\x7f]*")  # name of a module, a weight or an output: may have spaces and brackets
 TEXT = re.compile(r"[^\"\\\x00-\x1f\x7f]*")  # an operator's argument, which torch quotes
 PATH_NAME = re.compile(r"(weight|tensor)_\d+")
 
@@ -43,7 +43,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# How sympy writes an expression (`srepr`), and the comparisons that torch writes of an input's sizes.
+# Names in sympy's form of an expression (`srepr`), and in torch's comparisons of an input's sizes.
 SYMPY = (
     _words(
         """Symbol Dummy Integer Rational Float Add Mul Pow Mod Max Min Abs floor ceiling true false oo int_oo And Or Not
@@ -68,7 +68,7 @@ OF_NUMBERS = {
     "torch": _words("sym_not sym_int sym_float sym_ite sym_max sym_min sym_sum sym_sqrt _sym_sqrt"),
     "math": _words("trunc"),
 }
-# Operators on graphs, which are checked like the outermost one: none that takes compiled code or objects.
+# Operators on graphs, which are checked like the outermost graph; none of them takes compiled code or objects.
 OF_GRAPHS = _words(
     """wrap_with_set_grad_enabled wrap_with_autocast cond while_loop map_impl scan associative_scan invoke_subgraph
     auto_functionalized auto_functionalized_v2 out_dtype flex_attention hints_wrapper strict_mode"""
@@ -77,19 +77,19 @@ OBJECTS = _words("ClassType AnyType PyObjectType VarType InterfaceType FunctionT
 
 
 class ArchiveError(ParetuneError, ValueError):
-    """An archive holds what could run code, or what no exported model holds. The sentence names the member."""
+    """An archive contains something that could run code, or that no exported model contains. The message names it."""
 
 
 def check_archive(path: Path) -> None:
-    """Raises ArchiveError if a member of the archive at `path` could run code, RuntimeError if it is no archive."""
+    """Raises ArchiveError if a member of the archive at `path` could run code, RuntimeError if it is not an archive."""
     reader = ArchiveReader(str(path))
     members: list[str] = reader.get_all_records()
     for member in members:
         known = (MODEL_MEMBER, SAMPLE_INPUTS, PREPARATION_MEMBER, *CONFIGS, *ARCHIVE_MEMBERS)
         if member not in known and not PAYLOAD.fullmatch(member):
-            raise ArchiveError(f"its member {member} is none that an exported model has, and could run code")
+            raise ArchiveError(f"an exported model has no member {member}, which could run code")
         if members.count(member) > 1:
-            raise ArchiveError(f"its member {member} is there twice")
+            raise ArchiveError(f"it has the member {member} twice")
     for member in (MODEL_MEMBER, *CONFIGS):
         try:
             _check(json.loads(_read(reader, members, member)), "")
@@ -99,7 +99,7 @@ def check_archive(path: Path) -> None:
 
 
 def description(path: Path) -> bytes:
-    """The program of an archive, as unchecked JSON. Raises RuntimeError if the file is no archive."""
+    """The program of an archive, as unchecked JSON. Raises RuntimeError if the file is not an archive."""
     content: bytes = ArchiveReader(str(path)).get_record(MODEL_MEMBER)
     return content
 
@@ -112,7 +112,7 @@ def _read(reader: Any, members: Collection[str], member: str) -> bytes:
 
 
 def _check_tensors(content: bytes) -> None:
-    """torch tries to read sample inputs as tensors alone, as here; only where that fails does it unpickle anything."""
+    """Check that sample inputs can be read as tensors only; otherwise torch would unpickle them."""
     try:
         torch.load(io.BytesIO(content), weights_only=True)
     except Exception as error:
@@ -120,7 +120,7 @@ def _check_tensors(content: bytes) -> None:
 
 
 def _check(value: Any, key: str) -> None:
-    """Every text below `value`, which is found under `key`; raises ArchiveError."""
+    """Check every text below `value`, which is stored under `key`. Raises ArchiveError."""
     if key == "use_pickle" and value is not False:
         raise ArchiveError("has a pickled weight, which could run code")
     match value:
@@ -153,16 +153,16 @@ def _short(text: str) -> str:
 
 
 def _expression(names: Collection[str]) -> Callable[[str], None]:
-    """A check that a text is arithmetic: of these names, and of no other calls than of them."""
+    """A check that a text is arithmetic with these names, and calls only functions of these names."""
 
     @lru_cache  # the same few sizes are written again and again
     def check(text: str) -> None:
         try:
             nodes = list(ast.walk(ast.parse(text, mode="eval")))
         except SyntaxError as error:
-            raise ArchiveError(f"has the expression {_short(text)}, which is none") from error
+            raise ArchiveError(f"has the expression {_short(text)}, which is not valid") from error
         if "#" in text or not all(_is_arithmetic(node, names) for node in nodes):
-            raise ArchiveError(f"has the expression {_short(text)}, which is more than arithmetic and could run code")
+            raise ArchiveError(f"has the expression {_short(text)}, which is not plain arithmetic and could run code")
 
     return check
 
@@ -181,7 +181,7 @@ def _is_arithmetic(node: ast.AST, names: Collection[str]) -> bool:
 
 
 def _tree(text: str) -> None:
-    """How inputs and outputs are nested: JSON within JSON, whose types torch looks up among those it has."""
+    """Check the nesting of inputs and outputs: JSON within JSON, whose types torch looks up by name."""
     try:
         inner = json.loads(text)
     except ValueError as error:
@@ -208,8 +208,8 @@ def _check_tree(value: Any) -> None:
 
 
 def _operator(text: str) -> None:
-    """A function of numbers, or an operator that torch registers and that takes tensors, numbers and plain words."""
-    refusal = ArchiveError(f"calls {_short(text)}, which is no operator on tensors and numbers, and could run code")
+    """Check a call: a function of numbers, or a registered operator that takes tensors, numbers and plain strings."""
+    refusal = ArchiveError(f"calls {_short(text)}, which is not an operator on tensors and numbers and could run code")
     match text.split("."):
         case [module, name] if name in OF_NUMBERS.get(module, ()):
             return

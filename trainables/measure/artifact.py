@@ -1,6 +1,6 @@
 """The exported model: one `.pt2` file that runs without the code that defined it, for any number of rows.
 
-What is measured and recommended is this file, reloaded, never the object that was trained.
+This file, reloaded, is measured and recommended, never the trained object itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trainables.seal import DamagedFileError, check_seal, seal_file
 
 ModelInputs = tuple[Tensor, ...]
 
-# What torch.export notes about where a node comes from: lines of the user's code, paths on this machine.
+# torch.export's notes on the origin of a node: lines of the user's code, paths on this machine.
 ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 
 
@@ -40,9 +40,9 @@ class ArtifactError(ParetuneError, RuntimeError):
 
 
 def copy_of(model: nn.Module) -> nn.Module:
-    """A deep copy, for what must leave the model as it is: its mode, its device, its values.
+    """A deep copy, for operations that must not change the model's mode, device or values.
 
-    Raises ArtifactError if the model has none; a shortage of memory is raised as it is.
+    Raises ArtifactError if the model cannot be copied; an out-of-memory error is raised unchanged.
     """
     try:
         return copy.deepcopy(model)
@@ -70,7 +70,7 @@ def export_program(model: nn.Module, example_inputs: ModelInputs) -> ExportedPro
 
     Raises ArtifactError, also for a model that copy.deepcopy cannot copy.
     """
-    # A copy: switching modes and devices of the caller's model, even for a moment, would disturb its training.
+    # A copy, because switching the mode or device of the caller's model would disturb its training.
     return trace(copy_of(model).cpu().eval(), example_inputs)
 
 
@@ -82,7 +82,7 @@ def trace(module: nn.Module, example_inputs: ModelInputs) -> ExportedProgram:
     try:
         with KnownWarnings():
             return export(module, two_rows(example_inputs), dynamic_shapes=shapes, strict=False)
-    except Exception as error:  # torch.export raises many types; to the user they are one: this model does not export
+    except Exception as error:  # torch.export raises many types of errors; all mean that the model cannot be exported
         raise ArtifactError(
             f"torch.export cannot export {type(module).__name__} with a free number of rows: {why_not_exported(error)}"
         ) from error
@@ -91,18 +91,18 @@ def trace(module: nn.Module, example_inputs: ModelInputs) -> ExportedProgram:
 
 
 def two_rows(inputs: ModelInputs) -> ModelInputs:
-    """Two rows of each input on the CPU, in memory of their own.
+    """Copies of two rows of each input on the CPU.
 
-    Of one row, torch would conclude that there is always one; and the file keeps its example inputs, for a view
-    with the whole storage behind it.
+    From one row, torch would conclude that there is always one. The rows are copied, because the file stores its
+    example inputs, and for a view it would store the whole tensor.
     """
     return tuple(torch.cat([value[:1], value[-1:]]).detach().cpu().clone() for value in inputs)
 
 
 def save_program(program: ExportedProgram, path: Path, preparation: str | None = None) -> Path:
-    """Write an exported program to `path`, sealed and atomically, without what running it does not need.
+    """Write an exported program to `path`, sealed and atomically, without the parts that are not needed to run it.
 
-    That is removed in place.
+    These parts are removed in place.
     """
     _tidy(program)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -152,15 +152,15 @@ def _tidy(program: ExportedProgram) -> None:
 def load_program(path: Path) -> ExportedProgram:
     """Read a file of `export_model`.
 
-    Raises ArtifactError if it is none, is not as it was written, or holds what could run code.
+    Raises ArtifactError if it is not an exported model, is damaged, or contains something that could run code.
     """
     try:
         check_seal(path)
         described = description(path)
         if b"quantized_decomposed" in described or b"torchao" in described:
-            import_torchao()  # which registers the operators, and takes seconds
+            import_torchao()  # registers the operators, and takes seconds
         check_archive(path)
-        # Not torch.export.load: what this cannot read, that would try to read by older, unchecked ways.
+        # Not torch.export.load, which would try older, unchecked formats for files that this cannot read.
         program: ExportedProgram = load_exported_programs(path)["model"]
         return program
     except ArchiveError as error:
@@ -172,7 +172,7 @@ def load_program(path: Path) -> ExportedProgram:
 
 
 def import_torchao() -> None:
-    """Import torchao and its operators, without what it logs on every machine: about kernels for other GPUs."""
+    """Import torchao and its operators, and suppress its log messages about kernels for other GPUs."""
     loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
     levels = [logger.level for logger in loggers]
     try:
@@ -186,9 +186,9 @@ def import_torchao() -> None:
 
 
 class KnownWarnings(warnings.catch_warnings):
-    """A context that hides what torch and torchao say about their own use of deprecated parts of each other.
+    """A context that hides warnings of torch and torchao about their own use of each other's deprecated parts.
 
-    No caller can change that; warnings about the user's code go through.
+    No caller can change these; warnings about the user's code are shown.
     """
 
     def __enter__(self) -> None:

@@ -1,8 +1,8 @@
-"""Starts `trainables.measure.measure` in a process of its own; brings back its figures, or a sentence saying why not.
+"""Starts `trainables.measure.measure` in a fresh process, and returns its figures or raises with the reason.
 
-A process of its own has no other models in memory, the asked number of threads from its start, and a compiler without
-a history. The compiler's disk cache is shared by all of them on a node, so a parent is compiled for its first variant
-and found there by the others.
+A fresh process has no other models in memory, the requested number of threads from its start, and a compiler without
+history. All such processes on a node share the compiler's disk cache, so a parent is compiled only once, for its first
+variant.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["MeasureError", "evaluate_artifact", "measure_in_fresh_process"]
 
 
 def measure_in_fresh_process(request: MeasureRequest, timeout_seconds: float = CHILD_TIMEOUT_SECONDS) -> Measurement:
-    """Measure, in a new process that ends with this one. Raises MeasureError."""
+    """Measure in a new process, which ends when this one does. Raises MeasureError."""
     cache, text = Path(request.cache), request.model_dump_json()
     response = in_fresh_process("trainables.measure.measure", text, cache, _environment(request), timeout_seconds)
     return Measurement.model_validate_json(response)
@@ -36,7 +36,8 @@ def evaluate_artifact(
 ) -> dict[str, Estimate]:
     """`test_<m>` of an exported model on the test data, and with a parent `test_<m>_change`. Raises MeasureError.
 
-    To be called once, for what is recommended: whoever chooses by the test data has none left to judge by.
+    To be called once, for the recommended model: test data that was used for a choice no longer gives an unbiased
+    figure.
     """
     request = MeasureRequest(
         task=task,

@@ -1,4 +1,4 @@
-"""Why torch.export cannot follow a model, in words that name the line of the user's code and the way out."""
+"""Messages for models that torch.export cannot export: they name the line of the user's code and the way out."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import traceback
 
 from trainables.error_text import first_line, own_place
 
-CAUSAL_MASK = "_detect_is_causal_mask"  # nn.Transformer's: it compares the values of a mask with those of a causal one
+CAUSAL_MASK = "_detect_is_causal_mask"  # nn.Transformer's: it compares the values of a mask with a causal one
 UNKNOWN_OUTPUT = re.compile(r"Found <class '(?P<name>[^']+)'> in output")
 
 
 def why_not_exported(error: BaseException) -> str:
-    """One sentence on what stands in the way; torch's own first line is its detail, or all of it if it is unknown."""
+    """One sentence on the obstacle, with torch's own first line as detail; only that line if the cause is unknown."""
     text, detail = str(error), f"{first_line(error)}{own_place(error)}"
     if "specialized it to be a constant" in text:
         return "its code fixes the number of rows; take it from x.shape[0], not from len(x)"
@@ -21,19 +21,19 @@ def why_not_exported(error: BaseException) -> str:
         return f"it returns an object of the class {kind}; return a tensor, or a tuple, list or dict of tensors"
     if CAUSAL_MASK in _functions(error):
         return (
-            "nn.Transformer compares the values of a mask with a causal one's, which an exported model cannot; say "
-            f"beside the mask whether it is: tgt_is_causal=True, src_is_causal=True or is_causal=True{own_place(error)}"
+            "nn.Transformer compares the values of a mask with a causal one, which an exported model cannot do; pass "
+            f"tgt_is_causal=True, src_is_causal=True or is_causal=True with the mask{own_place(error)}"
         )
     if "data-dependent" in text or "GuardOnDataDependent" in type(error).__name__:
         return (
-            "its code decides by the values of a tensor, as `if x.sum() > 0` or `.item()` do, which an exported model "
-            f"cannot; use torch.where, or decide by shapes: {detail}"
+            "its code depends on the values of a tensor, as `if x.sum() > 0` or `.item()` do, which an exported model "
+            f"cannot; use torch.where, or depend on shapes: {detail}"
         )
     return detail
 
 
 def _functions(error: BaseException) -> set[str]:
-    """The names of the functions in which an error arose, and those behind it."""
+    """The names of the functions in the tracebacks of an error and of its causes."""
     names: set[str] = set()
     seen: BaseException | None = error
     while seen is not None:

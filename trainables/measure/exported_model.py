@@ -1,4 +1,4 @@
-"""One exported model in the process that measures it: as it is, compiled, and compiled in bfloat16; on which device."""
+"""An exported model in the measuring process: eager, compiled, and compiled in bfloat16; and the device to use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainables.measure.artifact import ModelInputs, load_model
 
 
 class ExportedModel:
-    """One exported model: the module of the file, and the same compiled."""
+    """One exported model: the module of the file, and its compiled form."""
 
     def __init__(self, path: Path, device: torch.device) -> None:
         self.path = path
@@ -26,7 +26,9 @@ class ExportedModel:
         self.compile_seconds = 0.0
 
     def warm_up(self, inputs: ModelInputs) -> None:
-        """Compile for inputs of this shape. The first call compiles; the second shows what only the first pays."""
+        """Compile for inputs of this shape. The first call compiles; its time minus the second's is the compile
+        time.
+        """
         started = time.perf_counter()
         self.compiled(*inputs)
         synchronize(self.device)
@@ -38,7 +40,7 @@ class ExportedModel:
 
 
 class UnderAutocast(nn.Module):
-    """A module run in bfloat16 where torch deems it safe. Within the compiled code, so that switching costs nothing."""
+    """A module that runs in bfloat16 autocast, within the compiled code, so that entering autocast costs nothing."""
 
     def __init__(self, module: nn.Module, device: torch.device) -> None:
         super().__init__()
@@ -52,7 +54,7 @@ class UnderAutocast(nn.Module):
 
 
 def resolve_device(measure: MeasureSettings) -> torch.device:
-    """The device to measure on; `auto` is CUDA where there is one. Raises ValueError if CUDA is asked for in vain."""
+    """The device to measure on; `auto` is CUDA if available. Raises ValueError if CUDA is requested and missing."""
     available = torch.cuda.is_available()
     if measure.device == "cuda" and not available:
         raise ValueError("measure.device is cuda, but this process sees no CUDA device; use cpu or auto")
@@ -60,14 +62,14 @@ def resolve_device(measure: MeasureSettings) -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device computes in bfloat16. Emulated bfloat16 is ten times slower and of no use."""
+    """Whether the device supports bfloat16. Emulated bfloat16 is ten times slower, so it is not measured."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def call(run: Callable[..., object], inputs: ModelInputs, device: torch.device) -> Callable[[], object]:
-    """A call that returns when its result is there."""
+    """A call that returns when the device has finished."""
     if device.type == "cpu":
         return lambda: run(*inputs)
 

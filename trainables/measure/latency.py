@@ -1,14 +1,14 @@
-"""Latency of several models side by side: the order in which they are timed, and the figures that come of it.
+"""Latencies of several models, timed in alternation, and the figures computed from them.
 
-Speed of a machine drifts (clock, neighbours), so models are timed in turn, one short block of calls each, round after
-round, and of the two that are compared each goes first in every other round. What a round's blocks share cancels in the
-ratio of two models. Calls within a block are not independent, so the rounds are the observations: an interval here
-covers the variation between rounds of one process, on one machine. It does not cover another machine, another process
-or another day, nor the order of compilation: of one and the same model, the copy that is compiled first is some 1 %
-slower (five processes each way, on a CPU: 1.01 and 0.995 in the mean).
+The speed of a machine drifts (clock, other programs), so models are timed in turn, one short block of calls each, round
+after round, and the order of the compared models alternates. Common effects within a round cancel in the ratio of two
+models. Calls within a block are not independent, so the rounds are the observations: an interval covers the variation
+between rounds of one process on one machine. It does not cover another machine, process or day, nor the order of
+compilation: of two copies of the same model, the one that is compiled first is about 1 % slower (five processes each
+way, on a CPU: means 1.01 and 0.995).
 
-The control is the reference timed against itself, as one more of those that take turns: the very same compiled code. On
-a machine that is not quiet it is off 1, or its interval is wide, and then no ratio of the same rounds means anything.
+The control is the reference's latency over itself: the same compiled code is timed as one more model. On a machine that
+is not quiet it differs from 1, or its interval is wide; then no ratio of the same rounds is reliable.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 
 from trainables.estimate import Estimate
 
-LATENCY_BLOCK_SECONDS = 0.01  # of one model in one round: long against timer and scheduler, short against drift
-MOST_CALLS, FEWEST_CALLS = 500, 1  # of one block
-CALLS_FOR_A_TAIL = 20  # a 95th percentile of fewer calls is just their maximum
-LATENCY_SECONDS_AT_MOST = 30.0  # for all rounds together; slow models get fewer rounds, and wider intervals
-OFF, WIDE = 1.05, 1.10  # how far the control may be from 1, and how far its interval may reach
-ATTEMPTS = 3  # each with twice the rounds of the one before
+LATENCY_BLOCK_SECONDS = 0.01  # one model's block in a round: long against timer and scheduler, short against drift
+MOST_CALLS, FEWEST_CALLS = 500, 1  # calls in one block
+CALLS_FOR_A_TAIL = 20  # the 95th percentile of fewer calls is just their maximum
+LATENCY_SECONDS_AT_MOST = 30.0  # for all rounds together; slow models get fewer rounds and wider intervals
+OFF, WIDE = 1.05, 1.10  # largest ratio between the control and 1, and largest extent of its interval
+ATTEMPTS = 3  # each with twice the rounds of the previous one
 
 Seconds = NDArray[np.float64]
-Call = Callable[[], object]  # one run of a model; returns when its result is there
+Call = Callable[[], object]  # one run of a model; returns when the device has finished
 
 
 def time_in_turn(
@@ -40,7 +40,7 @@ def time_in_turn(
 ) -> dict[str, list[Seconds]]:
     """Time every call of `calls` in turn: per name and round, the seconds of each call, shape [calls of the block].
 
-    The calls must be warm (compiled). At least one round is timed, and none is begun after `seconds_at_most`.
+    The calls must be warm (compiled). At least one round is timed, and no round begins after `seconds_at_most`.
     """
     timed: dict[str, list[Seconds]] = {name: [] for name in calls}
     with _no_garbage_collection():
@@ -57,9 +57,9 @@ def time_in_turn(
 def time_beside_control(
     calls: Mapping[str, Call], control: tuple[str, str], rounds: int, seconds_at_most: float = LATENCY_SECONDS_AT_MOST
 ) -> tuple[dict[str, list[Seconds]], Estimate]:
-    """`time_in_turn`, again with twice the rounds while the control is not quiet; and the control's ratio.
+    """`time_in_turn`, repeated with twice the rounds while the control is not 1; returns also the control's ratio.
 
-    `control`: the names of two calls of the same thing. Of attempts that all were not quiet, the one least off counts.
+    `control`: the names of two calls of the same code. If no attempt is quiet, the one closest to 1 is used.
     """
     started, tried = time.perf_counter(), list[tuple[dict[str, list[Seconds]], Estimate]]()
     for attempt in range(ATTEMPTS):
@@ -74,17 +74,17 @@ def time_beside_control(
 
 
 def is_quiet(control: Estimate) -> bool:
-    """Whether the machine was quiet enough for latencies to be compared: at most 5 % off, and known to 10 %."""
+    """Whether the machine was quiet enough to compare latencies: control within 5 % of 1, interval within 10 %."""
     if not 1 / OFF <= control.value <= OFF:
         return False
     return control.low is None or control.high is None or (control.low >= 1 / WIDE and control.high <= WIDE)
 
 
 def _order(names: list[str], number: int) -> list[str]:
-    """The first three, which are held against each other, are turned round from round to round.
+    """The order of the calls in a round: the first three, which are compared, are reversed in every other round.
 
-    What ran just before leaves its mark on caches, clock and memory: in one and the same order a model was 1 to 10 %
-    slower than itself.
+    A call affects caches, clock and memory for the next one: in a fixed order, a model was 1 to 10 % slower than
+    itself.
     """
     first, second = names[:3], names[3:]
     return [*(reversed(first) if number % 2 else first), *second]
@@ -97,7 +97,7 @@ def _calls_per_block(call: Call) -> int:
 
 
 def _block(call: Call, count: int) -> Seconds:
-    call()  # brings the model back into the caches that the one before it has filled
+    call()  # loads the model into the caches, which the previous one has filled
     stamps = np.empty(count + 1)
     stamps[0] = time.perf_counter()
     for i in range(1, count + 1):
@@ -119,15 +119,15 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def has_tail(rounds: list[Seconds]) -> bool:
-    """Whether every round has enough calls for a high quantile of its own."""
+    """Whether every round has enough calls for its own high quantile."""
     return min(map(len, rounds)) >= CALLS_FOR_A_TAIL
 
 
 def latency_ms(rounds: list[Seconds], quantile: float, *, by_round: bool = True) -> Estimate:
     """A quantile of the seconds of a call, in milliseconds: the median over rounds of each round's own quantile.
 
-    A burst of someone else's work spoils a few rounds, not the median. Not `by_round`: of the calls of all rounds, as
-    where blocks are too short for a tail; the two are different figures, not to be held against each other.
+    A burst of other work affects a few rounds, but not the median. Without `by_round`: the quantile over the calls of
+    all rounds, for blocks that are too short for a tail. The two are different figures and must not be compared.
     """
     if not by_round:
         pooled = np.concatenate(rounds)
@@ -142,7 +142,7 @@ def median_ratio(rounds: list[Seconds], reference: list[Seconds]) -> Estimate:
 
 
 def median(values: list[float]) -> Estimate:
-    """Median of independent observations, with the interval between two of them that needs no distribution.
+    """Median of independent observations, with a distribution-free interval between two of them.
 
     The k-th smallest and k-th largest of n enclose the true median with probability 1 - 2 P(Binomial(n, 1/2) < k); the
     largest k with at least 95 % is taken, so the coverage is 95 % or more. Fewer than six observations cannot give it.
@@ -153,7 +153,7 @@ def median(values: list[float]) -> Estimate:
     value = float(np.median(ordered))
     rank = _rank_of_limit(n)
     if rank == 0:
-        return Estimate(value=value, n=n, note="no interval: it takes at least six rounds")
+        return Estimate(value=value, n=n, note="no interval: it needs at least six rounds")
     return Estimate(value=value, low=ordered[rank - 1], high=ordered[n - rank], n=n)
 
 

@@ -1,7 +1,7 @@
-"""Measures an exported model: accuracy, size and latency of the file itself, reloaded and compiled, beside its parent.
+"""Measures an exported model beside its parent: accuracy, size and latency of the reloaded and compiled file.
 
-Run in a process of its own, `python -m trainables.measure.measure REQUEST.json RESPONSE.json`, which `client` starts.
-Both models are compiled alike, each batch size on its own, with weights frozen: what one would do to serve them.
+It runs in a fresh process, `python -m trainables.measure.measure REQUEST.json RESPONSE.json`, which `client` starts.
+Both models are compiled in the same way, separately for each batch size, with frozen weights, as for serving.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from trainables.tasks.load import load_task
 from trainables.tasks.task_data import open_data
 from trainables.training.evaluate import ItemsError, item_values
 
-FromSums = Callable[[float, float, int], Estimate]  # of the sum, the sum of squares and the number of observations
+FromSums = Callable[[float, float, int], Estimate]  # (sum, sum of squares, number of observations) -> estimate
 CONTROL_FIGURE = "control_latency"
 METRIC_PREFIX = {"validation": "val", "test": "test"}
 
 
 class MeasureRequest(FrozenConfig):
-    """A measuring to be done. Paths are local files and folders."""
+    """A request to measure. Paths are local files and folders."""
 
     task: TaskConfig
     model: str
-    parent: str | None  # the parent's exported model: without one there are no changes, ratios and reference figures
+    parent: str | None  # the parent's exported model; None: no changes, ratios or reference figures
     measure: MeasureSettings
     split: Literal["validation", "test"] = "validation"
     latency: bool = True
@@ -51,14 +51,14 @@ class MeasureRequest(FrozenConfig):
 
 
 class Measurement(FrozenResult):
-    """The figures of a measuring; metric names as in `results.py`, with `test_` for `val_` on the test data."""
+    """The measured figures; metric names as in `results.py`, with `test_` for `val_` on the test data."""
 
     metrics: dict[str, Estimate]
     environment: dict[str, str]
 
 
 def measure(request: MeasureRequest) -> Measurement:
-    """Measure in this process, whose global settings are changed for good: threads, compiler."""
+    """Measure in this process. Its global settings (threads, compiler) change permanently."""
     device = resolve_device(request.measure)
     torch.set_num_threads(request.measure.threads)
     compiler_config.freezing = True  # constants folded, weights laid out for the kernels
@@ -88,7 +88,7 @@ def measure(request: MeasureRequest) -> Measurement:
 def accuracy(
     subjects: dict[str, ExportedModel], task: Task, table: Table, request: MeasureRequest, device: torch.device
 ) -> dict[str, Estimate]:
-    """Loss and every metric of each subject, and their change from the parent, paired row by row."""
+    """Loss and every metric of each model, and their change from the parent, paired row by row."""
     names = ["loss", *task.metrics]
     rows_per_call = max(request.measure.batch_sizes)
     found: dict[str, dict[str, list[Tensor]]] = {prefix: {name: [] for name in names} for prefix in subjects}
@@ -119,7 +119,8 @@ def accuracy(
 def of_first_rows(outputs: Any, rows: int, of: int) -> Any:
     """The outputs of the first `rows` of `of` rows: [of, ...], or [of x k, ...] with the k items of a row together.
 
-    Where a task's `forward` gives several tensors, in a dict or tuple, of each. Raises ItemsError for anything else.
+    If a task's `forward` returns several tensors in a dict or tuple, of each tensor. Raises ItemsError for other
+    shapes.
     """
     return tree_map_only(Tensor, lambda tensor: _of_first_rows(tensor, rows, of), outputs)
 
@@ -133,27 +134,27 @@ def _of_first_rows(outputs: Tensor, rows: int, of: int) -> Tensor:
 
 
 def gather(table: Table, rows: int, start: int, device: torch.device) -> Batch:
-    """`rows` rows from `start` on, beginning anew after the last: every call has the shape that was compiled."""
+    """`rows` rows from `start` on, wrapping around at the end, so that every call has the compiled shape."""
     numbers = np.arange(start, start + rows, dtype=np.int64) % table.n_rows
     return {name: column.to(device) for name, column in table.gather(numbers).items()}
 
 
 def mean_over_rows(values: Sequence[Tensor], rows: Sequence[int], estimate: FromSums = Estimate.of_values) -> Estimate:
-    """The mean over the items of all calls, each [items] of so many rows; its interval takes rows as independent.
+    """The mean over the items of all calls, each of shape [items]; its interval treats rows as independent.
 
-    The items of a row (the tokens of a text) are not. Rows with different numbers of items cannot be told apart; then
-    items have to pass for rows, in all calls alike, so that every item weighs the same.
+    The items of a row (the tokens of a text) are not independent. If rows have different numbers of items, their
+    borders are unknown; then items are treated as independent, in all calls, so that every item has the same weight.
     """
     items_per_row = {items.numel() / count for items, count in zip(values, rows, strict=True)}
     every = torch.cat(list(values))
     if len(items_per_row) == 1 and (number := items_per_row.pop()).is_integer():
         return mean(every.reshape(-1, int(number)).mean(1), estimate)
-    note = "rows have different numbers of items, so each item passes for an observation of its own"
+    note = "rows have different numbers of items, so each item counts as an observation"
     return mean(every, estimate).model_copy(update={"note": note})
 
 
 def change(own: Sequence[Tensor], parents: Sequence[Tensor], rows: Sequence[int]) -> Estimate:
-    """The mean of own minus parents', each [items] a call of so many rows; paired row by row."""
+    """The mean difference between own and parent's values, each of shape [items] per call; paired row by row."""
     one, other = torch.cat(list(own)), torch.cat(list(parents))
     both = torch.cat([one, other])
     if one.numel() == sum(rows) and bool(((both == 0) | (both == 1)).all()):
@@ -170,7 +171,7 @@ def mean(values: Tensor, estimate: FromSums = Estimate.of_values) -> Estimate:
 
 @dataclass(frozen=True)
 class TimedCall:
-    """One way of running one model: the name of its figures, and the function to call."""
+    """One form of a model to time: the name of its figures, and the function to call."""
 
     name: str
     run: Callable[..., object]
@@ -184,7 +185,7 @@ def measure_latencies(
     if parent := subjects.get("reference_"):
         ways += [
             TimedCall("reference_latency", parent.compiled),
-            TimedCall(CONTROL_FIGURE, parent.compiled),  # compiled already: the parent against itself
+            TimedCall(CONTROL_FIGURE, parent.compiled),  # the same compiled code again, for the control
             TimedCall("reference_eager_latency", parent.eager),
         ]
         if has_bfloat16(device):
@@ -201,7 +202,7 @@ def measure_latencies(
             del timed[CONTROL_FIGURE]
         else:
             timed = time_in_turn(calls, measure.rounds)
-        by_round = all(map(has_tail, timed.values()))  # for all of them or for none: they stand side by side
+        by_round = all(map(has_tail, timed.values()))  # for all or for none, as they are compared with each other
         for name, rounds in timed.items():
             metrics[f"{name}_p50_ms_batch_{rows}"] = latency_ms(rounds, 0.50)
             metrics[f"{name}_p95_ms_batch_{rows}"] = latency_ms(rounds, 0.95, by_round=by_round)
@@ -216,7 +217,7 @@ def measure_latencies(
 def device_peak_memory(
     subject: ExportedModel, task: Task, table: Table, measure: MeasureSettings, device: torch.device
 ) -> Estimate:
-    """Memory that the compiled model itself takes for one call at the larger batch size, weights included."""
+    """The memory of the compiled model for one call at the larger batch size, including weights."""
     inputs = model_inputs(task, subject.eager, gather(table, max(measure.batch_sizes), 0, device))
     synchronize(device)
     before = torch.cuda.memory_allocated(device)
@@ -232,7 +233,7 @@ def device_peak_memory(
 
 
 def environment(measure: MeasureSettings, device: torch.device) -> dict[str, str]:
-    """The device, threads and versions that the figures hold for."""
+    """The device, threads and versions for which the figures are valid."""
     on_cuda = device.type == "cuda"
     return {
         "measure_device": torch.cuda.get_device_name(device) if on_cuda else "cpu",

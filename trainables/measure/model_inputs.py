@@ -1,6 +1,6 @@
 """The inputs that a task's `forward` gives to its model: export, calibration and timing need them.
 
-They are not always the columns as they are: a task may scale them, or make floats of bytes, on their way to the model.
+They may differ from the columns: a task may scale them, or convert bytes to floats, before it calls the model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trainables.process.memory import out_of_memory
 from trainables.tasks.base import Batch, Task
 
 
-class _Called(Exception):  # noqa: N818 - how `forward` is left, not an error
+class _Called(Exception):  # noqa: N818 - ends `forward` early; it is not an error
     def __init__(self, positional: tuple[Any, ...], by_name: dict[str, Any]) -> None:
         self.positional, self.by_name = positional, by_name
 
@@ -25,10 +25,10 @@ class _Called(Exception):  # noqa: N818 - how `forward` is left, not an error
 def model_inputs(task: Task, model: nn.Module, batch: Batch) -> ModelInputs:
     """The arguments of the first call of `model` within `task.forward(model, batch)`; the model itself is not run.
 
-    Each of shape [rows, ...]. Of a task that only calls parts of its model, the columns in `task.inputs`; parts may be
-    run, so the model is in eval mode meanwhile, and the batch is brought to its device.
-    Raises ArtifactError where an argument is no tensor, is given by name, or has not as many rows as the others, and
-    where the task's `forward` fails; a shortage of memory is raised as it is.
+    Each is of shape [rows, ...]. For a task that only calls parts of its model, the columns in `task.inputs`; parts may
+    then run, so the model is in eval mode meanwhile, and the batch is moved to its device. Raises ArtifactError if an
+    argument is not a tensor, is passed by name, or has another number of rows than the others, and if the task's
+    `forward` fails; an out-of-memory error is raised unchanged.
     """
     weights = next(itertools.chain(model.parameters(), model.buffers()), None)
     here = {name: column if weights is None else column.to(weights.device) for name, column in batch.items()}
@@ -39,7 +39,7 @@ def model_inputs(task: Task, model: nn.Module, batch: Batch) -> ModelInputs:
 
     hook = model.register_forward_pre_hook(leave, prepend=True, with_kwargs=True)
     for module, _ in modes:
-        module.training = False  # not eval(): an exported model has none
+        module.training = False  # not eval(), which an exported model does not support
     try:
         with torch.no_grad():
             task.forward(model, here)

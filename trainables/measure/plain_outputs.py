@@ -1,8 +1,8 @@
 """A model's outputs in plain dicts, lists and tuples, so that its file loads without the user's code.
 
-A dataclass, Hugging Face's ModelOutput or any other class is known where its module was imported, and nowhere else. An
-exported model gives a plain dict instead; a task that takes its outputs by attribute (`outputs.logits`) or by position
-(`outputs[0]`) is handed that dict as `Named`.
+A dataclass, Hugging Face's ModelOutput or any other class is known only where its module is imported. An exported model
+returns a plain dict instead; a task that reads its outputs by attribute (`outputs.logits`) or by position
+(`outputs[0]`) gets that dict as `Named`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def tensors(outputs: Any) -> list[Tensor]:
 
 
 class Named(dict[Any, Any]):
-    """Outputs under the names that the model gave them: by key, by attribute, or by position where no key is one."""
+    """Outputs by the model's names: by key, by attribute, or by position if no key is an integer."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -61,7 +61,7 @@ register_pytree_node(
 
 
 class WithNames(nn.Module):
-    """An exported model as a task may use it: its dicts are `Named`, and all else is the model's own."""
+    """An exported model for use by a task: its dicts become `Named`; other outputs are unchanged."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Reads exported models in a process that has imported only torch and our packages, as a later user does.
+"""Reads exported models in a process that has imported only torch and our packages, like a later user's process.
 
 Run as `python -m trainables.measure.read_back REQUEST.json RESPONSE.json`, which `unreadable` starts.
 """
@@ -16,7 +16,7 @@ from trainables.process.fresh_process import ChildError, answer, in_fresh_proces
 
 
 class ExportedFile(FrozenConfig):
-    """A model's file, and beside it inputs of its: a list of tensors that `torch.save` has written."""
+    """A model's file, and a file with example inputs: a list of tensors written by `torch.save`."""
 
     model: str
     inputs: str
@@ -33,9 +33,9 @@ class ReadBackResponse(FrozenConfig):
 def unreadable(
     files: Sequence[ExportedFile], cache: Path, but_not: Sequence[str], timeout_seconds: float
 ) -> Sequence[str | None]:
-    """Why each of these models cannot be read and run elsewhere; None where it can, or where nothing was learned.
+    """Why each of these models cannot be read and run elsewhere; None if it can, or if that is unknown.
 
-    `but_not`: folders of the user's, which that process does not look into.
+    `but_not`: folders of the user, which that process must not import from.
     """
     left_out = {os.path.realpath(folder) for folder in but_not}
     path = [str(OUR_SOURCES), *(entry for entry in sys.path if entry and os.path.realpath(entry) not in left_out)]

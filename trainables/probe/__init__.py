@@ -1,1 +1,1 @@
-"""The largest micro-batch that fits, and how long its steps take. Steps are the training loop's own."""
+"""Probes: the largest micro-batch that fits, and the time of its steps. They use the training loop's own step."""

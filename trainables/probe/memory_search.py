@@ -1,11 +1,12 @@
-"""Which micro-batch fits: decided from a few measured peaks, before a sweep depends on it.
+"""Finds the largest micro-batch that fits, from a few measured peaks.
 
-Peak memory of a training step is close to a line in the micro-batch, M(b) = M0 + m b: weights, gradients and optimiser
-state do not depend on b, activations do. So two small probes draw the line, the line says where `FILL` of the room
-lies, and a probe there verifies it. A jump is never more than `MAX_JUMP` times the largest size seen to fit: a line
-drawn from two small sizes may be wrong far away, and a failed probe can take the device down with it.
+The peak memory of a training step is nearly linear in the micro-batch, M(b) = M0 + m b: weights, gradients and
+optimiser state do not depend on b, activations do. So two small probes determine the line, the line predicts the size
+that uses `FILL` of the room, and a probe verifies it. A step of the search is never more than `MAX_JUMP` times the
+largest size that fitted, because a line through two small sizes may be wrong for large ones, and a failed probe may
+crash the device.
 
-`next_move` only decides; whoever calls it measures, in a fresh process, after an optimiser step, at the longest input.
+`next_move` only decides; its caller measures, in a fresh process, after an optimiser step, at the longest input.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-FILL = 0.97  # of the room that activations have: the rest is for fragmentation and what a longer run adds
-FAR_AND_NEAR, FILL_FAR = 8, 0.92  # a promise this many times beyond what was seen is taken up a little short of it
+FILL = 0.97  # share of the room for activations: the rest is for fragmentation and the growth of a longer run
+FAR_AND_NEAR, FILL_FAR = 8, 0.92  # a prediction beyond 8 times the measured sizes uses a smaller share
 MAX_JUMP = 16
-ENOUGH = 0.95  # of the rows that the line says would just fit: what is verified need not be more
+ENOUGH = 0.95  # the search ends when a verified size has this share of the rows that would just fit by the line
 FIRST, SECOND = 1, 4
 MAX_PROBES = 24  # a bound for devices that follow no line
 
@@ -32,7 +33,9 @@ class Probe:
 
 @dataclass(frozen=True)
 class LargestThatFits:
-    """The largest micro-batch that was seen to fit within `FILL` of the capacity; 0 when not even `least_rows` fit."""
+    """The largest micro-batch that was measured to fit within `FILL` of the capacity; 0 if not even
+    `least_rows` fit.
+    """
 
     micro_batch_size: int
     why: str
@@ -46,7 +49,7 @@ class MemoryLine:
     bytes_per_row: float
 
     def rows_within(self, capacity_bytes: float) -> int:
-        """The largest b with M(b) <= capacity; a flat line promises a doubling beyond anything (2**62)."""
+        """The largest b with M(b) <= capacity; for a flat line, practically infinite (2**62)."""
         if self.bytes_per_row <= 0:
             return 2**62
         return max(0, int((capacity_bytes - self.fixed_bytes) / self.bytes_per_row))
@@ -57,7 +60,7 @@ def next_move(
 ) -> Probe | LargestThatFits:
     """The next micro-batch to probe, or the answer. `peaks`: micro-batch -> peak bytes, None where memory ran out.
 
-    `max_rows`: no larger micro-batch makes sense (the batch, or the data set). `least_rows`: no smaller one can be
+    `max_rows`: the largest useful micro-batch (the batch, or the data set). `least_rows`: the smallest one that can be
     trained. Raises ValueError unless both limits are positive.
     """
     if capacity_bytes <= 0 or max_rows <= 0:

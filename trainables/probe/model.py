@@ -1,4 +1,4 @@
-"""The training whose steps a probe takes: real ones, of which nothing is kept."""
+"""The training run behind a probe: it takes real steps, and its model is discarded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainables.training.budget_clock import MAX_BLOCK_STEPS, StepBlock
 from trainables.training.gradient_noise import GradientNoise
 from trainables.training.run import TrainingRun
 
-RATE = 1e-6  # the weights must stay sane, that is all
+RATE = 1e-6  # small, so that the weights stay finite
 
 
 def probe_training(
@@ -46,7 +46,7 @@ def build_run(config: ProbeConfig, training: Training, worker: WorkerContext) ->
 
 
 def begin_block(run: TrainingRun) -> None:
-    """The first step of as many as a training takes at a time: rows of the others are there already."""
+    """Begin a block of steps as in training, so that the rows of all its steps are loaded."""
     next(run.steps(StepBlock(MAX_BLOCK_STEPS, 0.0, 0.0)))
 
 
@@ -58,7 +58,7 @@ def take_steps(run: TrainingRun, training: Training, steps: int) -> None:
 
 
 class OneRow:
-    """One training row for ever."""
+    """A data set that repeats one training row."""
 
     def __init__(self, row: int) -> None:
         self.row = row

@@ -1,8 +1,8 @@
-"""The story of a probe: which micro-batch fits, found together by all workers, and how long its steps take.
+"""The story of a probe: all workers together find the largest micro-batch that fits, and the time of its steps.
 
-Every worker measures in a process of its own. Before anybody goes on, the workers tell each other what they saw and
-all draw the same conclusion from all of it: the fullest worker's share of its memory counts, so that workers with
-unequal devices end with the micro-batch of the smallest, and none waits for a peer that went another way.
+Every worker measures in a fresh process. After each probe, the workers exchange their outcomes and draw the same
+conclusion from all of them: the worker with the highest share of used memory decides. So workers with unequal devices
+end with the micro-batch of the smallest device, and no worker waits for one that decided otherwise.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trainables.training.run import check_place
 
 @dataclass(frozen=True)
 class ProbeOutcome:
-    """The outcome of one probe on one worker, sent to all; an error ends the probe on every worker."""
+    """The outcome of one probe on one worker, sent to all workers; an error ends the probe on every worker."""
 
     needed: MemoryNeed | None
     error: str | None = None
@@ -39,11 +39,11 @@ class ProbeOutcome:
 
 @dataclass
 class Search:
-    """All that the probes have shown, the same on every worker. `peaks`: micro-batch -> bytes, None: ran out."""
+    """The results of all probes, the same on every worker. `peaks`: micro-batch -> bytes, None if memory ran out."""
 
     capacity_bytes: int = 0
     peaks: dict[int, int | None] = field(default_factory=dict)
-    least_rows: int = FIRST  # that can be trained
+    least_rows: int = FIRST  # the smallest micro-batch that can be trained
     found: LargestThatFits = field(default_factory=lambda: LargestThatFits(0, "not looked for yet"))
     evaluation_peak_bytes: int = 0  # at the largest that fits
     rows_looked_at: int | None = None  # for the longest, where rows differ
@@ -57,9 +57,9 @@ MeasureMemory = Callable[[int], MemoryNeed]  # micro-batch size -> what its step
 def probe(
     trial: str, config: ProbeConfig, data: TaskData, worker: WorkerContext, environment: dict[str, str]
 ) -> Iterator[Report | TrialResult]:
-    """Look for the largest micro-batch, then time steps if asked to: a reading for each probe, last the TrialResult.
+    """Find the largest micro-batch, then time steps if requested: yields a report per probe, and last the TrialResult.
 
-    A single row that does not fit is a result (`out_of_memory`); a process that fails otherwise is one too (`failed`).
+    If a single row does not fit, the result is `out_of_memory`; if a process fails otherwise, it is `failed`.
     """
     check_place(config, worker)
     release_memory(worker.device)
@@ -97,7 +97,7 @@ def probe(
 def find_together(
     search: Search, measure: MeasureMemory, max_rows: int, worker: WorkerContext
 ) -> Generator[Report, None, None]:
-    """Fill `search`: probe by probe, agreed between the workers. Raises ChildError on all of them or on none."""
+    """Fill `search`, probe by probe, in agreement between the workers. Raises ChildError on all workers or on none."""
     began = time.perf_counter()
     while True:
         move = next_move(search.peaks, search.capacity_bytes or 1, max_rows, search.least_rows)
@@ -135,7 +135,7 @@ def _try(measure: MeasureMemory, micro_batch_size: int) -> ProbeOutcome:
 
 
 def _take_note(search: Search, move: Probe, seen: list[ProbeOutcome]) -> None:
-    """Conclude from what all workers saw; the first error of any is raised."""
+    """Conclude from the outcomes of all workers; raise the first error of any."""
     for rank, one in enumerate(seen):
         if one.needed is None:
             raise ChildError(f"{one.error} (on worker {rank})" if rank else str(one.error), one.details)
@@ -157,9 +157,11 @@ def _take_note(search: Search, move: Probe, seen: list[ProbeOutcome]) -> None:
 
 
 def in_processes(config: ProbeConfig, worker: WorkerContext, threads: int) -> MeasureMemory:
-    """Measures in fresh processes. What this worker's share of a CPU's memory is, is settled now, with the others.
+    """A function that measures in fresh processes. This worker's share of the node's memory is agreed now with the
+    others.
 
-    A probe is alone on its node; the trainings it decides for are not: each has the share that is left when others run.
+    A probe runs alone on its node, but later trainings do not: so each worker gets the share that would be left if as
+    many workers as fit were running.
     """
     capacity, own = config.memory_limit_bytes, resident_bytes() if worker.device.type == "cpu" else 0
     if capacity is None and worker.device.type == "cpu":
@@ -185,7 +187,7 @@ def in_processes(config: ProbeConfig, worker: WorkerContext, threads: int) -> Me
         except ChildError as error:
             if not (error.killed and capacity is not None and worker.device.type == "cpu"):
                 raise
-            return MemoryNeed(peak_bytes=None, capacity_bytes=capacity)  # the system was faster than our own guard
+            return MemoryNeed(peak_bytes=None, capacity_bytes=capacity)  # the system killed it before our own guard did
         if needed.peak_bytes is not None:
             longest[:] = [needed.longest_row]
         return needed
@@ -226,6 +228,6 @@ def probe_warnings(search: Search, train_rows: int) -> Iterator[str]:
         yield f"{needs}, more than the capacity, whatever the micro-batch"
     if search.rows_looked_at is not None and search.rows_looked_at < train_rows:
         yield (
-            f"rows differ in the memory they need, and there was time to look at {search.rows_looked_at:,} of "
-            f"{train_rows:,}: where a longer one comes, the batch may be divided anew"
+            f"rows differ in the memory they need, and there was time to check only {search.rows_looked_at:,} of "
+            f"{train_rows:,}: for a longer one, the batch may be divided again"
         )

@@ -1,6 +1,6 @@
-"""Takes real optimiser steps in a process of its own, and answers with their peak memory or their seconds.
+"""Takes real optimiser steps in a fresh process, and returns their peak memory or their seconds.
 
-Started by `probe`; a process of its own has nothing else in memory, and takes a shortage of memory away with it.
+`probe` starts it. A fresh process has nothing else in memory, and running out of memory ends only that process.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ from trainables.training.evaluate import _Outputs, autocast, evaluate, evaluatio
 from trainables.training.gradient_noise import needs_more_rows
 from trainables.training.run import TrainingRun
 
-STEPS, ACCUMULATION_STEPS = 2, 2  # the second has the optimiser's state, and gradients beside the activations
-EVERY_STEP_MEASURED = NoiseScale(every_steps=1)  # as every training measures some of its steps, here each one
-LOOKED_AT_MOST, LOOKED_AT_SEED = 1 << 20, 0  # of the rows of a table
-LOOKED_AT_SECONDS, ALIKE_SECONDS, ALIKE_ROWS = 3.0, 1.0, 256  # the second where so many have all been alike
+STEPS, ACCUMULATION_STEPS = 2, 2  # the second step has the optimiser's state, and gradients beside the activations
+EVERY_STEP_MEASURED = NoiseScale(every_steps=1)  # trainings measure the noise scale of some steps; here of each
+LOOKED_AT_MOST, LOOKED_AT_SEED = 1 << 20, 0  # most rows of a table to check, and the seed of their order
+LOOKED_AT_SECONDS, ALIKE_SECONDS, ALIKE_ROWS = 3.0, 1.0, 256  # the shorter time if the first 256 rows are all alike
 
 
 class Common(FrozenConfig):
@@ -64,36 +64,36 @@ class MemoryRequest(Common):
 
     ask: Literal["memory"] = "memory"
     micro_batch_size: int
-    capacity_bytes: int | None  # None: all that the device, or the machine, has left
-    resident_bytes: int  # of the process that will train: what it holds beyond this one's counts
-    longest_row: int | None = None  # fill the batch with this training row; None: find out, or take all in turn
+    capacity_bytes: int | None  # None: all free memory of the device or the machine
+    resident_bytes: int  # memory of the process that will train; it holds more than this process
+    longest_row: int | None = None  # fill the batch with this training row; None: find it, or take all rows in turn
     find_longest_row: bool = False
 
 
 class TimingRequest(Common):
-    """Time steps at these micro-batches, together with the other workers' processes."""
+    """Time steps with these micro-batches, together with the other workers' processes."""
 
     ask: Literal["timing"] = "timing"
     micro_batch_sizes: tuple[int, ...]
     rounds: int
     rank: int
-    meet_at: str  # where the workers' processes find each other, as torch's `init_method`
+    meet_at: str  # rendezvous of the workers' processes, in the form of torch's `init_method`
 
 
 class MemoryNeed(FrozenResult):
-    """The memory of some steps. `peak_bytes` is None where memory ran out, in a step or in the checkpoint after it."""
+    """The memory of some steps. `peak_bytes` is None if memory ran out, in a step or in the checkpoint after it."""
 
     peak_bytes: int | None
     capacity_bytes: int
-    reserved_bytes: int | None = None  # CUDA: what the allocator had fetched from the device
+    reserved_bytes: int | None = None  # CUDA: memory that the allocator had reserved on the device
     evaluation_peak_bytes: int | None = None
     longest_row: int | None = None
-    is_too_few_rows: bool = False  # to take a step with at all
-    rows_looked_at: int | None = None  # for it, by the process that was asked to; None: all rows are alike
+    is_too_few_rows: bool = False  # whether the micro-batch is too small for any step
+    rows_looked_at: int | None = None  # number of rows checked for the longest; None: all rows are alike
 
 
 class StepTimes(FrozenResult):
-    """Seconds of a step, by micro-batch and round; of all workers, the slowest's."""
+    """Seconds of a step, by micro-batch and round; those of the slowest worker."""
 
     seconds: dict[int, list[float]]
 
@@ -104,7 +104,7 @@ REQUEST: TypeAdapter[MemoryRequest | TimingRequest] = TypeAdapter(
 
 
 def ask(request: MemoryRequest | TimingRequest, worker: WorkerContext) -> str:
-    """What a fresh process answers, as JSON. Raises ChildError."""
+    """The response of a fresh process, as JSON. Raises ChildError."""
     environment = {
         "OMP_NUM_THREADS": str(request.threads),
         "MKL_NUM_THREADS": str(request.threads),
@@ -119,11 +119,11 @@ def ask(request: MemoryRequest | TimingRequest, worker: WorkerContext) -> str:
 
 
 def measure_memory(request: MemoryRequest, response: Path) -> MemoryNeed:
-    """Peak of two steps of two micro-batches each, and of an evaluation; one more step must fit after them.
+    """The peak of two steps of two micro-batches each, and of an evaluation; one more step must fit after them.
 
-    The guard answers for us if memory runs out. A checkpoint must fit too; its peak is kept apart, as it does not
-    depend on the micro-batch and so is on no line.
-    With several workers the model is wrapped as theirs is, in a group of this process alone: its buckets take memory.
+    If memory runs out, the guard writes the response. A checkpoint must fit too; its peak is kept separate, because it
+    does not depend on the micro-batch and so does not lie on the line.
+    With several workers the model is wrapped like theirs, in a group of this process alone, as its buckets take memory.
     """
     worker = _context(request, rank=0)
     if worker.world_size > 1:
@@ -145,7 +145,7 @@ def measure_memory(request: MemoryRequest, response: Path) -> MemoryNeed:
             begin_block(run)
         peak = peak_bytes(worker.device) + extra
         reserved = torch.cuda.max_memory_reserved(worker.device) if worker.device.type == "cuda" else None
-        if worker.device.type == "cpu":  # a device is not asked for it: there the copy is made in the host's memory
+        if worker.device.type == "cpu":  # for a GPU, the copy is made in the host's memory
             forget_peak(worker.device)
             run.state.content()
             if peak_bytes(worker.device) + extra > capacity:
@@ -173,11 +173,11 @@ def measure_memory(request: MemoryRequest, response: Path) -> MemoryNeed:
 def longest_row(
     model: nn.Module, task: Task, table: Table, worker: WorkerContext, config: ProbeConfig
 ) -> tuple[int | None, int]:
-    """The training row of which the most bytes are computed, None if all are alike; and how many were looked at.
+    """The training row with the most computed bytes (None if all are alike), and the number of rows checked.
 
-    Rows of a table have one shape, but a task may cut away their padding, and then memory follows the longest. All of
-    them are looked at as far as there is time, of which there is less while they are alike. Of rows that are lists of
-    unequal length, it is the longest.
+    Rows of a table have one shape, but a task may cut away their padding, so that the longest row determines the
+    memory. Rows are checked within a time limit, which is shorter while they are all alike. If rows are lists of
+    unequal length, the longest list is the row.
     """
     if table.lengths is not None:
         return int(table.lengths.argmax()), table.n_rows
@@ -186,7 +186,7 @@ def longest_row(
     model.eval()
     for row in looked_at(table.n_rows):
         batch = {name: column.to(worker.device) for name, column in table.gather(np.array([row])).items()}
-        # Autocast anew for each row: it keeps the cast weights, and would have them computed with the first row only.
+        # A new autocast for each row: it caches converted weights, which would count for the first row only.
         with torch.no_grad(), autocast(config.precision, worker.device), _Outputs() as outputs:
             objective(model, batch)
         computed[int(row)] = outputs.bytes
@@ -199,7 +199,7 @@ def longest_row(
 
 
 def looked_at(n_rows: int) -> Rows:
-    """Rows evenly spread over a table, in random order: where there is time for a few only, they are spread as well."""
+    """Rows spread evenly over a table, in random order, so that the first few are spread over the table, too."""
     rows = np.unique(np.linspace(0, n_rows - 1, min(n_rows, LOOKED_AT_MOST), dtype=np.int64))
     return np.random.default_rng(LOOKED_AT_SEED).permutation(rows)
 
@@ -211,7 +211,7 @@ def _evaluate(run: TrainingRun) -> None:
 
 
 def _take_capacity(request: MemoryRequest, worker: WorkerContext, extra: int, response: Path) -> int:
-    """The memory that this worker may use; a limit from now on."""
+    """The memory that this worker may use, which is also set as its limit."""
     if worker.device.type == "cpu":
         capacity = request.capacity_bytes or int(SHARE_OF_AVAILABLE * available_bytes())
         ran_out = MemoryNeed(peak_bytes=None, capacity_bytes=capacity).model_dump_json()
@@ -229,7 +229,7 @@ def _take_capacity(request: MemoryRequest, worker: WorkerContext, extra: int, re
 
 
 def measure_time(request: TimingRequest) -> StepTimes:
-    """Seconds of a step without accumulation at every size; all workers' processes take them together."""
+    """Seconds of a step without accumulation at every size; the processes of all workers step together."""
     worker = _context(request, rank=request.rank)
     if worker.world_size > 1:
         join_process_group(worker.device, worker.rank, worker.world_size, init_method=request.meet_at)

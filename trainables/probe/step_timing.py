@@ -1,7 +1,7 @@
-"""How long an optimiser step takes at several micro-batches, timed in turn by all workers together.
+"""The time of an optimiser step at several micro-batch sizes, timed in turn by all workers together.
 
-Sizes take turns, one block of steps each, round after round: a drift of the machine's speed (clock, neighbours) falls
-on all alike. The clock is read when the device has finished, and a block counts as long as its slowest worker took.
+Sizes take turns, one block of steps each, round after round, so that drift of the machine's speed (clock, other
+programs) affects all equally. The clock is read when the device has finished; the slowest worker's time counts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch.distributed as dist
 
 from trainables.distributed.worker_context import WorkerContext
 
-WARM_UP_STEPS = 3  # of each size: kernels are chosen, memory is fetched, pages are mapped
-STEP_BLOCK_SECONDS = 0.05  # of one size in one round: long against the timer, short against drift
-MOST_STEPS = 64  # of one block
+WARM_UP_STEPS = 3  # per size: kernels are chosen, memory is allocated, pages are mapped
+STEP_BLOCK_SECONDS = 0.05  # one size's block in a round: long against the timer, short against drift
+MOST_STEPS = 64  # most steps of one block
 FEWEST_ROUNDS = 3
 STEP_SECONDS_AT_MOST = 90.0  # for all rounds together; slow steps get fewer rounds, and wider intervals
 
@@ -43,7 +43,7 @@ def time_step_sizes(run: RunSteps, sizes: list[int], rounds: int, worker: Worker
 
 
 def rows_of(timed: Mapping[int, list[float]]) -> list[dict[int, float]]:
-    """The same figures by round: per round, seconds by size."""
+    """The figures by round: for each round, seconds by size."""
     return [dict(zip(timed, row, strict=True)) for row in zip(*timed.values(), strict=True)]
 
 
@@ -62,7 +62,7 @@ def _wait(worker: WorkerContext) -> None:
 
 
 def _agreed(seconds: float, worker: WorkerContext) -> float:
-    """The slowest worker's, on every worker."""
+    """The slowest worker's seconds, the same on every worker."""
     if worker.world_size == 1:
         return seconds
     slowest = torch.tensor(seconds, dtype=torch.float64, device=worker.device)

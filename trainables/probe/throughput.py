@@ -1,4 +1,4 @@
-"""How long a step takes at each micro-batch that fits: asked of all workers' processes at once, and told as figures."""
+"""The time of a step at each micro-batch that fits, measured by all workers' processes together, as figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainables.results import Report
 
 
 def time_together(config: ProbeConfig, least: int, largest: int, worker: WorkerContext, threads: int) -> StepTimes:
-    """Every worker's process times the same steps, together, with micro-batches from `least` to `largest`.
+    """The processes of all workers time the same steps together, with micro-batches from `least` to `largest`.
 
     Raises ChildError on all workers or on none.
     """
@@ -49,7 +49,7 @@ def doublings(largest: int) -> tuple[int, ...]:
 
 
 def throughput_figures(timed: StepTimes, num_workers: int) -> dict[str, Estimate]:
-    """Medians over the rounds, with their intervals; throughput is of all workers together."""
+    """Medians over the rounds, with their intervals; the throughput is that of all workers together."""
     figures = {}
     for size, seconds in timed.seconds.items():
         step = median(seconds)
@@ -66,7 +66,7 @@ def throughput_figures(timed: StepTimes, num_workers: int) -> dict[str, Estimate
 
 
 def rounds(timed: StepTimes, last: Report) -> tuple[Report, ...]:
-    """The single timings, one report per round: sizes of one round were timed close together and can be paired."""
+    """The single timings, one report per round; timings of one round are close in time, so they can be paired."""
     return tuple(
         Report(
             step=last.step + number,

@@ -1,1 +1,1 @@
-"""A process: its memory, its global settings, its child processes and its heartbeat."""
+"""Processes: memory, global settings, child processes and the heartbeat."""

@@ -1,4 +1,4 @@
-"""Runs a module in a process of its own, `python -m MODULE REQUEST.json RESPONSE.json`, and brings back its answer.
+"""Runs a module in a fresh process, `python -m MODULE REQUEST.json RESPONSE.json`, and returns its response.
 
 Both ends are here: `in_fresh_process` starts it, `answer` is the child's main function.
 """
@@ -26,16 +26,16 @@ CHILD_TIMEOUT_SECONDS = 1800.0
 
 
 class ChildError(ParetuneError, RuntimeError):
-    """The process ended without an answer. `details` is the end of what it wrote to its standard error."""
+    """The process ended without a response. `details` is the end of its standard error."""
 
     def __init__(self, reason: str, details: str = "", killed: bool = False) -> None:
         super().__init__(reason)
         self.details = details
-        self.killed = killed  # by SIGKILL, which is how a system that is out of memory ends a process
+        self.killed = killed  # whether by SIGKILL, which the system uses when it is out of memory
 
 
 class ChildFailure(FrozenResult):
-    """The answer instead of an answer."""
+    """The response of a failed process."""
 
     error: str
 
@@ -48,9 +48,9 @@ def in_fresh_process(
     timeout_seconds: float = CHILD_TIMEOUT_SECONDS,
     doing: str = "measuring",
 ) -> str:
-    """The response to `request`, both JSON, from a new process that ends with this one. Raises ChildError.
+    """The response to `request`, both JSON, from a new process that ends when this one does. Raises ChildError.
 
-    `environment` is added to this process's own; the child finds the modules that this process would find.
+    `environment` is added to this process's own; the child can import the same modules as this process.
     """
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
@@ -95,7 +95,7 @@ def _reason(code: int, response: Path, doing: str) -> str:
 
 
 def answer(respond: Callable[[str], str], arguments: Sequence[str]) -> None:
-    """Read the request, write the response; whatever is raised is answered in a line, and raised."""
+    """Read the request, write the response; an exception is reported in the response, and raised."""
     request, response = map(Path, arguments)
     end_with_parent()
     atexit.register(gc.freeze)  # the parent waits: for seconds, Python's end would search all objects of the libraries
@@ -108,7 +108,7 @@ def answer(respond: Callable[[str], str], arguments: Sequence[str]) -> None:
 
 
 def end_with_parent() -> None:
-    """End this process soon after the one that started it has gone, however that happened."""
+    """End this process soon after the process that started it has ended, for whatever reason."""
     parent = os.getppid()
 
     def watch() -> None:

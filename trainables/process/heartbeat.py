@@ -1,7 +1,7 @@
-"""Whether a trial gets on: its loops beat at every step and batch, and a thread of the worker listens.
+"""Detects trials that hang: loops give a heartbeat at every step and batch, and a thread of the worker checks them.
 
 A trial that hangs (a data loader that waits for a lock, a collective without its peers, a storage that does not answer)
-cannot end itself, so the process is ended. Imports no torch.
+cannot end itself, so its process is ended. Imports no torch.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LISTEN_S = 1.0  # at least so often, and ten times within the limit
+LISTEN_S = 1.0  # longest time between two checks; there are at least ten within the limit
 
 _last_beat = 0.0
 
 
 def beat() -> None:
-    """A step, a batch, a file: something was done."""
+    """Report progress: a step, a batch or a file."""
     global _last_beat
     _last_beat = time.monotonic()
 
 
 @contextmanager
 def listening(limit_s: float, stalled: Callable[[str], None]) -> Iterator[None]:
-    """In the block, `stalled` is called from a thread, once, if nothing beats for `limit_s` seconds.
+    """In the block, `stalled` is called once, from a thread, if there is no heartbeat for `limit_s` seconds.
 
-    It is given where the thread that entered the block is then: lines of a traceback.
+    Its argument is the current traceback, as lines, of the thread that entered the block.
     """
     watched, over = threading.get_ident(), threading.Event()
     beat()

@@ -1,6 +1,6 @@
-"""A clean state for every trial: seeds that say where they come from, and global settings put back as they were.
+"""A clean state for every trial: seeds derived from the trial, and global settings restored after it.
 
-A process that runs one trial after another must give each the same result that a process of its own would give it.
+A process that runs one trial after another must give each trial the same result as a fresh process would.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def seed_everything(seed: int, rank: int, step: int) -> None:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The global state of this process, in the thread that takes it; it is put back from the same thread."""
+    """The global state of this process, as seen by the thread that records it; the same thread must restore it."""
 
     values: dict[str, Any]
     set_by_modules: dict[str, dict[str, Any]] = field(default_factory=dict)  # while they were imported
@@ -36,25 +36,26 @@ class Snapshot:
     @classmethod
     def take(cls) -> Snapshot:
         gc.collect()
-        gc.freeze()  # what is here now stays for good: looking through it again would take most of `restore`
+        gc.freeze()  # existing objects are permanent: scanning them again would take most of the time of `restore`
         return cls({name: read() for name, (read, _) in PROCESS_SETTINGS.items()})
 
     def restore(self) -> None:
-        """Put every setting back, forget what torch.compile made, and give unused memory back to the system."""
+        """Restore every setting, clear torch.compile's caches, and return unused memory to the system."""
         for name, (_, write) in PROCESS_SETTINGS.items():
             write(self.values[name])
         torch.compiler.reset()
         gc.collect()
-        gc.freeze()  # what torch keeps of a trial (each export leaves hundreds of objects) is looked through once only
+        gc.freeze()  # objects that torch keeps from a trial (hundreds for each export) are scanned only once
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
             give_back_pinned_memory()
             torch.cuda.reset_peak_memory_stats()
 
     def import_module(self, name: str) -> None:
-        """After `restore`: import a user's module; what it sets meanwhile is set anew at each later call.
+        """After `restore`: import a user's module. Settings that it makes during its import are made again at each
+        call.
 
-        So it holds for every trial, as in a process of its own. An import that fails is for `load_task` to tell.
+        So they apply to every trial, as in a fresh process. `load_task` reports a failing import.
         """
         if name not in self.set_by_modules:
             try:

@@ -1,7 +1,8 @@
-"""How much memory a worker may use, how much it has used at most, and a guard that ends it before the machine swaps.
+"""The memory limit and the peak memory of a worker, and a guard that ends the process before the machine swaps.
 
-On CUDA both are the caching allocator's: its limit is `set_per_process_memory_fraction`, its peak is what tensors held
-at one time. On a CPU they are the process's resident memory, counted by the kernel (VmRSS, VmHWM in proc(5)).
+On CUDA both refer to the caching allocator: the limit is `set_per_process_memory_fraction`, the peak is the most that
+tensors held at one time. On a CPU they are the process's resident memory, counted by the kernel (VmRSS, VmHWM in
+proc(5)).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-SHARE_OF_AVAILABLE = 0.95  # of a machine's or a device's memory; the rest is for everybody else on it, and for kernels
-WATCH_SECONDS = 0.002  # memory is touched at some GB/s, so what is overshot meanwhile is some tens of MB
+SHARE_OF_AVAILABLE = 0.95  # usable share of a machine's or device's memory; the rest is for other programs and kernels
+WATCH_SECONDS = 0.002  # memory is touched at some GB/s, so the limit is exceeded by some tens of MB at most
 SPARE_ADDRESS_SPACE = 1 << 30  # mapped but never touched: stacks of threads, arenas of malloc
 
 
@@ -53,10 +54,10 @@ def release_memory(device: torch.device) -> None:
 
 
 def claim_workspaces(device: torch.device) -> None:
-    """Let the libraries for matrices take their lasting workspaces now, for the threads of both passes.
+    """Let the matrix libraries allocate their permanent workspaces now, for the threads of both passes.
 
-    Taken in the midst of a step they would be carved out of a large block that the allocator keeps for the next one,
-    and a batch that just fits would not fit a second time. Does nothing if they are there, or on a CPU.
+    If they were allocated during a step, they would split a large cached block that the next step needs, and a batch
+    that just fits would not fit a second time. Does nothing if they exist, or on a CPU.
     """
     if device.type == "cuda":
         warm = torch.ones(8, 8, device=device, requires_grad=True)
@@ -64,7 +65,7 @@ def claim_workspaces(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most that has been held since the start, or since `forget_peak`."""
+    """The peak memory in bytes since the start, or since `forget_peak`."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device)
@@ -72,7 +73,7 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Start counting anew: importing and building may have taken more than what is to be measured."""
+    """Reset the peak, because imports and the building of a model may have used more than the steps to measure."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -94,7 +95,7 @@ def own_bytes() -> int:
 
 
 def available_bytes() -> int:
-    """The bytes that this machine, or the container around this process, can still give without swapping."""
+    """The bytes that this machine, or the container of this process, can still provide without swapping."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     machine = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     return min([machine, *_container_room()])
@@ -106,7 +107,7 @@ def _status(field: str) -> int:
 
 
 def _container_room(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
-    """Limit minus use of every control group around this process, of both versions; file pages can be dropped."""
+    """Limit minus use of every control group (v1 and v2) of this process; file pages count as free."""
     room: list[int | None] = []
     for line in own.read_text().splitlines() if own.exists() else []:
         _, controllers, path = line.split(":", 2)
@@ -122,7 +123,7 @@ def _container_room(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc
 
 def _room_of(group: Path, limit_file: str, usage_file: str) -> int | None:
     try:
-        limit = int((group / limit_file).read_text())  # "max" is no number: no limit here
+        limit = int((group / limit_file).read_text())  # "max", which is not a number, means no limit
         used = int((group / usage_file).read_text())
         lines = (group / "memory.stat").read_text().splitlines()
     except (OSError, ValueError):
@@ -132,10 +133,10 @@ def _room_of(group: Path, limit_file: str, usage_file: str) -> int | None:
 
 
 def guard(limit_bytes: int, last_words: Callable[[], None]) -> None:
-    """End this process, after `last_words`, as soon as it holds more than `limit_bytes`.
+    """End this process, after calling `last_words`, as soon as it uses more than `limit_bytes`.
 
-    A thread looks at what the kernel counts; a single allocation far beyond the limit is refused outright, which torch
-    raises as an error.
+    A thread reads the kernel's counters; a single allocation far beyond the limit is refused, which torch raises as an
+    error.
     """
 
     def watch() -> None:

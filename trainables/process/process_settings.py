@@ -1,7 +1,7 @@
-"""Every switch of Python, NumPy and torch that a trial may turn in its process: how it is read, and how it is put back.
+"""Every global setting of Python, NumPy and torch that a trial may change: how to read it, and how to restore it.
 
-Not covered is what a trial replaces in the code of other modules, and the number of torch's inter-op threads, which
-torch lets nobody set twice.
+Not covered: changes that a trial makes to the code of other modules, and the number of torch's inter-op threads, which
+torch allows to set only once.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from trainables.compat import (
 matmul = torch.backends.cuda.matmul
 sdp = torch.backends.cuda
 
-# General ones first: torch hands a setting of theirs down to the particular ones.
-CUDNN: Any = cudnn  # their parts are made when torch is imported, where no type checker sees them
+# General settings first, as torch applies them to the specific ones.
+CUDNN: Any = cudnn  # attributes are created at import, where no type checker sees them
 MKLDNN: Any = mkldnn
 FP32_PRECISIONS: list[Any] = [
     torch.backends,
@@ -50,7 +50,9 @@ def _read_fp32_precision() -> list[str]:
 
 
 def _write_fp32_precision(values: list[str]) -> None:
-    """Only what differs: a particular setting once written no longer follows the general one, and cannot again."""
+    """Write only settings that differ, because a specific setting that was written never follows the general
+    one again.
+    """
     for settings, value in zip(FP32_PRECISIONS, values, strict=True):
         if settings.fp32_precision != value:
             settings.fp32_precision = value
@@ -83,7 +85,7 @@ def _write_all_fp32_precision(values: tuple[list[str], tuple[str, bool | None]])
 
 
 def _read_flush_denormal() -> bool:
-    """torch has no getter, so look at what becomes of the smallest number."""
+    """Whether denormals are flushed to zero. torch has no getter, so the smallest number is tested."""
     return bool((torch.tensor(5e-324, dtype=torch.float64, device="cpu") * 1.0).item() == 0.0)
 
 
@@ -99,7 +101,7 @@ def _write_autocast(values: dict[str, tuple[bool, torch.dtype]]) -> None:
 
 def _read_cuda() -> tuple[int, list[torch.Tensor]] | None:
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return None  # and asking would take a piece of its memory
+        return None  # reading them would initialise CUDA, which takes memory
     return torch.cuda.current_device(), torch.cuda.get_rng_state_all()
 
 
@@ -147,7 +149,7 @@ def _write_environ(values: dict[str, str]) -> None:
 
 
 def _write_warnings(filters: list[Any]) -> None:
-    warnings.resetwarnings()  # also tells the modules that remember what they have shown
+    warnings.resetwarnings()  # also clears the modules' memory of warnings that were shown
     warnings.filters[:] = filters  # type: ignore[index]
 
 
@@ -164,7 +166,7 @@ def _write_logging(values: dict[str, tuple[int, bool, bool, list[logging.Handler
     for name, log in _loggers().items():
         if name in values:
             level, log.disabled, log.propagate, log.handlers[:] = values[name]
-            if log.level != level:  # to set one clears what every logger remembers
+            if log.level != level:  # setting a level clears the caches of all loggers
                 log.setLevel(level)
 
 
@@ -188,7 +190,7 @@ def _write_list(target: list[Any]) -> Callable[[list[Any]], None]:
     return write
 
 
-# name -> (read, write), in the order in which they are put back
+# name -> (read, write), in the order of restoring
 PROCESS_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "environment variables": (lambda: dict(os.environ), _write_environ),
     "working directory": (os.getcwd, os.chdir),
@@ -249,7 +251,7 @@ PROCESS_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     ),
     "module hooks": (lambda: {name: copy(hooks) for name, hooks in _module_hooks().items()}, _write_module_hooks),
     "compiler": (_read_compiler, _write_compiler),
-    # Last, so that nothing above can draw from them afterwards.
+    # Last, so that no other restoration draws random numbers afterwards.
     "python random": (random.getstate, random.setstate),
     "numpy random": (np.random.get_state, np.random.set_state),
     "torch random": (torch.get_rng_state, torch.set_rng_state),

@@ -1,1 +1,1 @@
-"""How a trial is driven: messages, the runner that obeys them, and the processes that it runs in."""
+"""The workers that run trials: messages, the runner that executes them, and the worker processes."""

@@ -1,6 +1,6 @@
-"""Every name that is private to Ray and used by workers: what for, and what breaks where it is gone.
+"""All private names of Ray that workers use: their purpose, and what breaks without them.
 
-Ray Train's public trainer starts one training and ends; a gang keeps its workers, and needs the parts below it.
+Ray Train's public trainer runs one training and ends; a gang keeps its workers, so it needs internal parts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,6 @@ from ray.train.v2._internal.execution.worker_group import WorkerGroupPollStatus 
 
 
 def value_of(key: str, namespace: str) -> bytes | None:
-    """What the driver has put into the cluster's key-value store: storage credentials, which are written nowhere."""
+    """A value from the cluster's key-value store, where the driver puts storage credentials without writing a file."""
     value: bytes | None = _internal_kv_get(key, namespace=namespace)
     return value

@@ -1,7 +1,7 @@
 """One worker of a trial that runs on this machine without a cluster, `python -m trainables.worker.local_worker`.
 
-It reads a `LocalWorker` as JSON from its standard input, meets its peers, runs the trial, and the first worker writes
-what comes of it to its standard output, a line of JSON each: `{"report": ...}`, and last `{"result": ...}`.
+It reads a `LocalWorker` as JSON from its standard input, joins the other workers, and runs the trial. The first worker
+writes to its standard output, one line of JSON per evaluation, `{"report": ...}`, and finally `{"result": ...}`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trainables.results import Report, TrialResult
 
 
 class LocalWorker(FrozenConfig):
-    """Which part this process has."""
+    """The role of this process."""
 
     trial: str
     config: TrialConfig
@@ -31,7 +31,7 @@ class LocalWorker(FrozenConfig):
 
 
 class WorkerLine(BaseModel):
-    """What the first worker says."""
+    """One line of output of the first worker."""
 
     report: Report | None = None
     result: TrialResult | None = None
@@ -52,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(request.threads)
     gpus = torch.cuda.device_count()
     if gpus and request.num_workers > gpus:
-        raise ValueError(f"{request.num_workers} workers want a GPU each, and this machine has {gpus}")
+        raise ValueError(f"{request.num_workers} workers need a GPU each, but this machine has {gpus}")
     device = torch.device(f"cuda:{request.rank}" if gpus else "cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -1,10 +1,10 @@
-"""What driver, gang and workers say to one another: one union of frozen values, told apart by `event`.
+"""The messages between driver, gang and workers: one union of frozen values, distinguished by `event`.
 
     gang -> workers     Start -> Advance -> Advance ... -> Start (of the next trial) ... -> Shutdown
     workers -> gang     to each but the last: Reading, Finished or Raised; GroupFailure where they are lost instead
     gang -> driver      Reading, Finished or EndedTrial; NoWorkersYet and Paused while the trial does not advance
 
-They travel as JSON (`encode`, `decode`). Imports no torch and no Ray.
+They are sent as JSON (`encode`, `decode`). Imports no torch and no Ray.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainables.results import Report, Status, TrialResult
 
 
 class Start(FrozenResult):
-    """Let go of the trial before, put the process back in order, run this trial up to its first reading."""
+    """Drop the previous trial, restore the process's state, run this trial up to its first evaluation."""
 
     event: Literal["start"] = "start"
     trial: str
@@ -27,7 +27,7 @@ class Start(FrozenResult):
 
 
 class Advance(FrozenResult):
-    """Run on up to the next reading, or to the end."""
+    """Continue to the next evaluation, or to the end."""
 
     event: Literal["advance"] = "advance"
 
@@ -41,17 +41,17 @@ class Shutdown(FrozenResult):
 # -- workers -> gang --------------------------------------------------------------------------------------------------
 
 Cause = Literal["exception", "storage", "out_of_memory", "too_large", "device", "peer", "stalled"]
-"""exception: the trial's own. storage: it or a disk is full or away, and the trial had no part in it. too_large: out of
-memory, but the trial goes on with a smaller micro-batch in a new group. device: the accelerator no longer answers.
-peer: another worker broke off, a consequence and not a cause. stalled: nothing was done for too long."""
+"""exception: raised by the trial. storage: the storage or a disk is full or unreachable; the trial is not at fault.
+too_large: out of memory, but the trial continues with a smaller micro-batch in a new group. device: the accelerator no
+longer answers. peer: another worker failed; a consequence, not the cause. stalled: no progress for too long."""
 
 
 class WorkerFailure(FrozenResult):
-    """What one worker ran into, reported before it is lost."""
+    """The failure of one worker, reported before it is lost."""
 
     event: Literal["failure"] = "failure"
     rank: int
-    trial: str | None  # which trial it was running; None: none
+    trial: str | None  # the trial that it was running, if any
     cause: Cause
     error: str  # type and message, on one line
     traceback: str
@@ -69,23 +69,23 @@ class Finished(FrozenResult):
 
     event: Literal["finished"] = "finished"
     result: TrialResult
-    worn: bool = False  # the worker holds much more memory than at its first trial: to be renewed before the next one
+    worn: bool = False  # the worker uses much more memory than at its first trial: to be replaced before the next one
 
 
 class Raised(FrozenResult):
-    """The trial is over, the worker is not: it waits for the next command."""
+    """The trial has ended with an exception; the worker waits for the next command."""
 
     event: Literal["raised"] = "raised"
     failure: WorkerFailure
 
 
 class GroupFailure(FrozenResult):
-    """A group of workers broke off: what they reported, and what Ray observed of each (rank -> text)."""
+    """A group of workers was lost: the failures that they reported, and Ray's observations (rank -> text)."""
 
     event: Literal["group_failure"] = "group_failure"
     failures: tuple[WorkerFailure, ...] = ()
     observed: tuple[tuple[int, str], ...] = ()
-    lost: str | None = None  # why the group does not come back by itself
+    lost: str | None = None  # why the group does not restart by itself
 
     @property
     def unresponsive(self) -> tuple[tuple[int, str], ...]:
@@ -98,7 +98,7 @@ class GroupFailure(FrozenResult):
 
 
 class EndedTrial(FrozenResult):
-    """How a trial ended that could not give its result itself."""
+    """The end of a trial that could not report its result itself."""
 
     event: Literal["ended"] = "ended"
     status: Status
@@ -111,11 +111,11 @@ class NoWorkersYet(FrozenResult):
 
     event: Literal["waiting"] = "waiting"
     reason: str  # `for 2 x (1 CPU): a node is gone`
-    node_is_lost: bool = False  # else others hold what is wanted, and it will be free again
+    node_is_lost: bool = False  # False: other trials hold the resources, which will be free again
 
 
 class Paused(FrozenResult):
-    """The trial is run again, from its checkpoint, after a while: what failed was the storage."""
+    """The storage failed; the trial runs again from its checkpoint after a while."""
 
     event: Literal["paused"] = "paused"
     reason: str
@@ -133,5 +133,5 @@ def encode(message: Message) -> str:
 
 
 def decode(text: str) -> Message:
-    """Raises pydantic.ValidationError for what is no message."""
+    """Raises pydantic.ValidationError for an invalid message."""
     return _MESSAGE.validate_json(text)

@@ -1,10 +1,10 @@
-"""The workers of a gang, as Ray Train runs them: each a loop that takes commands from a mailbox and answers there.
+"""The workers of a gang, run by Ray Train: each is a loop that takes commands from a mailbox and answers there.
 
-The only file that imports ray.train. Importing it imports no torch: besides the workers, the processes that look after
-them import it, and start the sooner without. What the commands do is in `trainables.worker.runner`.
+The only file that imports ray.train. Importing it does not import torch, because the processes that manage the workers
+import it too, and start faster without torch. `trainables.worker.runner` executes the commands.
 
-A worker that cannot go on tells the mailbox why and then raises: Ray Train sees that, ends its peers, which may be
-waiting for it in a collective, and starts the group anew.
+A worker that cannot continue reports the reason to the mailbox and then raises. Ray Train notices this, ends the other
+workers, which may be waiting for it in a collective, and restarts the group.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ if TYPE_CHECKING:
     from trainables.distributed.worker_context import WorkerContext
     from trainables.worker.runner import Runner
 
-RENDEZVOUS_TIMEOUT = timedelta(minutes=30)  # of workers that start
+RENDEZVOUS_TIMEOUT = timedelta(minutes=30)  # for workers that are starting
 
 
 class WorkerGroupConfig(FrozenResult):
-    """A group of like workers, and where it works."""
+    """The configuration of a group of equal workers."""
 
     num_workers: int
     cpus_per_worker: int
     gpus_per_worker: int
-    accelerator_type: str | None = None  # of its nodes' GPUs, by Ray's name
-    node_labels: dict[str, str] = Field(default_factory=dict)  # that its nodes have
-    storage: str  # where the sweep's storage is, without credentials
-    handover: str = ""  # the key to its whole address, which is written nowhere; "" if there is no more to know
-    no_progress_s: float = 3600.0  # a trial that does nothing for so long is ended
-    runner: str = "trainables.trial:run_trial"  # what runs a trial; another one for tests
+    accelerator_type: str | None = None  # required type of the nodes' GPUs, by Ray's name
+    node_labels: dict[str, str] = Field(default_factory=dict)  # required labels of the nodes
+    storage: str  # address of the sweep's storage, without credentials
+    handover: str = ""  # key to the storage's address with credentials, which is never written; "" if there are none
+    no_progress_s: float = 3600.0  # seconds without progress after which a trial is ended
+    runner: str = "trainables.trial:run_trial"  # the function that runs a trial; tests use another one
     scratch: str  # a folder for Ray Train's own files: its path, or its name in a storage that is not local
 
     def open_storage(self) -> Storage:
@@ -73,20 +73,20 @@ def _handed_over(key: str) -> Storage:
     """Raises RuntimeError if the sweep has ended."""
     value = value_of(key, NAMESPACE)
     if value is None:
-        raise RuntimeError("the sweep's storage is not known any more: its driver has ended")
+        raise RuntimeError("the sweep's storage is no longer known: its driver has ended")
     return Handover.model_validate_json(value).take()
 
 
 class WorkerLostError(ParetuneError, RuntimeError):
-    """Raised by a worker that has told the mailbox why it cannot go on."""
+    """Raised by a worker that has reported to the mailbox why it cannot continue."""
 
 
 class _AllDevicesVisible(Backend):
-    share_cuda_visible_devices = True  # NCCL reaches another worker's GPU directly only where it can see it
+    share_cuda_visible_devices = True  # NCCL needs to see another worker's GPU to access it directly
 
 
 class _Group(BackendConfig):
-    """Instead of Ray's TorchConfig, for which the controller would import torch: workers meet without its help."""
+    """Replaces Ray's TorchConfig, which would import torch in the controller: workers set up their group themselves."""
 
     @property
     def backend_cls(self) -> type[Backend]:
@@ -94,8 +94,8 @@ class _Group(BackendConfig):
 
 
 class _Trainer(DataParallelTrainer):
-    """Without what serves Ray Data (an actor, and an import of a second in every process), and without the actor that
-    frees what a dead controller had reserved: whoever waits for workers does that (`orchestrator.running.group`).
+    """No callbacks for Ray Data (an actor, and an import of one second in every process), and no actor that frees the
+    reservations of a dead controller, which `orchestrator.running.group` does while it waits for workers.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
@@ -104,7 +104,7 @@ class _Trainer(DataParallelTrainer):
 
 
 def make_trainer(config: WorkerGroupConfig, mailbox: Any) -> DataParallelTrainer:
-    """A trainer whose `fit` lasts as long as the group, which is started anew when a worker was lost."""
+    """A trainer whose `fit` lasts as long as the group, which restarts when a worker is lost."""
     resources: dict[str, float] = {"CPU": config.cpus_per_worker}
     if config.gpus_per_worker:
         resources["GPU"] = config.gpus_per_worker
@@ -133,16 +133,16 @@ def make_trainer(config: WorkerGroupConfig, mailbox: Any) -> DataParallelTrainer
 
 
 class Liaison(WorkerGroupCallback):
-    """Runs in Ray Train's controller: lets a group start only if somebody waits for it, and tells of its loss.
+    """Runs in Ray Train's controller: lets a group start only if it is requested, and reports its loss.
 
-    Ray Train alone learns of a worker that died without a word.
+    Only Ray Train notices a worker that died without a report.
     """
 
     def __init__(self, mailbox: Any) -> None:
         self._mailbox = mailbox
 
     def before_worker_group_start(self, worker_group_context: Any) -> None:
-        """Before anything is reserved. Raises, and so ends the trainer, once the group has been closed."""
+        """Called before resources are reserved. Raises, and so ends the trainer, once the group has been closed."""
         if not ray.get(self._mailbox.is_wanted.remote()):
             raise RuntimeError("the group was closed")
 
@@ -150,7 +150,7 @@ class Liaison(WorkerGroupCallback):
     def on_worker_group_start(self) -> Iterator[None]:
         try:
             yield
-        except WorkerGroupStartupFailedError as error:  # Ray Train would try for ever
+        except WorkerGroupStartupFailedError as error:  # Ray Train would retry for ever
             ray.get(self._mailbox.group_lost.remote({0: str(error)}))
             raise
 
@@ -191,14 +191,14 @@ def serve_commands(loop_config: dict[str, Any]) -> None:
 
 
 def _leave_hanging(mailbox: Any, incarnation: str, runner: Runner, limit_s: float, where: str) -> None:
-    """Tell of a trial that hangs, and end the process with it; the group is started anew for the next trial."""
+    """Report a trial that hangs, and end this process; the group restarts for the next trial."""
     failure = runner.stalled(limit_s, where)
     ray.get(mailbox.worker_lost.remote(incarnation, encode(failure)))
     os._exit(1)
 
 
 def _join_group(config: WorkerGroupConfig) -> tuple[str, WorkerContext]:
-    """Meet the other workers. Returns the name of this incarnation of the group, and this worker's context."""
+    """Join the other workers. Returns the name of this incarnation of the group, and this worker's context."""
     import ray.train.torch
     import torch
     import torch.distributed as dist
@@ -237,7 +237,7 @@ def _join_group(config: WorkerGroupConfig) -> tuple[str, WorkerContext]:
 
 
 def _listening(host: str) -> socket.socket:
-    """Where the others meet the first worker: by itself, torch would listen on every address of the machine."""
+    """The socket where the others reach the first worker; by default, torch would listen on every address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, 0), family=family)
@@ -250,7 +250,7 @@ def _listening(host: str) -> socket.socket:
 
 
 def _cpus_of_this_node() -> int:
-    """As Ray counts them."""
+    """The number of workers like this one that fit on this node, by Ray's resources."""
     here = ray.get_runtime_context().get_node_id()
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return next((int(node["Resources"].get("CPU", 1)) for node in nodes if node["NodeID"] == here), 1)

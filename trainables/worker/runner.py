@@ -1,4 +1,4 @@
-"""Runs one trial after another in one process, each only as far as it is told. Knows nothing of Ray."""
+"""Runs one trial after another in one process, each only up to the next evaluation. Knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ LEAST_TRIALS = 101
 
 
 class Runner:
-    """A trial that is dropped needs no cancelling: it does not run ahead of what it is told."""
+    """Runs trials step by step. A dropped trial needs no cancelling, as it never runs ahead of its commands."""
 
     def __init__(
         self, run_trial: RunTrial, worker: WorkerContext, passes_on: tuple[type[BaseException], ...] = ()
     ) -> None:
-        """`passes_on`: what is not taken for the trial's failure but raised, as Ctrl-C where nobody but this process is
-        there to be interrupted.
+        """`passes_on`: exceptions that are raised instead of counting as the trial's failure, such as Ctrl-C if trials
+        run in the user's own process.
         """
         self._run_trial = run_trial
         self._passes_on = passes_on
@@ -54,7 +54,7 @@ class Runner:
         self._wear = Wear()
 
     def obey(self, command: Start | Advance) -> Answer:
-        """Run up to the trial's next word. Nothing that a trial does is raised here, but for what is passed on."""
+        """Run up to the trial's next event. Exceptions of a trial are not raised here, except those in `passes_on`."""
         try:
             if isinstance(command, Start):
                 self._begin(command)
@@ -68,11 +68,11 @@ class Runner:
             return Raised(failure=failure)
 
     def let_go(self, *, has_arrived: bool = True) -> None:
-        """Forget the trial, so that its memory is free before the next one is built.
+        """Drop the trial, so that its memory is free before the next one is built.
 
-        A trial that has given its result may tidy up behind it, and only now: that there is a next trial says that the
-        result has arrived. To be shut down (`has_arrived=False`) does not: the driver may be waiting for a storage that
-        is full. What goes wrong here has no trial left to be told of.
+        A trial that has given its result may clean up now: a next trial shows that the result has arrived. A shutdown
+        (`has_arrived=False`) does not show this, as the driver may be waiting for a full storage. Errors here are
+        ignored, because no trial is left to report them.
         """
         running, self._running, self._trial = self._running, None, None
         with contextlib.suppress(Exception):
@@ -86,12 +86,12 @@ class Runner:
         gc.collect()
 
     def close(self) -> None:
-        """Forget the trial, and leave the process as it was found."""
+        """Drop the trial, and restore the process's state."""
         self.let_go(has_arrived=False)
         self._snapshot.restore()
 
     def stalled(self, limit_s: float, where: str) -> WorkerFailure:
-        """What is to be said of the trial if it has done nothing for so long. `where`: lines of a traceback."""
+        """The failure of a trial that has made no progress for this long. `where`: lines of a traceback."""
         last = where.strip().splitlines()[-2:]
         limit = f"{limit_s / 60:.0f} min" if limit_s >= 60 else f"{limit_s:g} s"
         return WorkerFailure(
@@ -100,7 +100,7 @@ class Runner:
             cause="stalled",
             error=without_credentials(
                 f"no step for {limit}, so it was ended; it was at {' '.join(' '.join(last).split())}. If it only needs "
-                "longer, raise resources.no_progress_minutes and run with --retry-failed"
+                "more time, raise resources.no_progress_minutes and run with --retry-failed"
             ),
             traceback=without_credentials(where),
         )
@@ -108,7 +108,7 @@ class Runner:
     def _begin(self, command: Start) -> None:
         self.let_go()
         self._warnings = []
-        self._trial = command.trial  # first: that the process cannot be cleaned is this trial's failure too
+        self._trial = command.trial  # first, so that a failure to clean the process counts as this trial's failure
         self._snapshot.restore()
         module, is_a_users, _ = command.config.task.name.partition(":")
         if is_a_users:
@@ -131,7 +131,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """What is meant for the trial's result is kept for it, wherever it is warned of."""
+        """Collect warnings that belong into the trial's result, wherever they are issued."""
         with warnings.catch_warnings():
             warnings.simplefilter("always", TrialWarning)
             show = warnings.showwarning
@@ -158,9 +158,9 @@ class Runner:
 
 
 class Wear:
-    """How much a process has grown since the end of its first trial: what torch keeps of each, nobody gives back.
+    """The growth of a process's memory since its first trial, as torch keeps some memory of each trial for ever.
 
-    A process is worn when it has grown by `WORN_BYTES`, but no sooner than after `LEAST_TRIALS`, so that a new one,
+    A process is worn when it has grown by `WORN_BYTES`, but not before `LEAST_TRIALS` trials, so that a new process,
     which costs some seconds, is started for less than one trial in a hundred.
     """
 
@@ -168,7 +168,7 @@ class Wear:
         self._trials = self._first_bytes = 0
 
     def after_trial(self, held_bytes: int) -> bool:
-        """Whether the process is worn, holding so many bytes at the end of one more trial."""
+        """Whether the process is worn, given its memory in bytes at the end of one more trial."""
         self._trials += 1
         if self._trials == 1:
             self._first_bytes = held_bytes
@@ -176,12 +176,12 @@ class Wear:
 
 
 def can_go_on(failure: WorkerFailure, worker: WorkerContext) -> bool:
-    """Whether the worker can take the next trial: nobody waits for it, and its process is sound."""
+    """Whether the worker can take the next trial: no other worker waits for it, and its process is intact."""
     return worker.world_size == 1 and failure.cause in ("exception", "storage")
 
 
 def cause_of(error: BaseException, num_workers: int) -> Cause:
-    """What an exception from a trial means for its worker and for the trial's ending."""
+    """Classify a trial's exception by its consequences for the worker and for the trial."""
     text = str(error)
     if isinstance(error, SmallerNextError):
         return "too_large"
@@ -197,12 +197,12 @@ def cause_of(error: BaseException, num_workers: int) -> Cause:
 
 
 def is_storages_fault(error: BaseException | None) -> bool:
-    """Whether behind an exception is a storage that failed, or a disk without room, a node's own included."""
+    """Whether the cause of an exception is a failing storage, or a full disk, including the node's own."""
     while error is not None:
         if isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in NO_ROOM):
             return True
         if isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in str(error):
-            return True  # so torch says it
+            return True  # torch's form of the error
         error = error.__cause__ or error.__context__
     return False
 
