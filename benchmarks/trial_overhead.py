@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any
 from record import recorded
 
 if TYPE_CHECKING:
-    from orchestrator.sweep.plan import Plan
     from trainables.config.trial import BaselineConfig
     from trainables.distributed.worker_context import WorkerContext
     from trainables.results import Report, TrialResult
@@ -183,6 +182,8 @@ def _callback(ends: _Ends) -> Any:
 
 def run_gang(trials: int, num_workers: int) -> tuple[float, list[float]]:
     """(seconds up to the end of the first trial, overhead of each later one in seconds)."""
+    from overhead_plan import plan_of
+
     from orchestrator.running.executor import run_sweep
     from orchestrator.running.ray_connection import RaySettings
     from orchestrator.running.tuner import RayExecutor
@@ -209,7 +210,7 @@ def run_gang(trials: int, num_workers: int) -> tuple[float, list[float]]:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         run_sweep(
-            _plan(trials + 1, num_workers),
+            plan_of(trials + 1, num_workers, rows=ROWS, steps=STEPS),
             Storage(folder),
             watch,
             RayExecutor(RaySettings(num_cpus=num_workers), "trial_overhead:run_trial"),  # room for one gang
@@ -227,35 +228,6 @@ def run_trial(trial: str, config: BaselineConfig, worker: WorkerContext) -> Iter
     yield Report(step=STEPS, examples=STEPS * ROWS, seconds=seconds, metrics={})
     metrics = {"train_seconds": Estimate.exact(seconds)}
     yield TrialResult(id=trial, config=config, status=Status.COMPLETED, metrics=metrics)
-
-
-def _plan(trials: int, num_workers: int) -> Plan:
-    from orchestrator.sweep.plan import Plan, Trial
-    from orchestrator.sweep.spec import Objective, Parameters, Sweep, TaskChoice, TaskFacts
-    from trainables.config.training import Budget, Training
-    from trainables.config.trial import BaselineConfig, TaskConfig, trial_id
-
-    def trial(seed: int) -> Trial:
-        training = Training(
-            batch_size=ROWS * num_workers,
-            micro_batch_size=ROWS,
-            num_workers=num_workers,
-            learning_rate=0.1,
-            budget=Budget(unit="steps", amount=STEPS),
-            seed=seed,
-        )
-        config = BaselineConfig(task=TaskConfig(name="toy", data="random", code="here"), training=training)
-        return Trial(trial_id(config), config, "as written")
-
-    sweep = Sweep(
-        name="overhead",
-        task=TaskChoice(name="toy"),
-        facts=TaskFacts(metrics={}, train_rows=None, data=("random",), code="here", search_path=(str(HERE.parent),)),
-        objective=Objective(metric="val_loss", mode="min"),
-        budget=Budget(unit="steps", amount=STEPS),
-        parameters=Parameters(batch_size=(ROWS,), learning_rate=(0.1,), optimizer=(), schedule=()),
-    )
-    return Plan(sweep=sweep, trials=tuple(trial(seed) for seed in range(trials)), pending=())
 
 
 def _free_port() -> int:
