@@ -17,7 +17,7 @@ from trainables.config.training import Precision
 from trainables.distributed.worker_context import WorkerContext
 from trainables.estimate import Estimate
 from trainables.measure.artifact import ArtifactError, export_model
-from trainables.measure.model_inputs import model_inputs
+from trainables.measure.model_inputs import free_dims, model_inputs
 from trainables.measure.raw_rows import raw_inputs
 from trainables.results import Report
 from trainables.storage import trial_file
@@ -78,11 +78,13 @@ def save_model(model: nn.Module, task: Task, data: TaskData, trial: str, worker:
     state = model.state_dict().items()  # on the CPU: to be loaded on any machine
     weights = {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in state}
     worker.storage.write(trial_file(trial, WEIGHTS), to_bytes(weights))
-    example = data.validation.gather(np.arange(1))
+    validation = data.validation
+    example = validation.gather(np.arange(1) if validation.lengths is None else np.array([validation.lengths.argmax()]))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL
         try:
-            export_model(model, model_inputs(task, model, example), path, raw_inputs(task))
+            inputs = model_inputs(task, model, example)
+            export_model(model, inputs, path, raw_inputs(task), free_dims(task, model, validation))
         except ArtifactError as error:
             return TrialFiles({"weights": WEIGHTS}, {"parameters": parameters}, (str(error),))
         content = path.read_bytes()

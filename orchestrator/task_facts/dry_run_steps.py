@@ -35,7 +35,7 @@ from trainables.error_text import first_line
 from trainables.errors import ParetuneError
 from trainables.measure.artifact import export_program, save_program
 from trainables.measure.measure import of_first_rows
-from trainables.measure.model_inputs import model_inputs
+from trainables.measure.model_inputs import free_dims, model_inputs
 from trainables.measure.plain_outputs import WithNames
 from trainables.measure.read_back import ExportedFile
 from trainables.process.isolation import seed_everything
@@ -114,7 +114,7 @@ class Attempt:
         with self.doing(" cannot be compressed: its exported model failed on the first rows of its validation data"):
             batch = self.rows(self.data.validation, PREVIEW_ROWS)
             inputs = model_inputs(self.task, self.model.eval(), batch)
-            program = export_program(self.model, inputs)
+            program = export_program(self.model, inputs, free_dims(self.task, self.model, self.data.validation))
             exported = WithNames(program.module())
             with torch.no_grad():
                 item_values(self.task, of_first_rows(self.task.forward(exported, batch), *[PREVIEW_ROWS] * 2), batch)

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from orchestrator.task_facts.data_preview import PREVIEW_ROWS
@@ -26,7 +27,6 @@ from trainables.compression.fine_tune import Context, example_inputs
 from trainables.config.compression import Compression, describe_chain
 from trainables.config.training import Budget, Training
 from trainables.config.trial import TaskConfig, VariantConfig
-from trainables.data.table import Table
 from trainables.distributed.worker_context import WorkerContext
 from trainables.measure.measure import of_first_rows
 from trainables.measure.plain_outputs import WithNames
@@ -87,7 +87,7 @@ def _try(attempt: Attempt, chain: tuple[Compression, ...]) -> tuple[str, ...]:
                 pass
         except Diverged:  # which its trained weights may not do
             return made.warnings
-        exported = WithNames(made.program(example_inputs(context, made.model)).module())
+        exported = WithNames(made.program(context, example_inputs(context, made.model)).module())
         with torch.no_grad():
             item_values(
                 attempt.task, of_first_rows(attempt.task.forward(exported, rows), PREVIEW_ROWS, PREVIEW_ROWS), rows
@@ -117,7 +117,7 @@ def _config(attempt: Attempt, chain: tuple[Compression, ...]) -> VariantConfig:
 def _context(attempt: Attempt, training: Training, folder: Path) -> Context:
     """The first rows, in folders of the variant's own: what one training leaves, another would go on from."""
     train, validation = (
-        Table(attempt.rows(table, PREVIEW_ROWS)) for table in (attempt.data.train, attempt.data.validation)
+        table.of_rows(np.arange(PREVIEW_ROWS) % table.n_rows) for table in (attempt.data.train, attempt.data.validation)
     )
     data = TaskData(train, validation, lambda: attempt.data.test)
     return Context(attempt.task, data, training, WorkerContext(Storage(str(folder)), folder))

@@ -10,7 +10,18 @@ from tests.support.training_samples import differing
 from trainables.training.gradient_noise import HALF_LIFE
 from trainables.training.noise_scale import NoiseScaleMeter
 
-CASES = ["plain", "ragged", "weighted", "limits", "partly used", "routed", "routed, accumulated", "synced", "lazy"]
+CASES = [
+    "plain",
+    "ragged",
+    "padded",
+    "weighted",
+    "limits",
+    "partly used",
+    "routed",
+    "routed, accumulated",
+    "synced",
+    "lazy",
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +44,10 @@ def results(tmp_path_factory):
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_workers_equal_one_after_twenty_steps(results, case):
-    """`ragged`: rows with different numbers of items; `weighted`: these, with a training loss of their own; `limits`:
-    with micro-batches and clipping; `partly used`: some parameters take no part in the loss; `routed`: some only in
-    some steps; `synced`: batch norm over all workers, with its running statistics.
+    """`ragged`: rows with different numbers of items; `padded`: lists of unequal length, padded; `weighted`: these,
+    with a training loss of their own; `limits`: with micro-batches and clipping; `partly used`: some parameters
+    take no part in the loss; `routed`: some only in some steps; `synced`: batch norm over all workers, with its
+    running statistics.
     """
     alone = results[1, 0][case]["weights"]
     for rank in (0, 1):

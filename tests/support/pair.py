@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from tests.support.ragged_task import Tags, tags_tables
 from tests.support.training_samples import (
     Ragged,
     Regression,
@@ -35,7 +36,9 @@ from trainables.config.training import Budget, NoiseScale, SortedBy, Training
 from trainables.config.trial import BaselineConfig, TaskConfig
 from trainables.distributed.worker_context import WorkerContext
 from trainables.results import TrialResult
+from trainables.tasks.base import Task
 from trainables.tasks.norms import SyncBatchNorm2d
+from trainables.tasks.task_data import TaskData
 from trainables.training.errors import Diverged
 from trainables.training.evaluate import evaluate
 from trainables.training.gradient_noise import GradientNoise
@@ -47,11 +50,11 @@ DOUBLE = torch.float64
 STEADY = {"dropout": 0.0, "batch_norm": False}
 
 
-def full_batch(task: Regression, here: WorkerContext, **changes: Any) -> dict[str, Any]:
+def full_batch(task: Task, here: WorkerContext, data: TaskData | None = None, **changes: Any) -> dict[str, Any]:
     """Twenty steps in float64, each on all rows: the same rows whatever the number of workers."""
     settings = training(ROWS, 20, num_workers=here.world_size, evaluations=2, **changes)
     model = build(task, dtype=DOUBLE)
-    history = list(train(model, task, tables(ROWS, dtype=DOUBLE), settings, here))
+    history = list(train(model, task, data or tables(ROWS, dtype=DOUBLE), settings, here))
     return {"weights": bits(model), "history": [report.model_dump() for report in history]}
 
 
@@ -235,6 +238,7 @@ def everything(here: WorkerContext) -> dict[str, Any]:
     results = {
         "plain": full_batch(Regression(**STEADY), here),
         "ragged": full_batch(Ragged(**STEADY), here, **with_limits),
+        "padded": full_batch(Tags(double=True), here, tags_tables(ROWS), micro_batch_limit=4),
         "weighted": full_batch(Weighted(**STEADY), here, **with_limits),
         "limits": full_batch(Regression(**STEADY), here, **with_limits),
         "partly used": full_batch(PartlyUsed(**STEADY), here, micro_batch_limit=4),

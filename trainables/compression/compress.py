@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 
 from trainables.compression.distill import distill
 from trainables.compression.errors import CompressionError
-from trainables.compression.fine_tune import Context, History, Trained, example_inputs, fine_tune
+from trainables.compression.fine_tune import Context, History, Trained, example_dims, example_inputs, fine_tune
 from trainables.compression.prune import prune
 from trainables.compression.quantize import Quantized, quantize
 from trainables.config.compression import Distill, FineTune, Int8, Prune
@@ -68,9 +68,11 @@ class CompressedModel:
         self.model, self.history = trained.model, trained.history
         self.warnings += trained.warnings
 
-    def program(self, example: ModelInputs) -> ExportedProgram:
+    def program(self, context: Context, example: ModelInputs) -> ExportedProgram:
         """What is saved and measured. Raises ArtifactError if torch.export cannot follow the model."""
-        return export_program(self.model, example) if self.quantized is None else self.quantized.program
+        if self.quantized is not None:
+            return self.quantized.program
+        return export_program(self.model, example, example_dims(context, self.model))
 
 
 def compress(
@@ -139,7 +141,7 @@ def check_device(config: VariantConfig) -> None:
 def check_export(config: VariantConfig, context: Context, parent: nn.Module) -> None:
     """Raises ArtifactError if the parent left no exported model because there is none: before anything is trained."""
     if not context.worker.storage.exists(trial_file(config.parent, MODEL)):
-        export_program(parent, example_inputs(context, parent))
+        export_program(parent, example_inputs(context, parent), example_dims(context, parent))
 
 
 def load_parent(config: VariantConfig, context: Context) -> nn.Module:
@@ -200,7 +202,7 @@ def export_and_measure(
         model_file, parent_file = (Path(folder) / whose / MODEL for whose in ("variant", "parent"))  # names take bytes
         for file in (model_file, parent_file):
             file.parent.mkdir()
-        save_program(made.program(example), model_file, raw_inputs(context.task))
+        save_program(made.program(context, example), model_file, raw_inputs(context.task))
         worker.storage.write(trial_file(trial, MODEL), model_file.read_bytes())
         parents_own = trial_file(config.parent, MODEL)
         if worker.storage.exists(parents_own):
@@ -210,7 +212,7 @@ def export_and_measure(
             except DamagedFileError as error:
                 raise CompressionError(_made_anew(config.parent, error)) from error
         else:
-            export_model(parent, example, parent_file, raw_inputs(context.task))
+            export_model(parent, example, parent_file, raw_inputs(context.task), example_dims(context, parent))
         if worker.device.type == "cuda":
             torch.cuda.empty_cache()  # the measuring process wants the memory
         return measure_in_fresh_process(

@@ -15,8 +15,8 @@ from trainables.config.compression import FineTune
 from trainables.config.training import Budget, FixedBatch, Training
 from trainables.config.warmup import with_warmup_share
 from trainables.distributed.worker_context import WorkerContext
-from trainables.measure.artifact import ModelInputs, copy_of
-from trainables.measure.model_inputs import model_inputs
+from trainables.measure.artifact import FreeDims, ModelInputs, copy_of
+from trainables.measure.model_inputs import free_dims, model_inputs
 from trainables.results import Report
 from trainables.tasks.base import Task
 from trainables.tasks.task_data import TaskData
@@ -42,6 +42,11 @@ def example_inputs(context: Context, model: nn.Module) -> ModelInputs:
     """What `model` is given of two training rows (of one, twice, if there is no other). Raises ArtifactError."""
     rows = context.data.train.gather(np.arange(2) % context.data.train.n_rows)
     return model_inputs(context.task, model, rows)
+
+
+def example_dims(context: Context, model: nn.Module) -> FreeDims:
+    """The dimensions of the example inputs that are as long as the longest row of a batch."""
+    return free_dims(context.task, model, context.data.train)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,11 @@ def quantize(model: nn.Module, step: Int8, context: Context) -> Quantized:
     Static quantisation is calibrated on `step.calibration_examples` training rows, drawn with the parent's seed.
     Raises CompressionError if torchao fails or converts nothing, and ArtifactError if the model cannot be copied.
     """
+    if context.data.train.lengths is not None:
+        raise CompressionError(
+            "int8: a task with Ragged() columns has inputs of any length, and what torchao converts takes one; use "
+            "prune or distill"
+        )
     mode = choose_mode(model, step)
     import_torchao()
     bytes_before = parameter_bytes(model)

@@ -20,7 +20,7 @@ from pydantic import Field, TypeAdapter
 
 from trainables.config.base import FrozenConfig
 from trainables.data import builtin
-from trainables.data.columns import Category, Column, Date, Number, Stored
+from trainables.data.columns import Category, Column, Date, Number, Ragged, Stored
 from trainables.data.fingerprint import fingerprint
 from trainables.data.formats import opened, source_file_name
 from trainables.data.lock import locked
@@ -102,7 +102,7 @@ def preparation_of(
     type that does not fit, nulls without a `fill`, values that the training data does not have without `unknown`.
     """
     said = columns if isinstance(columns, Mapping) else {}
-    kinds = {name: kind for name, kind in said.items() if not isinstance(kind, Stored)}
+    kinds = {name: kind for name, kind in said.items() if not isinstance(kind, Stored | Ragged)}
     if not kinds:
         return None
     prints = [fingerprint(source, cache) for source in sources.values()]

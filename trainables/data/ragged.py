@@ -30,13 +30,19 @@ class RaggedValues:
         """Elements of each row: int64 [rows]."""
         return np.diff(self.offsets)
 
-    def padded(self, rows: Numbers) -> tuple[Numbers, Numbers]:
+    def of_rows(self, rows: Numbers) -> RaggedValues:
+        """These rows alone, in this order."""
+        parts = [self.values[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[rows])])
+        return RaggedValues(np.concatenate([self.values[:0], *parts]), offsets, self.pad)
+
+    def padded(self, rows: Numbers, least: int = 1) -> tuple[Numbers, Numbers]:
         """These rows as [rows, longest of them, ...], and bool [rows, longest]: where there is an element.
 
-        The longest counts as 1 where all are empty.
+        They are padded to `least` elements at least.
         """
         starts, lengths = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
-        within = np.arange(max(1, int(lengths.max(initial=0))))
+        within = np.arange(int(lengths.max(initial=max(1, least))))
         mask = within < lengths[:, None]
         filled = np.full((*mask.shape, *self.values.shape[1:]), self.pad, dtype=self.values.dtype)
         filled[mask] = self.values[(starts[:, None] + within)[mask]]

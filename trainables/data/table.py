@@ -74,11 +74,26 @@ class Table:
         ragged = {name: column for name, column in self._ragged.items() if name not in why}
         return Table(rest, {**self.left_out, **why}, ragged) if why else self
 
+    def of_rows(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Table:
+        """A table of these rows, copied, in this order."""
+        columns = {name: self._take(name, column, rows) for name, column in self._columns.items()}
+        return Table(columns, self.left_out, {name: lists.of_rows(rows) for name, lists in self._ragged.items()})
+
     @functools.cached_property
     def lengths(self) -> np.ndarray[Any, Any] | None:
         """How long each row is, int64 [rows]: its longest list; None where no column is of lists of unequal length."""
         lengths = [column.lengths for column in self._ragged.values()]
         return functools.reduce(np.maximum, lengths) if lengths else None
+
+    @property
+    def has_even_rows(self) -> bool:
+        """Whether all rows are of one length."""
+        return self.lengths is None or bool((self.lengths == self.lengths[0]).all())
+
+    @property
+    def longest(self) -> int:
+        """The length of the longest row, at least 1; 1 where no column is of lists of unequal length."""
+        return 1 if self.lengths is None else max(1, int(self.lengths.max()))
 
     @property
     def bytes_of_longest_row(self) -> int:
@@ -101,15 +116,16 @@ class Table:
         """All rows of a column, shape [rows, ...], without a copy. Read only: writing to it ends the process."""
         return self._columns[name]
 
-    def gather(self, rows: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Tensor]:
+    def gather(self, rows: np.ndarray[Any, np.dtype[np.int64]], *, least_length: int = 1) -> dict[str, Tensor]:
         """Copies of the rows with these numbers (from 0), in this order: name -> tensor of shape [len(rows), ...].
 
-        Lists of unequal length are padded to the longest of these rows: [len(rows), longest, ...], beside their mask.
+        Lists of unequal length are padded to the longest of these rows, or to `least_length` where that is more:
+        [len(rows), longest, ...], beside their mask.
         numpy takes few rows at half the cost of torch; many bytes are taken by torch's threads.
         """
         batch = {name: self._take(name, column, rows) for name, column in self._columns.items()}
         for name, lists in self._ragged.items():
-            values, mask = lists.padded(rows)
+            values, mask = lists.padded(rows, least_length)
             batch |= {name: torch.from_numpy(values), f"{name}{MASK}": torch.from_numpy(mask)}
         return batch
 

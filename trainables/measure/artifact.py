@@ -30,6 +30,8 @@ from trainables.process.memory import out_of_memory
 from trainables.seal import DamagedFileError, check_seal, seal_file
 
 ModelInputs = tuple[Tensor, ...]
+# Of each input: the dimensions beside the rows whose size differs from call to call.
+FreeDims = tuple[frozenset[int], ...]
 
 # torch.export's notes on the origin of a node: lines of the user's code, paths on this machine.
 ORIGIN = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
@@ -52,32 +54,42 @@ def copy_of(model: nn.Module) -> nn.Module:
         raise ArtifactError(f"{type(model).__name__} cannot be copied: {first_line(error)}") from error
 
 
-def export_model(model: nn.Module, example_inputs: ModelInputs, path: Path, preparation: str | None = None) -> Path:
+def export_model(
+    model: nn.Module,
+    example_inputs: ModelInputs,
+    path: Path,
+    preparation: str | None = None,
+    free_dims: FreeDims = (),
+) -> Path:
     """Write `model` in evaluation mode to `path` (atomically; the folder must exist) and return `path`.
 
     `example_inputs`: the model's positional arguments, each of shape [rows, ...] with the same number of rows. The rows
     become a dynamic dimension, so the file serves every batch size. Only shapes and dtypes matter. `preparation`: how
-    raw rows become inputs, as `raw_rows.raw_inputs` gives it, to be kept in the file.
+    raw rows become inputs, as `raw_rows.raw_inputs` gives it, to be kept in the file. `free_dims`: further dimensions
+    that are dynamic.
     The model itself is left as it is: its mode, its device, its values.
     Raises ArtifactError if torch.export cannot follow the model, for instance because it branches on data, or if it
     cannot be copied.
     """
-    return save_program(export_program(model, example_inputs), path, preparation)
+    return save_program(export_program(model, example_inputs, free_dims), path, preparation)
 
 
-def export_program(model: nn.Module, example_inputs: ModelInputs) -> ExportedProgram:
+def export_program(model: nn.Module, example_inputs: ModelInputs, free_dims: FreeDims = ()) -> ExportedProgram:
     """The program of `model` in evaluation mode on the CPU, with a dynamic first dimension shared by all inputs.
+
+    `free_dims`: those that are dynamic too; empty: none.
 
     Raises ArtifactError, also for a model that copy.deepcopy cannot copy.
     """
     # A copy, because switching the mode or device of the caller's model would disturb its training.
-    return trace(copy_of(model).cpu().eval(), example_inputs)
+    return trace(copy_of(model).cpu().eval(), example_inputs, free_dims)
 
 
-def trace(module: nn.Module, example_inputs: ModelInputs) -> ExportedProgram:
+def trace(module: nn.Module, example_inputs: ModelInputs, free_dims: FreeDims = ()) -> ExportedProgram:
     """The program of a module as it stands, which must be on the CPU. Raises ArtifactError."""
     batch = Dim("batch", min=1)
-    shapes = tuple({0: batch} for _ in example_inputs)
+    free = free_dims or (frozenset[int](),) * len(example_inputs)
+    shapes = tuple({0: batch, **dict.fromkeys(dims, Dim.DYNAMIC)} for dims in free)
     outputs = module.register_forward_hook(lambda _module, _inputs, outputs: plain_containers(outputs))
     try:
         with KnownWarnings():

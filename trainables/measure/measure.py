@@ -105,14 +105,16 @@ def accuracy(
             values = item_values(task, outputs, batch)
             for name in names:
                 found[prefix][name].append(values[name].double().cpu())
-    split = METRIC_PREFIX[request.split]
+    split, alike = METRIC_PREFIX[request.split], table.has_even_rows
     metrics = {}
     for prefix in subjects:
         for name in names:
-            metrics[f"{prefix}{split}_{name}"] = mean_over_rows(found[prefix][name], rows_of_calls)
+            metrics[f"{prefix}{split}_{name}"] = mean_over_rows(found[prefix][name], rows_of_calls, alike=alike)
     if "reference_" in subjects:
         for name in names:
-            metrics[f"{split}_{name}_change"] = change(found[""][name], found["reference_"][name], rows_of_calls)
+            metrics[f"{split}_{name}_change"] = change(
+                found[""][name], found["reference_"][name], rows_of_calls, alike=alike
+            )
     return metrics
 
 
@@ -136,30 +138,38 @@ def _of_first_rows(outputs: Tensor, rows: int, of: int) -> Tensor:
 def gather(table: Table, rows: int, start: int, device: torch.device) -> Batch:
     """`rows` rows from `start` on, wrapping around at the end, so that every call has the compiled shape."""
     numbers = np.arange(start, start + rows, dtype=np.int64) % table.n_rows
-    return {name: column.to(device) for name, column in table.gather(numbers).items()}
+    return {name: column.to(device) for name, column in table.gather(numbers, least_length=table.longest).items()}
 
 
-def mean_over_rows(values: Sequence[Tensor], rows: Sequence[int], estimate: FromSums = Estimate.of_values) -> Estimate:
+def mean_over_rows(
+    values: Sequence[Tensor],
+    rows: Sequence[int],
+    estimate: FromSums = Estimate.of_values,
+    *,
+    alike: bool = True,
+) -> Estimate:
     """The mean over the items of all calls, each of shape [items]; its interval treats rows as independent.
 
     The items of a row (the tokens of a text) are not independent. If rows have different numbers of items, their
     borders are unknown; then items are treated as independent, in all calls, so that every item has the same weight.
+    `alike` False: rows are known to have different numbers of items, unless each has one.
     """
     items_per_row = {items.numel() / count for items, count in zip(values, rows, strict=True)}
     every = torch.cat(list(values))
-    if len(items_per_row) == 1 and (number := items_per_row.pop()).is_integer():
+    if len(items_per_row) == 1 and (number := items_per_row.pop()).is_integer() and (alike or number == 1):
         return mean(every.reshape(-1, int(number)).mean(1), estimate)
     note = "rows have different numbers of items, so each item counts as an observation"
     return mean(every, estimate).model_copy(update={"note": note})
 
 
-def change(own: Sequence[Tensor], parents: Sequence[Tensor], rows: Sequence[int]) -> Estimate:
+def change(own: Sequence[Tensor], parents: Sequence[Tensor], rows: Sequence[int], *, alike: bool = True) -> Estimate:
     """The mean difference between own and parent's values, each of shape [items] per call; paired row by row."""
     one, other = torch.cat(list(own)), torch.cat(list(parents))
     both = torch.cat([one, other])
     if one.numel() == sum(rows) and bool(((both == 0) | (both == 1)).all()):
         return Estimate.of_paired_shares(int((one > other).sum()), int((one < other).sum()), one.numel())
-    return mean_over_rows([mine - theirs for mine, theirs in zip(own, parents, strict=True)], rows, Estimate.of_mean)
+    differences = [mine - theirs for mine, theirs in zip(own, parents, strict=True)]
+    return mean_over_rows(differences, rows, Estimate.of_mean, alike=alike)
 
 
 def mean(values: Tensor, estimate: FromSums = Estimate.of_values) -> Estimate:

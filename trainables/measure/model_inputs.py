@@ -8,11 +8,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.data.table import Table
 from trainables.error_text import first_line
-from trainables.measure.artifact import ArtifactError, ModelInputs
+from trainables.measure.artifact import ArtifactError, FreeDims, ModelInputs
 from trainables.process.memory import out_of_memory
 from trainables.tasks.base import Batch, Task
 
@@ -54,6 +56,22 @@ def model_inputs(task: Task, model: nn.Module, batch: Batch) -> ModelInputs:
         for module, mode in modes:
             module.training = mode
     return tuple(here[name] for name in task.inputs)
+
+
+def free_dims(task: Task, model: nn.Module, table: Table) -> FreeDims:
+    """The dimensions of the model's inputs that follow the longest row of a batch; empty where rows have one length.
+
+    Raises what `model_inputs` raises.
+    """
+    if table.lengths is None:
+        return ()
+    row = np.array([table.lengths.argmax()])
+    batches = [table.gather(row, least_length=table.longest + more) for more in (0, 1)]
+    short, long = (model_inputs(task, model, batch) for batch in batches)
+    return tuple(
+        frozenset(dim for dim in range(1, one.ndim) if one.shape[dim] != other.shape[dim])
+        for one, other in zip(short, long, strict=True)
+    )
 
 
 def _checked(task: str, call: _Called) -> ModelInputs:

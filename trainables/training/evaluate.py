@@ -80,9 +80,8 @@ def evaluate(
             batch = {name: tensor.to(worker.device) for name, tensor in table.gather(rows).items()}
             values = item_values(task, task.forward(model, batch), batch).values()
             sums += torch.stack([_sums(value.to(worker.device, torch.float64), len(rows)) for value in values])
-            ratio = torch.tensor([value.numel() / len(rows) for value in values], dtype=torch.float64)
             beat()
-            ratios = torch.minimum(ratios, torch.stack([ratio, -ratio], dim=1))
+            ratios = torch.minimum(ratios, torch.stack([_items_per_row(value, rows, table) for value in values]))
     if worker.world_size > 1:
         ratios = ratios.to(worker.device)
         dist.all_reduce(sums)
@@ -207,6 +206,14 @@ def _per_item(what: str, values: Tensor, batch: Batch, why: str = "") -> Tensor:
     if values.ndim != 1:
         raise ItemsError(f"{what} must give one value per item, shape [items]; got shape {list(values.shape)}{why}")
     return values
+
+
+def _items_per_row(values: Tensor, rows: np.ndarray, table: Table) -> Tensor:
+    """The least and minus the most items that a row of a batch may have. `values`: [items]."""
+    if table.lengths is not None and len(values) != len(rows) and len(np.unique(table.lengths[rows])) > 1:
+        return torch.tensor([0.0, -math.inf], dtype=torch.float64)  # they differ, whatever their mean is
+    ratio = len(values) / len(rows)
+    return torch.tensor([ratio, -ratio], dtype=torch.float64)
 
 
 def _sums(values: Tensor, rows: int) -> Tensor:
