@@ -257,7 +257,7 @@ def test_nothing_can_follow_int8(worker: WorkerContext, parents) -> None:
 def test_variant_is_made_by_one_worker(worker: WorkerContext, parents) -> None:
     task, parent = parents["diabetes_mlp"]
     two = WorkerContext(worker.storage, worker.cache, rank=0, world_size=2)
-    with pytest.raises(ValueError, match="one worker, this group has 2"):
+    with pytest.raises(ValueError, match="one worker, but this group has 2"):
         run(variant(task, parent.id), two)
 
 
@@ -265,7 +265,7 @@ def test_parent_without_weights_is_a_result(worker: WorkerContext, parents) -> N
     task, _ = parents["diabetes_mlp"]
     result = run(variant(task, "0123456789ab", Prune()), worker)
     assert result.status is Status.FAILED
-    assert "the parent 0123456789ab has left no weights" in (result.reason or "")
+    assert "the parent 0123456789ab has no stored weights" in (result.reason or "")
 
 
 def test_weights_of_another_model_are_a_result(worker: WorkerContext, parents) -> None:

@@ -115,7 +115,8 @@ def test_recurrent_layers_are_left_whole_and_told(kind: type[nn.RNNBase]) -> Non
     assert pruned.warnings == (f"recurrent layers are not pruned: layer ({kind.__name__})",)
     words = (
         r"prune 0\.5 removed nothing \(all channels: every Linear and convolution layer feeds the outputs, a recurrent "
-        rf"layer or what is left out; recurrent layers are not pruned: layer \({kind.__name__}\)\); use distill or int8"
+        rf"layer or a layer that is left out; recurrent layers are not pruned: layer \({kind.__name__}\)\); "
+        "use distill or int8"
     )
     with pytest.raises(CompressionError, match=words):
         prune(Recurrent(kind, hidden=False), Prune(ratio=0.5), example)

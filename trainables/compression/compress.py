@@ -1,4 +1,4 @@
-"""Makes a variant: the parent's weights, one method after another, and then the figures of the file that comes of it.
+"""Makes a variant: applies one method after another to the parent's model, exports the result and measures the file.
 
 A method is one file here, one class in `config/compression.py`, and one `case` in `apply`.
 """
@@ -52,12 +52,12 @@ from trainables.training.model_building import complete
 
 __all__ = ["CompressionError", "compress"]
 
-MOST_CONVERTED = 0.5  # of the parameters' bytes: below it, what int8 did is said
+MOST_CONVERTED = 0.5  # share of the parameters' bytes; if int8 converted less, a warning says so
 
 
 @dataclass
 class CompressedModel:
-    """What the chain has made so far: a model, or in the end the program that an 8-bit model is."""
+    """The output of the chain so far: a model, or after int8 an exported program."""
 
     model: nn.Module
     quantized: Quantized | None = None
@@ -78,11 +78,11 @@ class CompressedModel:
 def compress(
     trial: str, config: VariantConfig, task: Task, data: TaskData, worker: WorkerContext
 ) -> Iterator[Report | TrialResult]:
-    """Compress the parent's model, export it, measure the file: readings as they come, and last the one TrialResult.
+    """Compress the parent's model, export it, measure the file; yields evaluations, and last the one TrialResult.
 
-    A method that does not fit the model, a loss that is not finite and a measuring process whose memory ran out are
-    results (`failed`, `diverged`, `out_of_memory`); whatever else goes wrong is raised, memory that runs out here
-    included. Runs on one worker. Raises ValueError if a method follows int8.
+    A method that cannot be applied to the model, a loss that is not finite and a measuring process that runs out of
+    memory are results (`failed`, `diverged`, `out_of_memory`); every other failure is raised, including running out of
+    memory here. Runs on one worker. Raises ValueError if a method follows int8.
     """
     check_chain(config, worker)
     context = Context(task, data, config.training, worker)
@@ -119,7 +119,7 @@ def compress(
         files={"model": MODEL} if status is Status.COMPLETED else {},
         warnings=made.warnings,
     )
-    for number in range(len(config.chain)):  # only now: a kill before the result was taken must not cost the training
+    for number in range(len(config.chain)):  # only now: a kill before the result is stored must not lose the training
         remove_checkpoint(worker.storage, step_checkpoint_file(trial, number))
 
 
@@ -129,26 +129,26 @@ def check_chain(config: VariantConfig, worker: WorkerContext) -> None:
         if isinstance(step, Int8):
             raise ValueError("int8 must be the last method of a chain: 8-bit weights cannot be pruned or trained")
     if worker.world_size != 1:
-        raise ValueError(f"a variant is made by one worker, this group has {worker.world_size}")
+        raise ValueError(f"a variant needs a group of one worker, but this group has {worker.world_size}")
 
 
 def check_device(config: VariantConfig) -> None:
-    """Raises CompressionError if the chain cannot be measured where it is to be: before anything is trained for it."""
+    """Raises CompressionError, before any training, if the chain cannot be measured on its device."""
     if any(isinstance(step, Int8) for step in config.chain) and resolve_device(config.measure).type != "cpu":
         raise CompressionError("int8 runs on a CPU: `measure: {device: cpu}` measures every variant there")
 
 
 def check_export(config: VariantConfig, context: Context, parent: nn.Module) -> None:
-    """Raises ArtifactError if the parent left no exported model because there is none: before anything is trained."""
+    """Raises ArtifactError, before any training, if the parent has no exported model."""
     if not context.worker.storage.exists(trial_file(config.parent, MODEL)):
         export_program(parent, example_inputs(context, parent), example_dims(context, parent))
 
 
 def load_parent(config: VariantConfig, context: Context) -> nn.Module:
-    """The parent's trained model, on the CPU. Raises CompressionError if its weights are not there or do not fit."""
+    """The parent's trained model, on the CPU. Raises CompressionError if its weights are missing or do not fit."""
     name, storage = trial_file(config.parent, WEIGHTS), context.worker.storage
     if not storage.exists(name):
-        raise CompressionError(f"the parent {config.parent} has left no weights ({name}); run it again")
+        raise CompressionError(f"the parent {config.parent} has no stored weights ({name}); run it again")
     seed_everything(config.training.seed, 0, 0)
     model = context.task.build_model()
     complete(model, context.task, context.data.train, CPU, config.training.precision)
@@ -158,7 +158,7 @@ def load_parent(config: VariantConfig, context: Context) -> nn.Module:
     except DamagedFileError as error:
         raise CompressionError(_made_anew(config.parent, error)) from error
     except pickle.UnpicklingError as error:
-        said = "the parent's state_dict() holds more than tensors and plain values, which is not read back, to be safe"
+        said = "the parent's state_dict() holds more than tensors and plain values, which is refused for safety"
         raise CompressionError(f"{said}: {first_line(error)}") from error
     except RuntimeError as error:
         raise CompressionError(
@@ -175,7 +175,7 @@ def _made_anew(parent: str, damage: DamagedFileError) -> str:
 
 
 def apply(trial: str, config: VariantConfig, context: Context, made: CompressedModel) -> Generator[Report, None, None]:
-    """Carry out the chain on `made`; yield the readings of what is trained on the way."""
+    """Apply the chain to `made`; yield the evaluations of its trainings."""
     for number, step in enumerate(config.chain):
         checkpoint = step_checkpoint_file(trial, number)
         match step:
@@ -195,7 +195,7 @@ def apply(trial: str, config: VariantConfig, context: Context, made: CompressedM
 def export_and_measure(
     trial: str, config: VariantConfig, context: Context, parent: nn.Module, made: CompressedModel
 ) -> Measurement:
-    """Keep the variant's file in the storage, and measure it beside its parent's, in a process of its own."""
+    """Store the variant's file, and measure it beside its parent's in a fresh process."""
     worker, example = context.worker, example_inputs(context, parent)
     worker.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=worker.cache) as folder:
@@ -227,13 +227,13 @@ def export_and_measure(
 
 
 def ran_out_of_memory(error: MeasureError) -> bool:
-    """Whether the measuring process ended for want of memory: it said so, or the system killed it."""
-    told = f"{error}\n{error.details}"  # words are all that is left of an exception of another process
+    """Whether the measuring process ran out of memory: it reported this, or the system killed it."""
+    told = f"{error}\n{error.details}"  # an exception of another process arrives only as text
     return error.killed or says_out_of_memory(told)
 
 
 def sizes(parent: nn.Module, made: CompressedModel) -> dict[str, Estimate]:
-    """What can only be counted while the model is still a module."""
+    """The figures that can only be counted while the model is still a module."""
     if made.quantized is None:
         converted = Estimate.exact(0.0, "nothing was quantised")
     else:
@@ -251,9 +251,9 @@ def parameters(model: nn.Module) -> int:
 
 
 def variant_warnings(config: VariantConfig, metrics: dict[str, Estimate]) -> tuple[str, ...]:
-    """Warnings: the variant is neither smaller nor, beyond the noise, faster than its parent; int8 is but a part.
+    """Warnings: the variant is neither smaller nor, beyond noise, faster than its parent; int8 converted only a part.
 
-    Latencies of rounds in which the parent timed against itself was not 1 tell neither.
+    Latencies of rounds whose control was not 1 are not used.
     """
     is_int8 = any(isinstance(step, Int8) for step in config.chain)
     partly = int8_warnings(metrics["converted_fraction"].value) if is_int8 else ()
@@ -266,7 +266,9 @@ def variant_warnings(config: VariantConfig, metrics: dict[str, Estimate]) -> tup
         return partly
     if off:
         words = " and ".join(f"{control.value:.2f} at batch {rows}" for rows, control in off.items())
-        unknown = f"whether it is faster is not known, as the parent timed against itself was not 1, but {words}"
+        unknown = (
+            f"whether it is faster is unknown, as the control (the parent's latency over itself) was {words}, not 1"
+        )
         return (*partly, f"not smaller than its parent ({size:.2f} times its bytes); {unknown}")
     times = " and ".join(f"{ratio.value:.2f}" for ratio in known)
     words = f"{size:.2f} times its bytes, {times} times its latency"

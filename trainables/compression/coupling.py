@@ -1,7 +1,8 @@
-"""Which channels of a layer can only go together: equal places of heads or groups, and of a gated layer's halves.
+"""Finds channels that must be removed together: the same position in all heads or groups, or in a gated layer's halves.
 
-A layer that makes gate and value at once (`chunk`, `split`, slices, `F.glu`) has pairs: one channel of each half.
-Chosen one by one, the weakest of either half take their partners with them, and far more is lost than was asked.
+A layer that computes gate and value at once (`chunk`, `split`, slices, `F.glu`) has pairs of channels, one in each
+half. If channels were chosen one by one, the weakest of each half would take their partners with them, and far more
+channels than requested would be removed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from trainables.compression.structure import LAYERS
 from trainables.measure.artifact import ModelInputs
 from trainables.measure.plain_outputs import tensors
 
-Together = Callable[[list[int]], list[int]]  # channels of a layer -> these and all that go with them
+Together = Callable[[list[int]], list[int]]  # channels of a layer -> these and all that must go with them
 
 
 @dataclass(frozen=True)
 class ChannelChoice:
-    """The channels that a layer is to lose, so that a multiple remains, and whether they only go in sets."""
+    """The channels to remove from a layer, so that a multiple remains, and whether they only go in sets."""
 
     lost: list[int]
     multiple: int
@@ -35,7 +36,7 @@ class ChannelChoice:
 
 
 class GluInParts(TorchFunctionMode):
-    """Under it `F.glu` is a chunk and a product, whose halves torch-pruning can follow; of glu itself it cannot."""
+    """A mode in which `F.glu` is a chunk and a product, which torch-pruning can follow, unlike glu itself."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
@@ -50,14 +51,14 @@ class GluInParts(TorchFunctionMode):
 
 
 def block_places(width: int, blocks: int) -> Tensor:
-    """The units of `blocks` blocks of equal size, shape [units, blocks]: a place of every block, block by block."""
+    """The units of `blocks` blocks of equal size, shape [units, blocks]: one position of every block each."""
     return torch.arange(width).view(blocks, width // blocks).T
 
 
 def coupled(units: Tensor, together: Together) -> Tensor | None:
-    """`units` joined where they only go together, shape [fewer units, channels]; None if not all come out as large."""
+    """`units`, joined if they must go together, shape [fewer units, channels]; None if the results differ in size."""
     numbers = {channel: number for number, unit in enumerate(units.tolist()) for channel in unit}
-    joined = list(range(len(units)))  # of each unit, one that it belongs to; the first of a set belongs to itself
+    joined = list(range(len(units)))  # union-find: each unit's representative; the first of a set represents itself
 
     def first(number: int) -> int:
         while joined[number] != number:
@@ -77,21 +78,21 @@ def coupled(units: Tensor, together: Together) -> Tensor | None:
 
 
 def weakest(scores: Tensor, units: Tensor, share: Fraction) -> list[int]:
-    """The channels of that share of the units, of the least importance: the mean over a unit's channels. In order."""
+    """The channels of this share of the units, the least important ones first removed, by mean importance. In order."""
     order = scores[units].mean(1).argsort()[: int(share * len(units))]
     return sorted(units[order].flatten().tolist())
 
 
 def multiple(round_to: int, blocks: int, units: Tensor) -> int:
-    """In multiples of what channels must remain: of whole units, and of `round_to` in each half."""
+    """The multiple in which channels must remain: whole units, and `round_to` in each half."""
     return math.lcm(round_to * (units.shape[1] // blocks), units.shape[1])
 
 
 @torch.no_grad()
 def outputs_without(model: nn.Module, example: ModelInputs, graph: Any, group: Any) -> Any:
-    """The outputs once nothing reads the channels of a group, which are removed next: what must then come out too.
+    """The outputs when no layer reads the group's channels, which the pruned model must reproduce.
 
-    Works on the weights in place; None if a layer reads them for which this is not known.
+    Changes the weights in place; None if an unknown kind of layer reads the channels.
     """
     for dep, channels in group:
         if graph.is_in_channel_pruning_fn(dep.handler) and isinstance(dep.layer, LAYERS):
@@ -104,7 +105,7 @@ def outputs_without(model: nn.Module, example: ModelInputs, graph: Any, group: A
 
 @torch.no_grad()
 def differ(expected: Any, got: Any) -> bool:
-    """Whether two outputs are others, beyond what rounding explains."""
+    """Whether two outputs differ by more than rounding."""
     pairs = zip(tensors(expected), tensors(got), strict=True)
     return any(
         not torch.allclose(one, other, rtol=1e-3, atol=1e-4 * float(one.abs().max()))

@@ -2,7 +2,7 @@
 
 loss = alpha * distillation loss + (1 - alpha) * the task's training loss,     per item
 
-Students are judged as all models are, by the task's `losses` and `scores`.
+Students are evaluated like all models, by the task's `losses` and `scores`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def check_width(task: Task) -> None:
 
 
 def blended(teacher: nn.Module, task: Task, step: Distill) -> ItemLosses:
-    """The student's loss of every item, shape [items]. Raises CompressionError if the two parts count other items."""
+    """The student's loss of every item, shape [items]. Raises CompressionError if the two parts have other items."""
 
     def objective(student: nn.Module, batch: Batch) -> Tensor:
         batch = task.training_batch(batch)

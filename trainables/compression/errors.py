@@ -4,4 +4,4 @@ from trainables.errors import ParetuneError
 
 
 class CompressionError(ParetuneError):
-    """One sentence that names the method, what stood in its way, and what to do instead."""
+    """One sentence that names the method, the obstacle, and what to do instead."""

@@ -1,4 +1,4 @@
-"""More training within a chain: its budget and rate are fractions of the parent's, and its readings go on counting."""
+"""Training within a chain: budget and learning rate are fractions of the parent's; steps continue the chain's count."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Context:
 
 
 def example_inputs(context: Context, model: nn.Module) -> ModelInputs:
-    """What `model` is given of two training rows (of one, twice, if there is no other). Raises ArtifactError."""
+    """The inputs of `model` for two training rows (the same row twice if there is one). Raises ArtifactError."""
     rows = context.data.train.gather(np.arange(2) % context.data.train.n_rows)
     return model_inputs(context.task, model, rows)
 
@@ -51,7 +51,7 @@ def example_dims(context: Context, model: nn.Module) -> FreeDims:
 
 @dataclass(frozen=True)
 class Trained:
-    """The model that a training within a chain has made, and all readings of the chain so far."""
+    """The model from a training within a chain, and all evaluations of the chain so far."""
 
     model: nn.Module
     history: History
@@ -61,9 +61,9 @@ class Trained:
 def fine_tune(
     model: nn.Module, step: FineTune, context: Context, checkpoint: str, before: History
 ) -> Generator[Report, None, Trained]:
-    """Train a copy of `model`; yield new readings; return them after `before`. Raises Diverged and ArtifactError."""
+    """Train a copy of `model`; yield new evaluations; return them after `before`. Raises Diverged and ArtifactError."""
     training = derive(context, step.budget_fraction, step.learning_rate_factor)
-    model.cpu()  # the copies begin there, so that the device holds only the one that is trained
+    model.cpu()  # copies are made there, so that the device holds only the trained one
     return (yield from train_on(lambda: copy_of(model), context, training, checkpoint, before))
 
 
@@ -75,7 +75,7 @@ def train_on(
     before: History,
     objective: ItemLosses | None = None,
 ) -> Generator[Report, None, Trained]:
-    """`MicroBatchFallback.train`; steps, examples and seconds go on from the end of the chain's training before it."""
+    """`MicroBatchFallback.train`; steps, examples and seconds continue from the chain's previous training."""
     origin = before[-1] if before else START
 
     def shifted(report: Report) -> Report:
@@ -103,9 +103,9 @@ def train_on(
 
 
 def derive(context: Context, budget_fraction: float, learning_rate_factor: float) -> Training:
-    """The parent's training with a part of its budget (at least one step) and of its rate, on one worker.
+    """The parent's training with a fraction of its budget (at least one step) and learning rate, on one worker.
 
-    The effective batch stays the parent's: what its workers shared is accumulated.
+    The effective batch stays the parent's: accumulation replaces its workers.
     """
     training = context.training
     amount = part_of(training.budget, budget_fraction).amount
@@ -114,7 +114,7 @@ def derive(context: Context, budget_fraction: float, learning_rate_factor: float
             amount = max(amount, 1.0)
         case "examples":
             amount = max(amount, float(training.batch_size))
-        case "epochs":  # a hair more than one step, which is no round number of epochs and would be rounded down
+        case "epochs":  # slightly more than one step, as its fraction of an epoch could be rounded down to none
             amount = max(amount, training.batch_size / context.data.train.n_rows * (1 + 1e-9))
         case "seconds":
             pass

@@ -1,4 +1,4 @@
-"""The plans that pruning tries on a model, from all of its channels down to the hidden layers of perceptrons."""
+"""The plans that pruning tries on a model, from all channels down to the hidden layers of perceptrons."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trainables.compression.structure import Structure
 
 @dataclass(frozen=True)
 class PruningPlan:
-    """Which layers may be pruned: all but the outputs of `kept`; attention is pruned by heads of equal size.
+    """The layers that may be pruned: all except outputs of `kept`; attention is pruned by heads of equal size.
 
-    `name` and `left` say what may be, and what is left whole, for a person.
+    `name` and `left` describe the layers that may be pruned, and those left unchanged, in messages.
     """
 
     name: str
@@ -24,7 +24,7 @@ class PruningPlan:
 
 
 def pruning_plans(structure: Structure) -> Iterator[PruningPlan]:
-    """The boldest first; each is to be tried when the one before has failed."""
+    """The plans, the most extensive first; each is tried after the previous one has failed."""
     kept = structure.outputs + structure.feeding_training + structure.recurrent
     yield PruningPlan("all channels", "nothing", kept, structure.attention_heads)
     if structure.shared:

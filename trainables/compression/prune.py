@@ -1,4 +1,4 @@
-"""Structured pruning with torch-pruning: whole channels go, in all layers that share them, so the model gets smaller.
+"""Structured pruning with torch-pruning: removes whole channels, in all layers that share them.
 
 Importance of a channel: the L2 norm of its weights, averaged over the layers that share it ("group magnitude").
 Source: Fang et al. 2023, doi:10.1109/CVPR52729.2023.01544.
@@ -36,12 +36,12 @@ from trainables.measure.plain_outputs import tensors
 
 ROOTS = (nn.Linear, nn.modules.conv._ConvNd)
 CLEARLY_DIFFERENT = 0.1
-NO_CHOICE = "every Linear and convolution layer feeds the outputs, a recurrent layer or what is left out"
+NO_CHOICE = "every Linear and convolution layer feeds the outputs, a recurrent layer or a layer that is left out"
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The channels removed from `layer` and from all layers that share them, in multiples of `multiple`."""
+    """A set of coupled layers, named by `layer`, with the number of channels that it had and keeps."""
 
     layer: str
     width: int
@@ -59,9 +59,9 @@ def prune(model: nn.Module, step: Prune, example: ModelInputs) -> Pruned:
     """A copy of `model` without `step.ratio` of the channels of each prunable layer, on the CPU. To be fine-tuned.
 
     `example`: the model's inputs, each of shape [rows, ...]. The outputs keep their shape: the layers that feed them
-    are found in the model's program and left alone. What torch-pruning cannot follow is left out, step by step, down
-    to the hidden layers of perceptrons; every attempt is judged by running the pruned model.
-    Raises CompressionError, with what went wrong, if nothing can be pruned, and ArtifactError if it cannot be copied.
+    are found in the model's program and not pruned. Layers that torch-pruning cannot follow are excluded step by step,
+    down to the hidden layers of perceptrons; every attempt is checked by running the pruned model. Raises
+    CompressionError, with the reasons, if nothing can be pruned, and ArtifactError if the model cannot be copied.
     """
     model = copy_of(model).cpu().eval()
     example = two_rows(example)
@@ -73,7 +73,7 @@ def prune(model: nn.Module, step: Prune, example: ModelInputs) -> Pruned:
         except CompressionError as error:
             reasons.append((plan.name, str(error)))
             continue
-        except Exception as error:  # whatever torch-pruning raises, there is a humbler plan
+        except Exception as error:  # after any error of torch-pruning, the next, smaller plan is tried
             reasons.append((plan.name, f"torch-pruning cannot narrow them ({kind_and_line(error)})"))
             continue
         humbler = [f"prune {step.ratio:g} left {plan.left} whole: {reason}" for _, reason in reasons[-1:]]
@@ -106,7 +106,7 @@ def _pruned(
 
 
 def _check_shares(model: nn.Module, pruned: nn.Module, cuts: list[Cut]) -> None:
-    """Raises if a layer of the pruned model has lost a larger share of its channels than was chosen for any."""
+    """Raises if a layer of the pruned model has lost a larger share of its channels than planned for any."""
     most = max((1 - cut.kept / cut.width for cut in cuts), default=0.0)
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
@@ -118,14 +118,14 @@ def _check_shares(model: nn.Module, pruned: nn.Module, cuts: list[Cut]) -> None:
 def _remove_channels(
     model: nn.Module, step: Prune, example: ModelInputs, kept: list[nn.Module], heads: dict[nn.Module, int]
 ) -> list[Cut]:
-    """Remove the weakest channels of every layer but `kept`. Returns one `Cut` for each set of coupled layers.
+    """Remove the weakest channels of every layer except `kept`. Returns one `Cut` for each set of coupled layers.
 
-    torch-pruning finds what is coupled; its own pruner would round the number to lose per block as if it were of all.
+    torch-pruning finds coupled layers; its own pruner is not used, as it rounds numbers per block like numbers of all.
     """
     import torch_pruning
 
     names = {module: name for name, module in model.named_modules()}
-    # Layers are followed by what autograd records of them, and new weights are made as if all were trained.
+    # Layers are traced by autograd's records, so all weights must require gradients.
     trained = {name: parameter.requires_grad for name, parameter in model.named_parameters(remove_duplicate=False)}
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.requires_grad or parameter.is_floating_point())
@@ -136,7 +136,7 @@ def _remove_channels(
     importance = torch_pruning.importance.GroupMagnitudeImportance(p=2)
     found = graph.get_all_groups(ignored_layers=kept, root_module_types=list(ROOTS))
     groups = [(names[group[0].dep.layer], _as_read(graph, group, heads)) for group in found]
-    # All are judged before any is cut: layers that have lost inputs would look weaker, or like depthwise convolutions.
+    # All are rated before any is pruned: layers that have lost inputs would look weaker, or depthwise.
     judged = [(layer, group, importance(group), _blocks(graph, group, heads)) for layer, group in groups]
     cuts: list[Cut] = []
     judged = [each for each in judged if each[2] is not None]
@@ -158,7 +158,7 @@ def _remove_channels(
 
 
 def _choose(graph: Any, group: Any, scores: Tensor, blocks: int, step: Prune) -> ChannelChoice:
-    """The weakest channels of a group of layers, those together that only go together."""
+    """The weakest channels of a group of layers; channels that must go together are chosen together."""
 
     def smaller(channels: list[int]) -> Any:
         return graph.get_pruning_group(group[0].dep.layer, group[0].dep.pruning_fn, channels)
@@ -179,7 +179,7 @@ def _choose(graph: Any, group: Any, scores: Tensor, blocks: int, step: Prune) ->
 
 
 def _width(graph: Any, group: Any) -> int:
-    """How many channels the first layer of a group has now, as that group counts them."""
+    """The current number of channels of a group's first layer, in the group's own count."""
     dep = group[0].dep
     count = graph.get_out_channels if graph.is_out_channel_pruning_fn(dep.handler) else graph.get_in_channels
     return int(count(dep.layer))
@@ -201,7 +201,7 @@ def _as_read(graph: Any, group: Any, heads: dict[nn.Module, int]) -> Any:
 
 
 def _blocks(graph: Any, group: Any, heads: dict[nn.Module, int]) -> int:
-    """Of how many blocks as many channels must go: the groups of norms and convolutions, the heads of attention."""
+    """The number of blocks that must lose the same number of channels: groups of norms and convolutions, or heads."""
     counts = [1]
     for dep, _ in group:
         match dep.layer:
@@ -215,14 +215,16 @@ def _blocks(graph: Any, group: Any, heads: dict[nn.Module, int]) -> int:
 
 
 def _ratio(width: int, step: Prune, blocks: int = 1) -> Fraction:
-    """The share that leaves the nearest multiple of `round_to` and of `blocks`, and at least one of it."""
+    """The share to remove, so that the nearest multiple of `round_to` and of `blocks` remains, at least one
+    multiple.
+    """
     multiple = math.lcm(step.round_to, blocks)
     kept = max(1, round(width * (1 - step.ratio) / multiple)) * multiple
     return Fraction(max(0, width - kept), width)
 
 
 def _notes(cuts: list[Cut], step: Prune) -> Iterator[str]:
-    """What to know where channels do not go one by one."""
+    """Warnings for channels that cannot be removed one by one."""
     whole = [
         f"{cut.layer} ({cut.width} channels in multiples of {cut.multiple})" for cut in cuts if cut.kept == cut.width
     ]
@@ -243,7 +245,7 @@ def _recurrent(model: nn.Module) -> Iterator[str]:
 
 
 def _tie_again(model: nn.Module, pruned: nn.Module) -> None:
-    """Make one parameter again of those that are one in `model`. Raises if they no longer hold the same."""
+    """Share parameters again that are shared in `model`. Raises if they no longer have the same values."""
     shared: dict[nn.Parameter, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         shared.setdefault(parameter, []).append(name)
@@ -259,9 +261,10 @@ def _tie_again(model: nn.Module, pruned: nn.Module) -> None:
 
 
 def _check_forward(model: nn.Module, pruned: nn.Module, example: ModelInputs) -> None:
-    """Run both on one row and on two, and in training mode. Raises if layers do not fit, or an output's shape changed.
+    """Run both on one row and on two, and in training mode. Raises if layers do not fit, or if an output's shape
+    changed.
 
-    In training mode copies are run, for the sake of running statistics; a model that cannot do it itself is let off.
+    Copies run in training mode, to keep running statistics; this check is skipped if the original model cannot do it.
     """
     with torch.no_grad():
         for rows in (1, 2):

@@ -30,7 +30,7 @@ from trainables.measure.artifact import KnownWarnings, ModelInputs, copy_of, imp
 from trainables.measure.model_inputs import model_inputs
 from trainables.process.memory import out_of_memory
 
-CALIBRATION_ROWS = 64  # of one forward pass
+CALIBRATION_ROWS = 64  # rows of one forward pass
 Convolution = nn.modules.conv._ConvNd
 
 
@@ -40,12 +40,12 @@ class Quantized:
 
     program: ExportedProgram
     mode: Literal["dynamic", "static"]
-    converted_fraction: float  # of the bytes of the model's parameters, those that are 8-bit integers now
+    converted_fraction: float  # share of the parameters' bytes that are 8-bit integers now
     warnings: tuple[str, ...] = ()
 
 
 def quantize(model: nn.Module, step: Int8, context: Context) -> Quantized:
-    """The program of `model` in 8-bit integers, to be run on a CPU. The model is left as it is.
+    """The program of `model` in 8-bit integers, for CPUs. The model is not changed.
 
     Static quantisation is calibrated on `step.calibration_examples` training rows, drawn with the parent's seed.
     Raises CompressionError if torchao fails or converts nothing, and ArtifactError if the model cannot be copied.
@@ -66,7 +66,7 @@ def quantize(model: nn.Module, step: Int8, context: Context) -> Quantized:
                 program, converted = _dynamic(model, example)
             case "static":
                 program, converted = _static(model, example, _calibration(step.calibration_examples, context, model))
-    except Exception as error:  # torchao raises many types, and torch.export of what it has made
+    except Exception as error:  # torchao, and torch.export of its models, raise many types
         if out_of_memory(error):
             raise
         other = "dynamic" if mode == "static" else "static"
@@ -82,7 +82,7 @@ def quantize(model: nn.Module, step: Int8, context: Context) -> Quantized:
 
 
 def choose_mode(model: nn.Module, step: Int8) -> Literal["dynamic", "static"]:
-    """As asked, and for `auto`: static if there is any convolution, which dynamic quantisation would leave alone."""
+    """The requested mode; `auto` is static if the model has any convolution, which dynamic quantisation skips."""
     if step.mode != "auto":
         return step.mode
     return "static" if any(isinstance(module, Convolution) for module in model.modules()) else "dynamic"
@@ -98,7 +98,7 @@ def _dynamic(model: nn.Module, example: ModelInputs) -> tuple[ExportedProgram, i
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
     from torchao.utils import unwrap_tensor_subclass
 
-    # A weight that other modules use too (an embedding) would have to stay beside its 8-bit copy: a bigger file.
+    # A weight that other modules share (an embedding) would stay beside its 8-bit copy and make the file larger.
     uses = Counter(
         id(parameter) for module in model.modules() for parameter in module.parameters(recurse=False) for _ in "1"
     )
@@ -139,15 +139,15 @@ def _static(model: nn.Module, example: ModelInputs, calibration: Iterator[ModelI
 
 
 def _int8_values(program: ExportedProgram) -> int:
-    """How many 8-bit integers the program holds; a model may have had some of its own."""
+    """The number of 8-bit integers in the program; the original model may have some, too."""
     return sum(value.numel() for value in program.state_dict.values() if value.dtype == torch.int8)
 
 
 def _tell_calls_apart(program: ExportedProgram) -> None:
-    """Give every call of a module a name of its own: the quantiser looks for modules by the names that nodes carry.
+    """Give every call of a module its own name, because the quantiser finds modules by the names of their nodes.
 
-    Of two calls of one module (a residual block with one ReLU, an encoder of two images) it would else make one
-    pattern with two outputs, which it refuses.
+    Otherwise two calls of one module (a residual block with one ReLU, an encoder of two images) would form one pattern
+    with two outputs, which it refuses.
     """
     for number, node in enumerate(program.graph.nodes):
         stack = node.meta.get("nn_module_stack")
@@ -157,7 +157,7 @@ def _tell_calls_apart(program: ExportedProgram) -> None:
 
 
 def _overflows() -> bool:
-    """Whether sums of 8-bit products overflow their 16 bits: on CPUs without VNNI, so there 7 bits must do."""
+    """Whether sums of 8-bit products overflow 16 bits, as on CPUs without VNNI, where 7 bits are used."""
     from torchao.utils import should_reduce_range
 
     return bool(should_reduce_range(torch.device("cpu")))
@@ -173,7 +173,7 @@ def _doubts() -> tuple[str, ...]:
 
 
 def _calibration(count: int, context: Context, model: nn.Module) -> Iterator[ModelInputs]:
-    """Calibration inputs from training rows: neither validation nor test data may shape a model."""
+    """Calibration inputs from training rows, as validation and test data must not influence a model."""
     train = context.data.train
     rows = np.random.default_rng(context.training.seed).permutation(train.n_rows)[:count]
     for start in range(0, len(rows), CALIBRATION_ROWS):

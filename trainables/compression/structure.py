@@ -1,4 +1,4 @@
-"""The roles of a model's layers, read from its exported program instead of asked from the user."""
+"""The roles of a model's layers, derived from its exported program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainables.measure.artifact import ArtifactError, ModelInputs, copy_of, tra
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention)
 ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 PRODUCTS = (torch.ops.aten.matmul.default, torch.ops.aten.bmm.default, torch.ops.aten.einsum.default)
-# What cuts up a layer's channels at fixed places, or puts them elsewhere.
+# Operators that split a layer's channels at fixed positions, or move them.
 REARRANGING = {
     torch.ops.aten.slice,
     torch.ops.aten.split,
@@ -53,7 +53,7 @@ SHAPE_KEEPING = {
 
 
 class Structure:
-    """Questions about one model, as evaluated or as trained. Raises ArtifactError if torch.export cannot follow it."""
+    """The structure of one model in eval or training mode. Raises ArtifactError if torch.export cannot follow it."""
 
     def __init__(self, model: nn.Module, example: ModelInputs, training: bool = False) -> None:
         self._model, self._example = model, example
@@ -62,7 +62,9 @@ class Structure:
 
     @cached_property
     def outputs(self) -> list[nn.Module]:
-        """The layers that feed the model's output with no other layer in between. Their outputs cannot be narrowed."""
+        """The layers that feed the model's output without another layer in between; their outputs must keep
+        their width.
+        """
         (output,) = (node for node in self._program.graph.nodes if node.op == "output")
         return self._feeding(output.all_input_nodes)
 
@@ -89,7 +91,7 @@ class Structure:
 
     @cached_property
     def rearranged(self) -> list[nn.Module]:
-        """The layers whose outputs are cut up, reshaped or shuffled: what is left of them may not fit."""
+        """The layers whose outputs are split, reshaped or shuffled, so that fewer channels may not fit."""
         return self._feeding(
             source
             for node in self._program.graph.nodes
@@ -99,14 +101,16 @@ class Structure:
 
     @cached_property
     def feeding_training(self) -> list[nn.Module]:
-        """The layers that feed those that run in training only: the evaluated program does not show who reads them."""
+        """The layers that feed layers which run in training only; the program in eval mode does not show these
+        readers.
+        """
         weights = [node for node in self._program.graph.nodes if node.name in self._weights]
         unused = set(self._model.parameters()) - {self._weight(node) for node in weights if node.users}
         if not unused:
             return []
         try:
             training = Structure(self._model, self._example, training=True)
-        except ArtifactError:  # then running it will tell
+        except ArtifactError:  # then the check that runs the model will show it
             return []
         return training._feeding_users_of(unused)
 
@@ -122,7 +126,7 @@ class Structure:
 
     @cached_property
     def recurrent(self) -> list[nn.Module]:
-        """The recurrent layers, and those that feed them: torch-pruning narrows neither."""
+        """The recurrent layers, and those that feed them: torch-pruning can prune neither."""
         layers = [layer for layer in self.layers if isinstance(layer, nn.RNNBase)]
         return [*layers, *self._feeding_users_of({weight for layer in layers for weight in layer.parameters()})]
 
@@ -160,7 +164,7 @@ class Structure:
         )
 
     def _feeding(self, nodes: Iterable[Node]) -> list[nn.Module]:
-        """The first layers met on every way back from `nodes`."""
+        """The first layers on every path backwards from `nodes`."""
         found: dict[nn.Module, None] = {}
         seen: set[Node] = set()
         waiting = list(nodes)
@@ -176,7 +180,7 @@ class Structure:
         return list(found)
 
     def _has_weight(self, node: Node) -> bool:
-        """Whether the node multiplies with, or looks up, a parameter: a layer, also one written as a function."""
+        """Whether the node is a layer, also one written as a function: it multiplies with, or looks up, a parameter."""
         if not isinstance(node.target, OpOverload):
             return False
         named = [argument.name for argument in node.target._schema.arguments]
@@ -184,7 +188,7 @@ class Structure:
         return any(isinstance(w, Node) and w.name in self._weights and w.meta["val"].ndim > 1 for w in weights)
 
     def _owners(self, node: Node) -> Iterator[nn.Module]:
-        """The layers whose weights this node uses; several when they share one weight."""
+        """The layers whose weights this node uses; several if they share one weight."""
         weights = [self._weight(source) for source in node.all_input_nodes if source.name in self._weights]
         for layer in self.layers:
             if any(own is weight for own in layer.parameters() for weight in weights):

@@ -32,10 +32,10 @@ def planned_growth(schedule: BatchSchedule, budget_examples: Fraction, examples:
 
 
 def growth_with_noise(schedule: BatchSchedule, growth: int, batch_size: int, noise_scale: float | None) -> int:
-    """The growth after a reading: one factor more where the larger batch is still no larger than the noise scale.
+    """The growth after an evaluation: one factor more if the larger batch is still at most the noise scale.
 
-    `batch_size`: the one at the beginning. `noise_scale` in examples, or the least that it is; None: neither is known,
-    and nothing grows.
+    `batch_size`: the initial one. `noise_scale` in examples, or its lower bound; None if both are unknown, and the
+    batch does not grow.
     """
     if not isinstance(schedule, GrowWithNoise) or noise_scale is None:
         return growth

@@ -1,4 +1,4 @@
-"""The arithmetic of batches: budgets in steps, the factors of a batch, and where on the way the readings are taken.
+"""The arithmetic of batches: budgets in steps, the factors of a batch, and the steps of the evaluations.
 
 Imports no torch: a plan uses it to say, before anything runs, how many steps every trial takes.
 """
@@ -67,13 +67,13 @@ def split_batch(batch_size: int, num_workers: int, micro_batch_limit: int | None
 
 
 def report_shares(evaluations: int) -> tuple[Fraction, ...]:
-    """The shares of the budget after which a reading is taken: evenly spread to its end, and three before the first.
+    """The shares of the budget at which evaluations are made: evenly spread to its end, and three before the first.
 
-    Those are at an eighth, a quarter and a half of the first even one. Two batch sizes can be compared after equal
-    steps only between the first reading of the smaller, which takes the more steps, and the end of the larger. That
-    reaches to a ratio of eight times `evaluations` where even readings alone reach to `evaluations`: of 10 over 6000
-    examples, batch 16 has its first after 38 steps, and batch 256 ends after 23. The cost is three evaluations more in
-    every run. One evaluation asks for the end alone, and gets no others.
+    The three are at an eighth, a quarter and a half of the first even one. Two batch sizes can be compared after equal
+    steps only between the first evaluation of the smaller size, which takes more steps, and the end of the larger. With
+    the three, this is possible up to a size ratio of eight times `evaluations`; without them, up to `evaluations`: with
+    10 over 6000 examples, batch 16 is first evaluated after 38 steps, but batch 256 ends after 23. The cost is three
+    more evaluations in every run. With one evaluation there is only the one at the end.
     """
     even = [Fraction(i, evaluations) for i in range(1, evaluations + 1)]
     early = [even[0] / part for part in (8, 4, 2)] if evaluations > 1 else []
@@ -81,7 +81,7 @@ def report_shares(evaluations: int) -> tuple[Fraction, ...]:
 
 
 def report_steps(total_steps: int, evaluations: int) -> tuple[int, ...]:
-    """The steps after which a reading is taken: the first at or beyond each share, never two at one step."""
+    """The steps of the evaluations: the first step at or beyond each share, never two at one step."""
     return tuple(sorted({math.ceil(total_steps * share) for share in report_shares(evaluations)}))
 
 

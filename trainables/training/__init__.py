@@ -1,1 +1,1 @@
-"""From a model, its data and its settings to a trained model: the loop, and all that it is made of."""
+"""Trains a model on its data with its settings: the training loop and its parts."""

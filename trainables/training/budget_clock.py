@@ -1,7 +1,7 @@
-"""How far a training run is on its budget: how many steps to take before looking again, and when a reading is due.
+"""The progress of a training run on its budget: the number of steps in the next block, and when an evaluation is due.
 
-Every worker gets the same answers: a budget in steps is arithmetic, and of a budget in seconds the first worker's clock
-decides, for all.
+Every worker gets the same answers: a budget in steps is arithmetic, and for a budget in seconds the first worker's
+clock decides for all.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from trainables.config.training import Training
 from trainables.distributed.worker_context import WorkerContext
 from trainables.training.checkpoint import TrainingState
 
-MAX_BLOCK_STEPS = 64  # steps between two looks at the losses: on CUDA each look waits for the device
+MAX_BLOCK_STEPS = 64  # steps between two checks of the losses: on CUDA each check waits for the device
 
 
 class StepBlock(NamedTuple):
-    """Steps to take before asking again; none when a reading is due. `progress` is the budget spent, from 0 to 1."""
+    """The next block of steps; empty if an evaluation is due. `progress` is the spent share of the budget, 0 to 1."""
 
     steps: int
     progress: float
@@ -30,7 +30,7 @@ class StepBlock(NamedTuple):
 
 
 class BudgetClock(Protocol):
-    """`reports` is the number of readings taken so far, `seconds` the time spent training so far."""
+    """`reports` is the number of evaluations so far, `seconds` the training time so far."""
 
     def next_block(self, reports: int, step: int, seconds: float) -> StepBlock: ...
 
@@ -53,10 +53,10 @@ class StepClock:
 
 
 class ExamplesClock:
-    """A budget in examples of a run whose batch may grow: blocks end where it grows, and readings come by examples.
+    """A budget in examples, for a run whose batch may grow: blocks end where it grows; evaluations come by examples.
 
-    A batch that grows with its noise decides so at readings, and for good. It takes no early ones: what they would
-    decide on, the noise scale of the first steps, tells least of what it is later.
+    A batch that grows with its noise scale decides at evaluations, and never shrinks. It has no early evaluations,
+    because the noise scale of the first steps is the least informative about later steps.
     """
 
     def __init__(self, training: Training, budget_examples: Fraction, state: TrainingState) -> None:
@@ -67,7 +67,7 @@ class ExamplesClock:
         self.due = [budget_examples * share for share in report_shares(training.evaluations) if share >= first]
 
     def next_block(self, reports: int, step: int, seconds: float) -> StepBlock:
-        """Also lets the batch grow, if this is where it is to."""
+        """Also lets the batch grow, if it is due to grow here."""
         schedule, examples = self.training.batch_schedule, self._examples
         self.state.growth = max(self.state.growth, planned_growth(schedule, self.budget_examples, examples))
         size = self._size
@@ -96,17 +96,17 @@ class ExamplesClock:
 
 
 class SecondsClock:
-    """A budget in seconds. Blocks shrink towards each reading, so that it is late by less than one step.
+    """A budget in seconds. Blocks shrink towards each evaluation, so that it is late by less than one step.
 
-    Readings are evenly spread: each comes after at least one step, so that early ones, of slow steps, would outlast the
-    budget. They are needed less too: in the same time the steps of two batch sizes differ less than the sizes do.
+    Evaluations are evenly spread, without early ones: each comes after at least one step, so with slow steps early ones
+    would exceed the budget. They are also needed less: in equal time, steps differ less than batch sizes.
     """
 
     def __init__(self, budget_seconds: float, evaluations: int, worker: WorkerContext) -> None:
         self.budget_seconds = budget_seconds
         self.evaluations = evaluations
         self.worker = worker
-        self._last_report = (-1, 0)  # number of readings, and the step at which that number was first seen
+        self._last_report = (-1, 0)  # number of evaluations, and the step at which that number was first seen
         self._last_block = (0, 0.0)  # step and seconds when the last block began
         self._seconds_per_step = 0.0
 
@@ -133,7 +133,7 @@ class SecondsClock:
         if self._seconds_per_step == 0.0:
             return 1
         fitting = remaining_seconds / self._seconds_per_step
-        if fitting < 0.5 and not first:  # a reading comes after at least one step
+        if fitting < 0.5 and not first:  # an evaluation comes after at least one step
             return 0
         return max(1, min(int(fitting / 2), MAX_BLOCK_STEPS))
 

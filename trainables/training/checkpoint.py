@@ -1,4 +1,4 @@
-"""The state of a training run between two readings, as one file. What was reported is never lost by a kill."""
+"""The state of a training run between two evaluations, as one file. A reported evaluation is never lost by a kill."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from trainables.training.noise_scale import NoiseScaleMeter
 
 
 class UnreadableCheckpointError(ParetuneError):
-    """What is in the file is no state of this training."""
+    """The content of the file is not a state of this training."""
 
 
 @dataclass
 class TrainingState:
-    """All that a training run carries from one reading to the next.
+    """The whole state of a training run between two evaluations.
 
-    `rows` is the position in the data (see `data.shards`): what each worker has taken so far. The random generators are
-    seeded anew from `step` after every reading, so they need no place of their own.
+    `rows` is the position in the data (see `data.shards`): the rows that each worker has taken so far. Random
+    generators are seeded again from `step` after every evaluation, so their states are not needed.
     """
 
     model: nn.Module
@@ -37,19 +37,19 @@ class TrainingState:
     scaler: torch.amp.GradScaler
     step: int = 0
     rows: int = 0
-    growth: int = 1  # the batch over what it was at the beginning
+    growth: int = 1  # current batch size over the initial one
     seconds: float = 0.0
     history: list[Report] = field(default_factory=list)
     noise: NoiseScaleMeter | None = None
 
     def save(self, worker: WorkerContext, name: str) -> None:
-        """Write the state to the storage, atomically; the first worker's, which is everyone's. All return after it."""
+        """Write the first worker's state, which all share, to the storage, atomically. All workers return after it."""
         if worker.is_rank_zero:
             worker.storage.write(name, self.content())
         worker.wait_for_all()
 
     def content(self) -> bytes:
-        """What the file holds. In memory it is a second copy of all weights and of what the optimiser keeps of them."""
+        """The content of the file: in memory, a second copy of all weights and optimiser states."""
         return to_bytes(
             {
                 "model": self.model.state_dict(),
@@ -65,10 +65,10 @@ class TrainingState:
         )
 
     def resume(self, worker: WorkerContext, name: str) -> None:
-        """Take over the saved state, if there is one that can be read; otherwise nothing changes.
+        """Load the saved state, if there is a readable one; otherwise nothing changes.
 
-        All workers read it before any goes on, and from the same bytes they come to the same end. Raises RuntimeError
-        if they do not, and what the storage raises: that it does not answer says nothing about the checkpoint.
+        All workers read it before any continues, and must find the same bytes. Raises RuntimeError if they do not, and
+        errors of the storage, as an unreachable storage does not mean that there is no checkpoint.
         """
         if worker.storage.exists(name):
             content, shown = worker.storage.read(name), worker.storage.display(name)
@@ -77,7 +77,7 @@ class TrainingState:
             except (DamagedFileError, UnreadableCheckpointError) as error:
                 if worker.is_rank_zero:
                     said = str(error) if isinstance(error, DamagedFileError) else f"{shown} {error}"
-                    warnings.warn(f"{said}; the training began anew", TrialWarning, stacklevel=2)
+                    warnings.warn(f"{said}; the training started again from the beginning", TrialWarning, stacklevel=2)
         if worker.world_size > 1:
             step = torch.tensor([self.step, -self.step], device=worker.device)
             dist.all_reduce(step, op=dist.ReduceOp.MIN)
@@ -88,7 +88,7 @@ class TrainingState:
                 )
 
     def _take_over_whole(self, content: bytes, device: torch.device) -> None:
-        """All of a saved state, or nothing of it. Raises UnreadableCheckpointError."""
+        """Load a saved state completely, or not at all. Raises UnreadableCheckpointError."""
         before = self.content()
         try:
             self._take_over(from_bytes(content, device))
@@ -102,7 +102,7 @@ class TrainingState:
                     f"the state of this model cannot be loaded after it was saved, so its training cannot be resumed "
                     f"({type(again).__name__}: {first_line(again)}); buffers and extra state must be plain tensors"
                 ) from again
-            what = type(error).__name__  # without torch's words, which invite to run code that the file may hold
+            what = type(error).__name__  # without torch's message, which suggests to run code from the file
             raise UnreadableCheckpointError(f"is damaged, or of another version ({what})") from error
 
     def _take_over(self, saved: dict[str, Any]) -> None:
@@ -117,7 +117,7 @@ class TrainingState:
 
 
 def to_bytes(state: dict[str, Any]) -> bytes:
-    """Tensors and plain values, as `torch.save` writes them, sealed: torch itself does not see a bit that flipped."""
+    """Tensors and plain values in the form of `torch.save`, sealed, as torch itself does not detect flipped bits."""
     content = io.BytesIO()
     torch.save(state, content)
     seal(content)
@@ -125,6 +125,8 @@ def to_bytes(state: dict[str, Any]) -> bytes:
 
 
 def from_bytes(content: bytes, device: torch.device) -> dict[str, Any]:
-    """What `to_bytes` wrote, tensors on `device`; a file that would run code is refused. Does not look at the seal."""
+    """The content from `to_bytes`, with tensors on `device`; a file that would run code is refused. The seal is not
+    checked.
+    """
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     return state

@@ -24,7 +24,7 @@ ItemLosses = Callable[[nn.Module, Batch], Tensor]  # the loss of every item, sha
 
 
 def task_objective(task: Task) -> ItemLosses:
-    """What a training minimises unless something else is given, as distillation does."""
+    """The default objective of a training; distillation has another one."""
 
     def objective(model: nn.Module, batch: Batch) -> Tensor:
         batch = task.training_batch(batch)
@@ -38,7 +38,7 @@ class MicroBatchTooLargeError(ParetuneError, RuntimeError):
 
 
 class _Losses(nn.Module):
-    """The objective as a module. The task is handed the model itself, so it may use all that the model offers."""
+    """The objective as a module. The task gets the model itself, so it can use all its attributes."""
 
     def __init__(self, model: nn.Module, objective: ItemLosses) -> None:
         super().__init__()
@@ -61,12 +61,12 @@ def data_parallel(
 ) -> DistributedDataParallel:
     """A module batch -> losses whose backward pass leaves in `model` the mean of all workers' gradients.
 
-    All workers get the first one's weights. `example`: a batch by which to see whether some parameters take no part in
-    the loss; waiting for their gradients would fail, and asking at every step is only worth its time if there are any.
-    It cannot show what other steps leave out: `skips_parameters` says it, as the task's attribute of this name.
-    It also shows whether the batch fits, beside what `optimizer` has yet to keep.
-    Raises MicroBatchTooLargeError, on all workers, if it does not on one of them: later, in the middle of a step, a
-    worker could not tell its peers, which would wait for its gradients.
+    All workers get the first one's weights. `example`: a batch that shows whether some parameters do not affect the
+    loss; waiting for their gradients would fail, and detecting them at every step takes time, so it is done only if
+    there are any. It cannot show parameters that other steps leave out: `skips_parameters`, the task's attribute,
+    declares these. It also shows whether the batch fits, together with the future state of `optimizer`. Raises
+    MicroBatchTooLargeError on all workers if it does not fit on one of them: later, during a step, that worker could
+    not tell its peers, which would wait for its gradients.
     """
     losses = _Losses(model, objective)
     has_unused, ran_out = False, False
@@ -92,9 +92,9 @@ def data_parallel(
 
 
 def _settle(wrapped: DistributedDataParallel, example: Batch, worker: WorkerContext, precision: Precision) -> None:
-    """One backward pass of which nothing is kept: after its first, DDP divides the gradients into other buckets.
+    """One discarded backward pass, because DDP divides the gradients into other buckets after its first one.
 
-    More than two workers then add in another order; so a run that is resumed would end with other bits.
+    With more than two workers, sums are then computed in another order, so a resumed run would end with other bits.
     """
     with _still(wrapped, worker):
         with autocast(precision, worker.device):
@@ -105,7 +105,9 @@ def _settle(wrapped: DistributedDataParallel, example: Batch, worker: WorkerCont
 
 @contextmanager
 def _still(model: nn.Module, worker: WorkerContext) -> Iterator[None]:
-    """For a backward pass that leaves no trace: in eval mode, but for networks that cuDNN cannot go back through."""
+    """The mode for a backward pass without side effects: eval mode, except for networks where cuDNN needs
+    training mode.
+    """
     with in_eval_mode(model), without_trace(model, worker.device):
         for module in model.modules():
             if isinstance(module, nn.RNNBase):
@@ -114,7 +116,7 @@ def _still(model: nn.Module, worker: WorkerContext) -> Iterator[None]:
 
 
 def _stand_ins(losses: nn.Module, optimizer: Optimizer) -> list[Tensor]:
-    """The buckets in which gradients travel, and what the optimiser will keep of every weight.
+    """Placeholders for the buckets in which gradients are sent, and for the optimiser's future state.
 
     After a resumption it is there already, and an SGD has its momentum from its beginning on CUDA (`optim`).
     """
@@ -125,7 +127,7 @@ def _stand_ins(losses: nn.Module, optimizer: Optimizer) -> list[Tensor]:
 
 
 def _kept_of_each(optimizer: Optimizer) -> int:
-    """Numbers that an optimiser keeps for every weight, at most; of one that is not known, two, as the Adams."""
+    """The largest number of values that an optimiser stores per weight; for an unknown one two, like Adam."""
     match optimizer:
         case SGD():
             return int(bool(optimizer.defaults["momentum"]))

@@ -1,4 +1,4 @@
-"""How a training may end but by finishing."""
+"""The expected ways in which a training may end early."""
 
 from __future__ import annotations
 

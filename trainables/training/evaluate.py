@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 SUMS = ("items", "sum", "sum of squares", "sum of squares of the means of rows")  # kept of every metric
-SMALL_BATCH_BYTES = 256 * 1024  # of the rows themselves
-SMALL_OUTPUTS_BYTES = 64 << 20  # of all that is computed from them
-LOOKED_AT_ROWS = 32  # of a table, evenly spread
-MOST_ROWS = 1024  # of one batch
-SAMPLE_SEED = 0  # of the fixed sample of rows: the same rows in every trial, so that trials can be compared
+SMALL_BATCH_BYTES = 256 * 1024  # bytes of the rows themselves
+SMALL_OUTPUTS_BYTES = 64 << 20  # bytes of everything that is computed from them
+LOOKED_AT_ROWS = 32  # rows of a table to check, evenly spread
+MOST_ROWS = 1024  # most rows of one batch
+SAMPLE_SEED = 0  # seed of the fixed sample of rows: the same in every trial, so that trials can be compared
 
 
 class ItemsError(ParetuneError, ValueError):
-    """What a task has given is not one value for each item; the message names the method."""
+    """A task's method did not return one value per item; the message names the method."""
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
@@ -47,7 +47,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 @contextmanager
 def in_eval_mode(model: nn.Module) -> Iterator[None]:
-    """Every module is left in the mode in which it was found."""
+    """In the block, the model is in eval mode; every module's own mode is restored afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -68,9 +68,9 @@ def evaluate(
 ) -> dict[str, Estimate]:
     """Mean of "loss" and of every metric of the task, over all rows or over a fixed sample of `limit` rows.
 
-    The rows are shared among the workers and every worker returns the figures of all of them. Means are over items, as
-    in training; intervals take rows as the independent observations, because the items of a row (the tokens of a text)
-    are not. The model is in eval mode meanwhile and is left in the mode in which it was found.
+    The rows are divided among the workers, and every worker returns the figures over all rows. Means are over items, as
+    in training; intervals treat rows as the independent observations, because the items of a row (the tokens of a text)
+    are not independent. The model is in eval mode meanwhile; its own mode is restored.
     """
     names = ["loss", *task.metrics]
     sums = torch.zeros(len(names), len(SUMS), dtype=torch.float64, device=worker.device)
@@ -105,11 +105,11 @@ def evaluate_both(
 
 
 def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Training, worker: WorkerContext) -> int:
-    """Rows of one batch: a micro-batch, which is known to fit in memory, or more where rows take little of it.
+    """Rows of one evaluation batch: a micro-batch, which is known to fit in memory, or more if rows are small.
 
-    How much a row takes on its way through the model is counted, not guessed: a small row can become a large one, and
-    where a task cuts away padding, all rows of a batch become as long as its longest. So beside the first row,
-    micro-batches of rows from all over the table are looked at, as long as they can still change the answer.
+    The memory that a row needs in the model is measured: a small row can become a large one, and if a task cuts away
+    padding, all rows of a batch are as long as its longest. So beside the first row, micro-batches of rows from all
+    over the table are measured, as long as they can still change the answer.
     """
     micro = training.micro_batch_size
     spread = np.unique(np.linspace(0, table.n_rows - 1, LOOKED_AT_ROWS, dtype=np.int64))
@@ -127,7 +127,7 @@ def evaluation_rows(model: nn.Module, task: Task, table: Table, training: Traini
 def _bytes_per_row(
     model: nn.Module, task: Task, table: Table, rows: np.ndarray, precision: Precision, worker: WorkerContext
 ) -> int:
-    """All that is computed of a batch, divided by its rows and rounded up."""
+    """Bytes of everything that is computed for a batch, divided by its rows and rounded up."""
     within = _Outputs()
     with torch.no_grad(), autocast(precision, worker.device), within:
         batch = {name: tensor.to(worker.device) for name, tensor in table.gather(rows).items()}
@@ -172,7 +172,7 @@ def item_losses(task: Task, outputs: Tensor, batch: Batch) -> Tensor:
 
 
 def training_item_losses(task: Task, model: nn.Module, batch: Batch) -> Tensor:
-    """What a step minimises, for every item: [items]. Raises ItemsError if the task gives anything else."""
+    """The loss that a step minimises, for every item: [items]. Raises ItemsError for other shapes."""
     name, taken = type(task).__name__, task.training_batch(batch)
     if not isinstance(taken, Mapping) or {len(column) for column in taken.values()} != {_rows(batch)}:
         raise ItemsError(

@@ -1,13 +1,13 @@
-"""Measures the gradient noise scale inside a training run, on some of its steps, without changing what is trained.
+"""Measures the gradient noise scale inside a training run, on some of its steps, without changing the training.
 
-The parts of a batch (see `noise_scale`) are what is there anyway: the micro-batches of all workers. The norm of each
-one's gradient is taken when it arrives at the parameters, before it is added up there. A batch that is one micro-batch
-on one worker has no parts; there, two eighths of its rows go forward and backward once more, before the step itself,
-and leave no trace: gradients are dropped, buffers and random generators are put back. (One part beside the whole would
-do too, but its norm differs from that of the whole mostly by chance where the batch is larger than the noise scale.)
+The parts of a batch (see `noise_scale`) are the micro-batches of all workers. The norm of each one's gradient is
+computed when it arrives at the parameters, before it is accumulated. A batch that is one micro-batch on one worker has
+no parts; for it, two eighths of its rows go forward and backward once more before the step itself, without side
+effects: the gradients are discarded, buffers and random generators are restored. (One part together with the whole
+would suffice, but if the batch is larger than the noise scale, their norms differ mostly by chance.)
 
-All norms are in float64, before clipping, with the loss scale taken out, and wait on the device for the next look.
-What a task keeps in Python between two calls is beyond this module: it sees the additional calls of the last case.
+All norms are in float64, before clipping, without the loss scale, and stay on the device until the next check. State
+that a task keeps in Python between two calls is not covered: it sees the additional calls of the last case.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trainables.results import Report
 from trainables.training.noise_scale import NoiseScaleMeter, steps_between_measurements
 
 HALF_LIFE = 32  # measured steps after which a measurement weighs half: the noise scale grows during training
-DIVIDED_SHARE = 8  # of the batch, in each of the two parts: larger ones cost more and tell hardly more
+DIVIDED_SHARE = 8  # each of the two parts is an eighth of the batch: larger ones cost more and help little
 SMALL = 1 << 16  # elements
 CHUNK = 1 << 22  # elements that are made float64 at a time
 
@@ -81,17 +81,17 @@ class GradientNoise:
             return Estimate(value=math.nan, n=found.steps, note=f"{UNRESOLVED}: {reason}{least}")
         note = f"averages over {found.steps} steps, of which the last {HALF_LIFE} weigh most"
         if self.has_batch_norm:
-            note += "; batch norm makes the rows of a batch depend on each other, which the estimate takes them not to"
+            note += "; batch norm makes the rows of a batch depend on each other, but the estimate assumes independence"
         return Estimate(value=found.examples, low=found.low, high=found.high, n=found.steps, note=note)
 
     def warnings(self, history: Sequence[Report]) -> tuple[str, ...]:
-        """Said of a finished run whose batch was to grow with a noise scale that was never known."""
+        """A warning for a finished run whose batch was to grow with the noise scale, if that was never resolved."""
         size, growing = self._training.batch_size, self._training.batch_schedule.name == "grow_with_noise"
         has_grown = any(report.examples > report.step * size for report in history)
         if not growing or has_grown or any("noise_scale" in report.metrics for report in history):
             return ()
         reason = (self.estimate().note or "").removeprefix(f"{UNRESOLVED}: ")
-        return (f"the batch of {size} did not grow: at no reading was its noise scale resolved ({reason})",)
+        return (f"the batch of {size} did not grow: its noise scale was not resolved at any evaluation ({reason})",)
 
     def _why_never(self) -> str | None:
         if self._training.noise_scale is None:

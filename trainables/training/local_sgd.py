@@ -1,10 +1,11 @@
-"""Workers that train alone and meet every H steps, where they take the mean of their models (local SGD).
+"""Local SGD: workers train alone, and average their models every H steps.
 
-Zinkevich et al. 2010 (NIPS, "Parallelized Stochastic Gradient Descent"), Stich 2018 (arXiv 1805.09767). It is what a
-group does that cannot afford to exchange gradients at every step; its workers wait for one another only every H steps.
-The optimiser's moments are averaged with the parameters (Yu et al. 2019, arXiv 1905.03817), so that all workers hold
-the same state after a meeting, and H = 1 with SGD, with or without momentum, is data-parallel training. With Adam it is
-not, whose second moment is not linear in the gradient, nor with clipping, which each worker does by its own norm.
+Zinkevich et al. 2010 (NIPS, "Parallelized Stochastic Gradient Descent"), Stich 2018 (arXiv 1805.09767). It is for
+groups that cannot afford to exchange gradients at every step; workers wait for each other only every H steps. The
+optimiser's moments are averaged with the parameters (Yu et al. 2019, arXiv 1905.03817), so that all workers have the
+same state after averaging, and H = 1 with SGD, with or without momentum, equals data-parallel training. With Adam it
+does not, because the second moment is not linear in the gradient; neither with clipping, as each worker clips by its
+own norm.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from torch import Tensor, nn
 from trainables.config.training import Training
 from trainables.distributed.worker_context import WorkerContext
 
-TOGETHER = 1 << 22  # elements that travel in one message: fewer messages, and little memory
+TOGETHER = 1 << 22  # elements sent in one message: few messages, and little memory
 
 
 class ReplicaSync:
-    """When workers take over each other's state: batch norm's statistics, or with local SGD the mean of everything."""
+    """The points at which workers synchronise: batch norm's statistics, or with local SGD the mean of all states."""
 
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, training: Training, worker: WorkerContext
@@ -38,7 +39,7 @@ class ReplicaSync:
             average(self.model, self.optimizer, self.worker)
 
     def before_reading(self, step: int) -> None:
-        """What is read, kept and given back is one model, the same on all workers."""
+        """Make the model the same on all workers, so that one model is evaluated, saved and returned."""
         if self.every is None:
             _copy_buffers_from_first(self.model, self.worker)
         elif step % self.every:
@@ -52,7 +53,7 @@ def _copy_buffers_from_first(model: nn.Module, worker: WorkerContext) -> None:
 
 
 def start_alike(model: nn.Module, worker: WorkerContext) -> None:
-    """All workers take the first one's parameters and buffers."""
+    """Copy the first worker's parameters and buffers to all workers."""
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             dist.broadcast(tensor, src=0)

@@ -1,8 +1,8 @@
-"""The training loop of one trial, on every one of its workers: blocks of steps, and readings between them.
+"""The training loop of one trial, on each of its workers: blocks of steps, with evaluations between them.
 
-How one step is taken is told in `run` and `step`. Batch norm's statistics are the first worker's: all take them over
-before every step (DistributedDataParallel's default) and before every reading, so that what is evaluated, kept and
-given back is one and the same model.
+`run` and `step` contain a single step. Batch norm's statistics are the first worker's: all workers copy them before
+every step (DistributedDataParallel's default) and before every evaluation, so that the same model is evaluated, saved
+and returned everywhere.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def train(
     checkpoint: str | None = None,
     noise: GradientNoise | None = None,
 ) -> Generator[Report, None, tuple[Report, ...]]:
-    """Train `model` in place; yield a reading after each evaluation; return all readings, of earlier processes too.
+    """Train `model` in place; yield a report after each evaluation; return all reports, also of earlier processes.
 
     `objective(model, batch)` gives the loss of every item, shape [items]; by default it is the task's. `checkpoint`
     names a file in the storage that is written before each yield and resumed from if it exists: the resumed run ends
     with the same bits as one that was not interrupted, unless the budget is in seconds. `noise` measures the gradient
-    noise scale on the way; its estimate is in the readings as `noise_scale` where it is resolved.
+    noise scale meanwhile; its estimate is in the reports as `noise_scale` if it is resolved.
     Raises Diverged, and ValueError if the budget ends before one step or the group does not fit the configuration.
     """
     run = TrainingRun.build(model, task, data, training, worker, objective=objective, noise=noise)
@@ -91,7 +91,7 @@ def take_block(run: TrainingRun, block: StepBlock, readings: Readings) -> None:
 
 
 def report_of(run: TrainingRun, readings: Readings, evaluated: dict[str, float]) -> Report:
-    """What the steps since the last reading have shown, and the model's figures now. Raises Diverged."""
+    """The figures of the steps since the last evaluation, and the model's current figures. Raises Diverged."""
     state = run.state
     before = state.history[-1] if state.history else Report(step=0, examples=0, seconds=0.0, metrics={})
     examples = state.rows * run.training.num_workers
@@ -107,7 +107,7 @@ def report_of(run: TrainingRun, readings: Readings, evaluated: dict[str, float])
 
 
 def let_batch_grow(run: TrainingRun) -> None:
-    """Where it grows with its noise, readings are when that is decided."""
+    """Let a batch that grows with its noise scale grow; this is decided at evaluations."""
     known = run.noise.meter.estimate().at_least if run.noise else None
     state, training = run.state, run.training
     state.growth = growth_with_noise(training.batch_schedule, state.growth, training.batch_size, known)

@@ -1,7 +1,7 @@
-"""Trains with the micro-batch that fits: where memory runs out, a smaller one, accumulated to the same batch.
+"""Falls back to a smaller micro-batch if memory runs out, with more accumulation steps for the same batch.
 
-The effective batch, the learning rate and the budget stay what they were, so the trial stays the trial it was planned
-to be. What can change is said: batch norm takes its statistics of one micro-batch, and dropout draws other masks.
+The effective batch, the learning rate and the budget do not change, so the trial remains the planned one. A warning
+names the possible changes: batch norm computes its statistics over one micro-batch, and dropout draws other masks.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from trainables.training.micro_batch_record import division_of, next_division, w
 
 
 class SmallerNextError(ParetuneError, RuntimeError):
-    """Memory ran out on this worker of several: the trial goes on, in a new group, with what was written down here."""
+    """Memory ran out on one of several workers: the trial continues in a new group, with the recorded micro-batch."""
 
 
 class MicroBatchFallback:
-    """Training that begins anew, or goes on from its checkpoint, with half the micro-batch whenever memory runs out.
+    """Training that restarts, or resumes from its checkpoint, with half the micro-batch whenever memory runs out.
 
-    `training`, `model` and `noise` are always those of the division that is being tried. Which one that is is written
-    beside the checkpoint, so that whoever resumes the trial does not run out of memory again to learn it.
+    `training`, `model` and `noise` always belong to the division that is currently tried. It is recorded beside the
+    checkpoint, so that a resumed trial does not run out of memory again.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class MicroBatchFallback:
         objective: ItemLosses | None = None,
         measures_noise: bool = False,
     ) -> None:
-        """`build` gives the model as it is before training, the same at each call; the others are `loop.train`'s."""
+        """`build` returns the untrained model, the same at each call; the other arguments are `loop.train`'s."""
         self._build, self._task, self._data, self._worker = build, task, data, worker
         self._checkpoint, self._objective, self._measures_noise = checkpoint, objective, measures_noise
         self.planned = training
@@ -63,10 +63,10 @@ class MicroBatchFallback:
             self.noise.has_batch_norm = has_batch_norm(self.model)
 
     def train(self) -> Generator[Report, None, tuple[Report, ...]]:
-        """`loop.train`. Raises what it raises; a shortage of memory only when not even single rows fit.
+        """`loop.train`, with its errors; out-of-memory is raised only if not even single rows fit.
 
-        Several workers see a shortage before the first step together, and go on. In one that comes later the peers
-        wait for gradients meanwhile, and only a new group helps: then SmallerNextError is raised.
+        If memory runs out before the first step, all workers notice it together and continue. If it runs out later, the
+        peers are waiting for gradients, and only a new group helps: then SmallerNextError is raised.
         """
         while True:
             try:
@@ -97,12 +97,12 @@ class MicroBatchFallback:
                         f"the next attempt takes {smaller.micro_batch_size}"
                     ) from error
                 _forget_frames(error)
-            self.model = nn.Identity()  # before the next one is built: there is no room for both
+            self.model = nn.Identity()  # frees the model before the next one is built, as there is no room for both
             release_memory(self._worker.device)
             self._take(smaller)
 
     def warnings(self) -> tuple[str, ...]:
-        """What must be said of the division; empty if it is the planned one."""
+        """The warning about another division than the planned one; empty if it is the planned one."""
         now, planned = self.training, self.planned
         if now == planned:
             return ()

@@ -1,7 +1,7 @@
-"""How a batch is divided once memory has run out: the micro-batch that is tried instead of the planned one.
+"""The record of the micro-batch size that replaces the planned one after memory ran out.
 
-It stands beside the trial's checkpoint, so whoever goes on with the trial does not run out of memory again to learn it.
-Imports no torch: where a worker was killed for its memory, the driver's side writes it down.
+It is stored beside the trial's checkpoint, so that a resumed trial does not run out of memory again. Imports no torch,
+because the driver writes the record if a worker was killed for its memory.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from trainables.storage import Storage, division_file
 
 
 def next_division(training: Training) -> Training | None:
-    """The largest micro-batch of at most half the size that divides a worker's share; None when it is a single row."""
+    """The largest micro-batch of at most half the size that divides a worker's share; None for a single row."""
     if training.micro_batch_size == 1:
         return None
     return _divided(training, training.micro_batch_size // 2)
 
 
 def division_of(training: Training, storage: Storage, checkpoint: str) -> Training:
-    """What is trained with: as planned, or as written down. One that is damaged is told, and found anew."""
+    """The training as planned, or with the recorded micro-batch. A damaged record is reported and ignored."""
     name = division_file(checkpoint)
     if not storage.exists(name):
         return training
     try:
         return _divided(training, int(json.loads(storage.read_sealed(name))["micro_batch_size"]))
     except DamagedFileError as error:
-        warnings.warn(f"{error}; the micro-batch size that fits was looked for again", TrialWarning, stacklevel=2)
+        warnings.warn(f"{error}; the micro-batch size that fits was searched again", TrialWarning, stacklevel=2)
         return training
 
 

@@ -1,6 +1,6 @@
-"""What `build_model` leaves to be done: shapes and buffers that a first batch brings, buffers in memory of their own.
+"""Completes a model after `build_model`: shapes and buffers that depend on a first batch, buffers in their own memory.
 
-Before weights are given to an optimiser, exchanged between workers, or loaded from a file: all of them must be there.
+All weights must exist before they are passed to an optimiser, exchanged between workers, or loaded from a file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gradient noise scale: how large a batch must be before its gradient is more signal than noise.
+"""The gradient noise scale: the batch size above which a gradient is more signal than noise.
 
     B_simple = tr(Sigma) / |G|^2        McCandlish et al. 2018 (arXiv 1812.06162), eq. 2.9 and appendix A.1
 
@@ -8,9 +8,10 @@ parts of b examples, n_b the mean over the parts of |g_part|^2 and n_B = |mean o
     |G|^2     = (K n_B - n_b) / (K - 1)
     tr(Sigma) = B (n_b - n_B) / (K - 1)
 
-Numerator and denominator are averaged apart over many steps and divided once: the mean of the steps' ratios is badly
-wrong. When |G|^2 cannot be told from zero the ratio is "unresolved", and says so; it is never clamped. Its interval
-then has no upper end; the lower one is the least that it can be, which is enough to know that a batch is small.
+Numerator and denominator are averaged separately over many steps and divided once, because the mean of the steps'
+ratios is strongly biased. If |G|^2 is not detectably different from zero, the ratio is "unresolved"; it is never
+clamped. Its interval then has no upper end; the lower end is the smallest possible value, which may suffice to show
+that a batch is small.
 
 Parts of unequal sizes b_k count with K = B mean(1/b_k), which is the number of parts when they are equal: the formulas
 only use that E|g_b|^2 = |G|^2 + tr(Sigma)/b. So does a variant that divides only a small batch, for tr(Sigma), and
@@ -161,9 +162,11 @@ class NoiseScaleMeter:
         a, b, c = g * g - t2 * var_g, g * s - t2 * cov, s * s - t2 * var_s
         root = math.sqrt(max(0.0, b * b - a * c))
         if g <= 0 or a <= 0:
-            reason = "the mean gradient is not large enough beside its own uncertainty"
+            reason = "the mean gradient is not large enough relative to its uncertainty"
             if g <= 0:
-                reason = "the mean gradient cannot be told from zero: its squared norm is estimated below zero"
+                reason = (
+                    "the mean gradient is not detectably different from zero: its squared norm is estimated below zero"
+                )
             low = (
                 (b - root) / a if a < 0 < c and s > 0 else None
             )  # beyond it there is no end; negative ratios cannot be

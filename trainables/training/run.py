@@ -1,6 +1,6 @@
 """A model in training: everything that its optimiser steps need, built once, for the training loop and for the probe.
 
-effective batch = micro_batch_size x accumulation_steps x num_workers, and more of the second where it grows
+    effective batch = micro_batch_size x accumulation_steps x num_workers; a growing batch has more accumulation steps
 gradient        = the mean over all items of the effective batch, exactly, however it is divided
 gradient norm   = before clipping, after unscaling; taken at every eighth step, and with clipping at every step
 """
@@ -102,12 +102,12 @@ class TrainingRun:
 
     @property
     def rows_per_step(self) -> int:
-        """Rows that this worker takes in one step, as far as the batch has grown."""
+        """Rows that this worker takes in one step, at the current size of the batch."""
         return self.training.batch_size // self.training.num_workers * self.state.growth
 
     @property
     def learning_rate(self) -> float:
-        """Of the last step that was taken."""
+        """The learning rate of the last step."""
         return self.update.learning_rate
 
     def steps(self, block: StepBlock) -> Iterator[tuple[Tensor, int, Tensor | None]]:
@@ -145,9 +145,9 @@ class TrainingRun:
 def check_place(training: Training | ProbeConfig, worker: WorkerContext) -> None:
     """Raises ValueError if the trial cannot run here."""
     if training.num_workers != worker.world_size:
-        raise ValueError(f"the trial wants num_workers {training.num_workers}, the group has {worker.world_size}")
+        raise ValueError(f"the trial needs num_workers {training.num_workers}, but the group has {worker.world_size}")
     if training.precision == "float16" and worker.device.type != "cuda":
-        raise ValueError("precision float16 needs loss scaling, so a CUDA device; use bfloat16 or float32 here")
+        raise ValueError("precision float16 needs loss scaling and thus a CUDA device; use bfloat16 or float32 here")
 
 
 def _in_order(shard: Shard, table: Table, training: Training) -> RowOrder:

@@ -1,4 +1,4 @@
-"""One optimiser step over micro-batches and workers, and the readings taken of many of them."""
+"""One optimiser step over micro-batches and workers, and the figures collected over many steps."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class OptimizerStep:
     def expect(self, rows: int) -> None:
         """Take `rows` for the R of the steps to come. It changes no result: steps of other rows divide once more."""
         self.rows = rows
-        # Handed to backward instead of dividing the loss: two small kernels less, which on small models is felt.
+        # Passed to backward instead of dividing the loss: saves two small kernels, which matters for small models.
         self._weight = torch.tensor(1 / rows, device=self.worker.device, dtype=torch.float64)
 
     def __call__(
@@ -137,7 +137,7 @@ class OptimizerStep:
         return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
 
     def _gradient_exchange(self, is_last: bool) -> AbstractContextManager[None]:
-        """Gradients travel between workers with the last micro-batch alone."""
+        """Synchronise gradients between workers only with the last micro-batch."""
         if isinstance(self._losses, DistributedDataParallel) and not is_last:
             return self._losses.no_sync()
         return nullcontext()
@@ -203,7 +203,7 @@ def _per_item(losses: Tensor, rows: int) -> Tensor:
 
 
 class Readings:
-    """What the steps since the last reading have shown."""
+    """The losses and gradient norms of the steps since the last evaluation."""
 
     def __init__(self, worker: WorkerContext) -> None:
         self.worker = worker
@@ -236,7 +236,7 @@ class Readings:
         return None if first == len(losses) else (first, self._reduced([losses[first]], dist.ReduceOp.SUM)[0])
 
     def metrics(self, examples: int, seconds: float) -> dict[str, float]:
-        """The figures of all steps since the last reading, of all workers: they took so many examples and seconds."""
+        """The figures of all steps since the last evaluation, over all workers, given their examples and seconds."""
         sums = [self._loss_sum, float(self._items), math.fsum(self._norms), float(len(self._norms))]
         loss_sum, items, norm_sum, norms = self._reduced(sums, dist.ReduceOp.SUM)
         highest = self._reduced([max(self._norms, default=-math.inf)], dist.ReduceOp.MAX)[0]

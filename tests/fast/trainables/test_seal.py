@@ -93,7 +93,9 @@ def test_of_fifty_bits_flipped_in_a_checkpoint_every_one_is_told_and_none_is_tak
         other = build(Regression(), seed=1)
         before, fresh = bits(other), state(other)
         fresh.step = 0
-        with pytest.warns(TrialWarning, match=r"/checkpoint\.pt is damaged: .*; the training began anew"):
+        with pytest.warns(
+            TrialWarning, match=r"/checkpoint\.pt is damaged: .*; the training started again from the beginning"
+        ):
             fresh.resume(here, "checkpoint.pt")
         assert (fresh.step, differing(bits(other), before)) == (0, [])
         with contextlib.suppress(Exception):

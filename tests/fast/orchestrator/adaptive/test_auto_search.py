@@ -242,7 +242,9 @@ def test_the_noise_scale_narrows_the_sizes_and_its_absence_does_not_matter(sweep
         return sorted({t.training.batch_size for t in by_stage(trials.values(), Stage.FIT)})
 
     whole = sizes(None)
-    assert sizes(Estimate(value=-3.0, note="unresolved: the mean gradient cannot be told from zero")) == whole
+    assert (
+        sizes(Estimate(value=-3.0, note="unresolved: the mean gradient is not detectably different from zero")) == whole
+    )
     narrow = sizes(Estimate(value=100.0, low=80.0, high=120.0, n=30))
     assert narrow[-1] / narrow[0] < whole[-1] / whole[0]
     assert narrow[0] <= 20

@@ -173,8 +173,8 @@ def test_one_disturbed_measuring_leaves_the_goals_of_the_others_judged() -> None
     ("size", "ratio", "control", "words"),
     [
         (1.0, 0.5, 1.0, None),
-        (1.0, 0.5, 0.63, "not smaller than its parent (1.00 times its bytes); whether it is faster is not known"),
-        (1.0, 1.1, 0.63, "as the parent timed against itself was not 1, but 0.63 at batch 1"),
+        (1.0, 0.5, 0.63, "not smaller than its parent (1.00 times its bytes); whether it is faster is unknown"),
+        (1.0, 1.1, 0.63, "as the control (the parent's latency over itself) was 0.63 at batch 1, not 1"),
         (1.0, 1.1, 1.0, "neither smaller than its parent nor, beyond the noise, faster: 1.00 times its bytes, 1.10"),
         (0.5, 1.1, 0.63, None),
     ],

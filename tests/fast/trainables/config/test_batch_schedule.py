@@ -162,7 +162,7 @@ def test_a_batch_that_did_not_grow_is_warned_of_where_the_noise_scale_was_never_
 
     (few,) = warnings(GrowWithNoise(), batch_size=2)
     assert few == (
-        "the batch of 2 did not grow: at no reading was its noise scale resolved "
+        "the batch of 2 did not grow: its noise scale was not resolved at any evaluation "
         "(a batch of 2 rows in one piece is not divided)"
     )
     (short,) = warnings(GrowWithNoise(), batch_size=8)

@@ -93,7 +93,9 @@ def test_from_an_unreadable_checkpoint_a_trial_begins_anew(tmp_path, monkeypatch
     storage, content = kept_after_one_reading(tmp_path / "damaged")
     storage.write(NAME, damage(content))
     model, undamaged = build(Regression()), build(Regression())
-    with pytest.warns(UserWarning, match=rf"{storage.label}/{NAME} is damaged.*; the training began anew") as told:
+    with pytest.warns(
+        UserWarning, match=rf"{storage.label}/{NAME} is damaged.*; the training started again from the beginning"
+    ) as told:
         found = list(resumable(model, tmp_path / "damaged", optimizer=Adam()))
     assert "weights_only=False" not in str(told[0].message)
     assert comparable(found) == comparable(list(resumable(undamaged, tmp_path / "whole", optimizer=Adam())))

@@ -117,12 +117,12 @@ def test_bfloat16_computes_coarsely_and_keeps_its_weights_in_float32(tmp_path):
 
 
 def test_float16_without_a_cuda_device_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="float16 needs loss scaling, so a CUDA device; use bfloat16 or float32"):
+    with pytest.raises(ValueError, match="float16 needs loss scaling and thus a CUDA device; use bfloat16 or float32"):
         run(tmp_path, precision="float16")
 
 
 def test_a_group_of_another_size_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="num_workers 2, the group has 1"):
+    with pytest.raises(ValueError, match="num_workers 2, but the group has 1"):
         run(tmp_path, num_workers=2)
 
 
