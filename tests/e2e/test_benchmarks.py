@@ -52,7 +52,7 @@ def test_trial_overhead() -> None:
 
 
 def test_seed_verdicts() -> None:
-    assert len(printed("seed_verdicts", "--draws", "1").splitlines()) == 1 + 3 * 4 * 6
+    assert len(printed("seed_verdicts", "--draws", "1").splitlines()) == 1 + 3 * 4 * 7
 
 
 def test_worker_growth() -> None:
