@@ -10,7 +10,7 @@ import torch
 
 from tests.support.ragged_task import Tags, tags_in, tags_tables
 from tests.support.training_samples import bits, build, differing, training, worker
-from trainables.config.training import Adam, Sgd
+from trainables.config.optimizers import Adam, Sgd
 from trainables.config.trial import ProbeConfig, TaskConfig
 from trainables.measure.artifact import load_model
 from trainables.outputs import save_model
