@@ -26,6 +26,11 @@ def printed(name: str, *options: str) -> str:
     return done.stdout
 
 
+def test_padding() -> None:
+    text = printed("padding", "--rows", "4000", "--workers", "1")
+    assert text.count("met") == 2
+
+
 def test_data() -> None:
     text = printed("data", "--rounds", "1", "--seconds", "0.01", "--batch-sizes", "64")
     for word in ("digits", "stdlib", "images", "paretune", "index", "loader 0", "loader 2"):

@@ -15,7 +15,7 @@ import numpy as np
 
 from trainables.data.shards import Rows
 
-POOL_STEPS = 64  # sorted together: more leave less padding, and less chance in what comes together
+POOL_STEPS = 256  # sorted together: more leave less padding, and less chance in what comes together
 
 
 class Stream(Protocol):

@@ -15,6 +15,7 @@ from orchestrator.diagnostics.problem import SweepError
 from orchestrator.planning.expand import expand
 from orchestrator.sweepfile.load import load_sweep
 from orchestrator.task_facts.requirements import check_asked
+from tests.support.ragged_task import write_tags
 from tests.support.rehearsed_task import WINE, table
 from tests.support.sweep_text import sweep_text
 
@@ -117,6 +118,26 @@ def test_where_all_columns_may_be_read_one_that_cannot_be_says_why_once_it_is(fo
         pq.write_table(content, folder / "data" / f"{split}.parquet")
     assert "column 'when' of the data is not read: column 'when' of" in (said := rehearsed(folder))
     assert "is of type timestamp[ms]" in said
+
+
+TAGS = """
+from tests.support.ragged_task import Tags
+
+class Wine(Tags):
+    train, validation, test = "data/train.parquet", "data/validation.parquet", "data/test.parquet"
+"""
+
+
+@pytest.mark.usefixtures("rehearsing_here")
+def test_lists_of_unequal_length_are_tried_with_their_masks_and_their_odd_tokens(folder: Path) -> None:
+    (folder / "wine.py").write_text(TAGS)
+    write_tags(folder / "data")
+    assert rehearsed(folder) == ""
+    content = pq.read_table(folder / "data" / "test.parquet").to_pydict()
+    content["tokens"][40][-1] = 20  # one more than the model knows
+    pq.write_table(pa.table(content), folder / "data" / "test.parquet")
+    said = rehearsed(folder)
+    assert "failed on row 40 of its test data (counted from 0), where 'tokens' is 20, its highest" in said
 
 
 FINE = {
