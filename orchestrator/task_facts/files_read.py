@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.task_facts.user_code import is_installed, user_code
 from trainables.config.trial import Scalar
 from trainables.data.fingerprint import is_kept_by_programs
-from trainables.data.sources import local_path, real_files
+from trainables.data.sources import description_files, local_path, real_files
 from trainables.tasks.load import TaskError, load_task
 from trainables.tasks.task_data import files_of, home_folder, sources_of
 
@@ -112,7 +112,7 @@ def check_declared(
     folders = {os.path.realpath(file.path.parent) for file in own}
     known = {os.path.realpath(file.path) for file in own}
     for source in sources_of(task).values():
-        known |= real_files(source) if local_path(source) else set()
+        known |= real_files(source) | description_files(source) if local_path(source) else set()
     declared = [os.path.realpath(file) for file in files_of(task)]
 
     def is_known(path: str) -> bool:

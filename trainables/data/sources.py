@@ -24,6 +24,8 @@ from trainables.redact import without_credentials
 SPLITS = ("train", "validation", "test")
 DATA_SUFFIXES = (".parquet", ".pq", ".arrow", ".ipc", ".feather", ".csv", ".tsv")
 
+SAVED_SETS, SAVED_STATE = "dataset_dict.json", "state.json"  # that `datasets.save_to_disk` writes beside its files
+
 
 class DataError(InputError):
     """Data that cannot be used: the message names the place, what is wrong and the way out, and no password."""
@@ -117,6 +119,13 @@ def real_files(source: str) -> set[str]:
     }
 
 
+def description_files(source: str) -> set[str]:
+    """The files that may say which data files a source's folders hold, and say nothing else. Raises DataError."""
+    folders = {os.path.dirname(file.path) for file in list_files(source) if local_path(file.source) is not None}
+    folders |= {str(path) for one in single_sources(source) if (path := local_path(one)) is not None}
+    return {os.path.realpath(Path(folder, name)) for folder in folders for name in (SAVED_SETS, SAVED_STATE)}
+
+
 def open_file(file: SourceFile, *, mapped: bool = False) -> Any:
     """A `pyarrow.NativeFile` to read from, at any position. `mapped`: a local one is mapped into memory."""
     import pyarrow as pa
@@ -170,13 +179,13 @@ def _saved_to_disk(folder: Path) -> list[str] | None:
 
     Raises DataError for a folder of several sets, of which one is to be named.
     """
-    if (several := _read_json(folder / "dataset_dict.json")) is not None:
+    if (several := _read_json(folder / SAVED_SETS)) is not None:
         sets = [str(name) for name in several.get("splits", [])]
         raise DataError(
             f"data {str(folder)!r} holds several sets ({', '.join(sets)}): name the folder of one, such as "
             f"{str(folder / (sets or ['train'])[0])!r}"
         )
-    listed = (_read_json(folder / "state.json") or {}).get("_data_files")  # such a file may be anybody's
+    listed = (_read_json(folder / SAVED_STATE) or {}).get("_data_files")  # such a file may be anybody's
     if not isinstance(listed, list) or not all(isinstance(one, dict) and "filename" in one for one in listed):
         return None
     return [str(one["filename"]) for one in listed]

@@ -120,6 +120,19 @@ def test_where_all_columns_may_be_read_one_that_cannot_be_says_why_once_it_is(fo
     assert "is of type timestamp[ms]" in said
 
 
+@pytest.mark.usefixtures("rehearsing_here")
+def test_what_datasets_saved_is_tried_and_its_list_of_files_is_no_undeclared_one(folder: Path) -> None:
+    saved = folder / "data" / "saved"
+    saved.mkdir()
+    content = table(500)
+    with pa.ipc.new_stream(str(saved / "data-00000-of-00001.arrow"), content.schema) as writer:
+        writer.write_table(content)
+    (saved / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
+    for named in ("data/saved", "data/save*"):
+        (folder / "wine.py").write_text(WINE.replace("data/train.parquet", named))
+        assert rehearsed(folder) == ""
+
+
 TAGS = """
 from tests.support.ragged_task import Tags
 
