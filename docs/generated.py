@@ -70,7 +70,7 @@ def exits() -> str:
 
 
 def metric_names() -> str:
-    """The list of names in the module that defines them, then which of them a sweep may optimise or limit."""
+    """The metrics that a sweep may optimise or limit, then the list of all names from the module that defines them."""
     text = inspect.getdoc(results) or ""
     listed = text.partition("\n")[2].partition(":\n")[2]
     training = sweep_metrics.training_metrics({"<m>": "max"})

@@ -48,7 +48,7 @@ parameters:
 
 
 def sections() -> str:
-    """The top-level keys: which are needed, and what each is for."""
+    """The top-level keys: whether each is required, and its purpose."""
     notes = comments(Sweep)
     fields = [(name, field) for name, field in Sweep.model_fields.items() if name != "facts"]
     rows = [(code(name), "needed" if field.is_required() else "", notes[name]) for name, field in fields]
@@ -82,7 +82,7 @@ def parameter_keys() -> str:
     parts.append(_section("`learning_rate: {...}`", ScaledLearningRate))
     parts.append(
         f"With `batch_size: auto`, `multipliers` are {code(_word(AUTO_MULTIPLIERS))}, `extend` is {AUTO_EXTEND} and "
-        f"`evaluations` {AUTO_EVALUATIONS} where the file does not say otherwise; without it, `evaluations` is "
+        f"`evaluations` {AUTO_EVALUATIONS} by default; without it, `evaluations` is "
         f"{Sweep.model_fields['evaluations'].default}."
     )
     parts.append(_section("`batch_size: {auto: {...}}`", AutoBatchSize))
@@ -125,7 +125,7 @@ def comments(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _allowed(model: type[BaseModel], name: str) -> str:
-    """What pydantic's JSON schema says of a field."""
+    """The allowed values of a field, from pydantic's JSON schema."""
     whole = _schema(model)
     return _values(whole["properties"].get(name, {}), whole.get("$defs", {}))
 
@@ -136,7 +136,7 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _values(schema: dict[str, Any], classes: dict[str, Any]) -> str:
-    """One schema as words: the choices, the kind and the range of a number, or several of these."""
+    """One schema as text: the choices, the kind and the range of a number, or several of these."""
     if "anyOf" in schema:
         return ", or ".join(_values(choice, classes) for choice in schema["anyOf"])
     if "$ref" in schema:
@@ -176,7 +176,7 @@ def _word(value: Any) -> str:
 
 
 def mistakes() -> str:
-    """What is said about a file with several mistakes."""
+    """The error message for a file with several mistakes."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "bad.yaml")
         file.write_text(MISTAKES.lstrip())

@@ -1,1 +1,1 @@
-"""What is known of a user's task before a trial runs: from its source, its data, and a dry run of its steps."""
+"""Facts about a user's task before any trial runs: from its source code, its data, and a dry run of its steps."""

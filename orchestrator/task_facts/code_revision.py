@@ -1,4 +1,4 @@
-"""The revision of the code that decides a result: part of every trial's id, so that changed code is new trials.
+"""The revision of the code that determines a result: part of every trial's id, so that changed code means new trials.
 
 It covers our own `trainables` package, the versions of the libraries whose numerics decide a result, and a user's code
 (orchestrator.task_facts.user_code). Only what Python runs counts (orchestrator.task_facts.code_digest): a comment, a

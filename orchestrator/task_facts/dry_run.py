@@ -1,8 +1,8 @@
-"""A user's task tried on a few rows of its data, in a moment: what its trials and their variants would say after hours.
+"""The dry run of a user's task on a few rows of its data: finds errors that trials would meet only after hours.
 
-In a process of its own, without a GPU: whatever the task does to its process, and however large its model is, the
-driver goes on. What only a trial's machine can tell (a kernel of a GPU, a model that does not fit here) is left to the
-trials. What is tried is told in `dry_run_steps` and `dry_run_variants`.
+It runs in a fresh process, without a GPU, so that neither the task's effects on its process nor a large model can stop
+the driver. Errors that only a trial's machine can show (a GPU kernel, a model that does not fit here) are left to the
+trials. `dry_run_steps` and `dry_run_variants` contain the steps.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def rehearse(
     search_path: tuple[str, ...],
     requirements: Requirements,
 ) -> DryRunResponse:
-    """What is wrong with the task, for every combination of its options."""
+    """The problems of the task, for every combination of its options."""
     return _rehearse(
         DryRunRequest(
             task=task,

@@ -1,4 +1,4 @@
-"""What to say of an error in a user's task: our own sentence first, with the line, the column and the way out."""
+"""Messages for errors in a user's task: our own sentence first, with the line, the column and the way out."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _said(error: Exception) -> str:
 
 
 def _way_out(said: str, columns: Columns) -> str:
-    """Our sentence on an error that torch puts in words of its own; empty for all others."""
+    """Our explanation of an error with one of torch's own messages; empty for all others."""
     if TOO_HIGH.search(said):
         whole = [name for name, (dtype, _) in columns.items() if not (dtype.is_floating_point or dtype.is_complex)]
         return (

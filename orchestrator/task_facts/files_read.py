@@ -1,4 +1,4 @@
-"""Which files a user's code opens: all that it reads must be part of a trial's identity, or be told.
+"""Detects the files that a user's code opens, as every file that it reads must be part of a trial's identity.
 
 Python reports every file that it opens, for `torch.load`, `numpy.memmap` and `json.load` too (PEP 578). It does not see
 what a library opens by itself, in C++ or Rust. Those in `NATIVE_READERS` are listened to at their door; others are not

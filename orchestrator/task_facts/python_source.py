@@ -1,4 +1,4 @@
-"""Reads a user's Python source without running it: where a module is, which classes it has, what they say literally."""
+"""Reads a user's Python source without running it: finds modules, their classes, and literal class attributes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the rest of a sweep asks of its task: a column to sort by, a narrower model. Looked at before anything is spent.
+"""Checks a sweep's requirements for its task, such as a column to sort by or a narrower model, before any trial runs.
 
-Only the task once imported can tell, so `run` looks, and only where there is something to look for.
+Only the imported task can show this, so `run` checks it, and only if the sweep has such requirements.
 """
 
 from __future__ import annotations

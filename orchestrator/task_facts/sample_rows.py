@@ -1,7 +1,7 @@
-"""Rows of a source that are likely to be odd: in the middle, the last, and where columns of whole numbers are extreme.
+"""Rows of a source that are likely to cause errors: the middle, the last, and those with extreme integer values.
 
-A class or token that is too high for the model often stands in one of many rows. Parquet's statistics tell where; what
-has none is read through, that column alone.
+A class or token that is too high for the model often occurs in only one of many rows. Parquet's statistics show where;
+in files without statistics, the column is read completely.
 """
 
 from __future__ import annotations

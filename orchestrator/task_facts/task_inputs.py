@@ -1,4 +1,4 @@
-"""What a task reads: the fingerprints of its data and its other files, and how many rows there are to train on."""
+"""The inputs of a task: the fingerprints of its data and its other files, and the number of training rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's code, as far as it decides a result: the files of his own project, and the packages that it leans on.
+"""A user's code, as far as it determines a result: the files of the user's own project, and the packages it depends on.
 
 The project is what is found in the sweep's folder and the current one, the package of the task itself, and whatever
 lies in the same repository or source tree: below the nearest folder with one of `MARKS`. Its files are read and their

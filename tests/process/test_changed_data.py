@@ -61,7 +61,7 @@ def test_a_trial_does_not_take_other_data_for_its_own(folder: Path, split: str) 
     assert isinstance(result, TrialResult)
     assert result.status is Status.COMPLETED
     drop_a_row(folder, split)
-    with pytest.raises(DataError, match="not what this trial was planned with"):
+    with pytest.raises(DataError, match="differs from the state that this trial was planned with"):
         list(run_trial(second.id, second.config, worker(folder)))
     again = planned(folder)
     assert not {trial.id for trial in again} & {first.id, second.id}
@@ -77,7 +77,7 @@ def test_the_test_data_is_that_of_the_plan(folder: Path) -> None:
     found = evaluate_artifact(model, trial.config.task, here.cache, measure=MeasureSettings(device="cpu"))
     assert 0.8 < found["test_accuracy"].value <= 1
     drop_a_row(folder, "test")
-    with pytest.raises(MeasureError, match="not what this trial was planned with"):
+    with pytest.raises(MeasureError, match="differs from the state that this trial was planned with"):
         evaluate_artifact(model, trial.config.task, here.cache, measure=MeasureSettings(device="cpu"))
 
 

@@ -1,4 +1,4 @@
-"""A task whose steps run out of memory above so many rows; importable by processes that tests start."""
+"""A task whose steps run out of memory above a given number of rows; importable by processes that tests start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainables.tasks.images import DigitsCnn
 
 
 class Hungry(DigitsCnn):
-    """Raises what torch raises when more than `most_rows` rows pass with gradients; `rank` -1: on every worker."""
+    """Raises torch's out-of-memory error for more than `most_rows` rows with gradients; `rank` -1: on every worker."""
 
     def __init__(self, most_rows: int = 8, rank: int = -1, after_steps: int = 0) -> None:
         super().__init__(channels=4)

@@ -1,4 +1,4 @@
-"""A local Ray, and a look at what is left in it."""
+"""A local Ray, and a check of its leftovers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def left_over() -> Counter[str]:
 
 
 def nothing_left(patience_s: float = 60.0) -> Counter[str]:
-    """Waits until nothing is left, and returns what still is; Ray's own helpers go a moment after their owner."""
+    """Wait until nothing is left, and return the rest; Ray's own helpers end a moment after their owner."""
     until = time.monotonic() + patience_s
     while (left := left_over()) and time.monotonic() < until:
         time.sleep(0.5)

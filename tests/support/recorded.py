@@ -77,7 +77,7 @@ def check_complete(storage: Storage, sweep: str, tracking_uri: str) -> Mapping[s
 
 
 def quiet_environment(**more: str) -> dict[str, str]:
-    """Without what would send a test's runs elsewhere."""
+    """The environment without variables that would send a test's runs elsewhere."""
     return {**{key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}, **more}
 
 

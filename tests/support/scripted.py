@@ -1,4 +1,4 @@
-"""Trials that do as they are told: the script is in the task's options. For tests of what runs trials.
+"""Trials that follow a script in the task's options, for tests of executors.
 
     readings     how many readings the trial gives before its result (default 3)
     quality      the objective grows to this value over the readings
@@ -169,13 +169,13 @@ def pending(candidates: Sequence[Trial], chain_length: int = 0) -> PendingVarian
 
 
 def result_of(trial: Trial, quality: float) -> TrialResult:
-    """A result that nobody worked for."""
+    """A made-up result."""
     metrics = {"val_accuracy": Estimate.exact(quality)}
     return TrialResult(id=trial.id, config=trial.config, status=Status.COMPLETED, metrics=metrics)
 
 
 class Told:
-    """An observer that keeps what it is told: ("started", id), ("report", id, step), ("ended", id)."""
+    """An observer that records its calls: ("started", id), ("report", id, step), ("ended", id)."""
 
     def __init__(self) -> None:
         self.events: list[tuple[object, ...]] = []

@@ -1,4 +1,4 @@
-"""Scripted trials on GPUs that Ray counts and nobody has: what it gives each worker is real.
+"""Scripted trials on GPUs that Ray counts but that do not exist: the assignment to workers is real.
 
 What torch would do with them is left out: to turn to a device, and to meet over NCCL. For workers alone: a process that
 imports this has no more use for a real GPU.

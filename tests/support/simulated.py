@@ -1,4 +1,4 @@
-"""Trials that nobody runs: their results follow a known law, so a procedure's answer can be held against the truth.
+"""Simulated trials: their results follow a known law, so that a procedure's answer can be compared with the truth.
 
     steps to the target    S(B, rate) = S_min (1 + B_c/B) penalty(rate / best rate at B), times noise by seed
     seconds of a step      a + b B/K + c(K)

@@ -1,4 +1,4 @@
-"""A small sweep file that is right, of which each test changes what it is about."""
+"""A small valid sweep file; each test changes the part that it tests."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Host:
             )
 
     def plug(self, state: str) -> None:
-        """`down` as when somebody pulls the cable out: nobody is told, what is sent goes nowhere."""
+        """`down` is like pulling the cable out: no side is notified, and packets are lost."""
         sh(f"ip link set to-{self.name} {state}")
 
     def power_off(self) -> None:

@@ -1,4 +1,4 @@
-"""Every global setting of a process, turned to something else: what a trial must not leave to the next."""
+"""Changes every global setting of a process: a trial must not leave such changes to the next one."""
 
 import decimal
 import gc

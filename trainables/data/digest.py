@@ -59,7 +59,7 @@ def _boot() -> str:
 
 
 def _keep(entry: Path, value: dict[str, object]) -> None:
-    """A cache is a convenience: a disk that is full or read-only costs time, not the answer."""
+    """Write to the cache if possible: with a full or read-only disk, the result is computed again next time."""
     temporary = entry.with_name(f"{entry.name}.{uuid.uuid4().hex}.tmp")
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def clear_away(stem: Path, suffix: str) -> None:
     """Remove and name those that `whole` did not take. To be called by the one who then writes it anew."""
     for path in _named(stem, suffix):
         path.unlink()
-        warnings.warn(f"{path} was damaged; it was made anew", TrialWarning, stacklevel=2)
+        warnings.warn(f"{path} was damaged; it was written again", TrialWarning, stacklevel=2)
 
 
 def _named(stem: Path, suffix: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The content of data and files as a short text: a trial's identity changes when what it reads does. No torch."""
+"""Fingerprints of data and files: a trial's identity changes when their content does. Imports no torch."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = [
 
 
 NO_HOME = (
-    "there is no home folder: HOME is not set, and this machine knows nobody with this user's number. Set "
+    "there is no home folder: HOME is not set, and this user is unknown on this machine. Set "
     "PARETUNE_CACHE, or HOME, to a folder that can be written"
 )
 
 
 class NoHomeError(ParetuneError, OSError):
-    """This user's files have no place: nobody knows it, or it cannot be written."""
+    """There is no place for this user's files: it is unknown, or cannot be written."""
 
 
 def default_cache() -> Path:
@@ -131,9 +131,9 @@ def check_unchanged(sources: Mapping[str, str], files: Sequence[str], planned: s
     if all_together(splits, [file_fingerprint(file, cache) for file in files]) != planned:
         what = "the data, or one of the task's files," if files else "the data"
         raise DataError(
-            f"{what} is not what this trial was planned with: it was changed since, or differs on this machine "
-            f"({', '.join([*sources.values(), *files])}). If it was changed, the same command again plans anew with "
-            "what is there; if the machines differ, make them alike and add --retry-failed"
+            f"{what} differs from the state that this trial was planned with: it has changed since, or differs on this "
+            f"machine ({', '.join([*sources.values(), *files])}). If it changed, run the same command again to plan "
+            "with the new state; if the machines differ, make them equal and add --retry-failed"
         )
 
 

@@ -1,4 +1,4 @@
-"""The forms that a data file may have, and its rows: Parquet, Arrow's IPC files and streams, CSV.
+"""The formats of data files, and their rows: Parquet, Arrow's IPC files and streams, CSV.
 
 Which one a file is, its first bytes tell, or the ending `.csv`. A stream (`datasets.save_to_disk` of Hugging Face
 writes them) has no list of its batches, so it is read from its beginning, also where a file would be asked for one

@@ -1,7 +1,7 @@
-"""In which order the rows of the training data lie, before workers are given their parts of it.
+"""The order of the training rows before they are divided among the workers.
 
-Each worker shuffles its own rows anew in every epoch (`shards`), so with one worker the order hardly matters. With
-several, `block` on sorted data gives each of them other labels than the rest.
+Each worker shuffles its own rows again in every epoch (`shards`), so with one worker the order hardly matters. With
+several workers, `block` sharding of sorted data gives each worker different labels.
 """
 
 from __future__ import annotations

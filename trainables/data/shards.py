@@ -1,4 +1,4 @@
-"""Which rows each worker reads, and in which order.
+"""The rows that each worker reads, and their order.
 
 A worker owns a fixed part of the rows. Its stream is its rows in a new seeded order every epoch, one epoch after the
 other without a gap, and every step takes the same number of rows from every worker's stream. Worked example, 10 rows,

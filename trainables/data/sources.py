@@ -1,9 +1,9 @@
-"""Where data is: which files a source stands for, on the local disk or behind any `pyarrow.fs` URI.
+"""The sources of data: the files of a source, on the local disk or behind any `pyarrow.fs` URI.
 
-A source is a file, a folder, a pattern (`data/train-*.parquet`, `s3://bucket/**/part-*`), or several of these, which
-one text holds too: a JSON list. An absolute path and a URI never begin as that does.
+A source is a file, a folder, a pattern (`data/train-*.parquet`, `s3://bucket/**/part-*`), or several of these, written
+as one text in the form of a JSON list, which no absolute path or URI begins like.
 
-Imports no torch, and pyarrow only for a source that is not local: a plan looks at sources too.
+Imports no torch, and pyarrow only for a source that is not local, because a plan reads sources too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SAVED_SETS, SAVED_STATE = "dataset_dict.json", "state.json"  # that `datasets.sa
 
 
 class DataError(InputError):
-    """Data that cannot be used: the message names the place, what is wrong and the way out, and no password."""
+    """Data that cannot be used: the message names the place, the problem and the way out, without passwords."""
 
     def __init__(self, message: str) -> None:
         super().__init__(without_credentials(message))

@@ -11,7 +11,7 @@
 
 Training uses `train` alone; every choice is made on `validation`; `test` is read once, for the recommendation.
 
-What trains and what judges are apart:
+Training and evaluation use separate methods:
 
     training_batch, training_losses    every optimiser step: baselines, `fine_tune`, and the labels' part of `distill`
     losses, scores                     every evaluation: train_<metric>, val_<metric> and test figures, early stopping,
@@ -44,7 +44,7 @@ class Task(ABC):
     train: Source
     validation: Source
     test: Source
-    """Where the data is. A relative path starts at the folder of the module that defines the class."""
+    """The places of the data. A relative path starts at the folder of the module that defines the class."""
     inputs: ClassVar[tuple[str, ...]] = ("features",)
     """The columns given to the model, in order, as positional arguments."""
     columns: ClassVar[Sequence[str] | Mapping[str, Column]] = ()
@@ -63,7 +63,7 @@ class Task(ABC):
     stands for all files in it and below it.
     """
     metrics: ClassVar[Mapping[str, Literal["min", "max"]]] = {}
-    """What `scores` returns, and which way is better. `loss` (min) always exists."""
+    """The metrics that `scores` returns, each with its better direction. `loss` (min) always exists."""
     skips_parameters: ClassVar[bool] = False
     """True if a step may leave out some parameters that another uses, as with LayerDrop or a mixture of experts.
 
@@ -73,17 +73,17 @@ class Task(ABC):
 
     @abstractmethod
     def build_model(self, width: float = 1.0) -> nn.Module:
-        """A new model with random weights. `width` scales its layers: distillation asks for narrower students.
+        """A new model with random weights. `width` scales its layers; distillation requests narrower students.
 
-        Checkpoints hold its `state_dict`: what steps change must be there, as a persistent buffer or extra state; a
-        counter in a plain attribute begins anew when a trial is resumed.
+        Checkpoints hold its `state_dict`: all state that steps change must be in it, as a persistent buffer or extra
+        state; a counter in a plain attribute starts again when a trial resumes.
         """
 
     @abstractmethod
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The loss of every item, not reduced: shape [items]. Items are rows, or tokens for a language model.
 
-        The mean over all items of the effective batch is what is minimised, however the batch is divided.
+        Training minimises the mean over all items of the effective batch, however the batch is divided.
         """
 
     def scores(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:

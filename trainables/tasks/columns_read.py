@@ -1,4 +1,4 @@
-"""Which columns of its data a task reads, told by its source: no other has to be read, or to be fit for a tensor.
+"""Finds the columns that a task reads, from its source code: no other has to be read, or to be suitable for a tensor.
 
 `inputs` and `columns` name some; the labels stand in the methods that are handed a batch, mostly as `batch["label"]`.
 Where all that such a method does with its batch is to take columns by names that are written out, the names are known;

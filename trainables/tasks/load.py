@@ -25,7 +25,7 @@ from trainables.tasks.task_data import sources_of
 
 
 class TaskError(InputError):
-    """A task that cannot be used: the message names it, what is wrong and the way out."""
+    """A task that cannot be used: the message names it, the problem and the way out."""
 
 
 def load_task(name: str, options: Mapping[str, Option] | None = None, search_path: Sequence[str | Path] = ()) -> Task:

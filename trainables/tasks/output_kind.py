@@ -1,4 +1,4 @@
-"""Whether the outputs of a task are class scores or numbers, told by its own loss and its labels.
+"""Determines whether the outputs of a task are class scores or numbers, from its own loss and its labels.
 
 A loss that knows its outputs through a softmax alone, as cross_entropy does, stays the same when the scores of all
 classes grow by the same amount; so adding amounts that are constant along one dimension shows whether, and along which,
@@ -22,7 +22,9 @@ OVERRIDE = "override distillation_losses() to say how far two outputs are apart"
 
 
 class OutputsError(ParetuneError, TypeError):
-    """Whether the outputs are class scores or numbers cannot be told; the sentence says why, and the way out."""
+    """Whether the outputs are class scores or numbers is not determined; the message names the reason and the
+    way out.
+    """
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def what_outputs_are(losses: Losses, outputs: Tensor, batch: Mapping[str, Tensor
         case _:
             fits = False
     if not fits:
-        raise OutputsError(f"whether the outputs are class scores or numbers cannot be told ({told}): {OVERRIDE}")
+        raise OutputsError(f"whether the outputs are class scores or numbers is not determined ({told}): {OVERRIDE}")
     rest = shape if classes is None else [*shape[:classes], *shape[classes + 1 :]]
     counts = [math.prod(rest[: dims + 1]) for dims in range(len(rest))]
     if items not in counts:

@@ -1,4 +1,4 @@
-"""Where the data and the other files of a task are, and its three tables, opened."""
+"""Opens the three tables of a task, and finds its data and other files."""
 
 from __future__ import annotations
 

@@ -215,7 +215,7 @@ def test_a_flipped_bit_in_converted_data_is_told_and_the_data_converted_anew(tmp
     for file in (path for path in files if "test" in path.name or path.suffix == ".arrow"):
         for damaged in flips(file.read_bytes(), 5):
             file.write_bytes(damaged)
-            with pytest.warns(TrialWarning, match="was damaged; it was made anew") as told:
+            with pytest.warns(TrialWarning, match="was damaged; it was written again") as told:
                 again = everything(open_table(source, cache))
             assert [str(file) in str(warning.message) for warning in told] == [True]
             assert all(torch.equal(again[name], whole[name]) for name in whole)

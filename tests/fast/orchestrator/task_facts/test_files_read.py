@@ -91,7 +91,9 @@ def test_a_file_that_changes_after_the_plan_ends_the_trial_with_that_reason(fold
     task = load_task(config.name, config.options, [folder])
     open_data(task, folder.parent / "cache", planned=config.data)
     torch.save({"weight": torch.ones(3, 2)}, folder / "backbone.pt")
-    with pytest.raises(DataError, match=r"one of the task's files, is not what this trial was planned with.*backbone"):
+    with pytest.raises(
+        DataError, match=r"one of the task's files, differs from the state that this trial was planned with.*backbone"
+    ):
         open_data(task, folder.parent / "cache", planned=config.data)
 
 

@@ -104,8 +104,12 @@ REFUSED: dict[str, tuple[list[int], Losses, str]] = {
         r"outputs of shape \[6, 2\], and losses\(\) reads label \(int64 \[6\]\)",
     ),
     "no label at all": ([ROWS, 4], lambda o, _: o.square().mean(1), r"losses\(\) reads no column"),
-    "a loss that ignores all": ([ROWS, 2, 2], lambda o, b: 0 * o.mean((1, 2)) * b["latitude"], "cannot be told"),
-    "a difference of numbers": ([ROWS, 2], lambda o, b: (o[:, 0] - o[:, 1] - b["mask"].float().mean()).abs(), "cannot"),
+    "a loss that ignores all": ([ROWS, 2, 2], lambda o, b: 0 * o.mean((1, 2)) * b["latitude"], "is not determined"),
+    "a difference of numbers": (
+        [ROWS, 2],
+        lambda o, b: (o[:, 0] - o[:, 1] - b["mask"].float().mean()).abs(),
+        "is not determined",
+    ),
     "fewer losses than items": ([ROWS, 7, 11], lambda o, b: next_token(o, b).view(ROWS, 7)[:, 1:].flatten(), "36 loss"),
 }
 
