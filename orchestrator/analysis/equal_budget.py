@@ -195,7 +195,7 @@ def _differences(
 
 
 def _over_rows(configuration: Configuration, metric: str, read: Mapping[int, float]) -> Estimate | None:
-    """What was read of one seed, with the interval over rows that its end has, if that was near."""
+    """The value of one seed there, with the interval over rows of its last evaluation, if that is near."""
     for row in configuration.measured:
         end, value = row.result.metrics.get(metric) if row.result else None, read.get(row.seed)
         if end is None or value is None or end.low is None or end.high is None or not end.low <= value <= end.high:

@@ -5,7 +5,7 @@ candidates   variants that ran to their end (the uncompressed model is one); bas
 within       those that meet every goal; if none does, nothing is recommended and the nearest is shown: the one with
              the fewest goals that are not determined and, of these, the smallest sum of shortfalls, each in units of
              its goal's limit
-the rule     see selection_rule.py; the runner-up is what the same rule chooses when the first is taken away
+the rule     see selection_rule.py; the runner-up is the same rule's choice without the first one
 the trial    of the chosen configuration's seeds, the one with the best validation objective (among those that meet
              the goals by themselves); it flatters itself by that choice, so the figures quoted are the means
 """

@@ -2,8 +2,8 @@
 
 Ray ended, or this driver's own node    RayLostError: a Ray of our own is started anew, and the sweep goes on
 the head of a cluster does not answer   for `HEAD_S`: HeadLostError; Ray itself would end this process after a minute
-another node was lost, or has come      said in a line; what ran there goes on from its checkpoint where there is room
-nobody at work, and room for nobody     waited for `ROOM_S`, then NoRoomError: the same command goes on from there
+another node was lost, or has joined    reported; its trials resume from their checkpoints as soon as there is room
+no trial runs, and none has room        after `ROOM_S` seconds NoRoomError: the same command resumes the sweep
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDe
 def code_digest(source: bytes) -> str:
     """SHA-256, in hexadecimal digits. Of the bytes themselves where Python cannot parse them.
 
-    Docstrings count in a file that speaks of `__doc__`: there they may decide what its code does.
+    Docstrings count in a file that uses `__doc__`, because there they may affect its code.
     """
     try:
         tree = ast.parse(source)

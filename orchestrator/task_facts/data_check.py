@@ -1,4 +1,4 @@
-"""What a plan sees of a user's data: the columns to read, their types, and what `run` would refuse. No torch."""
+"""Checks a user's data for a plan: the columns to read, their types, and problems for which `run` would refuse it."""
 
 from __future__ import annotations
 

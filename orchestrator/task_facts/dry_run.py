@@ -94,7 +94,7 @@ def _rehearse(request: DryRunRequest) -> DryRunResponse:
 
 @dataclass
 class Findings:
-    """What came of trying one combination of options."""
+    """The outcome of the dry run for one combination of options."""
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

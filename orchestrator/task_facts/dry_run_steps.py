@@ -1,4 +1,4 @@
-"""What a trial and its variants do with a user's task, done on a few rows: the steps, each under its own name.
+"""The steps of the dry run: the operations of a trial and its variants with a user's task, on a few rows.
 
 baseline    build; a training step in each precision that the sweep asks for; judging of a full batch, of one that is
             not, and of rows that are likely to be odd; its state saved, loaded into a model built anew, and compared;

@@ -36,7 +36,7 @@ NATIVE_READERS = (
 METADATA = (".egg-info", ".dist-info")  # Python looks for it wherever it may import from
 MOST_NAMED = 4
 
-_recording: list[set[str]] = []  # where opened files go now; empty while nobody asks
+_recording: list[set[str]] = []  # the active recordings of opened files
 _is_listening = False
 
 
@@ -85,7 +85,7 @@ def _heard_at(module: str, name: str) -> Iterator[None]:
 
 
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook: it must not raise, or what it hears of fails."""
+    """An audit hook: it must not raise, as the audited operation would then fail."""
     if event != "open" or not _recording:
         return
     path, _, flags = arguments

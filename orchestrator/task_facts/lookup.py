@@ -42,7 +42,7 @@ def look_up(
     *,
     import_task: bool = False,
 ) -> TaskFacts | None:
-    """What is known about a task; None if that is nothing: the reasons are noted at `node`, the value of `task`.
+    """The known facts about a task; None if there are none: the reasons are noted at `node`, the value of `task`.
 
     Wrong options and data that cannot be read are noted too, and hide nothing that is known in spite of them.
     `folder` is the sweep file's: a user's module is looked for there first, then in the current folder, then wherever
@@ -109,7 +109,7 @@ def _builtin_facts(node: Node, builtin: Builtin) -> TaskFacts | None:
 
 
 def _options(node: Node) -> Iterator[Node]:
-    """Every value of every option that can be one; what cannot has been noted."""
+    """The valid values of every option; invalid ones have been noted."""
     for key in _option_names(node):
         option = node.child("options", key)
         values = option.value.get("values") if isinstance(option.value, dict) else None
@@ -200,7 +200,7 @@ def _check_options(node: Node, found: FoundClass) -> None:
 def _literal_facts(
     name: Node, class_name: str, found: FoundClass, folder: Path, unknown: TaskFacts
 ) -> TaskFacts | None:
-    """The facts that the class states as literals; what it leaves to be computed stays unknown."""
+    """The facts that the class states as literals; computed ones stay unknown."""
     default: Any = NOT_LITERAL if found.open_ended or "metrics" in found.methods else {}
     metrics = found.attributes.get("metrics", default)
     sources = {split: found.attributes.get(split, NOT_LITERAL) for split in SPLITS}

@@ -34,7 +34,7 @@ class SourceError(InputError):
 
 @dataclass
 class FoundClass:
-    """What a class says, its bases in the same module included."""
+    """The attributes and methods of a class, including those of its bases in the same module."""
 
     attributes: dict[str, Any] = field(default_factory=dict)  # literal values, or NOT_LITERAL
     definitions: dict[str, list[ast.FunctionDef]] = field(default_factory=dict)  # of its methods, inherited ones too
@@ -219,7 +219,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _column_kind(kind: type[Any], node: ast.Call) -> Any:
-    """What a task says of a column, such as `Stored()`."""
+    """A task's description of a column, such as `Stored()`."""
     given = {keyword.arg: _literal(keyword.value) for keyword in node.keywords if keyword.arg is not None}
     if len(given) < len(node.keywords) or NOT_LITERAL in given.values():
         return NOT_LITERAL

@@ -43,7 +43,7 @@ class ModuleFile:
 
 @dataclass(frozen=True)
 class UserCode:
-    """What a trial's identity knows of a user's code. `dependencies` is one line for each package."""
+    """The parts of a user's code that affect a trial's identity. `dependencies` is one line for each package."""
 
     files: frozenset[ModuleFile] = frozenset()
     dependencies: frozenset[str] = frozenset()

@@ -69,7 +69,7 @@ class CompressedModel:
         self.warnings += trained.warnings
 
     def program(self, context: Context, example: ModelInputs) -> ExportedProgram:
-        """What is saved and measured. Raises ArtifactError if torch.export cannot follow the model."""
+        """The program to save and measure. Raises ArtifactError if torch.export cannot export the model."""
         if self.quantized is not None:
             return self.quantized.program
         return export_program(self.model, example, example_dims(context, self.model))

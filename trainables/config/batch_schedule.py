@@ -25,7 +25,7 @@ def boundaries(schedule: BatchSchedule, budget_examples: Fraction) -> list[int]:
 
 
 def planned_growth(schedule: BatchSchedule, budget_examples: Fraction, examples: int) -> int:
-    """Batch size over the first one, after so many examples of a `grow_at`; 1 for the others."""
+    """Ratio of the batch size to the initial one after this number of examples of a `grow_at`; 1 for the others."""
     if not isinstance(schedule, GrowAt):
         return 1
     return int(schedule.factor ** sum(examples >= boundary for boundary in boundaries(schedule, budget_examples)))

@@ -1,4 +1,4 @@
-"""What is said of a setting beside its type: what it does, and how one value of it is told."""
+"""The description of a setting beside its type: its effect, and the text form of its values."""
 
 from __future__ import annotations
 

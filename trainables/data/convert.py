@@ -60,7 +60,7 @@ class _Column:
 
 @dataclass
 class _Spooled:
-    """What was read of a source."""
+    """The data that was read from a source."""
 
     columns: dict[str, _Column]
     left_out: dict[str, str]  # of the other columns: why

@@ -120,7 +120,7 @@ def all_together(splits: Mapping[str, str], files: Iterable[str]) -> str:
 
 
 def check_unchanged(sources: Mapping[str, str], files: Sequence[str], planned: str, cache: Path) -> None:
-    """Raises DataError if a task's sources, by name of the split, or `files` are not what a trial was planned with.
+    """Raises DataError if a task's sources, by name of the split, or `files` differ from those of the trial's plan.
 
     Files may be edited while a sweep runs, and may differ from machine to machine; what comes with Python and
     scikit-learn does not. All three sets are looked at, whichever is used: they are what the trial's id stands for.

@@ -64,7 +64,7 @@ _JSON: TypeAdapter[dict[str, Fitted]] = TypeAdapter(dict[str, Annotated[Fitted, 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What was fitted, by the name of the column."""
+    """The fitted values, by the name of the column."""
 
     columns: tuple[tuple[str, Fitted], ...]
 

@@ -17,7 +17,7 @@ class Selection:
     """The columns to read by their names; those of them that a file lacks are passed over here.
 
     `names` None: all columns. `skips_unusable`: a column that a table cannot hold, or that differs from file to file,
-    is left out with the reason instead of being refused. It is for tasks of which nobody knows what they read.
+    is left out with the reason instead of being refused. It is for tasks whose columns are unknown.
     `stored`: the columns that keep the type of their file; those that are not in it have one that models take (see
     `model_types`). None: all keep theirs. `preparation`: of the columns that a task says how to make numbers of.
     `ragged`: the columns of lists of unequal length, and what each is padded with.
@@ -57,7 +57,7 @@ class Selection:
         return repr((names, self.skips_unusable, stored, prepared, sorted(self.ragged)))
 
     def padding(self, name: str) -> float | None:
-        """What the lists of a column are padded with; None: they have one length."""
+        """The padding of a column's lists; None: they have one length."""
         return dict(self.ragged).get(name)
 
     def prepares(self, name: str) -> bool:

@@ -25,7 +25,7 @@ from trainables.tasks.base import Task
 
 
 class RawInputs(FrozenConfig):
-    """What a file of an exported model says of the rows that it takes."""
+    """The description of its input rows in the file of an exported model."""
 
     inputs: tuple[str, ...]  # the columns, in the order of the model's arguments
     prepared: str  # JSON of `Preparation`

@@ -95,7 +95,7 @@ def _sources(task: Task, name: str) -> list[Method] | None:
 
 
 class _Uses(ast.NodeVisitor):
-    """What one method does with its batch."""
+    """The uses of a batch within one method."""
 
     def __init__(self, method: Method, position: int, *, passes_on: bool) -> None:
         """`position`: of the batch among the arguments, from 0, without `self`. `passes_on`: it may give it back."""

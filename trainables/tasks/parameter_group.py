@@ -1,4 +1,4 @@
-"""Some parameters of a model, and what is special about how they are trained."""
+"""A group of a model's parameters with its own factors of learning rate and weight decay."""
 
 from __future__ import annotations
 

@@ -55,11 +55,11 @@ class GradientNoise:
         return every is not None and (step + 1) % every == 0  # not the first one, whose gradient is like no other
 
     def add(self, sample: StepNoise) -> None:
-        """Keep what one step has shown; nothing here waits for a device."""
+        """Store the sample of one step, without waiting for a device."""
         self._samples.append(sample.sample())
 
     def look(self) -> None:
-        """Take what the steps since the last look have shown to the averages; all workers do so together."""
+        """Add the samples of the steps since the last check to the averages; all workers do so together."""
         if not self._samples:
             return
         norms = torch.stack([sample.norms for sample in self._samples])
@@ -103,7 +103,7 @@ class GradientNoise:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one step has shown: n_b, n_B and n_W of `noise_scale`, float64 [3] on the device, and K, B and W."""
+    """The sample of one step: n_b, n_B and n_W of `noise_scale`, float64 [3] on the device, and K, B and W."""
 
     norms: Tensor
     parts: float
@@ -201,7 +201,7 @@ def _real(tensor: Tensor) -> Tensor:
 
 @contextmanager
 def without_trace(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Afterwards the model's buffers and all random generators are what they were before."""
+    """In the block, changes to the model's buffers and to random generators are temporary."""
     buffers = [
         (module, name, buffer, buffer.clone())
         for module in model.modules()
@@ -216,7 +216,7 @@ def without_trace(model: nn.Module, device: torch.device) -> Iterator[None]:
         np.random.set_state(numpy)
         with torch.no_grad():
             for module, name, buffer, before in buffers:
-                if not overlaps_itself(buffer):  # nobody can write to it in place, so nobody has
+                if not overlaps_itself(buffer):  # such a buffer cannot be written in place, so it has not changed
                     buffer.copy_(before)
                 module._buffers[name] = buffer
 

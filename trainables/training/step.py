@@ -221,7 +221,8 @@ class Readings:
             self._new_norms.append(norm)
 
     def look(self) -> tuple[int, float] | None:
-        """Fetch what is new, waiting for the device: which of these steps had the first bad loss, and that loss.
+        """Fetch new losses, waiting for the device; returns the first step with a loss that is not finite, and that
+        loss.
 
         All workers get the same answer, whichever of them met the infinity or NaN.
         """
