@@ -58,7 +58,7 @@ def test_trials_that_are_left_and_were_never_admitted_count_as_waiting() -> None
     at_work = AtWork(clock)
     at_work.check(lambda: False)
     clock.now += ROOM_S
-    with pytest.raises(NoRoomError, match="waits for room: a node is gone"):
+    with pytest.raises(NoRoomError, match="wait for room: a node is gone"):
         at_work.check(lambda: False)
 
 
