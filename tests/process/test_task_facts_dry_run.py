@@ -89,7 +89,7 @@ MISTAKES = {
     "inputs that are not there": (
         "    metrics",
         '    inputs = ("image",)\n    metrics',
-        "has no column 'image', which `inputs` names; it has 'features', 'label'",
+        "Wine.train: no column 'image'; it has 'label', 'features'",
     ),
 }
 

@@ -18,7 +18,7 @@ class Base(Task):
     metrics = {"accuracy": "max"}
 
     def build_model(self, width=1.0):
-        return nn.Linear(1, 1).double()
+        return nn.Linear(1, 1)
 
     def losses(self, outputs, batch):
         return (outputs.squeeze(1) - batch["label"]).square()
