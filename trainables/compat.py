@@ -63,6 +63,11 @@ def divide_all(tensors: Sequence[Tensor], by: Tensor | float) -> None:
     torch._foreach_div_(tensors, by)  # type: ignore[call-overload]
 
 
+def lerp_all(tensors: Sequence[Tensor], towards: Sequence[Tensor], weight: float) -> None:
+    """Move each in place by `weight` of the way to its counterpart, in one launch for all of them."""
+    torch._foreach_lerp_(tensors, towards, weight)  # type: ignore[call-overload]
+
+
 def default_device() -> torch.device | None:
     """The default device that was set; None if none was. torch.get_default_device gives "cpu" in both cases, but a
     device that was set affects every call that creates a tensor.

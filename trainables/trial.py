@@ -10,7 +10,9 @@ from pathlib import Path
 
 from torch import nn
 
+from trainables.config.training import ClassBalanced, Training
 from trainables.config.trial import AnyTrialConfig, BaselineConfig, ProbeConfig, VariantConfig
+from trainables.data.balance import weights_in_words
 from trainables.data.order import columns_sorted_by
 from trainables.distributed.worker_context import WorkerContext
 from trainables.outputs import TrialFiles, describe_environment, save_model, summary
@@ -22,6 +24,7 @@ from trainables.tasks.load import load_task
 from trainables.tasks.task_data import TaskData, open_data
 from trainables.training.errors import Diverged
 from trainables.training.evaluate import evaluate_both, evaluation_rows
+from trainables.training.loop import has_stalled
 from trainables.training.micro_batch_fallback import MicroBatchFallback
 
 
@@ -86,6 +89,7 @@ def train_baseline(
         metrics = summary(task, history) | evaluate_both(fitting.model, task, data, fitting.training, worker, rows)
         kept = save_model(fitting.model, task, data, trial, worker)
         kept.warnings += fitting.noise.warnings(history) if fitting.noise else ()
+        kept.warnings += recipe_statements(config.training, data, history)
     if history:
         metrics |= fitting.figures()
     yield TrialResult(
@@ -101,6 +105,19 @@ def train_baseline(
     )
     if worker.is_rank_zero:  # only now: a kill before the result was stored must not lose the training
         remove_checkpoint(worker.storage, checkpoint)
+
+
+def recipe_statements(training: Training, data: TaskData, history: tuple[Report, ...]) -> tuple[str, ...]:
+    """What a recipe has made of this training that its configuration does not tell: weights of rows, an early end."""
+    said = []
+    if isinstance(training.sampling, ClassBalanced):
+        said.append(weights_in_words(data.train, training.sampling))
+    if has_stalled(history, training.patience):
+        said.append(
+            f"ended at step {history[-1].step:,}, after {training.patience} evaluations without a better val_loss; its "
+            "weights are those of its last evaluation"
+        )
+    return tuple(said)
 
 
 def _not_finite(data: TaskData, error: Diverged) -> str:

@@ -14,7 +14,7 @@ from orchestrator.analysis.table import Place, SweepTable
 from orchestrator.sweep.labels import Settings
 from trainables.config.trial import TrainedConfig
 
-CARRIED = {"optimizer", "schedule"}  # settings that `carry` may change with the batch size
+CARRIED = {"optimizer", "schedule", "ema"}  # settings that `carry` may change with the batch size
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.planning.scaling import carried_optimizer, carried_schedule, scaled_rates
+from orchestrator.planning.scaling import carried_average, carried_optimizer, carried_schedule, scaled_rates
 from orchestrator.sweep.axes import AXES
 from orchestrator.sweep.plan import Stage, Trial
 from orchestrator.sweep.spec import AutoBatchSize, Parameters, ScaledLearningRate, Sweep
 from trainables.config.batching import split_batch
-from trainables.config.optimizers import Optimizer
-from trainables.config.schedules import Schedule
 from trainables.config.training import Precision, Training
 from trainables.config.trial import BaselineConfig, Scalar, TaskConfig, trial_id
 
@@ -61,7 +59,6 @@ def grid_of(sweep: Sweep) -> list[SeedGroup]:
     result: dict[str, SeedGroup] = {}
     for batch_size, task, settings in itertools.product(axes.batch_size, tasks, _settings(axes)):
         micro_batch_size, accumulation_steps = split_batch(batch_size, settings["num_workers"], axes.micro_batch_size)
-        optimizer, schedule = _carried(sweep, settings["optimizer"], settings["schedule"], batch_size)
         for learning_rate, source in learning_rates(sweep, batch_size):
             training = Training(
                 batch_size=batch_size,
@@ -71,7 +68,7 @@ def grid_of(sweep: Sweep) -> list[SeedGroup]:
                 budget=sweep.budget,
                 evaluations=sweep.evaluations,
                 noise_scale=sweep.noise_scale,
-                **settings | {"optimizer": optimizer, "schedule": schedule},
+                **_carried(sweep, settings, batch_size),
             )
             configuration = tuple(_baseline(task, training, seed, source) for seed in axes.seed)
             result.setdefault(configuration[0].id, configuration)
@@ -86,15 +83,16 @@ def _settings(parameters: Parameters) -> list[dict[str, Any]]:
     return [settings | (alone if settings["num_workers"] == 1 else {}) for settings in combinations]
 
 
-def _carried(sweep: Sweep, optimizer: Optimizer, schedule: Schedule, batch_size: int) -> tuple[Optimizer, Schedule]:
-    """Optimizer and schedule as they are at this batch size."""
+def _carried(sweep: Sweep, settings: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
+    """The settings as they are at this batch size."""
     rule = sweep.parameters.learning_rate
     if not isinstance(rule, ScaledLearningRate):
-        return optimizer, schedule
-    return (
-        carried_optimizer(optimizer, rule, batch_size, sweep.budget),
-        carried_schedule(schedule, rule, batch_size, sweep.budget),
-    )
+        return dict(settings)
+    return dict(settings) | {
+        "optimizer": carried_optimizer(settings["optimizer"], rule, batch_size, sweep.budget),
+        "schedule": carried_schedule(settings["schedule"], rule, batch_size, sweep.budget),
+        "ema": carried_average(settings["ema"], rule, batch_size),
+    }
 
 
 def _baseline(task: TaskConfig, training: Training, seed: int, source: str) -> Trial:

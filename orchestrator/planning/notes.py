@@ -29,6 +29,11 @@ def file_notes(sweep: Sweep) -> Iterator[str]:
             "all batch sizes train at the same learning rates, so the comparison mixes the effects of batch size and "
             "learning rate; a rule (linear for sgd, sqrt for adam and adamw) with multipliers separates them"
         )
+    if any(patience is not None for patience in axes.patience):
+        yield (
+            "patience ends trials at different parts of the budget: the budget is then the most that each may take, "
+            "and not equal work"
+        )
     yield from sweep.facts.notes
     if not sweep.facts.complete:
         yield "the task's source code does not show everything without an import: ids may change when it is run"

@@ -3,6 +3,7 @@
     learning_rate    base kappa (linear), base sqrt(kappa) (sqrt), or base (none); `rule` says which
     beta1, beta2     beta^kappa, of Adam and its kin                                 ] only those that the sweep file
     weight_decay     weight_decay kappa / (rate / base), of AdamW, Lion and Muon     ] names under `carry`; the rest
+    ema              decay^kappa, of the average of the weights                       ]
     warmup           warmup_fraction kappa, so that the number of its steps is kept   ] stays as written
 
 With a budget in steps, the last two are not multiplied by kappa, because a larger batch then sees kappa times as many
@@ -40,6 +41,7 @@ CARRY_RULES: dict[Carried, str] = {
     "beta2": "beta2^kappa, an average over the same examples (Marek et al. 2025, arXiv 2507.07101)",
     "weight_decay": "weight_decay x kappa / (rate / base), with a budget in steps without kappa, so batch / (rate x "
     "decay x examples) is kept (Bergsma et al. 2025, arXiv 2505.13738)",
+    "ema": "decay^kappa, an average over the same examples (Busbridge et al. 2023, arXiv 2307.13813)",
     "warmup": "warmup_fraction x kappa, so its steps are kept (You et al. 2019, arXiv 1904.00962); "
     "not carried, its examples are kept (Goyal et al. 2017)",
 }
@@ -119,6 +121,14 @@ def carried_schedule(schedule: Schedule, rule: ScaledLearningRate, batch_size: i
             return schedule.model_copy(update={"warmup_fraction": warmup_fraction(fraction, _kappa(rule, batch_size))})
         case _:
             return schedule
+
+
+def carried_average(ema: float | None, rule: ScaledLearningRate, batch_size: int) -> float | None:
+    """ema^kappa, so that the weights are averaged over as many examples. Busbridge et al. 2023 (arXiv 2307.13813).
+
+    Doubt: it assumes that learning rate and batch size are scaled together by a rule that holds.
+    """
+    return beta(ema, _kappa(rule, batch_size)) if ema is not None and "ema" in rule.carry else ema
 
 
 def rule_words(rule: ScaledLearningRate, optimizers: Iterable[Optimizer]) -> Iterator[str]:

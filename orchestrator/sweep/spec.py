@@ -23,7 +23,7 @@ from trainables.config.trial import MeasureSettings, Scalar
 Model = TypeVar("Model", bound=BaseModel)
 Mode = Literal["min", "max"]
 Rule = Literal["linear", "sqrt", "none"]
-Carried = Literal["beta1", "beta2", "weight_decay", "warmup"]
+Carried = Literal["beta1", "beta2", "weight_decay", "warmup", "ema"]
 GoalType = Literal[
     "threshold", "min-improvement", "percent-min-improvement", "max-degradation", "percent-max-degradation"
 ]
@@ -110,6 +110,7 @@ class Parameters(FrozenConfig):
     schedule: tuple[Schedule, ...]
     precision: tuple[Precision, ...] = ("float32",)
     num_workers: tuple[PositiveInt, ...] = (1,)
+    patience: tuple[PositiveInt | None, ...] = (None,)  # see `Training`
     seed: tuple[int, ...] = (0,)  # seeds the weights, the order of the rows, and everything else that is random
 
 

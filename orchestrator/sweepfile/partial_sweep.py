@@ -23,7 +23,7 @@ from orchestrator.sweep.spec import (
 from trainables.config.compression import Int8
 from trainables.config.optimizers import Optimizer, Sgd
 from trainables.config.schedules import Constant, Schedule
-from trainables.config.training import BatchSchedule, Budget, NoiseScale, Precision
+from trainables.config.training import BatchSchedule, Budget, DataOrder, NoiseScale, Precision, Sampling
 from trainables.config.trial import MeasureSettings
 
 T = TypeVar("T")
@@ -78,6 +78,9 @@ class Axes:
     batch_schedule: list[Placed[BatchSchedule]] = field(default_factory=list)
     no_decay: list[Placed[tuple[str, ...]]] = field(default_factory=list)
     layer_decay: list[Placed[float | None]] = field(default_factory=list)
+    data_order: list[Placed[DataOrder]] = field(default_factory=list)
+    sampling: list[Placed[Sampling]] = field(default_factory=list)
+    ema: list[Placed[float | None]] = field(default_factory=list)
     sync_every_steps: list[Placed[int | None]] = field(default_factory=list)
     seed: list[Placed[int]] = field(default_factory=list)
 

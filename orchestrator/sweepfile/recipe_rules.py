@@ -17,6 +17,8 @@ def check_recipes(draft: Draft) -> None:
     _what_is_carried_exists(draft)
     _warm_up_ends(draft)
     _decay_is_there_to_be_left_out(draft)
+    _weights_can_be_averaged(draft)
+    _rows_are_drawn_in_one_way(draft)
 
 
 def _what_is_carried_exists(draft: Draft) -> None:
@@ -35,6 +37,8 @@ def _what_is_carried_exists(draft: Draft) -> None:
                 there = any(name in evidence_of(o).carried and weight_decay_of(o) for o in optimizers)
                 needs = "adamw, lion or muon with decay"
                 wrong = "needs a number of examples, but the budget is in seconds" if in_seconds else ""
+            case "ema":
+                there, needs = any(given.value is not None for given in draft.axes.ema), "an ema"
             case "warmup":
                 there = any(isinstance(s, WarmsUp) and s.warmup_fraction for s in schedules)
                 needs = "the schedule warmup_cosine, or another with a warmup_fraction"
@@ -81,3 +85,22 @@ def _decay_is_there_to_be_left_out(draft: Draft) -> None:
                 "leaves out of weight decay, and no optimizer of the sweep has any",
                 allowed="with a weight_decay above 0, such as optimizer: {name: adamw, weight_decay: 0.1}",
             )
+
+
+def _weights_can_be_averaged(draft: Draft) -> None:
+    if not any(given.value is not None for given in draft.axes.sync_every_steps):
+        return
+    for ema in draft.axes.ema:
+        if ema.value is not None:
+            ema.node.fail(
+                "averages the weights of every step, which workers have apart with sync_every_steps",
+                allowed="null, or no sync_every_steps",
+            )
+
+
+def _rows_are_drawn_in_one_way(draft: Draft) -> None:
+    if all(given.value.name == "uniform" for given in draft.axes.sampling):
+        return
+    for order in draft.axes.data_order:
+        if order.value.name != "stored":
+            order.node.fail("has no effect where rows are drawn by class", allowed="stored, or sampling: uniform")

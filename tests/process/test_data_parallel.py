@@ -15,6 +15,7 @@ CASES = [
     "ragged",
     "padded",
     "weighted",
+    "averaged",
     "limits",
     "partly used",
     "routed",

@@ -240,6 +240,7 @@ def everything(here: WorkerContext) -> dict[str, Any]:
         "ragged": full_batch(Ragged(**STEADY), here, **with_limits),
         "padded": full_batch(Tags(double=True), here, tags_tables(ROWS), micro_batch_limit=4),
         "weighted": full_batch(Weighted(**STEADY), here, **with_limits),
+        "averaged": full_batch(Regression(**STEADY), here, ema=0.9),
         "limits": full_batch(Regression(**STEADY), here, **with_limits),
         "partly used": full_batch(PartlyUsed(**STEADY), here, micro_batch_limit=4),
         "routed": full_batch(Routed(**STEADY), here),

@@ -97,6 +97,32 @@ class ShuffledOnce(FrozenConfig):
 DataOrder = Annotated[StoredOrder | SortedBy | ShuffledOnce, Field(discriminator="name")]
 
 
+# -- which rows come how often ----------------------------------------------------------------------------------------
+
+
+class UniformSampling(FrozenConfig):
+    name: Literal["uniform"] = "uniform"
+
+
+class ClassBalanced(FrozenConfig):
+    """Rows of small classes come more often: the share of a class of n rows is proportional to n^(1 - `power`).
+
+    Each row of a class comes as often as the others of it. The share of the class over that of its rows is their
+    weight, which a trial states. Training data alone is drawn so; every evaluation takes all rows once.
+    """
+
+    name: Literal["class_balanced"] = "class_balanced"
+    column: str = "label"  # of whole numbers
+    power: float = Field(1.0, gt=0, le=1)  # 1: all classes alike
+
+
+Sampling = Annotated[UniformSampling | ClassBalanced, Field(discriminator="name")]
+
+
+def _is_uniform(value: object) -> bool:
+    return isinstance(value, UniformSampling)
+
+
 # -- training ---------------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +208,26 @@ class Training(FrozenConfig):
             words_of={None: "no layer decay"},
         ),
     ] = Field(None, exclude_if=_is_none)
+    sampling: Annotated[Sampling, Setting("how often each row of the training data comes")] = Field(
+        UniformSampling(), exclude_if=_is_uniform
+    )
+    ema: Annotated[
+        Annotated[float, Field(gt=0, lt=1)] | None,
+        Setting(
+            "decay per step of an average of the weights, which is evaluated and kept; `null`: the weights themselves",
+            words="ema {:g}",
+            words_of={None: "no ema"},
+        ),
+    ] = Field(None, exclude_if=_is_none)
+    patience: Annotated[
+        PositiveInt | None,
+        Setting(
+            "evaluations without a better `val_loss` after which a trial ends; `null`: it uses its whole budget",
+            words="patience {}",
+            words_of={None: "no patience"},
+            at_most=10_000,
+        ),
+    ] = Field(None, exclude_if=_is_none)
     evaluations: PositiveInt = (
         10  # readings, evenly spread over the budget; a few more come early (trainables.config.batching)
     )
@@ -196,6 +242,12 @@ class Training(FrozenConfig):
                 f"batch_size {self.batch_size} is not micro_batch_size {self.micro_batch_size} x "
                 f"accumulation_steps {self.accumulation_steps} x num_workers {self.num_workers} = {product}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_average(self) -> Training:
+        if self.ema is not None and self.sync_every_steps is not None:
+            raise ValueError("ema averages the weights of every step, which workers have apart with sync_every_steps")
         return self
 
     @model_validator(mode="after")

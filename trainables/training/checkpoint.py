@@ -18,6 +18,7 @@ from trainables.process.memory import out_of_memory
 from trainables.results import Report
 from trainables.seal import DamagedFileError, seal, unsealed
 from trainables.training.noise_scale import NoiseScaleMeter
+from trainables.training.weight_average import WeightAverage
 
 
 class UnreadableCheckpointError(ParetuneError):
@@ -41,6 +42,7 @@ class TrainingState:
     seconds: float = 0.0
     history: list[Report] = field(default_factory=list)
     noise: NoiseScaleMeter | None = None
+    average: WeightAverage | None = None
 
     def save(self, worker: WorkerContext, name: str) -> None:
         """Write the first worker's state, which all share, to the storage, atomically. All workers return after it."""
@@ -61,6 +63,7 @@ class TrainingState:
                 "seconds": self.seconds,
                 "history": [report.model_dump() for report in self.history],
                 "noise": self.noise.state() if self.noise else None,
+                "average": self.average.state() if self.average else None,
             }
         )
 
@@ -114,6 +117,8 @@ class TrainingState:
         self.history = [Report.model_validate(report) for report in saved["history"]]
         if self.noise is not None and saved["noise"] is not None:
             self.noise.restore(saved["noise"])
+        if self.average is not None:
+            self.average.restore(saved["average"])
 
 
 def to_bytes(state: dict[str, Any]) -> bytes:

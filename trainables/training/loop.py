@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -57,21 +58,30 @@ def train(
         state.resume(worker, checkpoint)
     clock = clock_of(training, data.train.n_rows, worker, state)
     evaluated_rows = None  # of a batch, asked for once: after a step, which finds out whether a micro-batch fits
-    while not clock.is_over(reports := len(state.history)):
+    while not (clock.is_over(reports := len(state.history)) or has_stalled(state.history, training.patience)):
         seed_everything(training.seed, worker.rank, state.step)
         readings = Readings(worker)
         while (block := clock.next_block(reports, state.step, state.seconds)).steps:
             take_block(run, block, readings)
-        run.sync.before_reading(state.step)
-        evaluated_rows = evaluated_rows or evaluation_rows(model, task, data.validation, training, worker)
-        both = evaluate_both(model, task, data, training, worker, evaluated_rows)
+        run.before_reading()
+        with state.average.in_the_model() if state.average else nullcontext():
+            evaluated_rows = evaluated_rows or evaluation_rows(model, task, data.validation, training, worker)
+            both = evaluate_both(model, task, data, training, worker, evaluated_rows)
         report = report_of(run, readings, {name: estimate.value for name, estimate in both.items()})
         state.history.append(report)
         let_batch_grow(run)
         if checkpoint is not None:
             state.save(worker, checkpoint)
         yield report
+    if state.average is not None:
+        state.average.take_over()
     return tuple(state.history)
+
+
+def has_stalled(history: Sequence[Report], patience: int | None) -> bool:
+    """Whether the last `patience` readings have brought no lower loss on the validation data than one before them."""
+    losses = [report.metrics["val_loss"] for report in history]
+    return patience is not None and len(losses) > patience and min(losses[:-patience]) <= min(losses[-patience:])
 
 
 def take_block(run: TrainingRun, block: StepBlock, readings: Readings) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from trainables.config.batch_schedule import rate_factor
-from trainables.config.training import Training
+from trainables.config.training import ClassBalanced, Training, UniformSampling
 from trainables.config.trial import ProbeConfig
 from trainables.config.warmup import with_warmup_share
+from trainables.data.balance import BalancedRows
 from trainables.data.buckets import Buckets
 from trainables.data.order import row_order
 from trainables.data.shards import Shard
@@ -35,6 +36,7 @@ from trainables.training.optimizer import build_optimizer
 from trainables.training.parameter_groups import rate_groups
 from trainables.training.schedule import learning_rate_factor
 from trainables.training.step import OptimizerStep
+from trainables.training.weight_average import WeightAverage
 
 if TYPE_CHECKING:
     from trainables.data.table import Table
@@ -96,7 +98,13 @@ class TrainingRun:
             rows=_in_order(shard, data.train, training),
             update=update,
             sync=ReplicaSync(model, optimizer, training, worker),
-            state=TrainingState(model, optimizer, update.scaler, noise=noise.meter if noise else None),
+            state=TrainingState(
+                model,
+                optimizer,
+                update.scaler,
+                noise=noise.meter if noise else None,
+                average=WeightAverage(model, training.ema) if training.ema else None,
+            ),
             noise=noise,
         )
 
@@ -134,7 +142,15 @@ class TrainingRun:
             noise = self.noise if is_measured else None
             yield self.update(micro_batches, rate, with_norm=i % NORM_EVERY == 0, noise=noise)
             self.sync.after_step(state.step + i + 1)
+            if state.average is not None:
+                state.average.after_step()
             beat()
+
+    def before_reading(self) -> None:
+        """What is read and kept is one model on all workers."""
+        self.sync.before_reading(self.state.step)
+        if self.state.average is not None:
+            self.state.average.before_reading(self.worker)
 
     def go_on_with(self, training: Training) -> None:
         """Take the steps to come as `training` has them, which differs from the present one in its batch alone."""
@@ -151,8 +167,16 @@ def check_place(training: Training | ProbeConfig, worker: WorkerContext) -> None
 
 
 def _in_order(shard: Shard, table: Table, training: Training) -> RowOrder:
-    """The rows of a worker as its steps take them; those of unequal length beside others like them."""
-    rows = Reordered(shard, row_order(training.data_order, table))
+    """The rows of a worker as its steps take them; those of unequal length beside others like them.
+
+    Raises DataError for a column that the data does not have.
+    """
+    rows: RowOrder
+    match training.sampling:
+        case ClassBalanced() as sampling:
+            rows = BalancedRows(shard, table, sampling)
+        case UniformSampling():
+            rows = Reordered(shard, row_order(training.data_order, table))
     if table.lengths is None:
         return rows
     rows_per_step = training.batch_size // training.num_workers

@@ -52,6 +52,9 @@ def test_the_rows_come_in_the_order_of_the_grid_outermost_first() -> None:
         "sync_every_steps",
         "no_decay",
         "layer_decay",
+        "sampling",
+        "ema",
+        "patience",
     ]
 
 

@@ -158,3 +158,40 @@ def test_the_code_of_a_schedules_function_is_part_of_the_identity(tmp_path: Path
         module.write_text(f"def ramp(progress):\n    return {body}\n")
         ids.add(expand(loaded(tmp_path, "schedule: {name: custom, function: 'own_ramp:ramp'}")).trials[0].id)
     assert len(ids) == 2
+
+
+def test_average_patience_and_sampling_are_axes(tmp_path: Path) -> None:
+    settings = (
+        "ema: {values: [null, 0.99]}, patience: 3, sampling: {values: [uniform, {name: class_balanced, power: 0.5}]}"
+    )
+    sweep = loaded(tmp_path, settings)
+    plan = expand(sweep)
+    assert len(plan.trials) == 8
+    assert any(note.startswith("patience ends trials at different parts of the budget") for note in plan.notes)
+    words = {settings_words(trial.config, swept_settings(sweep)) for trial in plan.trials}
+    assert words == {
+        f"{kind}, {ema}" for kind in ("uniform", "class_balanced power=0.5") for ema in ("no ema", "ema 0.99")
+    }
+    plain = expand(loaded(tmp_path, "optimizer: adamw")).trials[0]
+    assert {"ema", "patience", "sampling"}.isdisjoint(plain.config.model_dump(mode="json")["training"])
+
+
+def test_an_average_is_carried_over_the_same_examples(tmp_path: Path) -> None:
+    base = BASE.replace("rule: sqrt", "rule: sqrt, carry: [ema]")
+    small, large = expand(loaded(tmp_path, "ema: 0.99", base)).trials
+    assert (small.training.ema, large.training.ema) == (0.99, pytest.approx(0.99**4))
+    assert "no trial has" in refused(tmp_path, "optimizer: sgd", base)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("ema: 1", "ema = 1: is out of range; allowed: numbers above 0, below 1"),
+        ("ema: 0.9, num_workers: 2, sync_every_steps: 4", "averages the weights of every step"),
+        ("sampling: class_balanced, data_order: sorted", "has no effect where rows are drawn by class"),
+        ("patience: 0", "patience = 0: is out of range"),
+        ("sampling: balanced", "allowed: uniform, class_balanced"),
+    ],
+)
+def test_what_would_have_no_effect_or_no_meaning_is_refused(tmp_path: Path, settings: str, words: str) -> None:
+    assert words in refused(tmp_path, settings)
