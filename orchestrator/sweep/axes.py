@@ -131,6 +131,8 @@ def _changed(choice: BaseModel) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(_plain, value))
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={_plain(inner)}" for key, inner in value.items())
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 

@@ -116,6 +116,9 @@ class CustomOptimizer(FrozenConfig):
     factory: str = Field(pattern=NAMED_FUNCTION)  # `module:factory`
     arguments: dict[str, Argument] = Field({})  # keyword arguments, such as `{weight_decay: 0.1}`
 
+    def __hash__(self) -> int:  # a dict has none
+        return hash(self.model_dump_json())
+
 
 Optimizer = Annotated[
     Sgd | Adam | AdamW | RmsProp | Adafactor | Lion | Lamb | Muon | CustomOptimizer, Field(discriminator="name")

@@ -107,6 +107,9 @@ class CustomSchedule(FrozenConfig):
     function: str = Field(pattern=NAMED_FUNCTION)  # `module:function`
     arguments: dict[str, Argument] = Field({})  # keyword arguments
 
+    def __hash__(self) -> int:  # a dict has none
+        return hash(self.model_dump_json())
+
 
 Schedule = Annotated[
     Constant | WarmupCosine | WarmupLinear | WarmupStableDecay | OneCycle | StepDecay | Polynomial | CustomSchedule,

@@ -10,6 +10,7 @@ from orchestrator.diagnostics.problem import SweepError
 from orchestrator.planning.evidence import evidence_of
 from orchestrator.planning.expand import expand
 from orchestrator.planning.scaling import rules_of
+from orchestrator.report.plan_table import baseline_table
 from orchestrator.sweep.labels import settings_words, swept_settings
 from orchestrator.sweep.spec import Sweep
 from tests.support.sweep_text import load_text, sweep_text
@@ -195,3 +196,13 @@ def test_an_average_is_carried_over_the_same_examples(tmp_path: Path) -> None:
 )
 def test_what_would_have_no_effect_or_no_meaning_is_refused(tmp_path: Path, settings: str, words: str) -> None:
     assert words in refused(tmp_path, settings)
+
+
+def test_functions_with_arguments_are_told_apart_in_the_plan(tmp_path: Path) -> None:
+    custom = "{name: custom, factory: 'torch.optim:NAdam', arguments: {weight_decay: %s}}"
+    values = ", ".join(custom % decay for decay in (0.1, 0.2))
+    schedule = "{name: custom, function: 'math:sqrt', arguments: {}}"
+    plan = expand(loaded(tmp_path, f"optimizer: {{values: [{values}]}}, schedule: {{values: [constant, {schedule}]}}"))
+    table = baseline_table(plan)
+    cells = {row[table.columns.index("optimizer")] for row in table.rows}
+    assert cells == {f"custom factory=torch.optim:NAdam arguments=weight_decay={decay}" for decay in (0.1, 0.2)}
