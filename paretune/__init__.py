@@ -123,6 +123,7 @@ __all__ = [
     "NoHomeError",
     "NobodyAtWorkError",
     "Number",
+    "ParameterGroup",
     "ParetuneError",
     "Probes",
     "Ragged",

@@ -49,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Durations(TESTS / "durations.json"))
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Each test has its folder's marker. One process runs a file's tests, and one all that share Ray or a browser."""
     for item in items:
@@ -63,6 +64,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = "ray" if shares_ray else "browser" if shares_browser else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: "shared_ray" not in getattr(item, "fixturenames", ()))  # one after another, and first
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Without groups, each of two processes would make what is shared anew: a Ray, a browser, the demo's sweep."""
+    if session.config.getoption("loadgroup", False) and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("the tests have not been grouped for xdist; see pytest_collection_modifyitems")
 
 
 @pytest.fixture(scope="session")

@@ -19,13 +19,13 @@ from orchestrator.diagnostics.task_needs import Requirements
 from orchestrator.machine.taken_names import taken_name
 from orchestrator.sweep.spec import Mode, TaskChoice, TaskFacts
 from orchestrator.task_facts.code_revision import code_revision, revision_with
-from orchestrator.task_facts.data_check import check_data
 from orchestrator.task_facts.dry_run import rehearse
 from orchestrator.task_facts.python_source import NOT_LITERAL, FoundClass, SourceError, find_class, find_module
 from orchestrator.task_facts.task_inputs import TaskInputs, read_all, read_inputs
 from orchestrator.task_facts.user_code import named_code, user_code
 from orchestrator.text import listing
 from trainables.config.trial import Scalar
+from trainables.data import builtin
 from trainables.data.sources import SPLITS, DataError, absolute_source, is_source
 from trainables.redact import has_secret, looks_secret
 from trainables.tasks.catalog import BUILTIN, Builtin
@@ -224,7 +224,7 @@ def _literal_facts(
     )
     if read is None:
         return unknown
-    notes = check_data(name, class_name, found, {at: absolute_source(one, folder) for at, one in sources.items()})
+    notes = _notes_on_data(name, class_name, found, {at: absolute_source(one, folder) for at, one in sources.items()})
     if files is NOT_LITERAL:
         return unknown.model_copy(update={"train_rows": read[1], "notes": notes})
     complete = metrics is not NOT_LITERAL and not found.open_ended
@@ -276,6 +276,16 @@ def _imported_facts(name: Node, task: TaskChoice, facts: TaskFacts, requirements
         return None
     update = {"metrics": metrics[first], "data": read[0], "train_rows": read[1], "complete": True}
     return _rehearsed(name, task, facts.model_copy(update=update), requirements, list(inputs))
+
+
+def _notes_on_data(name: Node, class_name: str, found: FoundClass, sources: Mapping[str, str]) -> tuple[str, ...]:
+    """Notes on how the columns are read. Built-in data, read as it is, costs a plan no import of numpy and pyarrow."""
+    is_built_in = all(source.startswith(builtin.SCHEME) for source in sources.values())
+    if is_built_in and not isinstance(found.attributes.get("columns"), Mapping):
+        return ()
+    from orchestrator.task_facts.data_check import check_data
+
+    return check_data(name, class_name, found, sources)
 
 
 def _with_variants_tried(

@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 
 from trainables.data import builtin
-from trainables.data.convert import dense, ragged_values, tensor_values
+from trainables.data.arrow_values import dense, ragged_values, tensor_values
 from trainables.data.formats import ParquetRows, opened, source_file_name
 from trainables.data.selection import EVERYTHING, Selection
 from trainables.data.sources import SourceFile, list_files

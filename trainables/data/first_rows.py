@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from trainables.data import builtin
-from trainables.data.convert import columns_to_read, dense, none_can_be_read, ragged_values, same_columns, tensor_values
+from trainables.data.arrow_values import dense, ragged_values, tensor_values
+from trainables.data.convert import columns_to_read, none_can_be_read, same_columns
 from trainables.data.formats import OpenFile, ParquetRows, opened, source_file_name
 from trainables.data.ragged import RaggedValues
 from trainables.data.selection import EVERYTHING, NOT_NAMED, Selection

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from trainables.compat import ArchiveReader
 from trainables.config.base import FrozenConfig
+from trainables.data.arrow_values import tensor_values
 from trainables.data.columns import Stored
-from trainables.data.convert import tensor_values
 from trainables.data.preparation import Preparation
 from trainables.data.selection import Selection
 from trainables.data.sources import DataError

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainables.data.fingerprint import check_unchanged
-from trainables.data.preparation import Preparation, preparation_of
 from trainables.data.selection import Selection
 from trainables.data.sources import SPLITS, DataError, absolute_source
 from trainables.tasks.columns_read import columns_of
 
 if TYPE_CHECKING:
+    from trainables.data.preparation import Preparation
     from trainables.data.table import Table
     from trainables.tasks.base import Task
 
@@ -75,7 +75,8 @@ def open_data(
     The task's `fitted` is set to what its `columns` ask for.
     Raises DataError, also when one of `inputs` or `columns` is missing, or a column that is read differs between sets.
     """
-    from trainables.data.table import open_table  # torch, for which a plan does not wait
+    from trainables.data.preparation import preparation_of  # numpy and pyarrow, for which a plan does not wait
+    from trainables.data.table import open_table  # nor for torch
 
     sources, open_source = sources_of(task), open_source or open_table
     if planned is not None:
