@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -20,6 +20,7 @@ from tests.support.shared_ray import SharedRay
 
 if TYPE_CHECKING:
     from tests.support.browser import Browser
+    from tests.support.scheduling import ByWhatIsShared
 
 TESTS = Path(__file__).parent
 FOLDERS = ("fast", "contract", "process", "ray", "e2e", "gpu")
@@ -49,9 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Durations(TESTS / "durations.json"))
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each test has its folder's marker. One process runs a file's tests, and one all that share Ray or a browser."""
+    """Each test has its folder's marker."""
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder not in FOLDERS:
@@ -59,17 +59,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 f"{item.path} lies in none of the folders {', '.join(FOLDERS)}: see tests/README.md"
             )
         item.add_marker(getattr(pytest.mark, folder))
-        shares_ray = item.get_closest_marker("ray") is not None
-        shares_browser = "browser" in getattr(item, "fixturenames", ())
-        group = "ray" if shares_ray else "browser" if shares_browser else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: "shared_ray" not in getattr(item, "fixturenames", ()))  # one after another, and first
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Without groups, each of two processes would make what is shared anew: a Ray, a browser, the demo's sweep."""
-    if session.config.getoption("loadgroup", False) and not all("@" in item.nodeid for item in session.items):
-        raise pytest.UsageError("the tests have not been grouped for xdist; see pytest_collection_modifyitems")
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWhatIsShared | None:
+    """Which tests run in one process; see `scheduling`."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.support.scheduling import ByWhatIsShared
+
+    return ByWhatIsShared(config, log)
 
 
 @pytest.fixture(scope="session")
