@@ -136,15 +136,6 @@ def ask_mlflow(tracking_uri: str, path: str, verb: str, **options: Any) -> Any:
     return ask(credentials(tracking_uri.rstrip("/")), path, verb, **options)
 
 
-def import_mlflow_tables() -> None:
-    """Declare the tables of MLflow's databases in the calling thread, all of them.
-
-    MLflow imports them when a client first asks a database. Tables that one thread declares while another looks at them
-    stay broken for the rest of the process ("One or more mappers failed to initialize").
-    """
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-
-
 def mlflow_migrations() -> Path:
     """The folder of the installed MLflow's database migrations; they tell whether a database is older or newer."""
     import mlflow.store.db_migrations

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from tests.support.recorded import MLFLOW_WARNINGS
 from tests.support.snippets import ROOT
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
@@ -18,7 +19,8 @@ pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 def printed(name: str, *options: str) -> str:
     """What it says. It ends with 0, or with 1 where a goal is missed."""
-    command = [sys.executable, "-W", "error", str(ROOT / "benchmarks" / f"{name}.py"), *options]
+    warnings = ["-W", "error", *(part for one in MLFLOW_WARNINGS for part in ("-W", one))]
+    command = [sys.executable, *warnings, str(ROOT / "benchmarks" / f"{name}.py"), *options]
     environment = {**os.environ, "COLUMNS": "120"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr

@@ -216,18 +216,3 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends(tmp_path, monkeypatch
 def test_who_waits_is_told_for_what(close, capsys):
     assert close(lambda _: time.sleep(0.2), timeout=1.0, QUIET_SECONDS=0.0) is None
     assert "paretune: sending 6 records to MLflow at http://mlflow:5000;" in capsys.readouterr().err
-
-
-def test_the_thread_declares_no_table_of_mlflows(tmp_path: Path) -> None:
-    """A table that one thread declares while another looks at all of them is broken for the rest of the process."""
-    code = """
-import sys
-from mlflow.tracking import MlflowClient
-from orchestrator.compat import import_mlflow_tables
-import_mlflow_tables()
-declared = {name for name in sys.modules if "dbmodels" in name}
-assert len(MlflowClient("sqlite:///mlflow.db").search_experiments()) == 1
-print(sorted({name for name in sys.modules if "dbmodels" in name} - declared), len(declared) > 1)
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["[]", "True"]

@@ -18,20 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from orchestrator.compat import import_mlflow_tables
 from orchestrator.machine.signals import Interrupts
 from orchestrator.recording.journal import Journal
 from orchestrator.recording.mlflow.cursor import Page
 from orchestrator.recording.mlflow.shipper import Shipper
 from orchestrator.recording.mlflow.views import experiment_note, experiment_tags
-from orchestrator.remote.tracking import (
-    DATABASES,
-    MLFLOW_ENVIRONMENT,
-    Trouble,
-    default_tracking_uri,
-    reason,
-    trouble_with,
-)
+from orchestrator.remote.tracking import MLFLOW_ENVIRONMENT, Trouble, default_tracking_uri, reason, trouble_with
 from orchestrator.sweep.labels import swept_settings
 from orchestrator.sweep.plan import Plan
 from trainables.redact import without_credentials
@@ -74,12 +66,10 @@ class Recorder:
 
     def __init__(self, journal: Journal, tracking_uri: str | None = None, plan: Plan | None = None) -> None:
         os.environ.update(MLFLOW_ENVIRONMENT)  # read when MLflow is imported
-        self._journal, self._plan = journal, plan
-        self.tracking_uri = tracking_uri or default_tracking_uri(journal.storage)
         # Here and not in the thread: Ray Tune imports MLflow as well, and two threads that do it at one time fail.
         importlib.import_module("mlflow.tracking")
-        if self.tracking_uri.partition(":")[0].partition("+")[0] in DATABASES:
-            import_mlflow_tables()
+        self._journal, self._plan = journal, plan
+        self.tracking_uri = tracking_uri or default_tracking_uri(journal.storage)
         self._shipper = Shipper(journal, self.tracking_uri, swept_settings(plan.sweep) if plan else ())
         self._waiting: dict[str, None] = {}  # queue of trials
         self._wake = threading.Condition()
