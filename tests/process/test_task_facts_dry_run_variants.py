@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orchestrator.diagnostics.problem import SweepError
 from orchestrator.diagnostics.task_needs import Requirements
-from orchestrator.sweepfile.load import load_sweep
 from orchestrator.task_facts import dry_run
 from orchestrator.task_facts.dry_run_variants import VariantFindings, try_variants
-from tests.support.rehearsed_task import WINE, table
+from tests.support.rehearsed_task import WINE, rehearsed, table
 from tests.support.snippets import ROOT
 from tests.support.sweep_text import sweep_text
 from tests.support.tried_task import Simple, tried
@@ -191,13 +188,7 @@ def refused(folder: Path, task: str, variants: str) -> str:
     (folder / "sweep.yaml").write_text(
         sweep_text(task=task, compression=f"{{parents: all, variants: {variants}}}", goals=None)
     )
-    try:
-        load_sweep(folder / "sweep.yaml", import_task=True)
-    except SweepError as error:
-        return "\n".join(map(str, error.problems))
-    finally:
-        sys.modules.pop("wine", None)
-    return ""
+    return rehearsed(folder)
 
 
 @pytest.mark.usefixtures("rehearsing_here")

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pyarrow as pa
+
+from orchestrator.diagnostics.problem import SweepError
+from orchestrator.sweepfile.load import load_sweep
 
 WINE = """
 import torch
@@ -38,3 +44,14 @@ def table(start: int, **changes: object) -> pa.Table:
     rows = range(start, start + 40)
     columns = {"features": pa.array([[row / 9, 1.0] for row in rows], pa.list_(pa.float32())), "label": [0, 2] * 20}
     return pa.table({name: column for name, column in (columns | changes).items() if column is not None})
+
+
+def rehearsed(folder: Path) -> str:
+    """The problems that `run` begins with, of `sweep.yaml` with the task of `wine.py`; empty if there are none."""
+    try:
+        load_sweep(folder / "sweep.yaml", import_task=True)
+    except SweepError as error:
+        return "\n".join(map(str, error.problems))
+    finally:
+        sys.modules.pop("wine", None)
+    return ""

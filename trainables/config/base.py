@@ -23,3 +23,8 @@ def union_members(union: Any, tag: str) -> dict[str, Any]:
     """The classes of a tagged union by their tag, in the order in which they are written."""
     classes: tuple[type[BaseModel], ...] = get_args(get_args(union)[0])
     return {str(cls.model_fields[tag].default): cls for cls in classes}
+
+
+def is_none(value: object) -> bool:
+    """For `exclude_if`: a setting that is not given is no part of a trial's id."""
+    return value is None

@@ -6,12 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from trainables.config.base import FrozenConfig
+from trainables.config.base import FrozenConfig, is_none
 from trainables.config.optimizers import NAMED_FUNCTION, Argument
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 class Constant(FrozenConfig):
@@ -21,9 +17,9 @@ class Constant(FrozenConfig):
 class WarmsUp(FrozenConfig):
     """A schedule that begins with a linear warm-up, of one length: what is not given is None, and no part of an id."""
 
-    warmup_fraction: float | None = Field(0.05, ge=0, lt=1, exclude_if=_is_none)  # of the budget
-    warmup_steps: PositiveInt | None = Field(None, exclude_if=_is_none)  # in the place of a fraction
-    warmup_examples: PositiveInt | None = Field(None, exclude_if=_is_none)  # in the place of a fraction
+    warmup_fraction: float | None = Field(0.05, ge=0, lt=1, exclude_if=is_none)  # of the budget
+    warmup_steps: PositiveInt | None = Field(None, exclude_if=is_none)  # in the place of a fraction
+    warmup_examples: PositiveInt | None = Field(None, exclude_if=is_none)  # in the place of a fraction
 
     @model_validator(mode="after")
     def _one_length(self) -> WarmsUp:
@@ -68,7 +64,7 @@ class OneCycle(WarmsUp):
     """
 
     name: Literal["one_cycle"] = "one_cycle"
-    warmup_fraction: float | None = Field(0.3, ge=0, lt=1, exclude_if=_is_none)  # of the budget
+    warmup_fraction: float | None = Field(0.3, ge=0, lt=1, exclude_if=is_none)  # of the budget
     start_fraction: float = Field(0.04, ge=0, le=1)
     final_fraction: float = Field(4e-6, ge=0, le=1)
 
@@ -77,7 +73,7 @@ class StepDecay(WarmsUp):
     """The peak, times `factor` after each of these fractions of the budget."""
 
     name: Literal["step"] = "step"
-    warmup_fraction: float | None = Field(0.0, ge=0, lt=1, exclude_if=_is_none)  # of the budget
+    warmup_fraction: float | None = Field(0.0, ge=0, lt=1, exclude_if=is_none)  # of the budget
     at: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field((0.5, 0.75), min_length=1, max_length=64)
     factor: float = Field(0.1, gt=0, lt=1)
 
@@ -92,7 +88,7 @@ class Polynomial(WarmsUp):
     """(1 - share of the budget after the warm-up)^`power`, down to `final_fraction` of the peak."""
 
     name: Literal["polynomial"] = "polynomial"
-    warmup_fraction: float | None = Field(0.0, ge=0, lt=1, exclude_if=_is_none)  # of the budget
+    warmup_fraction: float | None = Field(0.0, ge=0, lt=1, exclude_if=is_none)  # of the budget
     power: PositiveFloat = 2.0
     final_fraction: float = Field(0.0, ge=0, le=1)
 

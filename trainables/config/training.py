@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from trainables.config.base import FrozenConfig
+from trainables.config.base import FrozenConfig, is_none
 from trainables.config.optimizers import Optimizer, Sgd
 from trainables.config.schedules import Constant, Schedule
 from trainables.config.setting import Setting
@@ -22,10 +22,6 @@ Sharding = Literal["block", "stripe"]
 # -- batch-size schedules ---------------------------------------------------------------------------------------------
 
 RateAfterGrowth = Literal["unchanged", "linear", "sqrt"]
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 def _is_empty(value: object) -> bool:
@@ -43,8 +39,8 @@ class GrowAt(FrozenConfig):
     """
 
     name: Literal["grow_at"] = "grow_at"
-    fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = Field((0.5,), exclude_if=_is_none)
-    examples: tuple[PositiveInt, ...] | None = Field(None, exclude_if=_is_none)
+    fractions: tuple[Annotated[float, Field(gt=0, lt=1)], ...] | None = Field((0.5,), exclude_if=is_none)
+    examples: tuple[PositiveInt, ...] | None = Field(None, exclude_if=is_none)
     factor: int = Field(2, ge=2, le=64)
     learning_rate: RateAfterGrowth = "unchanged"
 
@@ -207,7 +203,7 @@ class Training(FrozenConfig):
             words="layer decay {:g}",
             words_of={None: "no layer decay"},
         ),
-    ] = Field(None, exclude_if=_is_none)
+    ] = Field(None, exclude_if=is_none)
     sampling: Annotated[Sampling, Setting("how often each row of the training data comes")] = Field(
         UniformSampling(), exclude_if=_is_uniform
     )
@@ -218,7 +214,7 @@ class Training(FrozenConfig):
             words="ema {:g}",
             words_of={None: "no ema"},
         ),
-    ] = Field(None, exclude_if=_is_none)
+    ] = Field(None, exclude_if=is_none)
     patience: Annotated[
         PositiveInt | None,
         Setting(
@@ -227,7 +223,7 @@ class Training(FrozenConfig):
             words_of={None: "no patience"},
             at_most=10_000,
         ),
-    ] = Field(None, exclude_if=_is_none)
+    ] = Field(None, exclude_if=is_none)
     evaluations: PositiveInt = (
         10  # readings, evenly spread over the budget; a few more come early (trainables.config.batching)
     )

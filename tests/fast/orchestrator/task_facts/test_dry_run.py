@@ -11,12 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from orchestrator.diagnostics.problem import SweepError
 from orchestrator.planning.expand import expand
 from orchestrator.sweepfile.load import load_sweep
 from orchestrator.task_facts.requirements import check_asked
 from tests.support.ragged_task import write_tags
-from tests.support.rehearsed_task import WINE, table
+from tests.support.rehearsed_task import WINE, rehearsed, table
 from tests.support.sweep_text import sweep_text
 
 
@@ -28,17 +27,6 @@ def folder(tmp_path: Path) -> Path:
         pq.write_table(table(100 * number), tmp_path / "data" / f"{split}.parquet")
     (tmp_path / "sweep.yaml").write_text(sweep_text(task="'wine:Wine'", compression=None, goals=None))
     return tmp_path
-
-
-def rehearsed(folder: Path) -> str:
-    """The problems that `run` begins with; empty if there are none."""
-    try:
-        load_sweep(folder / "sweep.yaml", import_task=True)
-    except SweepError as error:
-        return "\n".join(map(str, error.problems))
-    finally:
-        sys.modules.pop("wine", None)
-    return ""
 
 
 @pytest.mark.usefixtures("rehearsing_here")
